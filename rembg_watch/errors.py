@@ -1,0 +1,64 @@
+"""
+The program's own errors and the exit code of each way out.
+
+Errors of the API live in ``api.errors``; here is what concerns this program: its
+configuration, its state directory, its folders.
+"""
+
+from enum import IntEnum
+
+from rembg_watch.api.errors import KeyRefusedError
+
+
+class ExitCode(IntEnum):
+    """What the process says when it ends; the numbers follow ``sysexits.h`` where it has one."""
+
+    OK = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    WAITING = 75
+    KEY_REFUSED = 77
+    CONFIG = 78
+
+
+class RembgWatchError(Exception):
+    """One clear sentence for a person: what is wrong, where, and what to do."""
+
+    exit_code = ExitCode.SOME_FAILED
+
+
+class UsageError(RembgWatchError):
+    """The command was called with something it cannot work with."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(RembgWatchError):
+    """The configuration cannot be used; all its problems at once."""
+
+    exit_code = ExitCode.CONFIG
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class LockedError(RembgWatchError):
+    """Another process works on the same state directory or input folder."""
+
+    exit_code = ExitCode.WAITING
+
+
+class LedgerError(RembgWatchError):
+    """The ledger cannot be opened or trusted; the message names the way out."""
+
+    exit_code = ExitCode.CONFIG
+
+
+def exit_code(error: BaseException) -> ExitCode:
+    """Say which exit code *error* deserves; an error that nobody foresaw counts as a failure."""
+    if isinstance(error, RembgWatchError):
+        return error.exit_code
+    if isinstance(error, KeyRefusedError):
+        return ExitCode.KEY_REFUSED
+    return ExitCode.SOME_FAILED

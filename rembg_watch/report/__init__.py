@@ -1,0 +1,1 @@
+"""One event in, many reporters: log, metrics, status."""
