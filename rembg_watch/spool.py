@@ -1,0 +1,96 @@
+"""
+The spool: answers that were paid for and are not yet published.
+
+One file per content key. A file under its final name is whole and durable; a ``.part``
+is an answer still arriving, worthless after a crash. The spool decides nothing: the
+ledger says which answers are still needed.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Container
+from pathlib import Path
+
+_PART = ".part"
+_REJECTED = "rejected"
+
+
+class Spool:
+    """A directory of paid answers, named by content key."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def path(self, key: str) -> Path:
+        """Say where the whole answer for *key* is, or would be."""
+        return self.directory / key
+
+    def part(self, key: str) -> Path:
+        """Say where the answer for *key* is written while it arrives."""
+        return self.directory / f"{key}{_PART}"
+
+    def keep(self, key: str) -> Path:
+        """
+        Make the arrived answer durable under its final name.
+
+        Raises:
+            OSError: The disk refused; the answer is still in its part file.
+        """
+        part, whole = self.part(key), self.path(key)
+        fd = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        part.rename(whole)
+        self._sync()
+        return whole
+
+    def drop(self, key: str) -> None:
+        """Forget the answer for *key*, whole or not."""
+        for path in (self.path(key), self.part(key)):
+            path.unlink(missing_ok=True)
+
+    def reject(self, key: str) -> Path:
+        """Keep an answer that is no picture for a person to look at, out of the way of the next one."""
+        aside = self.directory / _REJECTED
+        aside.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.path(key).rename(aside / key)
+        return aside / key
+
+    def sweep(self, needed: Container[str], *, rejected_older_than: float) -> int:
+        """
+        Remove what no job needs any more: unfinished parts and answers that were published.
+
+        Args:
+            needed: The content keys whose answers are not yet published.
+            rejected_older_than: POSIX seconds; rejected answers from before are removed too.
+
+        Returns:
+            How many files went.
+        """
+        removed = 0
+        for entry in list(os.scandir(self.directory)):
+            if entry.is_file(follow_symlinks=False) and entry.name not in needed:
+                Path(entry.path).unlink(missing_ok=True)
+                removed += 1
+        aside = self.directory / _REJECTED
+        for path in list(aside.iterdir()) if aside.is_dir() else []:
+            if path.stat().st_mtime < rejected_older_than:
+                path.unlink(missing_ok=True)
+                removed += 1
+        return removed
+
+    def room_bytes(self) -> int:
+        """Say how many bytes the spool's disk has left for us."""
+        return shutil.disk_usage(self.directory).free
+
+    def _sync(self) -> None:
+        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,79 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rembg_watch.errors import LockedError
+from rembg_watch.locks import Locks
+
+HOLD = """
+import sys
+from pathlib import Path
+from rembg_watch.locks import Locks
+locks = Locks()
+locks.take(Path(sys.argv[1]), [Path(sys.argv[2])])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    state, source = tmp_path / "state", tmp_path / "in"
+    state.mkdir()
+    source.mkdir()
+    return state, source
+
+
+def hold_elsewhere(state: Path, source: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(state), str(source)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def test_the_second_on_a_state_directory_is_told_who_holds_it(folders: tuple[Path, Path]) -> None:
+    state, source = folders
+    other = hold_elsewhere(state, source)
+    with pytest.raises(LockedError, match=f"state directory .* process {other.pid}"):
+        Locks().take(state, [])
+    end(other)
+
+
+def test_the_second_on_an_input_folder_is_told_who_holds_it(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    state, source = folders
+    other = hold_elsewhere(state, source)
+    own_state = tmp_path / "own"
+    own_state.mkdir()
+    with pytest.raises(LockedError, match=f"input folder .* process {other.pid}"):
+        Locks().take(own_state, [source])
+    Locks().take(own_state, [])  # the failed attempt kept nothing
+    end(other)
+
+
+def test_a_kill_leaves_no_lock_behind(folders: tuple[Path, Path]) -> None:
+    state, source = folders
+    end(hold_elsewhere(state, source))
+    locks = Locks()
+    locks.take(state, [source])
+    assert (state / "lock").read_text() == f"{os.getpid()}\n"
+    locks.release()
+    locks.release()
+
+
+def test_an_input_that_is_offline_is_passed_over_and_leaves_no_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    state, source = folders
+    locks = Locks()
+    locks.take(state, [tmp_path / "offline", source])
+    assert list(source.iterdir()) == []
+    assert locks.take_input(tmp_path / "offline") is False
+    locks.release()

@@ -1,0 +1,48 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from rembg_watch.spool import Spool
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "state" / "spool")
+
+
+def test_an_answer_is_whole_only_under_its_final_name(spool: Spool) -> None:
+    spool.part("k").write_bytes(b"answer")
+    assert not spool.path("k").exists()
+    assert spool.keep("k").read_bytes() == b"answer"
+    assert not spool.part("k").exists()
+
+
+def test_only_the_owner_may_look_into_the_spool(spool: Spool) -> None:
+    assert spool.directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_sweep_leaves_what_the_ledger_needs_and_removes_parts_and_published_answers(spool: Spool) -> None:
+    for name in ("needed", "published", "broken.part"):
+        (spool.directory / name).write_bytes(b"x")
+    assert spool.sweep({"needed"}, rejected_older_than=0) == 2
+    assert [path.name for path in spool.directory.iterdir()] == ["needed"]
+
+
+def test_a_rejected_answer_can_be_looked_at_until_it_is_old(spool: Spool) -> None:
+    spool.path("k").write_bytes(b"<html>")
+    aside = spool.reject("k")
+    assert aside.read_bytes() == b"<html>"
+    assert spool.sweep(set(), rejected_older_than=aside.stat().st_mtime - 1) == 0
+    os.utime(aside, (1, 1))
+    assert spool.sweep(set(), rejected_older_than=2) == 1
+
+
+def test_dropping_and_rejecting_what_is_not_there_is_no_error(spool: Spool) -> None:
+    spool.drop("k")
+    spool.reject("k")
+
+
+def test_a_lost_part_is_an_error_not_an_empty_answer(spool: Spool) -> None:
+    with pytest.raises(FileNotFoundError):
+        spool.keep("k")
