@@ -1,0 +1,92 @@
+"""
+What a job is, which states it has and which ways lead from one to the next.
+
+A job is one source in one version. This module holds values and the transition
+table; it stores nothing (``ledger``) and decides nothing about errors (``retry``).
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a job stands; these words are in the ledger, the log and ``status``."""
+
+    QUEUED = "queued"  # it waits for its turn, perhaps until ``retry_at``
+    SENDING = "sending"  # the intent to pay is on disk; an answer is not
+    RECEIVED = "received"  # the paid answer is in the spool, not yet published
+    DONE = "done"  # the cutout stands, verified, under its final name
+    FAILED = "failed"  # this picture cannot be processed; the reason says why
+    HELD = "held"  # it waits for a person or a setting, not for time
+    IN_DOUBT = "in_doubt"  # sent, no answer known, may be charged
+    VANISHED = "vanished"  # the source went away or was replaced before it was sent
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.SENDING, State.RECEIVED, State.DONE, State.FAILED, State.HELD, State.VANISHED}),
+    State.SENDING: frozenset({State.QUEUED, State.RECEIVED, State.FAILED, State.HELD, State.IN_DOUBT, State.VANISHED}),
+    State.RECEIVED: frozenset({State.DONE, State.FAILED, State.QUEUED, State.IN_DOUBT}),
+    State.DONE: frozenset({State.QUEUED}),
+    State.FAILED: frozenset({State.QUEUED, State.VANISHED}),
+    State.HELD: frozenset({State.QUEUED, State.VANISHED}),
+    State.IN_DOUBT: frozenset({State.QUEUED, State.VANISHED}),
+    State.VANISHED: frozenset({State.QUEUED}),
+}
+"""From each state, the states that may follow. ``retry`` by a person is what leads back to QUEUED."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One look of a source on disk; two equal versions are the same bytes as far as a stat can tell."""
+
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """
+    One source in one version.
+
+    Paths are bytes, relative to the folder's input or output root: names on disk
+    need not be UTF-8.
+    """
+
+    id: int
+    folder: str
+    source: bytes
+    version: Version
+    state: State
+    enqueued_at: datetime
+    changed_at: datetime
+    attempts: int = 0  # calls that count against ``retry.max_attempts``
+    doubts: int = 0  # calls whose end is unknown and that may have been charged
+    retry_at: datetime | None = None  # not before this moment; None: at once
+    content_key: str | None = None  # SHA-256 of the bytes sent + parameters
+    answer_digest: str | None = None  # SHA-256 of the answer
+    answer_bytes: int = 0
+    target: bytes | None = None  # where the cutout stands or will stand, relative to the output root
+    charged: Decimal = Decimal(0)  # credits that this job is known or assumed to have cost
+    reason: str | None = None  # a sentence for a person: why it failed, is held or waits
+    code: str | None = None  # the same for machines
+    field: str | None = None  # the request field that the API complained of
+    request_id: str | None = None
+
+
+class IllegalTransitionError(Exception):
+    """A state was to follow another that it cannot follow: a mistake in this program."""
+
+
+def move(job: Job, state: State, *, at: datetime, **changes: object) -> Job:
+    """
+    Return *job* in *state*, or refuse a way that TRANSITIONS does not know.
+
+    Raises:
+        IllegalTransitionError: *state* may not follow the state of *job*.
+    """
+    if state not in TRANSITIONS[job.state]:
+        raise IllegalTransitionError(f"job {job.id}: {job.state} cannot become {state}")
+    return replace(job, state=state, changed_at=at, **changes)  # type: ignore[arg-type]  # names are checked by replace()
