@@ -6,8 +6,11 @@ Pure text, one spelling for all reporters. It decides nothing and knows no event
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, tzinfo
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
+
+DAYS_OF_A_WEEK = 6  # one less, so that "Mon" is never the Monday a week away
 
 When = Callable[[datetime], str]
 """How a reporter writes a moment: ``utc_text`` for machines, ``local_text`` for people."""
@@ -94,23 +97,26 @@ def local_text(at: datetime, *, zone: tzinfo | None = None) -> str:
     return f"{at.astimezone(zone):%Y-%m-%d %H:%M}"
 
 
-def until_text(at: datetime, *, now: datetime, zone: tzinfo | None = None) -> str:
-    """Write a moment to come so that nobody has to reckon: ``16:08 (in 2 h 5 min)``."""
-    left_s = (at - now).total_seconds()
-    return f"{clock_text(at, now=now, zone=zone)} ({'now' if left_s <= 0 else 'in ' + span_text(left_s)})"
+@dataclass(frozen=True, slots=True)
+class WallClock:
+    """Writes moments for a person who looks at *now*, on the clock of *zone*; None: the machine's own."""
 
+    now: datetime
+    zone: tzinfo | None = None
 
-def since_text(at: datetime, *, now: datetime, zone: tzinfo | None = None) -> str:
-    """Write a moment gone by: ``16:08 (2 h 5 min ago)``."""
-    return f"{clock_text(at, now=now, zone=zone)} ({span_text((now - at).total_seconds())} ago)"
+    def until(self, at: datetime) -> str:
+        """Write a moment to come so that nobody has to reckon: ``16:08 (in 2 h 5 min)``."""
+        left_s = (at - self.now).total_seconds()
+        return f"{self.short(at)} ({'now' if left_s <= 0 else 'in ' + span_text(left_s)})"
 
+    def since(self, at: datetime) -> str:
+        """Write a moment gone by: ``16:08 (2 h 5 min ago)``."""
+        return f"{self.short(at)} ({span_text((self.now - at).total_seconds())} ago)"
 
-def clock_text(at: datetime, *, now: datetime, zone: tzinfo | None = None) -> str:
-    """Write a moment as short as *now* allows: the time today, the weekday within six days, else the date."""
-    there, here = at.astimezone(zone), now.astimezone(zone)
-    days = abs(there.date() - here.date())
-    if not days:
-        return f"{there:%H:%M}"
-    if days < timedelta(days=6):
-        return f"{there:%a %d %b %H:%M}"
-    return f"{there:%Y-%m-%d %H:%M}"
+    def short(self, at: datetime) -> str:
+        """Write a moment as short as can be: the time today, the weekday within six days, else the date."""
+        there, here = at.astimezone(self.zone), self.now.astimezone(self.zone)
+        days = abs((there.date() - here.date()).days)
+        if not days:
+            return f"{there:%H:%M}"
+        return f"{there:%a %d %b %H:%M}" if days < DAYS_OF_A_WEEK else f"{there:%Y-%m-%d %H:%M}"

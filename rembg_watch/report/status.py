@@ -1,0 +1,410 @@
+"""
+How things stand: one JSON object for machines, one screen for people, one small file between them.
+
+The daemon writes the file; ``status`` reads it and says whether anybody still stands behind it. It
+looks into no ledger and asks no account: whoever calls brings the numbers.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rembg_watch.jobs import State
+from rembg_watch.report.events import waiting
+from rembg_watch.report.metrics import Figures, time_to_go_s
+from rembg_watch.report.words import (
+    WallClock,
+    count_text,
+    credits_number,
+    rate_text,
+    span_text,
+)
+
+Snapshot = dict[str, Any]
+"""How things stand, as JSON holds it; the keys of DESIGN are always there."""
+
+SILENT_AFTER_S = 60
+ERRORS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateView:
+    """Whether calls may go; if not, why, in whose words, since when and until when."""
+
+    is_open: bool = True
+    reason: str | None = None
+    why: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditsView:
+    """What the account held when it was last read; None where it was not."""
+
+    included: Decimal | None = None
+    prepaid: Decimal | None = None
+    spendable: Decimal | None = None
+    period_end_at: datetime | None = None
+    read_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderView:
+    """One folder: ``watching``, ``polling``, ``offline``, ``held`` or whatever else its watcher calls it."""
+
+    name: str
+    input: str
+    output: str
+    state: str
+    why: str | None = None
+    since: datetime | None = None
+
+
+def snapshot(
+    *,
+    counts: Mapping[State, int],
+    unsettled: int,
+    gate: GateView,
+    credits: CreditsView,  # noqa: A002 - the word of the account
+    now: datetime,
+    folders: Sequence[FolderView] = (),
+    figures: Figures | None = None,
+    limiting: str | None = None,
+    version: str = "",
+    pid: int | None = None,
+) -> Snapshot:
+    """Put everything that is known into one JSON object; what nobody knows is null."""
+    jobs = {str(state): counts.get(state, 0) for state in State}
+    return {
+        "jobs": jobs,
+        "unsettled": unsettled,
+        "gate": {
+            "open": gate.is_open,
+            "reason": gate.reason,
+            "until": _stamp(gate.until),
+            "since": _stamp(gate.since),
+            "why": gate.why,
+        },
+        "credits": {
+            "included": _number(credits.included),
+            "prepaid": _number(credits.prepaid),
+            "spendable": _number(credits.spendable),
+            "period_end": _stamp(credits.period_end_at),
+            "read_at": _stamp(credits.read_at),
+        },
+        "folders": [_folder(folder) for folder in folders],
+        "limiting": limiting,
+        **_work(figures, jobs),
+        "version": version,
+        "pid": pid,
+        "pid_started": None if pid is None else process_started(pid),
+        "written_at": _stamp(now),
+    }
+
+
+def _work(figures: Figures | None, jobs: Mapping[str, int]) -> Snapshot:
+    if figures is None:
+        return {
+            "since": None,
+            "rate": {"short_per_s": 0, "long_per_s": 0},
+            "eta_s": None,
+            "totals": {},
+            "last_errors": [],
+        }
+    waiting_pictures = jobs[State.QUEUED] + jobs[State.SENDING] + jobs[State.RECEIVED]
+    counted = ("enqueued", "delivered", "reused", "failed", "vanished", "retries", "doubts", "calls", "in_flight")
+    return {
+        "since": _stamp(figures.since),
+        "rate": {"short_per_s": round(figures.short_rate_per_s, 4), "long_per_s": round(figures.long_rate_per_s, 4)},
+        "eta_s": time_to_go_s(waiting_pictures, figures),
+        "totals": {
+            **{name: getattr(figures, name) for name in counted},
+            "charged": credits_number(figures.charged),
+            "sent_bytes": figures.sent_bytes,
+            "answer_bytes": figures.answer_bytes,
+            "call_mean_s": figures.call_mean_s,
+        },
+        "last_errors": [
+            {"at": _stamp(one.at), "kind": one.kind, "folder": one.folder, "source": one.source, "why": one.why}
+            for one in figures.last_problems
+        ],
+    }
+
+
+def _folder(folder: FolderView) -> Snapshot:
+    return {
+        "name": folder.name,
+        "input": folder.input,
+        "output": folder.output,
+        "state": folder.state,
+        "why": folder.why,
+        "since": _stamp(folder.since),
+    }
+
+
+def _stamp(at: datetime | None) -> str | None:
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if at else None
+
+
+def _number(amount: Decimal | None) -> int | float | None:
+    return None if amount is None else credits_number(amount)
+
+
+# --- the file -----------------------------------------------------------------------------------
+
+
+def write_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """
+    Replace the file at *path* whole; no reader sees half of one.
+
+    No fsync: after a crash of the machine an old or empty file is no loss.
+    """
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    staging.write_text(json.dumps(snapshot, ensure_ascii=False), encoding="utf-8")
+    staging.replace(path)
+
+
+def read_snapshot(path: Path) -> Snapshot | None:
+    """Read what the daemon wrote last; None if there is nothing that can be read as such."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "jobs" in found else None
+
+
+class Liveness(StrEnum):
+    """Whether somebody stands behind a snapshot."""
+
+    LIVE = "live"
+    SILENT = "silent"  # the process is there but has not written for a while
+    GONE = "gone"
+
+
+def liveness(snapshot: Snapshot, *, now: datetime) -> Liveness:
+    """Say whether the process that wrote *snapshot* still lives and still writes."""
+    if not is_same_process(snapshot.get("pid"), snapshot.get("pid_started")):
+        return Liveness.GONE
+    written = _moment(snapshot.get("written_at"))
+    is_fresh = written is not None and (now - written).total_seconds() < SILENT_AFTER_S
+    return Liveness.LIVE if is_fresh else Liveness.SILENT
+
+
+def is_same_process(pid: object, started: object) -> bool:
+    """
+    Say whether *pid* is the process that started at *started*, and not a later one with its number.
+
+    Where the process may not be looked at, being there at all has to do.
+    """
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    found = process_started(pid)
+    return found == started if found is not None and started is not None else _exists(pid)
+
+
+def process_started(pid: int) -> int | None:
+    """Read when *pid* started, in clock ticks since boot; None if it is gone or hidden."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    after_name = stat.rpartition(")")[2].split()  # the name may hold spaces and brackets itself
+    return int(after_name[19])
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+# --- the screen ---------------------------------------------------------------------------------
+
+
+class Headline(NamedTuple):
+    """What a glance should tell: in a word, in a sentence, and what to do."""
+
+    word: str
+    style: str
+    sentence: str
+    details: tuple[str, ...] = ()
+
+
+_LIMITING = {
+    "workers": "all workers are busy; more pool.workers would be faster",
+    "gate": "the API's rate sets the pace",
+    "rate": "the API's rate sets the pace",
+    "credits": "the credits set the limit",
+}
+
+
+def headline(snapshot: Snapshot, *, alive: Liveness, clock: WallClock) -> Headline:
+    """Say in plain words what the daemon does or waits for."""
+    if alive is Liveness.GONE:
+        hint = "Start it: systemctl start rembg-watch, or: rembg-watch run"
+        return Headline("NOT RUNNING", "bold red", "The daemon is not running; below is what it left.", (hint,))
+    if alive is Liveness.SILENT:
+        written = _moment(snapshot.get("written_at"))
+        ago = clock.since(written) if written else "never"
+        return Headline("SILENT", "bold red", f"The daemon is there but last reported at {ago}.", ("See its log.",))
+    if not snapshot["gate"]["open"]:
+        return _paused(snapshot["gate"], clock=clock)
+    return _at_work(snapshot)
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def _paused(gate: Mapping[str, Any], *, clock: WallClock) -> Headline:
+    what, advice = waiting(gate["reason"] or "unknown")
+    since, until = _moment(gate.get("since")), _moment(gate.get("until"))
+    times = [f"since {clock.since(since)}"] if since else []
+    times += [f"next try {clock.until(until)}"] if until else []
+    words = [f'The API says: "{gate["why"]}"'] if gate.get("why") else []
+    lines = tuple(line for line in (", ".join(times), *words, advice) if line)
+    return Headline("PAUSED", "bold yellow", _sentence(what), lines)
+
+
+def _at_work(snapshot: Snapshot) -> Headline:
+    jobs, unsettled = snapshot["jobs"], snapshot["unsettled"]
+    away = [folder["name"] for folder in snapshot.get("folders", ()) if folder["state"] == "offline"]
+    details = (f"Not there at the moment: {', '.join(away)}. Waiting for it.",) if away else ()
+    left = jobs["queued"] + jobs["sending"] + jobs["received"]
+    if left:
+        limiting = snapshot.get("limiting")
+        pace = (_sentence(_LIMITING.get(limiting, limiting)),) if limiting else ()
+        return Headline("WORKING", "bold green", f"{count_text(left, 'picture')} to go.", (*pace, *details))
+    if unsettled:
+        are = "is" if unsettled == 1 else "are"
+        sentence = f"{count_text(unsettled, 'file')} {are} still being copied or not whole yet."
+        return Headline("WAITING", "bold cyan", sentence, details)
+    return Headline("READY", "bold green", "Everything that has landed is dealt with.", details)
+
+
+def render(
+    snapshot: Snapshot, *, now: datetime, alive: Liveness = Liveness.LIVE, zone: tzinfo | None = None
+) -> RenderableType:
+    """Draw *snapshot* for a person; it fits into 80 columns."""
+    clock = WallClock(now, zone)
+    parts: list[RenderableType] = [_top(headline(snapshot, alive=alive, clock=clock)), Text()]
+    if alive is not Liveness.GONE:
+        parts += _progress(snapshot)
+    parts += [_jobs(snapshot), Text(), _credits(snapshot["credits"], clock=clock)]
+    if snapshot.get("folders"):
+        parts += [Text(), _folders(snapshot["folders"], clock=clock)]
+    if snapshot.get("last_errors"):
+        parts += [Text(), _errors(snapshot["last_errors"], clock=clock)]
+    since = _moment(snapshot.get("since"))
+    if since and alive is not Liveness.GONE:
+        foot = f"rembg-watch {snapshot.get('version') or ''} since {clock.since(since)}, pid {snapshot.get('pid')}"
+        parts += [Text(), Text(" ".join(foot.split()), style="dim")]
+    return Group(*parts)
+
+
+def _top(head: Headline) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(Text(head.word, style=head.style), Text(head.sentence, style="bold"))
+    for line in head.details:
+        grid.add_row("", Text(line))
+    return grid
+
+
+def _progress(snapshot: Snapshot) -> Iterator[RenderableType]:
+    totals, jobs = snapshot.get("totals") or {}, snapshot["jobs"]
+    left = jobs["queued"] + jobs["sending"] + jobs["received"]
+    if not left:
+        return
+    finished = totals.get("delivered", 0) + totals.get("reused", 0) + totals.get("failed", 0)
+    rate, eta_s = snapshot["rate"]["short_per_s"] or snapshot["rate"]["long_per_s"], snapshot.get("eta_s")
+    pace = f"{finished:,} of {finished + left:,} in this run" + (f", {rate_text(rate)}" if rate else "")
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(ProgressBar(total=finished + left, completed=finished, width=24), Text(pace))
+    if eta_s and snapshot["gate"]["open"]:
+        grid.add_row("", Text(f"about {span_text(max(60, round(eta_s, -1)))} to go"))
+    yield grid
+    yield Text()
+
+
+_JOB_ROWS: tuple[tuple[str, str, str], ...] = (
+    ("queued", "in line", ""),
+    ("sending", "at the API", ""),
+    ("received", "paid, being delivered", ""),
+    ("done", "delivered", ""),
+    ("failed", "failed", "rembg-watch jobs --state failed  says why"),
+    ("held", "held", "rembg-watch jobs --state held  says what they wait for"),
+    ("in_doubt", "in doubt", "no answer came; rembg-watch retry  sends it again"),
+    ("vanished", "gone before they were sent", ""),
+)
+_ALWAYS = frozenset({"queued", "sending", "done", "failed"})
+
+
+def _jobs(snapshot: Snapshot) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", min_width=9)
+    rows = [(snapshot["unsettled"], "not whole yet", "", "")] if snapshot["unsettled"] else []
+    for state, name, hint in _JOB_ROWS:
+        number = snapshot["jobs"][state]
+        if number or state in _ALWAYS:
+            rows.append((number, name, hint if number else "", "yellow" if hint and number else ""))
+    for number, name, hint, style in rows:
+        grid.add_row(Text(f"{number:,}", style=style or "bold"), Text(name, style=style), Text(hint, style="dim"))
+    return grid
+
+
+def _credits(held: Mapping[str, Any], *, clock: WallClock) -> RenderableType:
+    if held["spendable"] is None:
+        return Text("Credits   not read yet")
+    text = f"Credits   {held['spendable']:,} can be spent"
+    if held["included"] is not None and held["prepaid"] is not None:
+        text += f" ({held['included']:,} included, {held['prepaid']:,} prepaid)"
+    end, read = _moment(held["period_end"]), _moment(held.get("read_at"))
+    lines = [f"          the period ends {clock.until(end)}"] if end else []
+    lines += [f"          read at {clock.since(read)}"] if read else []
+    return Text("\n".join([text, *lines]))
+
+
+def _folders(folders: Sequence[Mapping[str, Any]], *, clock: WallClock) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    for number, folder in enumerate(folders):
+        calm = folder["state"] in ("watching", "polling")
+        grid.add_row(
+            "Folders" if not number else "",
+            Text(folder["name"], style="bold"),
+            Text(folder["state"], style="" if calm else "yellow"),
+        )
+        since = _moment(folder.get("since"))
+        told = f"{folder['why']}, since {clock.since(since)}" if since and folder.get("why") else folder.get("why")
+        for line in filter(None, (told, f"from {folder['input']}", f"to   {folder['output']}")):
+            grid.add_row("", "", Text(line, style="dim", overflow="fold"))
+    return grid
+
+
+def _errors(errors: Sequence[Mapping[str, Any]], *, clock: WallClock) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    for number, error in enumerate(errors[:ERRORS_SHOWN]):
+        at = _moment(error["at"])
+        name = f"{error['folder']}/{error['source']}: " if error.get("source") else ""
+        text = Text(f"{name}{error['why']}", overflow="fold")
+        grid.add_row("Errors " if not number else "", Text(clock.short(at) if at else "", style="dim"), text)
+    return grid
+
+
+def _moment(stamp: object) -> datetime | None:
+    return datetime.fromisoformat(stamp) if isinstance(stamp, str) else None
