@@ -1,0 +1,702 @@
+"""
+May a call go now? The gate: why the account stands still, since when, until when, and what tries it next.
+
+A ``Gate`` is a frozen value; every event gives a new one. It knows the holds that last
+(``Cause``), not the short-term rate (``pacing``), and does not judge errors (``retry``).
+
+The rules, for whoever keeps the value:
+
+- Before a call ask ``admit``. On ``Go`` and ``Ask`` put the gate that comes with it in place
+  of the old one; on ``Wait`` come back then, or when the gate has changed; on ``Halt`` give the
+  job back and claim nothing before then, or before the gate has changed.
+- ``Go`` is also the ticket of the call: hand it to ``Gate.after`` with what the call came to.
+- When a hold is due for a look, exactly one asker gets the errand: a free reading of the account
+  (``Ask``) or one real picture, the canary (``Go`` with ``is_canary``). What comes of it ends or
+  prolongs the hold; stragglers sent before the hold do neither.
+- ``to_note`` and ``from_note`` carry the holds over a restart. A restart inside a hold sends nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TypeVar
+
+from rembg_watch.credits import Balance, is_stale, next_day_at, renews_at
+
+PATIENCE_S = 30.0
+"""A job waits this long for its turn with its worker; for a longer wait it goes back to the ledger."""
+
+CANARY_LOST_S = 900.0
+"""A canary of which nothing was heard for so long is no longer waited for."""
+
+READING_LOST_S = 120.0
+"""The same for a reading of the account."""
+
+CIRCUIT_AFTER = 5
+"""Failures in a row that open the circuit: from then on one probe at a time."""
+
+DAILY_CANARIES = 27
+"""Requests refused by the daily limit in one day, after which only midnight is tried."""
+
+_CLOCK_SLACK_S = 60.0  # a clock set back by more than this has made a hold's moments meaningless
+_FAR_AT = datetime.max.replace(tzinfo=UTC)
+
+
+class Cause(StrEnum):
+    """Why the gate is shut; these words are in the ledger, the log and ``status``."""
+
+    BACKOFF = "backoff"  # two to four calls failed in a row
+    CIRCUIT = "circuit"  # the API does not answer, or fails
+    UNKNOWN = "unknown_refusal"  # a 429, or another refusal of the account, in words we do not know
+    DAILY = "daily_limit"  # the API says that the daily limit is reached
+    MONTHLY = "monthly_limit"  # the API says that the credits are spent
+    CREDITS = "credits"  # the account says so, before anything was refused
+    BUDGET = "daily_budget"  # our own limit for a day
+    KEY = "key_refused"
+    EMAIL = "email_not_verified"
+    DISK = "disk_full"
+    PAUSED = "paused"  # by a person
+    PARAMETERS = "parameters_refused"  # of one folder
+
+
+class Probe(StrEnum):
+    """What looks whether a hold may end."""
+
+    TIME = "time"  # nothing: it ends by itself
+    ACCOUNT = "account"  # a free reading of the account
+    PICTURE = "picture"  # the next real job, as a canary
+    DISK = "disk"  # a look at the free space
+    PERSON = "person"  # nothing: somebody must act
+
+
+class Finding(StrEnum):
+    """What the end of a call says about the account and the service."""
+
+    ACCEPTED = "accepted"
+    ANSWERED = "answered"  # the API lives; nothing more is known
+    TROUBLE = "trouble"  # the API, or the way to it, failed
+    DOUBT = "doubt"  # the same, and it may have cost a credit
+    UNSENT = "unsent"  # the call never went out
+    UNKNOWN = "unknown"
+    DAILY = "daily"
+    MONTHLY = "monthly"
+    KEY = "key"
+    EMAIL = "email"
+    PARAMETERS = "parameters"
+    DISK = "disk"
+
+
+REASONS: dict[Cause, str] = {
+    Cause.BACKOFF: "calls failed in a row; all wait a moment",
+    Cause.CIRCUIT: "the API cannot be reached or fails; one call at a time tries it",
+    Cause.UNKNOWN: "the API refuses in words that are not known",
+    Cause.DAILY: "the API says that the daily limit is reached, as it says to callers without a key: check the key",
+    Cause.MONTHLY: "the API says that the monthly limit is reached: the credits are spent",
+    Cause.CREDITS: "no credits are left to spend",
+    Cause.BUDGET: "the daily budget is spent",
+    Cause.KEY: "the API does not accept the key",
+    Cause.EMAIL: "the account's e-mail address is not verified",
+    Cause.DISK: "the disk is full",
+    Cause.PAUSED: "paused by hand",
+    Cause.PARAMETERS: "the API does not accept the folder's options",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """One reason why nothing goes."""
+
+    cause: Cause
+    since: datetime
+    probe: Probe
+    probe_at: datetime | None  # when it is looked at next; None: only a person ends it
+    until: datetime | None = None  # when it is expected to end, where that can be said
+    step: int = 0  # canaries that were refused
+    refused: int = 1  # requests that met it
+    text: str | None = None  # the API's own words
+
+    @property
+    def reason(self) -> str:
+        """Return a sentence for a person."""
+        return f"{REASONS[self.cause]} ({self.text})" if self.text else REASONS[self.cause]
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """Return the best answer to "until when": the expected end, else the next look, else None."""
+        return self.until or self.probe_at
+
+    def is_due(self, now: datetime) -> bool:
+        """Say whether the next look is due; a clock that was set back makes it due at once."""
+        if self.probe_at is None:
+            return False
+        return now >= self.probe_at or now < self.since - timedelta(seconds=_CLOCK_SLACK_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderHold:
+    """A folder whose options the API refused: it waits until they change."""
+
+    folder: str
+    options: str  # the options that were refused, in any stable spelling
+    since: datetime
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a call needs to know of itself to be admitted."""
+
+    job: int | None = None  # None: only asking, as before a batch is claimed
+    folder: str = ""
+    options: str = ""  # the folder's options, in the spelling that ``FolderHold`` has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Go:
+    """The call may go, as far as the gate is concerned; the pacer is asked next. Keep it for ``Gate.after``."""
+
+    gate: "Gate"
+    need: Need
+    at: datetime
+    is_canary: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """First this errand, which costs nothing: read the account, or look at the disk. Then ask again."""
+
+    gate: "Gate"
+    probe: Probe
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Not yet, but soon: ask again then, or when the gate has changed."""
+
+    until: datetime
+    reason: str
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """Not for long: the job goes back. Until is the next look at the hold; None: a person must act."""
+
+    until: datetime | None
+    reason: str
+    cause: Cause
+
+
+Answer = Go | Ask | Wait | Halt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """All that keeps calls from going, at one moment. Change it only by its methods and by what ``admit`` returns."""
+
+    holds: tuple[Hold, ...] = ()  # at most one of each cause
+    folders: tuple[FolderHold, ...] = ()
+    failures: int = 0  # calls that failed in a row, whoever made them
+    suspect: int | None = None  # the one job that made all of them; None: several did, or none
+    proven: frozenset[int] = frozenset()  # jobs whose last failure was theirs alone: others went well before and after
+    accepted_at: datetime | None = None  # when a call last went well
+    canary_at: datetime | None = None  # when the canary left that is still out
+    reading_at: datetime | None = None  # when a reading of the account, or a look at the disk, was begun
+
+    @property
+    def hold(self) -> Hold | None:
+        """Return the hold that is expected to last longest, or None when the gate is open."""
+        return max(self.holds, key=lambda h: (h.probe_at or _FAR_AT, h.ends_at or _FAR_AT, h.since), default=None)
+
+    def holding(self, cause: Cause) -> Hold | None:
+        """Return the hold for *cause*, if there is one."""
+        return next((h for h in self.holds if h.cause is cause), None)
+
+    def is_failing(self) -> bool:
+        """Say whether the service, not a picture, is the likelier culprit of a failure."""
+        return self.failures > 0 or self.holding(Cause.CIRCUIT) is not None
+
+    def after(self, finding: Finding, go: Go, *, now: datetime, jitter: float = 0.0, text: str | None = None) -> "Gate":
+        """
+        Return the gate after a call came to *finding*.
+
+        Args:
+            finding: What the call's end says about the account and the service.
+            go: The ticket of the call.
+            now: Aware, UTC.
+            jitter: In [0, 1): spreads the probes of several machines.
+            text: The API's words, for people.
+        """
+        gate = replace(self, canary_at=None) if go.is_canary else self
+        if finding is Finding.UNSENT:
+            return gate
+        if finding is Finding.DISK:
+            return gate._held(_look_at_disk(now, text))
+        if finding is Finding.PARAMETERS:
+            gate = gate._with_folder(FolderHold(folder=go.need.folder, options=go.need.options, since=now, text=text))
+        if finding in (Finding.TROUBLE, Finding.DOUBT):
+            return gate._troubled(finding, go, now, jitter, text)
+        gate = gate._answered(finding, go, now, jitter)
+        if finding in _REFUSALS:
+            return gate._refused(_REFUSALS[finding], go, now, jitter, text)
+        return gate
+
+    def _answered(self, finding: Finding, go: Go, now: datetime, jitter: float) -> "Gate":
+        """The API answered: it lives, whatever it said."""
+        gate = self._blamed(go.need.job) if finding is not Finding.UNKNOWN else self
+        gate = gate._without(Cause.BACKOFF, Cause.CIRCUIT)
+        if finding is Finding.ACCEPTED:
+            gate = replace(gate, accepted_at=now)
+            return gate._without(*_ENDED_BY_CANARY) if go.is_canary else gate
+        return gate._again(now, jitter) if go.is_canary and finding not in _REFUSALS else gate
+
+    def _blamed(self, job: int | None) -> "Gate":
+        """End a run of failures; if one job made all of it and another ends it, that job is to blame."""
+        proven = self.proven - {job} if job is not None else self.proven
+        if self.suspect is not None and self.suspect != job:
+            proven |= {self.suspect}
+        return replace(self, failures=0, suspect=None, proven=proven)
+
+    def forget(self, job: int) -> "Gate":
+        """Return the gate without what it knew of *job*, which is over or begins anew."""
+        return replace(self, proven=self.proven - {job}) if job in self.proven else self
+
+    def _troubled(self, finding: Finding, go: Go, now: datetime, jitter: float, text: str | None) -> "Gate":
+        """The service failed: count it, let all wait a moment, and from the fifth in a row on try one by one."""
+        sole = self.failures == 0 or self.suspect == go.need.job
+        gate = replace(self, failures=self.failures + 1, suspect=go.need.job if sole else None)
+        gate = replace(gate, proven=gate.proven - {go.need.job}) if go.need.job is not None else gate
+        gate = gate._again(now, jitter, but=Cause.CIRCUIT) if go.is_canary else gate
+        old = self.holding(Cause.CIRCUIT)
+        if old is not None and not go.is_canary:
+            return gate._held(replace(old, refused=old.refused + 1))
+        step = old.step + 1 if old is not None else 0
+        if gate.failures >= CIRCUIT_AFTER or old is not None:
+            wait_s = probe_after_s(Cause.CIRCUIT, step, may_cost=finding is Finding.DOUBT) * (1 + 0.1 * jitter)
+            hold = _hold(Cause.CIRCUIT, now, Probe.PICTURE, _in(now, wait_s), old=old, step=step, text=text)
+            return gate._without(Cause.BACKOFF)._held(hold)
+        if gate.failures == 1:
+            return gate  # one failure alone says little: the others go on
+        wait_s = 0.5 * 2 ** (gate.failures - 2) * (1 + jitter)
+        return gate._held(_hold(Cause.BACKOFF, now, Probe.TIME, _in(now, wait_s), text=text))
+
+    def _refused(self, cause: Cause, go: Go, now: datetime, jitter: float, text: str | None) -> "Gate":
+        old = self.holding(cause)
+        if old is not None and not go.is_canary:
+            return self._held(replace(old, refused=old.refused + 1))  # a straggler, sent before the hold
+        step = old.step + 1 if old is not None else 0
+        hold = _hold(cause, now, _FIRST_PROBE[cause], now, old=old, step=step, text=text)
+        gate = self._disproved(cause) if go.is_canary else self
+        if hold.probe is Probe.ACCOUNT and cause is not Cause.KEY:
+            return gate._held(hold)  # the account is read at once: it is free and says how to go on
+        return gate._held(_rescheduled(hold, now, jitter))
+
+    def _disproved(self, cause: Cause) -> "Gate":
+        """A canary met *cause*: whatever else would have refused it before that is over."""
+        return self._without(Cause.KEY, Cause.DAILY) if cause in (Cause.MONTHLY, Cause.EMAIL) else self
+
+    def _again(self, now: datetime, jitter: float, *, but: Cause | None = None) -> "Gate":
+        """A canary learned nothing about these holds: the same wait once more."""
+        return replace(
+            self,
+            holds=tuple(
+                _rescheduled(h, now, jitter) if h.probe is Probe.PICTURE and h.cause is not but else h
+                for h in self.holds
+            ),
+        )
+
+    def told(
+        self,
+        balance: Balance,
+        *,
+        affordable: int,
+        now: datetime,
+        recheck_s: float,
+        is_budget_spent: bool = False,
+        in_flight: int = 0,
+    ) -> "Gate":
+        """
+        Return the gate after the account was read.
+
+        Args:
+            balance: The reading.
+            affordable: How many pictures may be sent, as ``credits.affordable`` says.
+            now: Aware, UTC.
+            recheck_s: When to read again while nothing can be spent.
+            is_budget_spent: It is the daily budget that allows nothing, not the account.
+            in_flight: Calls under way that were counted as spent; they may yet leave something.
+        """
+        gate = replace(self, reading_at=None)
+        recheck_s = min(recheck_s, IN_FLIGHT_RECHECK_S) if in_flight > 0 else recheck_s
+        gate = gate._told_key(now)._told_daily(now)._told_monthly(balance, now, recheck_s)
+        if affordable > 0:
+            return gate._without(Cause.CREDITS, Cause.BUDGET)
+        if is_budget_spent:
+            day_at = next_day_at(now)
+            hold = _hold(Cause.BUDGET, now, Probe.TIME, day_at, old=gate.holding(Cause.BUDGET), until=day_at)
+            return gate._without(Cause.CREDITS)._held(hold)
+        return gate._without(Cause.BUDGET)._held(_read_again(Cause.CREDITS, gate, balance, now, recheck_s))
+
+    def _told_key(self, now: datetime) -> "Gate":
+        """The account could be read, so the key is good there: one picture may show whether it is good here."""
+        hold = self.holding(Cause.KEY)
+        if hold is None or hold.probe is not Probe.ACCOUNT:
+            return self
+        return self._held(replace(hold, probe=Probe.PICTURE, probe_at=now))
+
+    def _told_daily(self, now: datetime) -> "Gate":
+        hold = self.holding(Cause.DAILY)
+        if hold is None or hold.probe is not Probe.ACCOUNT:
+            return self
+        return self._held(_rescheduled(replace(hold, probe=Probe.PICTURE), now, 0.0))
+
+    def _told_monthly(self, balance: Balance, now: datetime, recheck_s: float) -> "Gate":
+        hold = self.holding(Cause.MONTHLY)
+        if hold is None or hold.probe is not Probe.ACCOUNT:
+            return self
+        if balance.spendable <= 0 and not is_stale(balance, now=now):
+            return self._held(_read_again(Cause.MONTHLY, self, balance, now, recheck_s))
+        if hold.until is not None or is_stale(balance, now=now):  # nothing was left before: credits have come
+            return self._held(replace(hold, probe=Probe.PICTURE, probe_at=now, until=None))
+        return self._held(_rescheduled(replace(hold, probe=Probe.PICTURE), now, 0.0))
+
+    def untold(
+        self, finding: Finding, *, now: datetime, recheck_s: float, jitter: float = 0.0, text: str | None = None
+    ) -> "Gate":
+        """
+        Return the gate after the account could not be read.
+
+        A refused key is what the reading was to find out. Any other failure is
+        no news: it is read again later, and once the moment has passed at which the
+        credits should be back, a canary asks instead.
+        """
+        gate = replace(self, reading_at=None)
+        if finding is Finding.KEY:
+            hold = _hold(Cause.KEY, now, Probe.ACCOUNT, now, old=gate.holding(Cause.KEY), text=text)
+            step = hold.step + (gate.holding(Cause.KEY) is not None)
+            return gate._without(Cause.DAILY)._held(_rescheduled(replace(hold, step=step), now, jitter))
+        return replace(gate, holds=tuple(_unread(h, now, recheck_s) for h in gate.holds))
+
+    def disk_seen(self, *, has_room: bool, now: datetime) -> "Gate":
+        """Return the gate after a look at the disk."""
+        gate = replace(self, reading_at=None)._without(Cause.DISK)
+        if has_room:
+            return gate
+        old = self.holding(Cause.DISK)
+        return gate._held(_look_at_disk(now, None) if old is None else replace(old, probe_at=_in(now, DISK_LOOK_S)))
+
+    def paused(self, *, now: datetime) -> "Gate":
+        """Return the gate shut by a person."""
+        return self._held(_hold(Cause.PAUSED, now, Probe.PERSON, None))
+
+    def resumed(self, *, now: datetime) -> "Gate":
+        """Return the gate after a person has looked (reload, ``retry``): each hold is tried at once."""
+        holds = tuple(
+            replace(h, probe_at=now, since=min(h.since, now), step=0)
+            for h in self.holds
+            if h.cause not in (Cause.PAUSED, Cause.BACKOFF)
+        )
+        return replace(self, holds=holds, folders=(), canary_at=None, reading_at=None, failures=0, suspect=None)
+
+    def _held(self, hold: Hold) -> "Gate":
+        others = tuple(h for h in self.holds if h.cause is not hold.cause)
+        return replace(self, holds=(*others, hold))
+
+    def _without(self, *causes: Cause) -> "Gate":
+        if not any(h.cause in causes for h in self.holds):
+            return self
+        return replace(self, holds=tuple(h for h in self.holds if h.cause not in causes))
+
+    def _with_folder(self, hold: FolderHold) -> "Gate":
+        if any(f.folder == hold.folder and f.options == hold.options for f in self.folders):
+            return self
+        return replace(self, folders=(*(f for f in self.folders if f.folder != hold.folder), hold))
+
+    def to_note(self) -> dict[str, object]:
+        """Return the holds as plain values for JSON; what belongs to the running process alone is left out."""
+        return {
+            "holds": [_hold_note(h, self.canary_at) for h in self.holds if h.cause is not Cause.BACKOFF],
+            "folders": [
+                {"folder": f.folder, "options": f.options, "since": f.since.isoformat(), "text": f.text}
+                for f in self.folders
+            ],
+        }
+
+    @classmethod
+    def from_note(cls, note: object) -> "Gate":
+        """Read back what ``to_note`` wrote; what cannot be understood is left out, never an error."""
+        if not isinstance(note, Mapping):
+            return cls()
+        holds = {h.cause: h for h in _rows(note.get("holds"), _read_hold)}
+        folders = {f.folder: f for f in _rows(note.get("folders"), _read_folder)}
+        return cls(holds=tuple(holds.values()), folders=tuple(folders.values()))
+
+
+IN_FLIGHT_RECHECK_S = 5.0
+"""When the account is read again if only calls under way have used it up."""
+
+DISK_LOOK_S = 10.0
+"""How often a full disk is looked at."""
+
+_REFUSALS: dict[Finding, Cause] = {
+    Finding.DAILY: Cause.DAILY,
+    Finding.MONTHLY: Cause.MONTHLY,
+    Finding.KEY: Cause.KEY,
+    Finding.EMAIL: Cause.EMAIL,
+    Finding.UNKNOWN: Cause.UNKNOWN,
+}
+_FIRST_PROBE: dict[Cause, Probe] = {
+    Cause.DAILY: Probe.ACCOUNT,
+    Cause.MONTHLY: Probe.ACCOUNT,
+    Cause.KEY: Probe.ACCOUNT,
+    Cause.EMAIL: Probe.PICTURE,
+    Cause.UNKNOWN: Probe.PICTURE,
+}
+_ENDED_BY_CANARY = (Cause.DAILY, Cause.MONTHLY, Cause.CREDITS, Cause.KEY, Cause.EMAIL, Cause.UNKNOWN)
+
+STEPS_S: dict[Cause, tuple[float, float]] = {
+    Cause.CIRCUIT: (5.0, 300.0),
+    Cause.UNKNOWN: (30.0, 900.0),
+    Cause.MONTHLY: (60.0, 3600.0),
+    Cause.CREDITS: (60.0, 3600.0),
+    Cause.KEY: (900.0, 3600.0),
+    Cause.EMAIL: (900.0, 3600.0),
+}
+"""The first wait before a canary, doubled after each refused one, and the longest. The daily limit has hours."""
+
+_MAY_COST_CAP_S = 3600.0  # probes that may each cost a credit are rarer
+
+
+def probe_after_s(cause: Cause, step: int, *, may_cost: bool = False) -> float:
+    """Return the wait before the canary number *step*, counted from 0."""
+    first_s, cap_s = STEPS_S[cause]
+    return float(min(first_s * 2 ** min(step, 30), _MAY_COST_CAP_S if may_cost else cap_s))
+
+
+def next_daily_at(since: datetime, now: datetime, *, refused: int = 0) -> datetime:
+    """
+    Say when the daily limit is tried next.
+
+    At 15 and 30 minutes, then each hour after *since*, and a minute after midnight
+    UTC. When many calls were under way as it struck, the hours of the first day are
+    cut, so that a day never sees more than thirty requests.
+    """
+    elapsed_s = (now - since).total_seconds()
+    minutes = next((m for m in (15, 30) if elapsed_s < m * 60), 60 * (int(max(elapsed_s, 0) // 3600) + 1))
+    next_at = since + timedelta(minutes=minutes)
+    if refused >= DAILY_CANARIES and next_at < since + timedelta(days=1):
+        next_at = since + timedelta(days=1)
+    return min(next_at, next_day_at(now) + timedelta(minutes=1))
+
+
+def admit(gate: Gate, need: Need, *, now: datetime) -> Answer:
+    """
+    Say whether a call may go now, and if not, when to ask again.
+
+    Args:
+        gate: The gate as it stands.
+        need: Whose call it is.
+        now: Aware, UTC.
+    """
+    folder = next((f for f in gate.folders if f.folder == need.folder and f.options == need.options), None)
+    if folder is not None:
+        words = f"{REASONS[Cause.PARAMETERS]} ({folder.text})" if folder.text else REASONS[Cause.PARAMETERS]
+        return Halt(until=None, reason=words, cause=Cause.PARAMETERS)
+    gate = _passed(gate, now)
+    shut = [h for h in gate.holds if not h.is_due(now)]
+    if shut:
+        return _later(max(shut, key=lambda h: h.probe_at or _FAR_AT), now)
+    for probe in (Probe.DISK, Probe.ACCOUNT):
+        hold = next((h for h in gate.holds if h.probe is probe), None)
+        if hold is not None:
+            return _errand(hold, gate.reading_at, now) or Ask(
+                gate=replace(gate, reading_at=now), probe=probe, hold=hold
+            )
+    hold = gate.hold
+    if hold is None:
+        return Go(gate=gate, need=need, at=now)
+    return _errand(hold, gate.canary_at, now) or Go(
+        gate=replace(gate, canary_at=now), need=need, at=now, is_canary=True
+    )
+
+
+def _passed(gate: Gate, now: datetime) -> Gate:
+    """Drop the holds that end by themselves and have."""
+    if not any(h.probe is Probe.TIME and h.is_due(now) for h in gate.holds):
+        return gate
+    return replace(gate, holds=tuple(h for h in gate.holds if h.probe is not Probe.TIME or not h.is_due(now)))
+
+
+def _later(hold: Hold, now: datetime) -> Wait | Halt:
+    if hold.probe_at is None or hold.probe_at - now > timedelta(seconds=PATIENCE_S):
+        return Halt(until=hold.probe_at, reason=hold.reason, cause=hold.cause)
+    return Wait(until=hold.probe_at, reason=hold.reason, cause=hold.cause)
+
+
+def _errand(hold: Hold, since: datetime | None, now: datetime) -> Wait | Halt | None:
+    """Say how long to wait for an errand that somebody else is on; None: nobody is, or he is lost."""
+    lost_s = CANARY_LOST_S if hold.probe is Probe.PICTURE else READING_LOST_S
+    if since is None or not timedelta(0) <= now - since < timedelta(seconds=lost_s):
+        return None
+    if now - since < timedelta(seconds=PATIENCE_S):
+        return Wait(until=_in(since, PATIENCE_S), reason=hold.reason, cause=hold.cause)
+    return Halt(until=_in(since, lost_s), reason=hold.reason, cause=hold.cause)
+
+
+class Limit(StrEnum):
+    """What keeps the pace from being higher now."""
+
+    QUEUE = "queue"  # there is nothing more to do
+    WORKERS = "workers"
+    RATE = "gate"  # the short-term rate
+    HOLD = "hold"
+    CREDITS = "credits"
+
+
+def limiting(gate: Gate, *, queued: int, busy: int, workers: int, is_paced: bool, affordable: int | None) -> Limit:
+    """
+    Say which of workers, gate and credits limits now.
+
+    Args:
+        gate: The gate as it stands.
+        queued: Jobs that wait.
+        busy: Workers with a call under way.
+        workers: Workers there are.
+        is_paced: The pacer made calls wait lately, as ``Pacer.is_limiting`` says.
+        affordable: Pictures that may still be paid; None: not known.
+    """
+    if queued <= 0:
+        return Limit.QUEUE
+    if any(h.cause in (Cause.CREDITS, Cause.MONTHLY, Cause.BUDGET) for h in gate.holds):
+        return Limit.CREDITS
+    if gate.holds:
+        return Limit.HOLD
+    if affordable is not None and affordable <= 0:
+        return Limit.CREDITS
+    return Limit.RATE if is_paced and busy < workers else Limit.WORKERS
+
+
+def _in(now: datetime, seconds: float) -> datetime:
+    return now + timedelta(seconds=seconds)
+
+
+def _hold(
+    cause: Cause,
+    now: datetime,
+    probe: Probe,
+    probe_at: datetime | None,
+    *,
+    old: Hold | None = None,
+    step: int | None = None,
+    until: datetime | None = None,
+    text: str | None = None,
+) -> Hold:
+    """Make a hold, or go on with *old*: it keeps its beginning and its words."""
+    return Hold(
+        cause=cause,
+        since=min(old.since, now) if old else now,
+        probe=probe,
+        probe_at=probe_at,
+        until=until,
+        step=(old.step if old else 0) if step is None else step,
+        refused=(old.refused if old else 0) + 1,
+        text=text or (old.text if old else None),
+    )
+
+
+def _rescheduled(hold: Hold, now: datetime, jitter: float) -> Hold:
+    """Set the next look of a hold by its step."""
+    if hold.cause is Cause.DAILY:
+        return replace(hold, probe_at=next_daily_at(hold.since, now, refused=hold.refused))
+    return replace(hold, probe_at=_in(now, probe_after_s(hold.cause, hold.step) * (1 + 0.1 * jitter)))
+
+
+def _read_again(cause: Cause, gate: Gate, balance: Balance, now: datetime, recheck_s: float) -> Hold:
+    """Nothing can be spent: the account is read again soon, and at the end of the period."""
+    renewal_at = renews_at(balance, now=now)
+    old = gate.holding(cause)
+    next_at = min(_in(now, recheck_s), renewal_at)
+    hold = _hold(cause, now, Probe.ACCOUNT, next_at, old=old, step=0, until=renewal_at)
+    return replace(hold, refused=old.refused if old else 0)
+
+
+def _unread(hold: Hold, now: datetime, recheck_s: float) -> Hold:
+    if hold.probe is not Probe.ACCOUNT or not hold.is_due(now):
+        return hold
+    if hold.cause in (Cause.MONTHLY, Cause.CREDITS) and hold.until is not None and now >= hold.until:
+        return replace(hold, probe=Probe.PICTURE, probe_at=now)
+    if hold.cause in (Cause.DAILY, Cause.KEY):
+        return _rescheduled(replace(hold, probe=Probe.PICTURE), now, 0.0)
+    return replace(hold, probe_at=_in(now, recheck_s))
+
+
+def _look_at_disk(now: datetime, text: str | None) -> Hold:
+    return _hold(Cause.DISK, now, Probe.DISK, _in(now, DISK_LOOK_S), text=text)
+
+
+def _hold_note(hold: Hold, canary_at: datetime | None) -> dict[str, object]:
+    """Write down a hold; a canary that is out counts as the look that was due, lest every restart send one."""
+    if canary_at is not None and hold.probe is Probe.PICTURE and hold.is_due(canary_at):
+        hold = _rescheduled(hold, canary_at, 0.0)
+    return {
+        "cause": hold.cause.value,
+        "since": hold.since.isoformat(),
+        "probe": hold.probe.value,
+        "probe_at": hold.probe_at.isoformat() if hold.probe_at else None,
+        "until": hold.until.isoformat() if hold.until else None,
+        "step": hold.step,
+        "refused": hold.refused,
+        "text": hold.text,
+    }
+
+
+T = TypeVar("T")
+
+
+def _rows(rows: object, read: Callable[[Mapping[str, object]], T]) -> list[T]:
+    found = []
+    for row in rows if isinstance(rows, list) else []:
+        try:
+            found.append(read(row))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue
+    return found
+
+
+def _read_hold(row: Mapping[str, object]) -> Hold:
+    return Hold(
+        cause=Cause(str(row["cause"])),
+        since=_moment(row["since"]),
+        probe=Probe(str(row["probe"])),
+        probe_at=_moment(row["probe_at"]) if row["probe_at"] is not None else None,
+        until=_moment(row["until"]) if row["until"] is not None else None,
+        step=_count(row["step"]),
+        refused=_count(row["refused"]),
+        text=_words(row["text"]),
+    )
+
+
+def _read_folder(row: Mapping[str, object]) -> FolderHold:
+    folder, options = row["folder"], row["options"]
+    if not isinstance(folder, str) or not isinstance(options, str):
+        raise TypeError("a folder hold without a folder")
+    return FolderHold(folder=folder, options=options, since=_moment(row["since"]), text=_words(row["text"]))
+
+
+def _moment(value: object) -> datetime:
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError(f"not an aware moment: {value!r}")
+    return moment.astimezone(UTC)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"not a count: {value!r}")
+    return value
+
+
+def _words(value: object) -> str | None:
+    return value if isinstance(value, str) else None
