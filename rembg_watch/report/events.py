@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import ClassVar, NamedTuple
 
+from rembg_watch.admit import Cause
 from rembg_watch.report.words import (
     When,
     count_text,
@@ -43,19 +44,8 @@ class Level(IntEnum):
     ERROR = 40  # a person has to do something, or a picture is not delivered
 
 
-class Reason(StrEnum):
-    """Why the gate is shut; these words are in ``status --json`` and the journal."""
-
-    SHORT_TERM = "short_term"
-    DAILY = "daily"
-    MONTHLY = "monthly"
-    UNKNOWN = "unknown"
-    CREDITS = "credits"
-    BUDGET = "budget"
-    KEY = "key"
-    EMAIL = "email"
-    SERVICE = "service"
-    DISK = "disk"
+SHORT_TERM = "short_term"
+"""The pause that the pacer makes after a 429 "too quickly"; the other reasons are ``admit.Cause``."""
 
 
 class Waiting(NamedTuple):
@@ -66,31 +56,37 @@ class Waiting(NamedTuple):
 
 
 WAITING: dict[str, Waiting] = {
-    Reason.SHORT_TERM: Waiting("the API asks for a slower pace", "Nothing: the pace is found and work goes on."),
-    Reason.UNKNOWN: Waiting("the API refuses calls for a reason that it does not explain", "Read its words above."),
-    Reason.DAILY: Waiting(
-        "the API counts these calls as anonymous and its daily limit is reached",
+    SHORT_TERM: Waiting("the API asks for a slower pace", "The right pace is being found."),
+    Cause.BACKOFF: Waiting("several calls in a row have failed", "They are sent again by themselves."),
+    Cause.CIRCUIT: Waiting("the API cannot be reached or fails", "It is tried again; check this machine's network."),
+    Cause.UNKNOWN: Waiting("the API refuses calls in words that are not known", "It is tried again."),
+    Cause.DAILY: Waiting(
+        "the API counts these calls as anonymous, and its daily limit is reached",
         "Check the key: with a valid one there is no daily limit.",
     ),
-    Reason.MONTHLY: Waiting(
+    Cause.MONTHLY: Waiting(
         "the credits of this billing period are spent", "Buy credits, or wait: work goes on by itself."
     ),
-    Reason.CREDITS: Waiting(
+    Cause.CREDITS: Waiting(
         "too few credits are left to spend", "Buy credits, or lower credits.reserve; work goes on by itself."
     ),
-    Reason.BUDGET: Waiting(
-        "the daily budget of the configuration is used up", "Raise credits.daily_budget, or wait for tomorrow."
+    Cause.BUDGET: Waiting(
+        "the daily budget of the configuration is spent", "Raise credits.daily_budget, or wait for the next day."
     ),
-    Reason.KEY: Waiting(
-        "the API refuses the key", "Put the right key into the key file and reload; nothing is sent until then."
+    Cause.KEY: Waiting(
+        "the API does not accept the key", "Put the right key in its place and reload; nothing is sent until then."
     ),
-    Reason.EMAIL: Waiting(
+    Cause.EMAIL: Waiting(
         "the account's e-mail address is not verified", "Open the vendor's mail and confirm the address."
     ),
-    Reason.SERVICE: Waiting("the API cannot be reached or fails", "Check this machine's network; it is tried again."),
-    Reason.DISK: Waiting("the disk is full", "Free some space; work goes on by itself."),
+    Cause.DISK: Waiting("the disk is full", "Free some space; work goes on by itself."),
+    Cause.PAUSED: Waiting("somebody has paused it", "It goes on when it is told to."),
+    Cause.PARAMETERS: Waiting("the API does not accept the folder's options", "Correct them and reload."),
 }
 """One row for each reason. A reason without a row is shown by its own word."""
+
+_PERSON_NEEDED = frozenset({Cause.KEY, Cause.EMAIL})
+_PACING = frozenset({SHORT_TERM, Cause.BACKOFF})
 
 
 def waiting(reason: str) -> Waiting:
@@ -555,8 +551,8 @@ class GateShut(Event):
     wait_s: float | None = None
 
     def _level(self) -> Level:
-        if self.reason != Reason.SHORT_TERM:
-            return Level.ERROR if self.reason in (Reason.KEY, Reason.EMAIL) else Level.WARNING
+        if self.reason not in _PACING:
+            return Level.ERROR if self.reason in _PERSON_NEEDED else Level.WARNING
         return Level.DEBUG if self.wait_s is not None and self.wait_s < BRIEF_S else Level.INFO
 
     def _condition(self) -> Condition:
@@ -579,7 +575,7 @@ class GateOpened(Event):
     shut_s: float
 
     def _level(self) -> Level:
-        return Level.DEBUG if self.reason == Reason.SHORT_TERM and self.shut_s < BRIEF_S else Level.INFO
+        return Level.DEBUG if self.reason in _PACING and self.shut_s < BRIEF_S else Level.INFO
 
     def _condition(self) -> Condition:
         return Condition(("gate",), is_over=True)

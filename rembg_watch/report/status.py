@@ -288,7 +288,7 @@ def _at_work(snapshot: Snapshot) -> Headline:
     details = (f"Not there at the moment: {', '.join(away)}. Waiting for it.",) if away else ()
     left = jobs["queued"] + jobs["sending"] + jobs["received"]
     if left:
-        limiting = snapshot.get("limiting")
+        limiting: str | None = snapshot.get("limiting")
         pace = (_sentence(_LIMITING.get(limiting, limiting)),) if limiting else ()
         return Headline("WORKING", "bold green", f"{count_text(left, 'picture')} to go.", (*pace, *details))
     if unsettled:
