@@ -371,7 +371,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, *, now: datet
         charge = Charge.MAYBE if status in _MAYBE_FINISHED else Charge.NO
         return ServerError(**(facts | {"code": f"http_{status}", "charge": charge}))
     if status < 300:
-        return BadAnswerError(**facts)
+        return BadAnswerError(**(facts | _misanswered(said)))
     return _refusal(said, facts)
 
 
@@ -390,6 +390,7 @@ class _Said:
     status: int
     sentence: str  # for a person; made up where the answer had no words
     words: str  # the answer's own, to be matched
+    shape: str  # empty, html, json, text or garbage
     details: tuple[FieldError, ...] = ()
 
 
@@ -401,6 +402,14 @@ class _Kind:
     code: str
     field: str | None
     throttle: Throttle | None = None
+
+
+def _misanswered(said: _Said) -> "Facts":
+    seen = {"empty": "nothing at all", "html": "a web page", "json": "JSON", "text": "text"}.get(said.shape, "garbage")
+    words = f": “{said.words}”." if said.words and said.shape != "garbage" else "."
+    scope = Scope.SERVICE if said.shape == "html" else Scope.PICTURE  # a page comes from something before the API
+    message = f"The API answered {said.status} with {seen} instead of what was asked for{words}"
+    return {"message": message, "code": f"answer_{said.shape}", "scope": scope}
 
 
 def _refusal(said: _Said, facts: "Facts") -> RembgError:
@@ -452,9 +461,10 @@ def _unknown(said: _Said, facts: "Facts") -> RembgError:
 def _read(status: int, headers: Mapping[str, str], body: bytes) -> _Said:
     text = body.decode("utf-8-sig", errors="replace").strip()
     if status in range(300, 400):
-        return _Said(status, f"The API answered {status} and pointed elsewhere, which is never followed.", "")
+        where = f"to {_place(headers['location'])}" if headers.get("location") else "elsewhere"
+        return _Said(status, f"The API answered {status} and pointed {where}; that is never followed.", "", "empty")
     if not text:
-        return _Said(status, f"The API answered {status} without a word.", "")
+        return _Said(status, f"The API answered {status} without a word.", "", "empty")
     if "html" in headers.get("content-type", "").lower() or text.startswith("<"):
         return _read_html(status, text)
     try:
@@ -464,17 +474,23 @@ def _read(status: int, headers: Mapping[str, str], body: bytes) -> _Said:
     return _read_json(status, data)
 
 
+def _place(location: str) -> str:
+    """Name where a redirect pointed, without what may be secret in it: user, password and query."""
+    return _tidy(re.sub(r"//[^/?#]*@", "//", re.split(r"[?#]", location, maxsplit=1)[0]))
+
+
 def _read_html(status: int, text: str) -> _Said:
     title = re.search(r"<(title|h1)[^>]{0,200}>([^<]{1,400})", text, re.IGNORECASE)
     words = _tidy(title.group(2)) if title else ""
     seen = f": “{words}”." if words else "."
-    return _Said(status, f"The API answered {status} with a web page instead of its own words{seen}", words)
+    return _Said(status, f"The API answered {status} with a web page instead of its own words{seen}", words, "html")
 
 
 def _read_text(status: int, text: str) -> _Said:
     broken = re.search(r'"(?:error|message)"\s*:\s*"((?:[^"\\]|\\.){1,2000})', text)
     words = _tidy(broken.group(1) if broken else text)
-    return _Said(status, words or f"The API answered {status} with nothing that can be read.", words)
+    shape = "garbage" if "\ufffd" in text[:1024] or "\0" in text[:1024] else "text"
+    return _Said(status, words or f"The API answered {status} with nothing that can be read.", words, shape)
 
 
 def _read_json(status: int, data: object) -> _Said:
@@ -482,7 +498,7 @@ def _read_json(status: int, data: object) -> _Said:
     details = tuple(_all_details(found))[:_DETAILS_LIMIT]
     words = _first_words(found)
     sentence = _with_details(words, details) or f"The API answered {status} with JSON that says nothing known."
-    return _Said(status, sentence, words, details)
+    return _Said(status, sentence, words, "json", details)
 
 
 def _first_words(data: Mapping[str, object]) -> str:
