@@ -1,0 +1,396 @@
+"""
+Find and read the configuration: the file, then the environment, then the key.
+
+Later wins: a variable ``REMBG_WATCH_POOL__WORKERS`` is stronger than the file, and for
+the API key the systemd credential is stronger than ``REMBG_WATCH_API__KEY``, which is
+stronger than ``api.key_file``. Only the key that wins is looked at. Everything that is
+wrong is found in one reading.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import EnvSettingsSource, SettingsError
+
+from rembg_watch.config.findings import Finding, Kind, Severity
+from rembg_watch.config.origins import Loc, Origins
+from rembg_watch.config.rules import problems
+from rembg_watch.config.sentences import is_table, sentence, strings, suggestion, variable
+from rembg_watch.config.settings import DELIMITER, PREFIX, FolderSettings, Settings, default_state_dir
+from rembg_watch.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+Tree = dict[str, Any]
+
+CREDENTIAL = "api_key"
+KEY_VARIABLE = "REMBG_WATCH_API__KEY"
+OTHER_VARIABLES = frozenset({"REMBG_WATCH_CONFIG"})
+"""Variables with our prefix that are no settings."""
+
+FOR_RUN = frozenset({Kind.AWAY})
+"""A share that is offline at start is standby, not an error."""
+FOR_LOOKING = frozenset({Kind.AWAY, Kind.ACCESS, Kind.KEY, Kind.NO_FOLDERS})
+"""``status``, ``jobs`` and ``retry`` need the ledger alone."""
+FOR_ACCOUNT = frozenset({Kind.AWAY, Kind.ACCESS, Kind.NO_FOLDERS})
+"""``credits`` and ``remove`` need the key, but no folder."""
+
+_KEY_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What one reading of the configuration came to; *settings* hold what could be understood."""
+
+    path: Path | None
+    settings: Settings | None
+    findings: tuple[Finding, ...]
+    key_source: str | None = None
+
+    def errors(self, *, tolerate: frozenset[Kind] = frozenset()) -> list[Finding]:
+        """List what cannot be lived with."""
+        return [found for found in self.findings if found.severity is Severity.ERROR and found.kind not in tolerate]
+
+
+def find(explicit: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Path:
+    """
+    Find the configuration file: the one that was named, else the first that exists.
+
+    Raises:
+        ConfigError: There is none; the sentence names the places that were looked at.
+    """
+    if explicit is not None:
+        if not explicit.exists():
+            raise ConfigError([f"{explicit}: there is no such file; `rembg-watch init` writes one"])
+        return explicit
+    candidates = _candidates(os.environ if environ is None else environ)
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    looked = ", ".join(str(candidate) for candidate in candidates)
+    raise ConfigError([f"there is no configuration (looked for {looked}); `rembg-watch init` writes one"])
+
+
+def _candidates(environ: Mapping[str, str]) -> list[Path]:
+    config_home = environ.get("XDG_CONFIG_HOME", "")
+    if not config_home.startswith("/"):
+        home = environ.get("HOME", "")
+        config_home = f"{home}/.config" if home.startswith("/") else ""
+    user = [Path(config_home) / "rembg-watch" / "config.toml"] if config_home else []
+    return [Path("rembg-watch.toml"), *user, Path("/etc/rembg-watch/config.toml")]
+
+
+def load(
+    path: Path | None, *, environ: Mapping[str, str] | None = None, tolerate: frozenset[Kind] = frozenset()
+) -> Settings:
+    """
+    Read the settings, or refuse them with every problem at once.
+
+    Args:
+        path: The file; None: environment alone.
+        environ: The environment; default: this process's.
+        tolerate: Kinds of problems that the caller can live with; see ``FOR_RUN``,
+            ``FOR_LOOKING`` and ``FOR_ACCOUNT``.
+
+    Raises:
+        ConfigError: Something is wrong that the caller cannot live with.
+    """
+    reading = read(path, environ=environ)
+    errors = reading.errors(tolerate=tolerate)
+    if errors or reading.settings is None:
+        raise ConfigError([str(found) for found in errors])
+    return reading.settings
+
+
+def read(path: Path | None, *, environ: Mapping[str, str] | None = None) -> Reading:
+    """
+    Read everything and list everything that is wrong; never raises for what was written.
+
+    What is wrong is left out and the rest is checked on, so that an unknown key does
+    not hide a missing folder.
+    """
+    environ = os.environ if environ is None else environ
+    draft = _Draft(path=path)
+    tree = draft.file()
+    tree = _merged(tree, draft.environment(environ))
+    if path is not None and draft.is_unreadable:
+        return Reading(path=path, settings=None, findings=tuple(draft.findings))
+    settings = draft.settings(tree, environ)
+    if settings is None:
+        return Reading(path=path, settings=None, findings=tuple(draft.findings))
+    settings, source = draft.with_key(settings, environ)
+    draft.findings += problems(settings, where=draft.where)
+    return Reading(path=path, settings=settings, findings=tuple(draft.findings), key_source=source)
+
+
+@dataclass
+class _Draft:
+    """The findings of one reading while it goes on, and where its values came from."""
+
+    path: Path | None
+    text: str = ""
+    is_unreadable: bool = False
+    findings: list[Finding] = field(default_factory=list)
+    variables: dict[Loc, str] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    told: set[Loc] = field(default_factory=set)
+    kept: list[int] = field(default_factory=list)  # the number in the file of each folder that could be understood
+
+    def where(self, loc: Loc) -> str:
+        """Tell the place of *loc*, where a folder's number counts those that were understood."""
+        if len(loc) > 1 and isinstance(loc[1], int) and loc[1] < len(self.kept):
+            loc = (loc[0], self.kept[loc[1]], *loc[2:])
+        return self._place(loc)
+
+    def _place(self, loc: Loc) -> str:
+        return Origins(self.path, self.text, variables=self.variables, names=self.names).where(loc)
+
+    def _wrong(self, what: str, *, loc: Loc = (), todo: str = "", kind: Kind = Kind.SETTING, where: str = "") -> None:
+        place = where or self._place(loc)
+        self.findings.append(Finding(severity=Severity.ERROR, kind=kind, what=what, where=place, todo=todo))
+
+    def file(self) -> Tree:
+        """Read the file, if there is one, and make its paths relative to its own folder."""
+        if self.path is None:
+            return {}
+        try:
+            self.text = self.path.read_bytes().decode("utf-8-sig")
+            tree = tomllib.loads(self.text)
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            self.is_unreadable = True
+            what, todo = _unreadable(error)
+            self._wrong(what, todo=todo, kind=Kind.FILE, where=str(self.path))
+            return {}
+        self._refuse_key(tree)
+        _anchor(tree, self.path.absolute().parent)
+        return tree
+
+    def _refuse_key(self, tree: Tree) -> None:
+        api = tree.get("api")
+        if isinstance(api, dict) and "key" in api:
+            del api["key"]
+            self._wrong(
+                "the API key must not stand in this file, which is copied and shown too easily",
+                loc=("api", "key"),
+                todo=f"move it to a file of its own and name that in key_file, or set {KEY_VARIABLE}, "
+                "or give it to systemd as the credential api_key",
+                kind=Kind.KEY,
+            )
+
+    def environment(self, environ: Mapping[str, str]) -> Tree:
+        """Read every variable with our prefix, one by one, so that each can be named."""
+        tree: Tree = {}
+        for name in sorted(environ):
+            if name.upper().startswith(PREFIX) and name.upper() not in OTHER_VARIABLES:
+                tree = _merged(tree, self._variable(name, environ[name]))
+        return tree
+
+    def _variable(self, name: str, value: str) -> Tree:
+        source = EnvSettingsSource(Settings)
+        source.env_vars = {name.lower(): value}
+        try:
+            tree = source()
+        except SettingsError:
+            self._wrong("must be JSON here", where=name, todo='write a list as ["one", "two"], a table as {"key": 1}')
+            return {}
+        if not tree:
+            way = tuple(name.lower().removeprefix(PREFIX.lower()).split(DELIMITER))
+            self._wrong("is not a setting", where=name, todo=suggestion(way, spoken=variable))
+            return {}
+        self.variables |= dict.fromkeys(_leaves(tree), name)
+        return tree
+
+    def settings(self, tree: Tree, environ: Mapping[str, str]) -> Settings | None:
+        """Make settings of *tree*, leaving out what is wrong."""
+        for name in [name for name in tree if name.startswith("_")]:
+            del tree[name]  # pydantic-settings would take these for arguments of its own
+            self._wrong("is not a known key", loc=(name,), todo=suggestion((name,)))
+        folders = self._folders(tree)
+        settings = self._salvaged(Settings, tree, (), fallback={"state_dir": self._default_state_dir(tree, environ)})
+        return settings and settings.model_copy(update={"folders": folders})
+
+    def _default_state_dir(self, tree: Tree, environ: Mapping[str, str]) -> Path:
+        try:
+            return default_state_dir(environ)
+        except RuntimeError:
+            if "state_dir" not in tree:
+                self._wrong("there is no home folder to keep the ledger in", loc=("state_dir",), todo="set state_dir")
+            return Path("/var/lib/rembg-watch")
+
+    def _folders(self, tree: Tree) -> tuple[FolderSettings, ...]:
+        given = _listed(tree.pop("folders", ()))
+        if is_table(given):
+            self._wrong("must be a list of tables", loc=("folders",), todo="write [[folders]], in two brackets")
+            given = (given,)
+        if not isinstance(given, list | tuple):
+            self._wrong(
+                "must be a list of tables", loc=("folders",), todo="write [[folders]] above each folder's settings"
+            )
+            return ()
+        self.names = {
+            number: item["name"] for number, item in enumerate(given) if is_table(item) and strings(item, "name")
+        }
+        folders = []
+        for number, item in enumerate(given):
+            if folder := self._salvaged(FolderSettings, item, ("folders", number)):
+                folders.append(folder)
+                self.kept.append(number)
+        return tuple(folders)
+
+    def _salvaged(self, model: type[Model], tree: object, above: Loc, *, fallback: Tree | None = None) -> Model | None:
+        """Check *tree*; take out what is wrong, telling it, until the rest is right or too little is left."""
+        while True:
+            whole = {**(fallback or {}), **tree} if isinstance(tree, dict) else tree
+            try:
+                return model.model_validate(whole)
+            except ValidationError as error:
+                details = error.errors(include_url=False)
+            for detail in details:
+                self._tell(detail, (*above, *detail["loc"]))
+            went = [_drop(tree, detail["loc"]) for detail in details]
+            if not any(went) or any(detail["type"] == "missing" for detail in details):
+                return None
+
+    def _tell(self, error: ErrorDetails, loc: Loc) -> None:
+        if error["type"] == "missing" and loc in self.told:
+            return  # it was there, and was taken out because it was wrong
+        self.told.add(loc)
+        if error["type"] == "extra_forbidden":
+            self._wrong("is not a known key", loc=loc, todo=suggestion(loc))
+        else:
+            self._wrong(sentence(error, loc), loc=loc)
+
+    def with_key(self, settings: Settings, environ: Mapping[str, str]) -> tuple[Settings, str | None]:
+        """Take the key from the strongest of its places; say which."""
+        source, raw = self._raw_key(settings, environ)
+        key = None
+        if raw is not None:
+            key, complaint = clean_key(raw)
+            if complaint:
+                self._wrong(
+                    f"the API key {complaint}", where=source, kind=Kind.KEY, todo="put the key there and nothing else"
+                )
+        elif not any(found.kind is Kind.KEY for found in self.findings):
+            self._wrong(
+                "there is no API key",
+                loc=("api", "key_file"),
+                kind=Kind.KEY,
+                todo=f"write it to a file and name that in key_file, or set {KEY_VARIABLE}, "
+                "or give it to systemd as the credential api_key",
+            )
+        api = settings.api.model_copy(update={"key": SecretStr(key) if key else None})
+        return settings.model_copy(update={"api": api}), source if key else None
+
+    def _raw_key(self, settings: Settings, environ: Mapping[str, str]) -> tuple[str, bytes | None]:
+        directory = environ.get("CREDENTIALS_DIRECTORY", "")
+        if directory and (Path(directory) / CREDENTIAL).exists():
+            return f"credential {CREDENTIAL}", self._key_bytes(Path(directory) / CREDENTIAL, "credential")
+        if settings.api.key is not None:
+            return self.variables.get(("api", "key"), "api.key"), settings.api.key.get_secret_value().encode()
+        if settings.api.key_file is not None:
+            return f"key_file {settings.api.key_file}", self._key_bytes(settings.api.key_file, "key_file")
+        return "", None
+
+    def _key_bytes(self, path: Path, name: str) -> bytes | None:
+        try:
+            with path.open("rb") as file:
+                return file.read(_KEY_BYTES + 1)
+        except OSError as error:
+            # The path is not repeated: somebody may have written the key itself there.
+            self._wrong(
+                f"the {name} that should hold the API key cannot be read: {_reason(error)}",
+                loc=("api", "key_file"),
+                kind=Kind.KEY,
+                todo="name a file that holds the key alone and that this user may read",
+            )
+            return None
+
+
+def clean_key(raw: bytes) -> tuple[str | None, str | None]:
+    """
+    Return the key without the space around it, or what keeps it from being one.
+
+    The complaint never repeats any of it.
+    """
+    text = raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip()
+    checks = {
+        "is empty": not text,
+        "is far too long": len(raw) > _KEY_BYTES,
+        "consists of several words or lines": len(text.split()) > 1,
+        "has characters that no key can have": not (text.isascii() and text.isprintable()),
+        "is wrapped in quotes": text[:1] in {'"', "'"} and text[-1:] == text[:1],
+    }
+    complaint = next((saying for saying, is_so in checks.items() if is_so), None)
+    return (None, complaint) if complaint else (text, None)
+
+
+def _unreadable(error: Exception) -> tuple[str, str]:
+    if isinstance(error, tomllib.TOMLDecodeError):
+        return f"is not TOML: {error}", "correct that line"
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8 text (byte {error.start})", "save it as UTF-8"
+    return f"cannot be read: {_reason(error)}", "let the user that runs this read it"
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or type(error).__name__).lower() if isinstance(error, OSError) else str(error)
+
+
+def _anchor(tree: Tree, base: Path) -> None:
+    """Make the file's relative paths start at the file's own folder, wherever the program was started."""
+    folders = tree.get("folders")
+    tables: list[tuple[object, tuple[str, ...]]] = [(tree, ("state_dir",)), (tree.get("api"), ("key_file",))]
+    items: Iterable[object] = folders if isinstance(folders, list) else (folders,)
+    tables += [(item, ("input", "output", "done", "failed")) for item in items]
+    for table, names in tables:
+        if isinstance(table, dict):
+            for name in strings(table, *names):
+                table[name] = _anchored(table[name], base)
+
+
+def _anchored(value: str, base: Path) -> str:
+    return value if not value.strip() or value.startswith(("/", "~")) or "\0" in value else str(base / value)
+
+
+def _merged(under: Tree, over: Tree) -> Tree:
+    """Lay *over* on *under*; a table whose keys are numbers changes single items of a list."""
+    merged = dict(under)
+    for name, value in over.items():
+        below = merged.get(name)
+        if isinstance(below, list) and isinstance(value, dict):
+            below = {str(number): item for number, item in enumerate(below)}
+        merged[name] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _listed(value: object) -> object:
+    """Turn a table whose keys are all numbers back into the list that it stands for."""
+    if isinstance(value, dict) and value and all(name.isdecimal() for name in value):
+        return [value[name] for name in sorted(value, key=int)]
+    return value
+
+
+def _leaves(tree: Tree, above: Loc = ()) -> Iterator[Loc]:
+    for name, value in tree.items():
+        loc = (*above, int(name) if above == ("folders",) and name.isdecimal() else name)
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, loc)
+        else:
+            yield loc
+
+
+def _drop(tree: object, loc: Loc) -> bool:
+    """Take the value at *loc*, or the list around it, out of *tree*; say whether anything went."""
+    for part in loc:
+        if not isinstance(tree, dict) or part not in tree:
+            return False
+        if not isinstance(tree[part], dict) or part == loc[-1]:
+            del tree[part]
+            return True
+        tree = tree[part]
+    return False

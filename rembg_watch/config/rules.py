@@ -1,0 +1,154 @@
+"""
+What a configuration must not say although each value is possible: contradictions, and folders that cannot work.
+
+The disk is looked at, nothing on it is changed; ``check`` is what tries writing.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rembg_watch.api.params import parameter_problems
+from rembg_watch.config.findings import Finding, Kind, Severity
+from rembg_watch.config.origins import Loc, dotted
+from rembg_watch.config.settings import FolderSettings, Settings
+
+Where = Callable[[Loc], str]
+
+
+def problems(settings: Settings, *, where: Where | None = None) -> list[Finding]:
+    """
+    List everything that is wrong with *settings*, on paper and on this disk, all at once.
+
+    Args:
+        settings: What was understood of the configuration.
+        where: Names the place of a setting; default: table and key.
+    """
+    found = [*_no_folders(settings), *_names(settings), *_afters(settings), *_options(settings)]
+    found += [*_state_dir(settings), *_inputs(settings), *_targets(settings)]
+    where = where or dotted
+    return [
+        Finding(severity=severity, kind=kind, what=what, where=where(loc), todo=todo)
+        for severity, kind, loc, what, todo in found
+    ]
+
+
+_Row = tuple[Severity, Kind, Loc, str, str]
+
+
+def _error(kind: Kind, loc: Loc, what: str, todo: str) -> _Row:
+    return Severity.ERROR, kind, loc, what, todo
+
+
+def _no_folders(settings: Settings) -> Iterator[_Row]:
+    if not settings.folders:
+        yield _error(
+            Kind.NO_FOLDERS, ("folders",), "no folder is watched", "add [[folders]] with name, input and output"
+        )
+
+
+def _names(settings: Settings) -> Iterator[_Row]:
+    count = Counter(folder.name for folder in settings.folders)
+    seen: set[str] = set()
+    for number, folder in enumerate(settings.folders):
+        if count[folder.name] > 1 and folder.name in seen:
+            what = f'the name "{folder.name}" is taken by a folder above'
+            yield _error(Kind.SETTING, ("folders", number, "name"), what, "give each folder a name of its own")
+        seen.add(folder.name)
+
+
+def _afters(settings: Settings) -> Iterator[_Row]:
+    for number, folder in enumerate(settings.folders):
+        if folder.after == "move" and folder.done is None:
+            what = 'after = "move" needs to know where to'
+            yield _error(Kind.SETTING, ("folders", number, "after"), what, "set done to a folder for the originals")
+        if folder.after != "move" and folder.done is not None:
+            what = f'done is not used with after = "{folder.after}"'
+            todo = 'set after = "move", or remove done'
+            yield Severity.WARNING, Kind.SETTING, ("folders", number, "done"), what, todo
+
+
+def _options(settings: Settings) -> Iterator[_Row]:
+    for number, folder in enumerate(settings.folders):
+        loc: Loc = ("folders", number, "options")
+        values = folder.options.model_dump()
+        for problem in parameter_problems(values):
+            todo = "correct it: the API would refuse every picture of this folder"
+            yield _error(Kind.SETTING, (*loc, *filter(None, [problem.field])), problem.message.rstrip("."), todo)
+        if folder.options.exact_resize and (folder.options.w is None or folder.options.h is None):
+            what = "exact_resize forces a size, but w and h do not both say which"
+            yield Severity.WARNING, Kind.SETTING, (*loc, "exact_resize"), what, "set both w and h, or remove it"
+
+
+def _state_dir(settings: Settings) -> Iterator[_Row]:
+    loc: Loc = ("state_dir",)
+    if complaint := _unwritable(settings.state_dir):
+        what = f"ledger and spool cannot be kept in {settings.state_dir}: {complaint}"
+        yield _error(Kind.ACCESS, loc, what, "let this user write there, or set another state_dir on a local disk")
+
+
+def _inputs(settings: Settings) -> Iterator[_Row]:
+    for number, folder in enumerate(settings.folders):
+        loc: Loc = ("folders", number, "input")
+        if is_away(folder.input):
+            what = f"the input folder {folder.input} does not exist"
+            yield _error(Kind.AWAY, loc, what, "create it, mount its share, or correct the path")
+        elif complaint := _unreadable(folder.input):
+            what = f"the input folder {folder.input} cannot be watched: {complaint}"
+            yield _error(Kind.ACCESS, loc, what, "let this user read and enter it, or correct the path")
+
+
+def _targets(settings: Settings) -> Iterator[_Row]:
+    for number, folder in enumerate(settings.folders):
+        for name, path in targets(folder).items():
+            if complaint := _unwritable(path):
+                kind = Kind.AWAY if is_away(path) else Kind.ACCESS
+                what = f"the {name} folder {path} cannot be written: {complaint}"
+                yield _error(kind, ("folders", number, name), what, "let this user write there, or correct the path")
+
+
+def targets(folder: FolderSettings) -> dict[str, Path]:
+    """Name the folders that will be written for *folder*; originals that are moved or deleted need their own too."""
+    written = {"output": folder.output, "failed": folder.failed}
+    if folder.after == "move":
+        written["done"] = folder.done
+    if (folder.after != "keep" or folder.failed is not None) and not is_away(folder.input):
+        written["input"] = folder.input
+    return {name: path for name, path in written.items() if path is not None}
+
+
+def is_away(path: Path) -> bool:
+    """Say whether *path* is not there now; a path that must not be looked at counts as there."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _unreadable(path: Path) -> str:
+    """Say what keeps *path*, which is there, from being watched."""
+    if os.access(path, os.F_OK) and not path.is_dir():
+        return "it is not a folder"
+    return "" if os.access(path, os.R_OK | os.X_OK) else "permission denied"
+
+
+def _unwritable(path: Path) -> str:
+    """Say what keeps *path* from being written, or from being created under the nearest folder that exists."""
+    standing = next(step for step in (path, *path.parents) if not is_away(step))
+    if os.access(standing, os.F_OK) and not standing.is_dir():
+        return "it is not a folder" if standing == path else f"{standing} is not a folder"
+    if os.access(standing, os.W_OK | os.X_OK):
+        return ""
+    reason = "the disk is mounted read-only" if _is_read_only(standing) else "permission denied"
+    return reason if standing == path else f"it is missing and cannot be created in {standing}: {reason}"
+
+
+def _is_read_only(path: Path) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False

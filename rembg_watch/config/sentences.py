@@ -1,0 +1,121 @@
+"""
+pydantic's complaints in the words of this program, and the nearest known key.
+
+No value of the ``[api]`` table is ever repeated: a key pasted into the wrong place
+must not end in a log.
+"""
+
+import difflib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from rembg_watch.config.origins import Loc, dotted
+from rembg_watch.config.settings import DELIMITER, PREFIX, FolderSettings, Settings
+
+_SAYINGS = {
+    "missing": "is missing",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "decimal_type": "must be a number",
+    "decimal_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text in quotes",
+    "tuple_type": 'must be a list, like ["one", "two"]',
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "literal_error": "must be one of {expected}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_long": "must have at most {max_length} characters",
+    "value_error": "{error}",
+}
+_SHOWN = (bool, int, float, str)
+_SHOWN_LENGTH = 40
+
+
+def sentence(error: ErrorDetails, loc: Loc) -> str:
+    """Say what is wrong with one value; *loc* is its whole way from the top."""
+    saying = _SAYINGS.get(error["type"], error["msg"].lower())
+    text = saying.format(**error.get("ctx", {}))
+    value = error.get("input")
+    if error["type"] in {"missing", "value_error"} or not isinstance(value, _SHOWN) or loc[0] == "api":
+        return text
+    shown = _toml(value)
+    return text if len(shown) > _SHOWN_LENGTH else f"{text}, not {shown}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
+
+
+def known() -> Iterator[Loc]:
+    """List every setting by its way from the top; a folder's without its number."""
+    yield from _walk(Settings, ())
+
+
+def _walk(model: type[BaseModel], above: Loc) -> Iterator[Loc]:
+    for name, field in model.model_fields.items():
+        loc = (*above, name)
+        inner = FolderSettings if name == "folders" else field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _walk(inner, loc)
+        else:
+            yield loc
+
+
+def suggestion(loc: Loc, *, spoken: Callable[[Loc], str] | None = None) -> str:
+    """
+    Advise on the unknown key *loc*: the nearest known one, here or in another table.
+
+    The same table is looked at first; a key that is known elsewhere was most likely
+    written under the wrong header, which TOML makes easy.
+
+    Args:
+        loc: The way to the key that nobody knows.
+        spoken: How to write a way; default: as in the file.
+    """
+    way = tuple(part for part in loc if not isinstance(part, int))
+    table, name = way[:-1], str(way[-1])
+    every = [key for key in known() if key != ("api", "key")]
+    here = {str(key[len(table)]): key for key in every if len(key) > len(table) and key[: len(table)] == table}
+    if near := difflib.get_close_matches(name, here, n=1):
+        return f"did you mean {spoken((*table, near[0])) if spoken else near[0]}?"
+    elsewhere = {str(key[-1]): key for key in every}
+    if found := difflib.get_close_matches(name, elsewhere, n=1, cutoff=0.8):
+        return f"did you mean {(spoken or _spoken)(elsewhere[found[0]])}?"
+    return "known here: " + ", ".join(sorted(here)) if here else "remove it"
+
+
+def _spoken(loc: Loc) -> str:
+    return f"{loc[0]}, above the first [table]" if len(loc) == 1 else dotted(loc)
+
+
+def variable(loc: Loc) -> str:
+    """Name the environment variable of *loc*; the first folder stands for all."""
+    parts = [str(part).upper() for part in loc]
+    if len(parts) > 1 and parts[0] == "FOLDERS":
+        parts.insert(1, "0")
+    return PREFIX + DELIMITER.join(parts)
+
+
+def is_table(value: object) -> bool:
+    """Say whether *value* is what a TOML table becomes."""
+    return isinstance(value, Mapping)
+
+
+def strings(tree: Mapping[str, Any], *names: str) -> list[str]:
+    """Return those of *names* that *tree* holds as text."""
+    return [name for name in names if isinstance(tree.get(name), str)]

@@ -1,0 +1,368 @@
+"""
+Every setting: its name, type, default, limits and the words that explain it.
+
+The descriptions are what ``config.example.toml`` and ``init`` print, so that there is
+one place to change them. Nothing is read from disk here; see ``reading``.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from rembg_watch.api.params import RemovalParams
+
+PREFIX = "REMBG_WATCH_"
+DELIMITER = "__"
+
+
+def _number(value: object) -> object:
+    """Refuse true and false, which Python counts as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004  # pydantic turns ValueError alone into a finding
+    return value
+
+
+def _path(value: object) -> object:
+    """Refuse what no path can be and make the rest absolute."""
+    if not isinstance(value, str | Path):
+        raise ValueError("must be a path in quotes")  # noqa: TRY004  # as above
+    if not str(value).strip() or str(value) == ".":
+        raise ValueError("must name a path, not nothing")
+    if "\0" in str(value):
+        raise ValueError("must not contain a NUL character")
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError as error:  # "~nobody"
+        raise ValueError("begins with a home folder that is not known") from error
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(value: str) -> SplitResult:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError("is not a URL") from error
+    return parts
+
+
+def _url(value: str) -> str:
+    """Refuse URLs that would carry the key in clear, or to nowhere."""
+    parts = _split(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be a URL that begins with https:// and names a host")
+    if "@" in parts.netloc:
+        raise ValueError("must not carry a name or password: it would be written to the log")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("would send the API key unencrypted: use https:// (http:// is for this machine alone)")
+    return value
+
+
+def _pattern(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if value.startswith("/"):
+        raise ValueError("must be relative to the input folder: leave out the / at its beginning")
+    return value
+
+
+def _folder_name(value: str) -> str:
+    if not value.strip() or not value.isprintable() or value != value.strip():
+        raise ValueError("must be a printable name without spaces around it")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(_number)]
+Credits = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, le=1_000_000_000)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+Url = Annotated[str, AfterValidator(_url)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+
+
+class Section(BaseModel):
+    """One table of the file: frozen, no unknown keys, no values in its error messages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class ApiSettings(Section):
+    """Where the API is and who asks. The key: see `key_file`; it never stands in this file."""
+
+    url: Url = Field(
+        default="https://api.rembg.com/rmbg", description="Where pictures are sent. http:// only to this machine."
+    )
+    usage_url: Url = Field(
+        default="https://www.rembg.com/api/membership-usage", description="Where the account's credits are read; free."
+    )
+    key: SecretStr | None = Field(
+        default=None, description="The API key itself; from the environment or the credential only."
+    )
+    key_file: FilePath | None = Field(
+        default=None,
+        description=(
+            "A file that holds the API key and nothing else, readable by the service alone (chmod 600).\n"
+            "The environment variable REMBG_WATCH_API__KEY wins over it, and the systemd credential\n"
+            "`api_key` (LoadCredential=api_key:/etc/rembg-watch/api_key) wins over both."
+        ),
+        examples=["/etc/rembg-watch/api_key"],
+    )
+    timeout_s: Real = Field(
+        default=120.0, gt=0, le=3600, description="How long one answer may take. It may be charged after that."
+    )
+
+
+class PoolSettings(Section):
+    """How much is done at once."""
+
+    workers: Whole = Field(default=8, ge=1, le=256, description="Calls in flight at once.")
+    batch_size: Whole = Field(
+        default=50, ge=1, le=10_000, description="Pictures taken together after one look at the credits."
+    )
+
+
+class CreditSettings(Section):
+    """What may be spent."""
+
+    per_image: Credits = Field(default=Decimal(1), description="What one picture costs; 0 switches the counting off.")
+    reserve: Credits = Field(default=Decimal(0), description="Leave this many credits on the account.")
+    daily_budget: Credits = Field(
+        default=Decimal(0), description="Spend at most this many in one UTC day; 0: no limit."
+    )
+    recheck_s: Real = Field(
+        default=300.0, ge=1, le=86_400, description="How often the account is read while credits are missing."
+    )
+
+
+class WatchSettings(Section):
+    """When a picture counts as dropped and complete."""
+
+    mode: Literal["auto", "events", "poll"] = Field(
+        default="auto",
+        description=(
+            "auto: events, and polling on network file systems | events | poll. Whatever it is, a scan of\n"
+            "its own finds what events missed."
+        ),
+    )
+    settle_s: Real = Field(
+        default=3.0, gt=0, le=86_400, description="A file is read after it has not changed for so long."
+    )
+    scan_interval_s: Real = Field(
+        default=30.0, ge=0.05, le=86_400, description="How often every folder is looked through."
+    )
+    grace_s: Real = Field(
+        default=300.0,
+        ge=0,
+        le=604_800,
+        description=(
+            "A file that has settled but is not a whole picture (cut short, not a picture at all) is listed as\n"
+            "failed after so long, at no cost. It is looked at again when it changes."
+        ),
+    )
+
+
+class RetrySettings(Section):
+    """What happens after an error that may pass."""
+
+    max_attempts: Whole = Field(
+        default=5,
+        ge=1,
+        le=100,
+        description="Calls for one picture before it counts as failed. Waiting for a limit uses up none.",
+    )
+    in_doubt: Literal["retry", "hold"] = Field(
+        default="retry",
+        description=(
+            "A picture that was sent and got no answer may have been charged. retry: send it once more, and\n"
+            "count it | hold: leave it to a person (`rembg-watch retry`)."
+        ),
+    )
+
+
+class OutputSettings(Section):
+    """How cut-outs are written."""
+
+    free_space_reserve_mb: Whole = Field(
+        default=256,
+        ge=0,
+        le=1_000_000_000,
+        description="Pause before a disk that is written to has less than this free.",
+    )
+
+
+class LedgerSettings(Section):
+    """What is remembered."""
+
+    keep_days: Whole = Field(
+        default=365,
+        ge=1,
+        le=36_500,
+        description=(
+            "How long finished jobs are remembered after their source is gone. While a source stands, it is\n"
+            "remembered, or it would be sent again."
+        ),
+    )
+
+
+class LogSettings(Section):
+    """What is told, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug | info | warning | error"
+    )
+    format: Literal["auto", "human", "json", "journal"] = Field(
+        default="auto", description="auto: journal under systemd, else human | human | json | journal"
+    )
+
+
+class FolderOptions(Section):
+    """The API's own parameters for every picture of this folder."""
+
+    format: str = Field(default="webp", description="webp | png | jpeg | bmp; jpeg and bmp have no transparency.")
+    w: Whole | None = Field(
+        default=None, description="Target width, 1 to 10000; the aspect ratio is kept.", examples=[2000]
+    )
+    h: Whole | None = Field(default=None, description="Target height, 1 to 10000.", examples=[2000])
+    exact_resize: bool = Field(default=False, description="Force exactly w x h, which may distort.")
+    mask: bool = Field(default=False, description="Return the mask alone; not together with bg_color.")
+    bg_color: str | None = Field(
+        default=None, description="A solid background: #RGB, #RGBA, #RRGGBB or #RRGGBBAA.", examples=["#ffffff"]
+    )
+    angle: Real = Field(default=0.0, description="Rotate afterwards, -360 to 360 degrees.")
+    expand: bool = Field(default=True, description="Grow the picture, so that rotating crops nothing.")
+
+    def params(self) -> RemovalParams:
+        """
+        Return what is asked of the API for each picture.
+
+        Raises:
+            InvalidRequestError: The API would refuse them; ``config.load`` has told so before.
+        """
+        return RemovalParams(**self.model_dump())
+
+
+class FolderSettings(Section):
+    """One watched folder: pictures dropped into `input` come out, cut out, at the same place under `output`."""
+
+    name: Annotated[str, Field(max_length=64), AfterValidator(_folder_name)] = Field(
+        description="What the folder is called in log, status and ledger. Keep it: jobs are remembered under it."
+    )
+    input: FilePath = Field(description="Where pictures are dropped, sub-folders included.")
+    output: FilePath = Field(
+        description="Where cut-outs appear, mirrored. Not inside `input`, nor the other way round."
+    )
+    include: tuple[Pattern, ...] = Field(
+        default=(),
+        description="Only what matches one of these; none: every picture type that can be sent.",
+        examples=[["**/*.jpg"]],
+    )
+    exclude: tuple[Pattern, ...] = Field(
+        default=(), description="But not what matches one of these.", examples=[["**/_rejects/**"]]
+    )
+    after: Literal["keep", "move", "delete"] = Field(
+        default="keep", description="What becomes of the original once its cut-out stands: keep | move | delete"
+    )
+    done: FilePath | None = Field(
+        default=None, description="Where `move` puts the originals, mirrored.", examples=["/srv/studio/done"]
+    )
+    failed: FilePath | None = Field(
+        default=None,
+        description="Where refused pictures go, with a file beside each that says why; none: they stay.",
+        examples=["/srv/studio/failed"],
+    )
+    upright: bool = Field(default=True, description="Send pictures that a camera marked as rotated (EXIF) upright.")
+    priority: Whole = Field(default=0, ge=-1000, le=1000, description="Folders with a higher number go first.")
+    daily_budget: Credits = Field(
+        default=Decimal(0), description="Credits for this folder in one UTC day; 0: no limit of its own."
+    )
+    options: FolderOptions = FolderOptions()
+
+
+class Settings(BaseSettings):
+    """
+    The whole configuration, checked.
+
+    Made from values alone: neither the environment nor any file is read by the
+    constructor. ``config.load`` is what reads them.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+    )
+
+    state_dir: FilePath = Field(
+        description=(
+            "Ledger and spool: what was paid for is remembered here. On a local disk, one for each daemon.\n"
+            "Left out: $STATE_DIRECTORY under systemd, else rembg-watch in the user's state folder."
+        ),
+        examples=["/var/lib/rembg-watch"],
+    )
+    api: ApiSettings = ApiSettings()
+    pool: PoolSettings = PoolSettings()
+    credits: CreditSettings = CreditSettings()
+    watch: WatchSettings = WatchSettings()
+    retry: RetrySettings = RetrySettings()
+    output: OutputSettings = OutputSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    log: LogSettings = LogSettings()
+    folders: tuple[FolderSettings, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values as given; who said what is settled before, where it can be told."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    def folder(self, name: str) -> FolderSettings | None:
+        """Find a folder by its name."""
+        return next((folder for folder in self.folders if folder.name == name), None)
+
+
+def default_state_dir(environ: Mapping[str, str]) -> Path:
+    """
+    Say where ledger and spool are kept when the configuration does not.
+
+    Raises:
+        RuntimeError: There is neither a state folder nor a home in *environ*, nor for this user.
+    """
+    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given.startswith("/"):
+        return Path(given)
+    state_home = environ.get("XDG_STATE_HOME", "")
+    if state_home.startswith("/"):
+        return Path(state_home) / "rembg-watch"
+    home = environ.get("HOME", "")
+    return (Path(home) if home.startswith("/") else Path.home()) / ".local" / "state" / "rembg-watch"
+
+
+def redacted(settings: Settings) -> dict[str, Any]:
+    """Return the settings as plain values for printing, without the key."""
+    values = settings.model_dump(mode="json")
+    values["api"]["key"] = None if settings.api.key is None else "(set)"
+    return values
