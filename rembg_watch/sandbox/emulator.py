@@ -1,0 +1,411 @@
+"""
+The sandbox itself: one object that answers requests as the vendor's servers would.
+
+It joins rules, account, faults and cut-outs, keeps the books and the log of requests,
+and holds the one lock. It opens no socket; the faces do.
+"""
+
+import base64
+import itertools
+import random
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from rembg_watch.sandbox import control, rules
+from rembg_watch.sandbox.account import Account, BadQueryError, Charge, DailyQuota, Limit, Usage, limit_from
+from rembg_watch.sandbox.exchange import Orders, Reply, Request, error_reply, json_reply
+from rembg_watch.sandbox.faults import Fault, FaultKind, FaultOrders, parse_fault
+from rembg_watch.sandbox.openapi import document
+from rembg_watch.sandbox.render import Cutter, UndecodableError
+from rembg_watch.sandbox.rules import Problem
+
+if TYPE_CHECKING:
+    import httpx
+
+    from rembg_watch.sandbox.server import LoopbackServer
+
+LOG_LENGTH = 20_000
+RMBG = "/rmbg"
+USAGE = "/api/membership-usage"
+MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "BMP": "image/bmp"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRecord:
+    """What is remembered of one request."""
+
+    number: int
+    at: datetime
+    method: str
+    path: str
+    status: int  # 0: the connection was broken instead of an answer
+    filename: str | None = None
+    sha256: str | None = None  # of the picture as it arrived
+    size_bytes: int = 0
+    params: tuple[tuple[str, str], ...] = ()
+    key: str = "none"  # known, unknown or none: never the key itself
+    billed: int = 0  # credits
+    fault: str | None = None
+    error: str | None = None
+
+
+def utc_now() -> datetime:
+    """Return the present moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+class Sandbox:
+    """
+    The API emulated.
+
+    Args:
+        key: The API key that is taken.
+        credits: Included credits of the plan, per period.
+        prepaid: Credits that do not come back.
+        price: Credits for one picture.
+        rate: Short-term limit: a number of requests a second, a phrase for ``limit_from``, a ``Limit``, or None.
+        latency_s: How long each ``/rmbg`` answer takes at the least.
+        engine: ``u2net``, ``fast`` or ``flat``; see ``cutout``.
+        clock: Tells the present moment; limits and periods follow it.
+        is_synced: Whether billing windows follow the subscription or the UTC calendar month.
+        is_verified: Whether the e-mail address is verified.
+        daily_limit: Pictures a day for callers without a key.
+        unknown_key: ``refuse`` with 401, or ``anonymous``: treat as a caller without a key.
+        faults: Orders to misbehave.
+        seed: Of the chance in faults that strike a share of the requests.
+        is_upright: Whether the orientation tag of a picture is applied.
+        answers_base64: Whether ``return_base64=true`` is answered with base64 text. The vendor's own client
+            encodes the answer itself, so that by default the flag is taken and the picture's bytes come.
+        has_retry_after: Whether short-term refusals carry ``Retry-After``.
+    """
+
+    def __init__(
+        self,
+        key: str = "sandbox-key",
+        *,
+        credits: int = 500,  # noqa: A002  # the word of the API
+        prepaid: int = 0,
+        price: int = 1,
+        rate: float | str | Limit | None = None,
+        latency_s: float = 0.0,
+        engine: str = "u2net",
+        clock: Callable[[], datetime] = utc_now,
+        is_synced: bool = True,
+        is_verified: bool = True,
+        membership: str = "Premium-20000",
+        daily_limit: int = 5,
+        unknown_key: str = "refuse",
+        faults: Iterable[Fault | str] = (),
+        seed: int = 0,
+        is_upright: bool = True,
+        answers_base64: bool = False,
+        has_retry_after: bool = False,
+    ) -> None:
+        self.key = key
+        self.latency_s = latency_s
+        self.unknown_key = unknown_key
+        self.answers_base64 = answers_base64
+        self.has_retry_after = has_retry_after
+        self.is_down = False  # True: every connection is refused or reset
+        self.cutter = Cutter(engine, is_upright=is_upright)
+        self.anonymous = DailyQuota(daily_limit)
+        self._clock = clock
+        self._shift = timedelta()
+        self.account = Account(
+            included=credits,
+            prepaid=prepaid,
+            price=price,
+            anchor=clock() - timedelta(days=9),
+            membership=membership,
+            is_synced=is_synced,
+            is_verified=is_verified,
+        )
+        self._seed = seed
+        self.lock = threading.RLock()
+        self.orders = FaultOrders()
+        for fault in faults:
+            self.add_fault(fault)
+        self.rate = rate
+        self.reset_log()
+
+    def reset_log(self) -> None:
+        """Forget every request and start all counters at zero; the account stays as it is."""
+        with self.lock:
+            self.requests: deque[RequestRecord] = deque(maxlen=LOG_LENGTH)
+            self.billed = 0  # pictures that were paid for
+            self.billed_credits = 0
+            self.billed_pictures: Counter[str] = Counter()  # by SHA-256 of the picture
+            self.statuses: Counter[tuple[str, int]] = Counter()  # by path and status
+            self.in_flight = 0
+            self.most_in_flight = 0
+            self._numbers = itertools.count(1)
+            self._random = random.Random(self._seed)
+
+    # -- settings -----------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        """Tell the sandbox's present moment: the clock's, shifted to order."""
+        return self._clock() + self._shift
+
+    def shift_clock(self, *, seconds: float) -> None:
+        """Let time jump."""
+        self._shift += timedelta(seconds=seconds)
+
+    def start_new_period(self) -> None:
+        """Jump to the first second of the next billing window."""
+        end = self.account.window(self.now).end + 1
+        self.shift_clock(seconds=end - self.now.timestamp())
+
+    @property
+    def rate(self) -> Limit | None:
+        """The short-term limit that is enforced."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float | str | Limit | None) -> None:
+        self._rate = limit_from(str(rate)) if isinstance(rate, int | float | str) else rate
+
+    @property
+    def spendable(self) -> int:
+        """What the account can spend now."""
+        with self.lock:
+            return self.account.spendable(self.now)
+
+    def add_fault(self, fault: Fault | str, **measures: object) -> None:
+        """Order a fault: a ``Fault``, a phrase for ``parse_fault``, or a kind with its measures by name."""
+        if isinstance(fault, str):
+            fault = Fault(kind=FaultKind(fault), **measures) if measures else parse_fault(fault)  # type: ignore[arg-type]
+        with self.lock:
+            self.orders.add(fault)
+
+    def clear_faults(self) -> None:
+        """Take every order back."""
+        with self.lock:
+            self.orders.clear()
+
+    def use_app(self, pictures: int) -> None:
+        """Spend credits as the web editor does."""
+        with self.lock:
+            self.account.charge(self.now, credits_wanted=pictures * self.account.price, is_app=True)
+
+    def add_past_period(self, *, months_ago: int, app: int, api: int) -> None:
+        """Give the account a billing window of the past with its usage."""
+        with self.lock:
+            start = self.account.window(self.now).start
+            for _ in range(months_ago):
+                start = self.account.window(datetime.fromtimestamp(start - 1, UTC)).start
+            self.account.set_usage(start, Usage(app=app, api=api))
+
+    # -- faces --------------------------------------------------------------------------------------
+
+    def transport(self) -> "httpx.BaseTransport":
+        """Return the in-process face: a transport for a synchronous ``httpx.Client``."""
+        from rembg_watch.sandbox.transport import SandboxTransport
+
+        return SandboxTransport(self)
+
+    def serve(self, host: str = "127.0.0.1", port: int = 0) -> "LoopbackServer":
+        """
+        Return the loopback face, listening; a context manager with ``url``, ``usage_url`` and ``stop``.
+
+        Raises:
+            PortError: the address cannot be listened on.
+        """
+        from rembg_watch.sandbox.server import LoopbackServer
+
+        return LoopbackServer(self, host, port).start()
+
+    # -- requests -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def attending(self) -> Iterator[None]:
+        """Count a removal as in flight from its first byte to the last byte of its answer."""
+        with self.lock:
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.in_flight = max(0, self.in_flight - 1)
+
+    def draw(self, path: str, filename: str | None) -> Orders:
+        """Draw the faults of a request; once, as soon as the name of its file is known."""
+        with self.lock:
+            return self.orders.before(path, filename, self._random.random())
+
+    def respond(self, request: Request) -> Reply:
+        """Answer one request; the bill and the log are written before this returns."""
+        if request.path == RMBG and request.method == "POST":
+            return self._remove(request)
+        if request.path == USAGE and request.method == "GET":
+            return self._membership_usage(request)
+        reply = self._page(request)
+        if reply is not None:
+            return reply
+        return self._no_such_route(request)
+
+    def _remove(self, request: Request) -> Reply:
+        orders = request.orders or self.draw(RMBG, request.image.filename if request.image else None)
+        request = replace(request, orders=orders)
+        delay_s = self.latency_s + orders.delay_s
+        if orders.refusal is not None:
+            self._note(request, orders.refusal, fault=orders.names[-1])
+            return replace(orders.refusal, delay_s=orders.delay_s, breakage=orders.breakage)
+        wish, problems = rules.read_wish(request.fields)
+        problems = rules.check_image(request.image) + problems
+        with self.lock:
+            admitted = self._admit(request, problems)
+        if isinstance(admitted, Reply):
+            self._note(request, admitted)
+            return replace(admitted, delay_s=orders.delay_s)
+        return replace(self._paid(request, wish, admitted), delay_s=delay_s)
+
+    def _admit(self, request: Request, problems: list[Problem]) -> "Charge | DailyQuota | Reply":
+        """Ask everything that can refuse a request, in the documented order, and take the money."""
+        refusal = self._refuse_credentials(request.headers)
+        if refusal is not None:
+            return refusal
+        if self._rate is not None and not self._rate.admits(self.now.timestamp()):
+            advice = {"retry-after": "1"} if self.has_retry_after else {}
+            return error_reply(429, rules.TOO_QUICK, headers=advice)
+        is_known = request.headers.get("x-api-key") == self.key
+        payment = self.account.charge(self.now) if is_known else self.anonymous.take(self.now)
+        if not payment:
+            return error_reply(429, rules.MONTHLY_LIMIT if is_known else rules.DAILY_LIMIT)
+        charge = self.anonymous if isinstance(payment, bool) else payment
+        if problems:
+            self._give_back(charge)
+            return rules.refusal(problems)
+        return charge
+
+    def _refuse_credentials(self, headers: Mapping[str, str]) -> Reply | None:
+        if rules.has_two_credentials(headers):
+            return error_reply(400, rules.TWO_CREDENTIALS)
+        if not headers.get("x-api-key"):
+            return None
+        if headers["x-api-key"] != self.key:
+            return None if self.unknown_key == "anonymous" else error_reply(401, rules.INVALID_KEY)
+        return None if self.account.is_verified else error_reply(403, rules.UNVERIFIED_EMAIL)
+
+    def _paid(self, request: Request, wish: rules.Wish, charge: Charge | DailyQuota) -> Reply:
+        """Work on a picture that is paid for; the money goes back where it turns out to be none."""
+        image = request.image
+        assert image is not None
+        with self.lock:
+            fault = self.orders.after(RMBG, image.filename, self._random.random())
+        made, is_downgraded = wish, False
+        if fault is not None and fault.kind is FaultKind.WRONG_FORMAT:
+            made = replace(wish, format="PNG" if wish.format != "PNG" else "JPEG")
+        if fault is not None and fault.kind is FaultKind.WRONG_SIZE:
+            is_downgraded = True
+        try:
+            body = self.cutter.cut(image.file, made, sha256=image.sha256, is_downgraded=is_downgraded)
+        except UndecodableError:
+            with self.lock:
+                self._give_back(charge)
+            reply = error_reply(400, rules.UNDECODABLE)
+            self._note(request, reply)
+            return reply
+        reply = self._picture_reply(body, made)
+        credits_taken = charge.included + charge.prepaid if isinstance(charge, Charge) else 0
+        if fault is not None:
+            reply = fault.spoil(reply)
+            if not fault.is_billed:
+                with self.lock:
+                    self._give_back(charge)
+                self._note(request, reply, fault=fault.kind)
+                return reply
+        self._note(request, reply, fault=fault.kind if fault else None, is_billed=True, credits_taken=credits_taken)
+        return reply
+
+    def _picture_reply(self, body: bytes, wish: rules.Wish) -> Reply:
+        if wish.return_base64 and self.answers_base64:
+            return Reply(status=200, headers={"content-type": "text/plain"}, body=base64.b64encode(body))
+        return Reply(status=200, headers={"content-type": MEDIA_TYPES[wish.format]}, body=body)
+
+    def _give_back(self, charge: Charge | DailyQuota) -> None:
+        if isinstance(charge, Charge):
+            self.account.refund(charge)
+        else:
+            charge.give_back()
+
+    def _membership_usage(self, request: Request) -> Reply:
+        orders = request.orders or self.draw(USAGE, None)
+        if orders.refusal is not None:
+            self._note(request, orders.refusal, fault=orders.names[-1])
+            return replace(orders.refusal, delay_s=orders.delay_s, breakage=orders.breakage)
+        reply = self._usage_reply(request)
+        with self.lock:
+            fault = self.orders.after(USAGE, None, self._random.random())
+        reply = fault.spoil(reply) if fault else reply
+        self._note(request, reply, fault=fault.kind if fault else None)
+        return replace(reply, delay_s=orders.delay_s)
+
+    def _usage_reply(self, request: Request) -> Reply:
+        if rules.has_two_credentials(request.headers):
+            return error_reply(400, rules.TWO_CREDENTIALS)
+        if request.headers.get("x-api-key") != self.key:
+            return error_reply(401, rules.INVALID_KEY)
+        try:
+            with self.lock:
+                return json_reply(200, self.account.membership_usage(dict(request.query), self.now))
+        except BadQueryError as error:
+            return rules.refusal([Problem(field, message) for field, message in error.problems])
+
+    def _page(self, request: Request) -> Reply | None:
+        if request.method == "GET" and request.path == "/api/openapi":
+            return json_reply(200, document())
+        if request.method == "GET" and request.path == "/":
+            page = (resources.files("rembg_watch.sandbox") / "reference.html").read_bytes()
+            return Reply(status=200, headers={"content-type": "text/html; charset=utf-8"}, body=page)
+        return control.respond(self, request)
+
+    def _no_such_route(self, request: Request) -> Reply:
+        known = {RMBG: "POST", USAGE: "GET", "/api/openapi": "GET", "/": "GET", **control.METHODS}
+        if request.path in known:
+            return error_reply(405, "Method not allowed", headers={"allow": known[request.path]})
+        return error_reply(404, "Not found")
+
+    def _note(
+        self,
+        request: Request,
+        reply: Reply,
+        *,
+        fault: str | None = None,
+        is_billed: bool = False,
+        credits_taken: int = 0,
+    ) -> None:
+        """Write one request into the log and the counters."""
+        image = request.image
+        key = request.headers.get("x-api-key")
+        delays = request.orders.names if request.orders else ()
+        record = RequestRecord(
+            number=next(self._numbers),
+            at=self.now,
+            method=request.method,
+            path=request.path,
+            status=reply.status,
+            filename=image.filename if image else None,
+            sha256=image.sha256 if image else None,
+            size_bytes=image.size_bytes if image else 0,
+            params=tuple(request.fields.items()) or request.query,
+            key="none" if not key else "known" if key == self.key else "unknown",
+            billed=credits_taken,
+            fault=fault or (delays[-1] if delays else None),
+            error=reply.body.decode("utf-8", "replace")[:2000] if reply.status >= 400 else None,
+        )
+        with self.lock:
+            self.requests.append(record)
+            self.statuses[request.path, reply.status] += 1
+            if is_billed and image is not None:
+                self.billed += 1
+                self.billed_credits += credits_taken
+                self.billed_pictures[image.sha256] += 1
