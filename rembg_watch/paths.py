@@ -1,0 +1,307 @@
+"""
+Decide which names are pictures to send, where their cutouts belong, and which folders can be used together.
+
+Names on disk are bytes that need not be UTF-8; relative ones have ``/`` between their parts.
+Everything here is decided from names alone: whether a file exists, what a link points to and which
+of the candidates is free is for the callers to find out.
+"""
+
+import hashlib
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Literal, NamedTuple
+
+After = Literal["keep", "move", "delete"]
+
+NAME_BYTES = 255
+"""The longest name that the usual file systems take."""
+
+PICTURE_SUFFIXES = frozenset({b".jpg", b".jpeg", b".png", b".webp", b".bmp"})
+"""What is taken when a folder does not say; in any case."""
+
+OTHER_PICTURE_SUFFIXES = frozenset(
+    b".tif .tiff .heic .heif .avif .gif .psd .psb .dng .cr2 .cr3 .nef .arw .raf .orf .rw2 .jxl .jp2 .jfif".split()
+)
+"""Pictures that the service does not take; whoever drops them should hear of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """
+    One watched root, where its cutouts go, and what belongs to it.
+
+    Attributes:
+        name: What the folder is called; jobs are remembered under it.
+        input: The watched root, absolute.
+        output: The root of the cutouts, absolute.
+        include: Globs over the path below *input*; none: every picture type that can be sent.
+        exclude: Globs of what is left out all the same.
+        extension: The ending of a cutout, with its dot.
+        after: What becomes of the original once its cutout stands.
+        done: Where ``move`` puts originals.
+        failed: Where refused pictures go; None: they stay.
+    """
+
+    name: str
+    input: PurePath
+    output: PurePath
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    extension: str = ".webp"
+    after: After = "keep"
+    done: PurePath | None = None
+    failed: PurePath | None = None
+
+
+# --- which names are pictures ---------------------------------------------------------------------
+
+_JUNK_SUFFIXES = (b".part", b".partial", b".tmp", b".temp", b".crdownload", b".download", b".filepart", b".!ut", b"~")
+_JUNK_NAMES = frozenset(
+    b"thumbs.db desktop.ini @eadir __macosx captureone $recycle.bin #recycle @recycle #snapshot lost+found".split()
+) | {b"system volume information"}
+
+
+def is_junk(name: bytes) -> bool:
+    """
+    Say if a file or directory of this name is never a picture: some program's own.
+
+    Among them are all names that begin with a dot: Macs' shadows, rsync's unfinished
+    copies, trash cans, snapshots, and our own staging files.
+    """
+    if name.startswith((b".", b"~$")):
+        return True
+    low = name.lower()
+    return low in _JUNK_NAMES or low.endswith(_JUNK_SUFFIXES)
+
+
+def suffix(name: bytes) -> bytes:
+    """Return the ending of a name in small letters, with its dot; empty if it has none."""
+    dot = name.rfind(b".")
+    return name[dot:].lower() if dot > 0 else b""
+
+
+def accepts(folder: Folder, source: bytes) -> bool:
+    """Say if *source*, relative to the input root, is to be sent; patterns know no case and no Unicode form."""
+    parent, _, name = source.rpartition(b"/")
+    return accepts_name(folder, parent, name) and enters(folder, parent)
+
+
+def accepts_name(folder: Folder, parent: bytes, name: bytes) -> bool:
+    """Say the same of a name in a directory that was entered: the quick half of ``accepts``."""
+    if is_junk(name):
+        return False
+    if not folder.include and not folder.exclude:
+        return suffix(name) in PICTURE_SUFFIXES
+    text = _plain(parent + b"/" + name if parent else name)
+    is_wanted = _matches(folder.include, text) if folder.include else suffix(name) in PICTURE_SUFFIXES
+    return is_wanted and not _matches(folder.exclude, text)
+
+
+def enters(folder: Folder, directory: bytes) -> bool:
+    """Say if pictures can be below *directory*, relative to the input root: else it is not walked."""
+    if not directory:
+        return True
+    if any(is_junk(part) for part in directory.split(b"/")):
+        return False
+    return not (folder.exclude and _matches(_subtrees(folder.exclude), _plain(directory)))
+
+
+@lru_cache(maxsize=256)
+def _subtrees(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """From ``a/**`` take ``a`` and all below: nothing in there needs a look."""
+    roots = [pattern[:-3] for pattern in patterns if pattern.endswith("/**")]
+    return tuple(itertools.chain(roots, (f"{root}/**" for root in roots)))
+
+
+def _matches(patterns: tuple[str, ...], text: str) -> bool:
+    return any(_compiled(pattern).fullmatch(text) for pattern in patterns)
+
+
+def _decode(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _plain(name: bytes) -> str:
+    return _fold(_decode(name))
+
+
+def _fold(text: str) -> str:
+    """Bring spellings together that people and file systems take for one name."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+
+
+_GLOB = re.compile(
+    r"(?P<any>(?:\*\*/)+)|(?P<rest>\*\*)|(?P<part>\*)|(?P<one>\?)|\[(?P<not>[!^]?)(?P<set>\]?[^\]]*)\]", re.DOTALL
+)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Translate a glob: ``*`` and ``?`` stay within one name, ``**`` is any number of directories, or all below."""
+    out, at, pattern = [], 0, _fold(pattern)
+    for found in _GLOB.finditer(pattern):
+        out += [re.escape(pattern[at : found.start()]), _translate(found)]
+        at = found.end()
+    return re.compile("".join(out) + re.escape(pattern[at:]), re.DOTALL)
+
+
+def _translate(found: re.Match[str]) -> str:
+    plain = {"any": "(?:[^/]+/)*", "rest": ".*", "part": "[^/]*", "one": "[^/]"}.get(found.lastgroup or "")
+    if plain is not None:
+        return plain
+    members = re.sub(r"([\\\[\]^&~|])", r"\\\1", found["set"])
+    inside = f"[{'^/' if found['not'] else ''}{members}]"
+    try:
+        re.compile(inside)
+    except re.error:  # "[z-a]": no set, so it means itself
+        return re.escape(found.group())
+    return inside
+
+
+# --- where a cutout belongs -----------------------------------------------------------------------
+
+
+def mirror(source: bytes, extension: str) -> Iterator[bytes]:
+    """
+    Yield the names that a cutout may have below the output root, the best first, without end.
+
+    ``a/IMG_1.jpg`` gives ``a/IMG_1.webp``; where that belongs to another source
+    ``a/IMG_1.jpg.webp``, then ``a/IMG_1.jpg.2.webp`` and so on. Names that would be too
+    long are shortened and keep a hash of what was cut off.
+    """
+    parent, slash, name = source.rpartition(b"/")
+    ending = extension.encode()
+    yield parent + slash + _fit(name[: len(name) - len(suffix(name))], ending)
+    yield parent + slash + _fit(name, ending)
+    for number in itertools.count(2):
+        yield parent + slash + _fit(name, b".%d%b" % (number, ending))
+
+
+def _fit(stem: bytes, ending: bytes) -> bytes:
+    room = NAME_BYTES - len(ending)
+    if len(stem) <= room:
+        return stem + ending
+    mark = b"~" + hashlib.sha256(stem).hexdigest()[:8].encode()
+    cut = stem[: room - len(mark)]
+    if stem.decode("utf-8", "ignore").encode() == stem:  # then it stays UTF-8, which some file systems insist on
+        cut = cut.decode("utf-8", "ignore").encode()
+    return cut + mark + ending
+
+
+_STAGING = re.compile(rb"\.rembg-[0-9a-f]{24}\.part")
+
+
+def staging_name(target: bytes) -> bytes:
+    """
+    Name the unfinished cutout, in the target's own directory: short, and hidden from people and from ``accepts``.
+
+    Args:
+        target: What the name is made from; whoever needs a fresh one adds chance to it.
+    """
+    return b".rembg-%b.part" % hashlib.sha256(target).hexdigest()[:24].encode()
+
+
+def is_staging_name(name: bytes) -> bool:
+    """Say if ``staging_name`` made this name."""
+    return _STAGING.fullmatch(name) is not None
+
+
+def collision_key(target: bytes) -> bytes:
+    """Return what two names share that a Mac, Windows or a person would take for one."""
+    return _plain(target).encode("utf-8", "surrogateescape")
+
+
+# --- which folders can be used together -----------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """One directory of the configuration: whose it is, what for, where."""
+
+    folder: str
+    role: str
+    path: PurePath
+
+    def __str__(self) -> str:
+        of = f' of folder "{self.folder}"' if self.folder else ""
+        return f"the {self.role}{of} ({self.path})"
+
+
+_STATE, _INPUT, _OUTPUT, _DONE, _FAILED = "state_dir", "input", "output", "done folder", "failed folder"
+
+_WHY: dict[frozenset[str], tuple[str, str]] = {
+    frozenset({_INPUT}): (
+        "every picture in both would be sent and paid for twice",
+        "give each folder an input of its own, none inside another",
+    ),
+    frozenset({_INPUT, _OUTPUT}): (
+        "cutouts would be taken for new pictures and sent again",
+        "put the output outside every input",
+    ),
+    frozenset({_INPUT, _DONE}): ("originals that are done would be found as new ones", "put done outside every input"),
+    frozenset({_INPUT, _FAILED}): ("refused pictures would be found as new ones", "put failed outside every input"),
+    frozenset({_INPUT, _STATE}): (
+        "paid answers kept there would be taken for new pictures",
+        "put state_dir on a local disk outside every folder",
+    ),
+    frozenset({_OUTPUT}): (
+        "cutouts of one would get in the way of the other's",
+        "give each folder an output of its own, none inside another",
+    ),
+    frozenset({_OUTPUT, _DONE}): ("originals would get in the way of cutouts", "put done outside every output"),
+    frozenset({_OUTPUT, _FAILED}): (
+        "refused pictures would get in the way of cutouts",
+        "put failed outside every output",
+    ),
+    frozenset({_OUTPUT, _STATE}): (
+        "the ledger's own files and cutouts would get in each other's way",
+        "put state_dir on a local disk outside every folder",
+    ),
+    frozenset({_DONE, _FAILED}): (
+        "nobody could tell delivered originals from refused ones",
+        "give done and failed directories of their own",
+    ),
+    frozenset({_DONE, _STATE}): (
+        "originals and the ledger's own files would mix",
+        "put state_dir outside every folder",
+    ),
+    frozenset({_FAILED, _STATE}): (
+        "refused pictures and the ledger's own files would mix",
+        "put state_dir outside every folder",
+    ),
+}
+"""Which two kinds of places must not overlap, why, and what to do. Several folders may share one done or failed."""
+
+
+def folder_problems(folders: Sequence[Folder], state_dir: PurePath) -> list[str]:
+    """
+    List every pair of directories that cannot be used together: what, where, why and what to do.
+
+    Args:
+        folders: With every path absolute and its symbolic links resolved.
+        state_dir: Likewise.
+    """
+    places = [place for folder in folders for place in _places(folder)] + [Place("", _STATE, state_dir)]
+    return [problem for one, other in itertools.combinations(places, 2) for problem in _overlap(one, other)]
+
+
+def _places(folder: Folder) -> Iterable[Place]:
+    named = {_INPUT: folder.input, _OUTPUT: folder.output, _DONE: folder.done, _FAILED: folder.failed}
+    return [Place(folder.name, role, path) for role, path in named.items() if path is not None]
+
+
+def _overlap(one: Place, other: Place) -> Iterator[str]:
+    reason = _WHY.get(frozenset({one.role, other.role}))
+    if reason is None:
+        return
+    why, todo = reason
+    if one.path == other.path:
+        yield f"{one} and {other} are the same directory: {why}; {todo}"
+    elif one.path.is_relative_to(other.path):
+        yield f"{one} is inside {other}: {why}; {todo}"
+    elif other.path.is_relative_to(one.path):
+        yield f"{other} is inside {one}: {why}; {todo}"
