@@ -222,13 +222,13 @@ def heard(manager: Manager) -> list[str]:
 
 def test_systemd_hears_that_the_daemon_is_ready(manager: Manager) -> None:
     assert Notify.from_environment({"NOTIFY_SOCKET": manager[0]}).ready("watching 2 folders")
-    assert heard(manager: Manager) == ["READY=1", "STATUS=watching 2 folders"]
+    assert heard(manager) == ["READY=1", "STATUS=watching 2 folders"]
 
 
 def test_a_reload_says_its_moment_in_the_same_datagram(manager: Manager) -> None:
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     Notify(manager[0]).reloading("reading the configuration")
-    first, moment, status = heard(manager: Manager)
+    first, moment, status = heard(manager)
     assert (first, status) == ("RELOADING=1", "STATUS=reading the configuration")
     assert before <= int(moment.removeprefix("MONOTONIC_USEC=")) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
@@ -245,17 +245,17 @@ def test_a_reload_says_its_moment_in_the_same_datagram(manager: Manager) -> None
 )
 def test_each_word_is_one_datagram(manager: Manager, say: Callable[[Notify], bool], lines: list[str]) -> None:
     say(Notify(manager[0]))
-    assert heard(manager: Manager) == lines
+    assert heard(manager) == lines
 
 
 def test_a_line_feed_in_a_status_is_no_second_assignment(manager: Manager) -> None:
     Notify(manager[0]).status("a\nSTOPPING=1")
-    assert heard(manager: Manager) == ["STATUS=a STOPPING=1"]
+    assert heard(manager) == ["STATUS=a STOPPING=1"]
 
 
 def test_a_long_status_is_cut_between_characters(manager: Manager) -> None:
     Notify(manager[0]).status("ü" * 1000)
-    assert heard(manager: Manager) == ["STATUS=" + "ü" * 256]
+    assert heard(manager) == ["STATUS=" + "ü" * 256]
 
 
 @pytest.mark.parametrize("address", ["", "relative", "vsock:2:1234"])
