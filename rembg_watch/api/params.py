@@ -6,13 +6,15 @@ The names are the API's own. What the picture itself must be like is not checked
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 from enum import StrEnum
 
 from rembg_watch.api.errors import FieldError, InvalidRequestError, Scope
 
 LONGEST_SIDE_PX = 10_000
+LAST_UNIX_S = 253_402_300_799  # the end of the year 9999
 
 _SIGNATURES = (
     ("jpeg", re.compile(rb"\xff\xd8\xff")),
@@ -75,14 +77,7 @@ class RemovalParams:
 
     def __post_init__(self) -> None:
         problems = parameter_problems({one.name: getattr(self, one.name) for one in fields(self)})
-        if problems:
-            raise InvalidRequestError(
-                message=" ".join(_sentence(problem.message) for problem in problems),
-                code="invalid_parameters",
-                scope=Scope.FOLDER,
-                field=problems[0].field,
-                details=tuple(problems),
-            )
+        _refuse(problems, "invalid_parameters")
         object.__setattr__(self, "format", Format.named(self.format))
 
     def form_fields(self) -> dict[str, str]:
@@ -126,6 +121,64 @@ def parameter_problems(values: Mapping[str, object]) -> list[FieldError]:
         both = "Cannot use 'mask=true' together with 'bg_color'. Choose one or the other."
         problems.append(FieldError("mask", both))
     return problems
+
+
+def usage_query(
+    *,
+    year: int | None = None,
+    month: int | None = None,
+    period_start: datetime | int | None = None,
+    expand: Iterable[str] = (),
+    include_billing_cycle: bool = False,
+) -> dict[str, str]:
+    """
+    Return the query for membership-usage.
+
+    Raises:
+        InvalidRequestError: It contradicts itself or names no month that is; ``details`` has each problem.
+    """
+    flags = ",".join([expand] if isinstance(expand, str) else expand)
+    start = _unix_s(period_start) if isinstance(period_start, datetime) else period_start
+    problems = [
+        *_range_problems("year", year, 9999),
+        *_range_problems("month", month, 12),
+        *_range_problems("periodStartUnix", start, LAST_UNIX_S, least=0),
+    ]
+    if start is not None and (year is not None or month is not None):
+        problems.append(
+            FieldError("periodStartUnix", "'periodStartUnix' cannot be used together with 'year' or 'month'")
+        )
+    if flags and not re.fullmatch(r"\w+(,\w+)*", flags, re.ASCII):
+        problems.append(FieldError("expand", f"'expand' is a list of names with commas between, got: {_shown(flags)}"))
+    _refuse(problems, "invalid_query")
+    query = {"year": year, "month": month, "periodStartUnix": start, "expand": flags or None}
+    query["includeBillingCycle"] = 1 if include_billing_cycle else None
+    return {name: str(value) for name, value in query.items() if value is not None}
+
+
+def _range_problems(name: str, value: object, most: int, least: int = 1) -> Iterator[FieldError]:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        yield FieldError(name, f"'{name}' must be an integer, got: {_shown(value)}")
+    elif not least <= value <= most:
+        yield FieldError(name, f"'{name}' must be between {least} and {most}, got: {_shown(value)}")
+
+
+def _unix_s(moment: datetime) -> object:
+    """Return whole Unix seconds; a moment without a zone stays what it is, to be refused as no number."""
+    return int(moment.timestamp()) if moment.tzinfo else moment
+
+
+def _refuse(problems: Sequence[FieldError], code: str) -> None:
+    if problems:
+        raise InvalidRequestError(
+            message=" ".join(_sentence(problem.message) for problem in problems),
+            code=code,
+            scope=Scope.FOLDER,
+            field=problems[0].field,
+            details=tuple(problems),
+        )
 
 
 def _format_problem(_: str, value: object) -> str | None:

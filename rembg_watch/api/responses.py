@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
 from rembg_watch.api.errors import BadAnswerError, Charge, Scope
+from rembg_watch.api.params import LAST_UNIX_S
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_UNIX_S = 253_402_300_799  # the end of the year 9999
 _MOST = Decimal(10) ** 15  # no account has more; arithmetic beyond would round
 
 
@@ -165,7 +165,7 @@ def _amount(found: Mapping[str, object], name: str, absent: Decimal | None = Non
 
 def _moment(found: Mapping[str, object], name: str) -> datetime:
     unix_s = _amount(found, name)
-    if not 0 <= unix_s <= _LAST_UNIX_S:
+    if not 0 <= unix_s <= LAST_UNIX_S:
         raise _not_understood(f"'{name}' is not a moment")
     return _EPOCH + timedelta(seconds=float(unix_s))
 

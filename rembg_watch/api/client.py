@@ -1,0 +1,451 @@
+"""
+The client: a request from values, over the wire, and the answer back into a value or an error.
+
+It sends each request once. Whether, when and how often to try again is for the caller
+to decide, who pays. This is the only module that knows httpx.
+"""
+
+import json
+import os
+import re
+import ssl
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from rembg_watch.api.cutout import Cutout, Destination, Sink, TempCutout, sink_for, temporary_path
+from rembg_watch.api.deadline import Deadline
+from rembg_watch.api.errors import (
+    BODY_LIMIT_BYTES,
+    BadAnswerError,
+    Charge,
+    FieldError,
+    InvalidRequestError,
+    NoAnswerError,
+    RembgError,
+    Scope,
+    UnreachableError,
+    classify,
+)
+from rembg_watch.api.headers import rate_limit, request_id
+from rembg_watch.api.key import Key
+from rembg_watch.api.params import Format, RemovalParams, usage_query
+from rembg_watch.api.responses import Account, BillingPeriod, account_from, billing_periods_from
+from rembg_watch.api.upload import BLOCK_BYTES, BodyCutOffError, Image, MultipartBody, OnProgress, Progress, open_source
+
+API_URL = "https://api.rembg.com/rmbg"
+USAGE_URL = "https://www.rembg.com/api/membership-usage"
+
+LONGEST_CONNECT_S = 20.0
+LARGEST_ANSWER_BYTES = 512 * 1024 * 1024
+"""The largest picture that can be asked for, 10000 x 10000 with alpha as a bitmap, has 400 MB."""
+
+LARGEST_ACCOUNT_BYTES = 4 * 1024 * 1024
+_SIGNATURE_BYTES = 12
+_T = TypeVar("_T")
+Verify = bool | str | os.PathLike[str] | ssl.SSLContext
+_CODES: dict[type[httpx.RequestError], str] = {
+    httpx.ConnectTimeout: "connect_timeout",
+    httpx.ReadTimeout: "answer_timeout",
+    httpx.WriteTimeout: "upload_timeout",
+    httpx.PoolTimeout: "no_free_connection",
+    httpx.ConnectError: "connect_failed",
+    httpx.ReadError: "connection_lost",
+    httpx.WriteError: "connection_lost",
+    httpx.CloseError: "connection_lost",
+    httpx.ProxyError: "proxy_failed",
+    httpx.RemoteProtocolError: "answer_broken_off",
+    httpx.DecodingError: "answer_not_decodable",
+}
+
+
+class Client:
+    """
+    The Rembg API, one method for each thing that it does.
+
+    Safe to share between threads. Every connection is new: a kept one may have died
+    unnoticed, and a picture sent into it would be in doubt. The key goes to the two
+    given addresses alone, is in no message, and no redirect is followed. Proxies and
+    ``SSL_CERT_FILE`` in the environment are honoured as httpx does.
+
+    Args:
+        api_key: The key; white space around it is dropped.
+        url: Where pictures are sent.
+        usage_url: Where the account is read.
+        timeout_s: The longest silence, and the longest call beyond what its bytes
+            take at ``deadline.SLOWEST_BYTES_PER_S``; the clock starts anew when the body has left.
+        transport: Another way to send, for tests and the sandbox; proxies, certificates and
+            connection limits are then its own.
+        proxy: A proxy for all requests, over what the environment says.
+        verify: False trusts any certificate; a path is a file or folder of own CAs.
+        max_connections: How many calls may be on their way at once.
+        checks_pictures: Refuse a picture here that the API would refuse by size, ending or signature.
+
+    Raises:
+        InvalidRequestError: The key, an address or a proxy cannot be used.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        url: str = API_URL,
+        usage_url: str = USAGE_URL,
+        timeout_s: float = 120.0,
+        transport: httpx.BaseTransport | None = None,
+        proxy: str | None = None,
+        verify: Verify = True,
+        max_connections: int = 100,
+        checks_pictures: bool = True,
+    ) -> None:
+        self._key = Key(api_key)
+        del api_key  # no frame above a failure may show it
+        self._url = _address(url, "url")
+        self._usage_url = _address(usage_url, "usage_url")
+        self._timeout_s = timeout_s
+        self._checks_pictures = checks_pictures
+        try:
+            self._http = httpx.Client(
+                auth=_KeyForOrigins(self._key, [self._url, self._usage_url]),
+                transport=transport,
+                proxy=proxy,
+                verify=_trust(verify),
+                timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, LONGEST_CONNECT_S)),
+                limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=0),
+                headers={"user-agent": f"rembg-watch httpx/{httpx.__version__}", "accept-encoding": "identity"},
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a cookie might pass for a user token
+                follow_redirects=False,
+                http2=False,
+            )
+        except (ValueError, ImportError, OSError, httpx.InvalidURL) as why:
+            raise _unusable(f"The connection cannot be set up: {why}", "client_settings") from None
+
+    def __repr__(self) -> str:
+        return f"Client({str(self._url)!r}, api_key={self._key!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up all connections; the client cannot be used again."""
+        self._http.close()
+
+    def remove_background(
+        self,
+        image: Image,
+        params: RemovalParams | None = None,
+        *,
+        filename: str | None = None,
+        destination: Destination | None = None,
+        on_upload: OnProgress | None = None,
+        on_download: OnProgress | None = None,
+        on_last_byte: Callable[[], object] | None = None,
+    ) -> Cutout:
+        """
+        Send one picture and return its cutout. This costs credits.
+
+        Nothing of the picture or of the answer is held in memory but a few blocks,
+        unless it came or is wanted as bytes.
+
+        Args:
+            image: A path, bytes, ``Base64`` or an open binary file, read from where it stands.
+            params: What is asked for; all at their defaults if left out.
+            filename: The name to send in place of the file's own.
+            destination: A path, which is written whole or not at all, or an open binary
+                file; None returns the bytes in the cutout.
+            on_upload: Told how much of the request has left.
+            on_download: Told how much of the answer has come.
+            on_last_byte: Called once, just before the last block of the body leaves.
+                If it raises, the request is cut off: the API cannot process it.
+
+        Raises:
+            RembgError: Of the kind that says what happened; see ``api.errors``.
+            BaseException: What a callback raised, as it was raised.
+        """
+        form = (params or RemovalParams()).form_fields()
+        with (
+            open_source(image, filename=filename, is_checked=self._checks_pictures) as source,
+            sink_for(destination) as sink,
+            Deadline(self._timeout_s) as deadline,
+        ):
+            body = MultipartBody(
+                source, form, on_last_byte=on_last_byte, on_handed_over=deadline.handed_over, on_progress=on_upload
+            )
+            headers = {"content-type": body.content_type, "content-length": str(body.length_bytes), "accept": "image/*"}
+            request = self._http.build_request("POST", self._url, headers=headers, content=body)
+            return self._exchange(request, deadline, lambda answer: _cutout(answer, sink, on_download), body)
+
+    def remove_to_tempfile(
+        self,
+        image: Image,
+        params: RemovalParams | None = None,
+        *,
+        filename: str | None = None,
+        on_upload: OnProgress | None = None,
+        on_download: OnProgress | None = None,
+        on_last_byte: Callable[[], object] | None = None,
+    ) -> TempCutout:
+        """
+        Send one picture and return its cutout in a temporary file.
+
+        ``cleanup()`` or the end of a ``with`` deletes it. Everything else is as in ``remove_background``.
+        """
+        path = temporary_path((params or RemovalParams()).format.extension)
+        try:
+            cutout = self.remove_background(
+                image,
+                params,
+                filename=filename,
+                destination=path,
+                on_upload=on_upload,
+                on_download=on_download,
+                on_last_byte=on_last_byte,
+            )
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return TempCutout(cutout, path)
+
+    def account(
+        self, *, year: int | None = None, month: int | None = None, period_start: datetime | int | None = None
+    ) -> Account:
+        """Read the account with its billing cycle, for now, a month or a billing window. This costs nothing."""
+        return self.membership_usage(year=year, month=month, period_start=period_start, expand=("billing_cycle",))
+
+    def membership_usage(
+        self,
+        *,
+        year: int | None = None,
+        month: int | None = None,
+        period_start: datetime | int | None = None,
+        expand: Iterable[str] = (),
+        include_billing_cycle: bool = False,
+    ) -> Account:
+        """
+        Read the account, asking exactly as told. This costs nothing.
+
+        Args:
+            year: A UTC calendar year; the current one if left out.
+            month: A month of it; the current one if left out.
+            period_start: The start of a billing window, in place of year and month.
+            expand: What to add to the answer; the API knows ``billing_cycle``.
+            include_billing_cycle: The same as that flag, in its older spelling.
+
+        Raises:
+            InvalidRequestError: The query contradicts itself; nothing was sent.
+        """
+        query = usage_query(
+            year=year,
+            month=month,
+            period_start=period_start,
+            expand=expand,
+            include_billing_cycle=include_billing_cycle,
+        )
+        return account_from(self._ask(query))
+
+    def billing_cycles(self) -> tuple[BillingPeriod, ...]:
+        """List the billing windows of the account, newest first. This costs nothing."""
+        return billing_periods_from(self._ask({"listBillingCycles": "1"}))
+
+    def _ask(self, query: Mapping[str, str]) -> object:
+        with Deadline(self._timeout_s) as deadline:
+            url = self._usage_url.copy_merge_params(query)
+            request = self._http.build_request("GET", url, headers={"accept": "application/json"})
+            try:
+                return self._exchange(request, deadline, _json)
+            except RembgError as error:
+                error.charge = Charge.NO  # reading the account is free, however it ends
+                raise
+
+    def _exchange(
+        self,
+        request: httpx.Request,
+        deadline: Deadline,
+        receive: Callable[["_Answer"], _T],
+        body: MultipartBody | None = None,
+    ) -> _T:
+        """
+        Send *request* once and return what *receive* makes of the answer.
+
+        Errors are raised outside of the handlers, so that none drags along one of
+        httpx: its frames and its request know the key.
+        """
+        request.extensions["trace"] = deadline.trace
+        failure: BaseException | None
+        try:
+            response = self._http.send(request, stream=True)
+            answer = _Answer(response, self._key, deadline)
+            try:
+                return receive(answer)
+            finally:
+                with suppress(httpx.HTTPError):
+                    response.close()
+        except BodyCutOffError:
+            failure = body.failure if body else None
+        except httpx.RequestError as lost:
+            failure = _lost(lost, request.url, deadline, body)
+        except RembgError as known:
+            failure = known
+        if isinstance(failure, RembgError):
+            _settle(failure, self._key, body)
+        assert failure is not None
+        raise failure
+
+
+class _KeyForOrigins(httpx.Auth):
+    """Put the key on requests to the known addresses, and on no other."""
+
+    def __init__(self, key: Key, urls: Iterable[httpx.URL]) -> None:
+        self._key = key
+        self._origins = {_origin(url) for url in urls}
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the header at the last moment before sending."""
+        if _origin(request.url) in self._origins:
+            request.headers["x-api-key"] = self._key.reveal()
+        yield request
+
+
+class _Answer:
+    """An answer as it comes in, and who wants to know of it."""
+
+    def __init__(self, response: httpx.Response, key: Key, deadline: Deadline) -> None:
+        self.status = response.status_code
+        self.headers = {name.lower(): key.hide(value) for name, value in response.headers.items()}
+        self.arrived_at = datetime.now(UTC)
+        self._response = response
+        self._key = key
+        self._deadline = deadline
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the call began."""
+        return self._deadline.elapsed_s
+
+    def blocks(self, on_progress: OnProgress | None = None) -> Iterator[bytes]:
+        """Yield the body as it comes."""
+        stated = self.headers.get("content-length", "")
+        total_bytes = int(stated) if re.fullmatch(r"[0-9]{1,15}", stated) else None
+        read_bytes = loaded_bytes = 0
+        for block in self._response.iter_bytes(BLOCK_BYTES):
+            self._deadline.moved(len(block))
+            read_bytes += len(block)
+            # what an in-process transport had ready did not come over a wire
+            loaded_bytes = self._response.num_bytes_downloaded or read_bytes
+            if on_progress:
+                on_progress(Progress(loaded_bytes, total_bytes))
+            yield block
+        if not self._deadline.is_met() or loaded_bytes < (total_bytes or 0):
+            # without a stated length, a connection that was cut looks like the end of the answer
+            raise httpx.ReadError("the answer broke off")
+
+    def error(self, blocks: Iterable[bytes] | None = None) -> RembgError:
+        """Say which error this answer is, from as much of its body as comes."""
+        body = bytearray()
+        with suppress(httpx.RequestError):
+            for block in self.blocks() if blocks is None else blocks:
+                body += block
+                if len(body) > BODY_LIMIT_BYTES:
+                    break
+        shown = bytes(body).replace(self._key.reveal().encode(), b"***")
+        return classify(self.status, self.headers, shown, now=self.arrived_at)
+
+
+def _cutout(answer: _Answer, sink: Sink, on_download: OnProgress | None) -> Cutout:
+    if answer.status != 200:
+        raise answer.error()
+    blocks = answer.blocks(on_download)
+    head = b""
+    while len(head) < _SIGNATURE_BYTES and (block := next(blocks, b"")):
+        head += block
+    kind = Format.of(head)
+    if kind is None:
+        raise answer.error(chain([head], blocks))
+    for block in chain([head], blocks):
+        sink.write(block)
+        if sink.size_bytes > LARGEST_ANSWER_BYTES:
+            raise BadAnswerError(message="The answer is larger than any picture can be.", code="answer_too_large")
+    return sink.cutout(
+        content_type=kind.content_type,
+        request_id=request_id(answer.headers),
+        rate_limit=rate_limit(answer.headers, now=answer.arrived_at),
+        elapsed_s=answer.elapsed_s,
+    )
+
+
+def _json(answer: _Answer) -> object:
+    if answer.status != 200:
+        raise answer.error()
+    body = b""
+    for block in answer.blocks():
+        body += block
+        if len(body) > LARGEST_ACCOUNT_BYTES:
+            raise BadAnswerError(message="The answer about the account is endless.", code="answer_too_large")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        pass
+    raise answer.error([body])
+
+
+def _lost(lost: httpx.RequestError, url: httpx.URL, deadline: Deadline, body: MultipartBody | None) -> RembgError:
+    """Say what a broken connection means: whether the body had wholly left decides."""
+    code, words = _CODES.get(type(lost), "connection_lost"), str(lost).rstrip(".") or type(lost).__name__
+    if not deadline.is_met():
+        code, words = "deadline_passed", "it took too long"
+    host = url.netloc.decode("ascii", "replace")
+    if body is not None and body.is_handed_over:
+        message = f"The picture was sent to {host}, but no whole answer came: {words}."
+        return NoAnswerError(message=message, code=code)
+    return UnreachableError(message=f"The request could not be sent to {host}: {words}.", code=code)
+
+
+def _settle(error: RembgError, key: Key, body: MultipartBody | None) -> None:
+    """Take the key out of *error*, and the doubt where the body never left whole."""
+    if error.charge is Charge.MAYBE and body is not None and not body.is_handed_over and error.status != 200:
+        error.charge = Charge.NO
+    error.message = key.hide(error.message)
+    error.args = (error.message,)
+    error.details = tuple(FieldError(one.field and key.hide(one.field), key.hide(one.message)) for one in error.details)
+    error.field = error.field and key.hide(error.field)
+
+
+def _address(url: str, name: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+        parsed.host.encode("idna")
+        is_usable = parsed.scheme in {"http", "https"} and bool(parsed.host) and not parsed.userinfo
+    except (httpx.InvalidURL, UnicodeError, TypeError):
+        is_usable = False
+    if not is_usable:
+        raise _unusable(
+            "An address of the API must be http:// or https:// with a host, and no user in it.", "bad_url", name
+        )
+    return parsed
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _trust(verify: Verify) -> bool | ssl.SSLContext:
+    if isinstance(verify, bool | ssl.SSLContext):
+        return verify
+    is_folder = Path(verify).is_dir()
+    return ssl.create_default_context(cafile=None if is_folder else verify, capath=verify if is_folder else None)
+
+
+def _unusable(message: str, code: str, field: str | None = None) -> InvalidRequestError:
+    return InvalidRequestError(message=message, code=code, scope=Scope.SERVICE, field=field)
