@@ -553,7 +553,7 @@ class GateShut(Event):
     def _level(self) -> Level:
         if self.reason not in _PACING:
             return Level.ERROR if self.reason in _PERSON_NEEDED else Level.WARNING
-        return Level.DEBUG if self.wait_s is not None and self.wait_s < BRIEF_S else Level.INFO
+        return Level.INFO if (self.wait_s or 0) >= BRIEF_S else Level.DEBUG
 
     def _condition(self) -> Condition:
         return Condition(("gate",), detail=f"{self.reason}/{self.level}")

@@ -1,0 +1,225 @@
+"""What can be told, and that a failing listener stops nobody."""
+
+import inspect
+import json
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from rembg_watch.admit import Cause
+from rembg_watch.report import events
+from rembg_watch.report.events import (
+    WAITING,
+    AccountDiffers,
+    BatchFormed,
+    Delivered,
+    Event,
+    Failed,
+    GateOpened,
+    GateShut,
+    InDoubt,
+    Level,
+    Mistake,
+    RateLearned,
+    Recovered,
+    ReporterFailed,
+    Stopping,
+    facts,
+    fan_out,
+    kind,
+    nobody,
+    waiting,
+)
+
+AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+KINDS = [
+    found
+    for _, found in inspect.getmembers(events, inspect.isclass)
+    if issubclass(found, Event) and not inspect.isabstract(found)
+]
+
+SAMPLES: dict[str, Any] = {
+    "str": "word",
+    "bytes": b"shoes/\xff\n.jpg",
+    "int": 3,
+    "float": 2.5,
+    "bool": True,
+    "Decimal": Decimal(4),
+    "datetime": AT,
+    "tuple": ("one", "two"),
+    "BaseException": ValueError("bad"),
+}
+
+
+def sample(of: type[Event]) -> Event:
+    """An event with every field filled in."""
+    named = {field.name: getattr(field.type, "__name__", str(field.type)) for field in fields(of)}
+    return of(**{name: SAMPLES[_first(named[name])] for name in named})
+
+
+def _first(annotation: str) -> str:
+    return annotation.partition("[")[0].partition(" |")[0].rpartition(".")[2]
+
+
+def picture(**changes: Any) -> dict[str, Any]:
+    return {"folder": "catalogue", "source": b"shoes/a.jpg", "job": 7, **changes}
+
+
+def test_nothing_is_forgotten_in_this_file() -> None:
+    assert len(KINDS) >= 40
+
+
+@pytest.mark.parametrize("of", KINDS, ids=lambda of: of.__name__)
+def test_every_event_is_one_printable_sentence(of: type[Event]) -> None:
+    sentence = sample(of).sentence()
+    assert sentence.isprintable()
+    assert 10 < len(sentence) < 400
+
+
+@pytest.mark.parametrize("of", KINDS, ids=lambda of: of.__name__)
+def test_every_event_survives_json_with_all_its_facts(of: type[Event]) -> None:
+    event = sample(of)
+    assert set(json.loads(json.dumps(facts(event)))) == {field.name for field in fields(event)}
+
+
+@pytest.mark.parametrize("of", KINDS, ids=lambda of: of.__name__)
+def test_every_event_can_be_sorted_by_its_level(of: type[Event]) -> None:
+    assert sample(of).level in Level
+
+
+def test_conditions_that_end_can_also_begin() -> None:
+    lasting = [found for found in (sample(of).condition for of in KINDS) if found]
+    begun = {condition.key[0] for condition in lasting if not condition.is_over}
+    assert {condition.key[0] for condition in lasting if condition.is_over} <= begun
+
+
+def test_a_delivery_says_where_how_long_and_what_it_cost() -> None:
+    told = Delivered(
+        **picture(), target=b"shoes/a.webp", duration_s=2.34, charged=Decimal(1), credits_left=Decimal("1239.00")
+    )
+    assert told.sentence() == (
+        "catalogue/shoes/a.jpg delivered as shoes/a.webp in 2.3 s (1 credit, 1,239 credits left)"
+    )
+    assert kind(told) == "delivered"
+
+
+def test_facts_are_plain_values() -> None:
+    told = GateShut(reason=Cause.MONTHLY, why="limit", until=AT)
+    assert facts(told) == {"reason": "monthly_limit", "why": "limit", "until": "2026-11-22T12:00:00Z", "wait_s": None}
+    assert kind(told) == "gate_shut"
+
+
+def test_a_pause_says_why_in_whose_words_what_to_do_and_until_when() -> None:
+    told = GateShut(reason=Cause.MONTHLY, why="You've reached your monthly limit.", until=AT + timedelta(hours=1))
+    assert told.sentence(lambda at: f"{at:%H:%M}") == (
+        'paused: the credits of this billing period are spent ("You\'ve reached your monthly limit."). '
+        "Buy credits, or wait: work goes on by itself. Next try: 13:00"
+    )
+
+
+@pytest.mark.parametrize("cause", [*Cause, "short_term"])
+def test_every_reason_to_pause_has_words_and_advice(cause: str) -> None:
+    assert all(WAITING[cause])
+
+
+def test_a_reason_without_words_speaks_for_itself() -> None:
+    assert waiting("moon_phase").what == "moon phase"
+    assert GateShut(reason="moon_phase").sentence() == "paused: moon phase."
+
+
+@pytest.mark.parametrize(
+    ("event", "level"),
+    [
+        (GateShut(reason="short_term", wait_s=2), Level.DEBUG),
+        (GateShut(reason="short_term"), Level.DEBUG),
+        (GateShut(reason="short_term", wait_s=60), Level.INFO),
+        (GateShut(reason=Cause.CREDITS), Level.WARNING),
+        (GateShut(reason=Cause.KEY), Level.ERROR),
+        (GateOpened(reason="short_term", shut_s=2), Level.DEBUG),
+        (GateOpened(reason="short_term", shut_s=60), Level.INFO),
+        (GateOpened(reason=Cause.CREDITS, shut_s=2), Level.INFO),
+        (RateLearned(rate_per_s=2), Level.INFO),
+        (RateLearned(rate_per_s=2, previous_per_s=2.1), Level.DEBUG),
+        (RateLearned(rate_per_s=2, previous_per_s=4), Level.INFO),
+        (Recovered(requeued=1, received=0, in_doubt=0), Level.INFO),
+        (Recovered(requeued=1, received=0, in_doubt=1), Level.WARNING),
+        (Failed(**picture(), why="too large"), Level.ERROR),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_pacing_is_no_news_and_what_needs_a_person_is_an_error(event: Event, level: Level) -> None:
+    assert event.level == level
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (InDoubt(**picture(), why="no answer within 120 s", will_retry=True), "sent once more"),
+        (InDoubt(**picture(), why="no answer", will_retry=False), "rembg-watch retry"),
+        (AccountDiffers(expected=Decimal(5), counted=Decimal(8)), "3 credits more"),
+        (AccountDiffers(expected=Decimal(5), counted=Decimal(4)), "1 credit less"),
+        (BatchFormed(size=50, queued=1204, spendable=Decimal(1240)), "batch of 50 out of 1,204"),
+        (Stopping(in_flight=3, queued=10), "waiting for 3 calls in flight"),
+        (Stopping(in_flight=1, queued=10, hurried=True), "1 call in flight will be in doubt"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Event) else None,
+)
+def test_sentences_say_what_follows(event: Event, words: str) -> None:
+    assert words in event.sentence()
+
+
+def test_an_error_without_words_is_named() -> None:
+    assert Mistake(where="the pool", error=KeyError()).sentence() == "unforeseen error in the pool: KeyError"
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.heard: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        self.heard.append(event)
+
+
+class Broken:
+    def __call__(self, event: Event) -> None:
+        raise RuntimeError("no disk")
+
+
+TOLD = Stopping(in_flight=0, queued=0)
+
+
+def test_every_listener_hears_everything_in_order() -> None:
+    first, second = Listener(), Listener()
+    tell = fan_out(first, nobody, second)
+    tell(TOLD)
+    tell(GateShut(reason="credits"))
+    assert first.heard == second.heard
+    assert [kind(event) for event in first.heard] == ["stopping", "gate_shut"]
+
+
+def test_a_listener_that_raises_stops_nobody_and_is_told_once() -> None:
+    before, after = Listener(), Listener()
+    tell = fan_out(before, Broken(), after)
+    for _ in range(3):
+        tell(TOLD)
+    assert [kind(event) for event in after.heard] == ["reporter_failed", "stopping", "stopping", "stopping"]
+    assert [kind(event) for event in before.heard].count("reporter_failed") == 1
+    failure = after.heard[0]
+    assert isinstance(failure, ReporterFailed)
+    assert (failure.reporter, str(failure.error)) == ("Broken", "no disk")
+
+
+def test_listeners_that_all_raise_end_in_silence() -> None:
+    fan_out(Broken(), Broken())(TOLD)
+
+
+def test_a_wish_to_end_is_not_swallowed() -> None:
+    def interrupted(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fan_out(interrupted)(TOLD)
