@@ -11,6 +11,7 @@ import re
 import ssl
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import chain
@@ -20,7 +21,7 @@ from typing import Self, TypeVar
 
 import httpx
 
-from rembg_watch.api.cutout import Cutout, Destination, Sink, TempCutout, sink_for, temporary_path
+from rembg_watch.api.cutout import Cutout, Destination, Sink, TempCutout, sink_for, temporary_file
 from rembg_watch.api.deadline import Deadline
 from rembg_watch.api.errors import (
     BODY_LIMIT_BYTES,
@@ -119,7 +120,11 @@ class Client:
                 verify=_trust(verify),
                 timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, LONGEST_CONNECT_S)),
                 limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=0),
-                headers={"user-agent": f"rembg-watch httpx/{httpx.__version__}", "accept-encoding": "identity"},
+                headers={
+                    "user-agent": f"rembg-watch httpx/{httpx.__version__}",
+                    "accept-encoding": "identity",
+                    "connection": "close",
+                },
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a cookie might pass for a user token
                 follow_redirects=False,
                 http2=False,
@@ -202,21 +207,18 @@ class Client:
 
         ``cleanup()`` or the end of a ``with`` deletes it. Everything else is as in ``remove_background``.
         """
-        path = temporary_path((params or RemovalParams()).format.extension)
-        try:
+        suffix = (params or RemovalParams()).format.extension
+        with temporary_file(suffix) as (file, path):
             cutout = self.remove_background(
                 image,
                 params,
                 filename=filename,
-                destination=path,
+                destination=file,
                 on_upload=on_upload,
                 on_download=on_download,
                 on_last_byte=on_last_byte,
             )
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        return TempCutout(cutout, path)
+        return TempCutout(replace(cutout, path=path), path)
 
     def account(
         self, *, year: int | None = None, month: int | None = None, period_start: datetime | int | None = None

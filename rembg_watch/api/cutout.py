@@ -9,24 +9,26 @@ import hashlib
 import io
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from io import RawIOBase
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, Self
 
 from rembg_watch.api.errors import Charge, NoAnswerError, NotSentError, Scope
 from rembg_watch.api.headers import RateLimit
+
+_BLOCK_BYTES = 64 * 1024
 
 
 class Writable(Protocol):
     """Anything that takes bytes."""
 
     def write(self, block: bytes, /) -> object:
-        """Take the whole of *block*."""
+        """Take *block*, or as much of it as the returned number says."""
 
 
 Destination = str | os.PathLike[str] | Writable
@@ -71,12 +73,14 @@ class Cutout:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture to *path*, whole or not at all, over what may be there."""
         target = Path(path)
-        staged = _Staged(target)
-        file = staged.open()
-        with staged, io.BytesIO(self.read()) if self.path is None else self.path.open("rb") as kept:
-            shutil.copyfileobj(kept, file)
+        with _staged(target) as staged, self._opened() as kept:
+            while block := kept.read(_BLOCK_BYTES):
+                _write_whole(staged.file, block)
             staged.keep()
         return target
+
+    def _opened(self) -> BinaryIO:
+        return io.BytesIO(self.read()) if self.path is None else self.path.open("rb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +120,8 @@ class Sink:
         Raises:
             NoAnswerError: It cannot be written; the picture came and is paid for.
         """
-        try:
-            self._file.write(block)
-        except (OSError, ValueError) as why:  # ValueError: a closed file
-            raise _not_stored(why) from why
+        with _reported_as_paid():
+            _write_whole(self._file, block)
         self._digest.update(block)
         self.size_bytes += len(block)
 
@@ -162,61 +164,91 @@ def sink_for(destination: Destination | None) -> Iterator[Sink]:
         memory = _Parts()
         yield Sink(memory, parts=memory.parts)
     elif isinstance(destination, str | os.PathLike):
-        staged = _Staged(Path(destination))
         try:
-            file = staged.open()
+            staged = _staged(Path(destination))
         except OSError as why:
-            message = f"The place for the cutout cannot be written to: {why.strerror}."
-            raise NotSentError(message=message, code="destination_not_writable", scope=Scope.SERVICE) from why
+            raise _not_writable(why) from why
         with staged:
-            yield Sink(file, path=staged.target)
-            try:
+            yield Sink(staged.file, path=staged.target)
+            with _reported_as_paid():
                 staged.keep()
-            except OSError as why:
-                raise _not_stored(why) from why
     else:
         yield Sink(destination)
 
 
+def _staged(target: Path) -> "_Staged":
+    staging = target.with_name(f".{secrets.token_hex(8)}.part")
+    return _Staged(target, staging, staging.open("xb", buffering=0))
+
+
 class _Staged:
-    """A file beside *target* that takes its name when it is kept, and goes away when it is not."""
+    """A file that takes the name *target* when it is kept, and goes away when it is not."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, staging: Path, file: RawIOBase) -> None:
         self.target = target
-        self._staging = target.with_name(f".{secrets.token_hex(8)}.part")
-
-    def open(self) -> BinaryIO:
-        self._file = self._staging.open("xb")
-        return self._file
+        self.file = file
+        self._staging = staging
+        self._is_kept = False
 
     def keep(self) -> None:
-        self._file.close()
+        self.file.close()
         self._staging.replace(self.target)
+        self._is_kept = True
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # what closing could not flush is thrown away with the file
-            self._file.close()
-        self._staging.unlink(missing_ok=True)
+        if not self._is_kept:
+            with suppress(OSError):  # what closing could not write is thrown away with the file
+                self.file.close()
+            self._staging.unlink(missing_ok=True)
 
 
-def _not_stored(why: Exception) -> NoAnswerError:
-    words = why.strerror if isinstance(why, OSError) and why.strerror else str(why)
-    return NoAnswerError(
-        message=f"The cutout came and is paid for, but could not be written: {words}.",
-        code="answer_not_stored",
-        status=200,
-        charge=Charge.YES,
-        scope=Scope.SERVICE,
-    )
+def _not_writable(why: OSError) -> NotSentError:
+    message = f"The place for the cutout cannot be written to: {why.strerror}."
+    return NotSentError(message=message, code="destination_not_writable", scope=Scope.SERVICE)
 
 
-def temporary_path(suffix: str) -> Path:
-    """Make an empty file of the caller's own in the temporary folder and return its path."""
-    handle, name = tempfile.mkstemp(prefix="rembg-", suffix=suffix)
-    os.close(handle)
-    return Path(name)
+@contextmanager
+def _reported_as_paid() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as why:  # ValueError: a closed file
+        words = why.strerror if isinstance(why, OSError) and why.strerror else str(why)
+        raise NoAnswerError(
+            message=f"The cutout came and is paid for, but could not be written: {words}.",
+            code="answer_not_stored",
+            status=200,
+            charge=Charge.YES,
+            scope=Scope.SERVICE,
+        ) from why
+
+
+def _write_whole(file: Writable, block: bytes) -> None:
+    while block:
+        written = file.write(block)
+        # an unbuffered file may take less at a time; whoever does not say has taken all
+        block = block[written:] if isinstance(written, int) and written > 0 else b""
+
+
+@contextmanager
+def temporary_file(suffix: str) -> Iterator[tuple[Writable, Path]]:
+    """
+    Give an open file in the temporary folder, readable by nobody else, which stays if the block succeeds.
+
+    Raises:
+        NotSentError: There is no place for it.
+        NoAnswerError: The answer came and could not be written to the end.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix="rembg-", suffix=suffix)
+    except OSError as why:
+        raise _not_writable(why) from why
+    path = Path(name)
+    with _Staged(path, path, os.fdopen(handle, "wb", buffering=0)) as staged:
+        yield staged.file, path
+        with _reported_as_paid():
+            staged.keep()
