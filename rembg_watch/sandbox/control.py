@@ -8,6 +8,8 @@ that a web page elsewhere cannot change them.
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rembg_watch.sandbox.account import limit_from
@@ -17,7 +19,13 @@ from rembg_watch.sandbox.faults import Fault, fault_from, parse_fault
 if TYPE_CHECKING:
     from rembg_watch.sandbox.emulator import Sandbox
 
-METHODS = {"/sandbox/state": "GET", "/sandbox/settings": "POST", "/sandbox/requests": "GET"}
+METHODS = {
+    "/sandbox/state": "GET",
+    "/sandbox/settings": "POST",
+    "/sandbox/requests": "GET",
+    "/sandbox/samples": "GET",
+}
+SAMPLES = "/sandbox/samples/"
 MAX_SHIFT_S = 50 * 365 * 86_400.0
 
 
@@ -30,7 +38,25 @@ def respond(sandbox: "Sandbox", request: Request) -> Reply | None:
             return json_reply(200, _requests(sandbox, dict(request.query)))
         case "POST", "/sandbox/settings":
             return _settings(sandbox, request)
+        case "GET", "/sandbox/samples":
+            return json_reply(200, {"samples": sorted(_samples())})
+    if request.method == "GET" and request.path.startswith(SAMPLES):
+        return _sample(request.path.removeprefix(SAMPLES))
     return None
+
+
+def _samples() -> dict[str, Path]:
+    """Return the sample pictures of the package by their path below ``samples/demo``."""
+    root = Path(str(resources.files("rembg_watch") / "samples" / "demo"))
+    return {path.relative_to(root).as_posix(): path for path in root.rglob("*.*")}
+
+
+def _sample(name: str) -> Reply | None:
+    path = _samples().get(name)  # looked up, never joined: no name leads out of the folder
+    if path is None:
+        return None
+    kind = {"jpg": "jpeg"}.get(path.suffix[1:], path.suffix[1:])
+    return Reply(status=200, headers={"content-type": f"image/{kind}"}, body=path.read_bytes())
 
 
 def state(sandbox: "Sandbox") -> dict[str, object]:

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 LOG_LENGTH = 20_000
 RMBG = "/rmbg"
 USAGE = "/api/membership-usage"
+PAGE_HEADERS = {
+    "content-type": "text/html; charset=utf-8",
+    "content-security-policy": "default-src 'self' 'unsafe-inline' blob: data:",  # nothing from elsewhere, ever
+}
 MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "BMP": "image/bmp"}
 
 
@@ -365,7 +369,7 @@ class Sandbox:
             return json_reply(200, document())
         if request.method == "GET" and request.path == "/":
             page = (resources.files("rembg_watch.sandbox") / "reference.html").read_bytes()
-            return Reply(status=200, headers={"content-type": "text/html; charset=utf-8"}, body=page)
+            return Reply(status=200, headers=PAGE_HEADERS, body=page)
         return control.respond(self, request)
 
     def _no_such_route(self, request: Request) -> Reply:

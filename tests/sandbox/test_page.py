@@ -1,0 +1,203 @@
+"""The reference page: whole without the internet, and a person can send a request from it."""
+
+import base64
+import io
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from rembg_watch.sandbox import Sandbox
+
+DATA = Path(__file__).parent.parent / "data"
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+
+
+@pytest.fixture
+def page() -> Iterator[httpx.Response]:
+    with httpx.Client(transport=Sandbox().transport(), base_url="http://sandbox") as client:
+        yield client.get("/")
+
+
+def test_the_page_asks_no_other_host_for_anything(page: httpx.Response) -> None:
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert not re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}", page.text)
+    assert not re.findall(r"@import|<link[^>]+stylesheet|<script[^>]+src", page.text)
+
+
+def test_the_page_forbids_the_browser_to_ask_another_host(page: httpx.Response) -> None:
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+
+
+def test_the_page_takes_every_documented_parameter() -> None:
+    with httpx.Client(transport=Sandbox().transport(), base_url="http://sandbox") as client:
+        text = client.get("/").text
+        form = client.get("/api/openapi").json()["paths"]["/rmbg"]["post"]["requestBody"]["content"]
+    for name in form["multipart/form-data"]["schema"]["properties"].keys() - {"return_base64"}:
+        assert f'id="{name}"' in text, name
+
+
+def test_samples_are_offered_and_no_name_leads_out_of_their_folder() -> None:
+    with httpx.Client(transport=Sandbox().transport(), base_url="http://sandbox") as client:
+        names = client.get("/sandbox/samples").json()["samples"]
+        assert "kitchen/mug.jpg" in names
+        answer = client.get("/sandbox/samples/kitchen/mug.jpg")
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert Image.open(io.BytesIO(answer.content)).format == "JPEG"
+        assert client.get("/sandbox/samples/..%2f..%2f__init__.py").status_code == 404
+
+
+class Browser:
+    """As much of the WebDriver protocol as these tests need."""
+
+    def __init__(self, driver_url: str) -> None:
+        self._http = httpx.Client(base_url=driver_url, timeout=60)
+        flags = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--window-size=1280,1000",
+        ]
+        wanted = {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": {"args": flags}}}
+        session = self._http.post("/session", json={"capabilities": wanted}).json()["value"]
+        self._session = f"/session/{session['sessionId']}"
+
+    def call(self, method: str, path: str, **body: Any) -> Any:
+        answer = self._http.request(method, self._session + path, json=body if method == "POST" else None)
+        value = answer.json()["value"]
+        assert answer.status_code == 200, value
+        return value
+
+    def open(self, url: str) -> None:
+        self.call("POST", "/url", url=url)
+
+    def find(self, css: str) -> str:
+        return self.call("POST", "/element", using="css selector", value=css)[ELEMENT]
+
+    def type(self, css: str, text: str) -> None:
+        self.call("POST", f"/element/{self.find(css)}/value", text=text)
+
+    def click(self, css: str) -> None:
+        self.run(f"document.querySelector({css!r}).scrollIntoView({{behavior: 'instant', block: 'center'}})")
+        self.call("POST", f"/element/{self.find(css)}/click")
+
+    def run(self, script: str) -> Any:
+        return self.call("POST", "/execute/sync", script=script, args=[])
+
+    def wait(self, script: str, *, seconds: float = 45) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (value := self.run(script)):
+            assert time.monotonic() < deadline, (
+                f"never true: {script}; the page says {self.run('return document.body.innerText')}"
+            )
+            time.sleep(0.1)
+        return value
+
+    def screenshot(self) -> Image.Image:
+        return Image.open(io.BytesIO(base64.b64decode(self.call("GET", "/screenshot")))).convert("RGB")
+
+    def close(self) -> None:
+        self._http.delete(self._session)
+        self._http.close()
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    driver = shutil.which("chromedriver")
+    if not driver or not (shutil.which("chromium") or shutil.which("google-chrome")):
+        pytest.skip("there is no Chromium with its driver on this machine (Debian: chromium, chromium-driver)")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for_driver(f"http://127.0.0.1:{port}")
+        opened = Browser(f"http://127.0.0.1:{port}")
+        yield opened
+        opened.close()
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait_for_driver(url: str) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            if httpx.get(f"{url}/status").json()["value"]["ready"]:
+                return
+        except httpx.TransportError:
+            assert time.monotonic() < deadline, "the driver never answered"
+            time.sleep(0.1)
+
+
+@pytest.mark.browser
+def test_a_person_sends_a_picture_and_sees_the_cutout(browser: Browser) -> None:
+    sandbox = Sandbox(engine="u2net", credits=10)
+    with sandbox.serve() as server:
+        browser.open(server.base_url)
+        browser.type("#image", str(DATA / "packshots" / "mug.jpg"))
+        browser.type("#w", "400")
+        browser.click("#send")
+        browser.wait("return document.getElementById('canvas').classList.contains('has-result')")
+        width, height = browser.run(
+            "const i = document.getElementById('after'); return [i.naturalWidth, i.naturalHeight]"
+        )
+        assert (width, height) == (400, 400)
+        assert "200" in browser.run("return document.getElementById('facts').innerText")
+        browser.wait("return document.getElementById('balance').innerText.startsWith('9 ')")
+        pixels = _result_pixels(browser)
+        assert pixels.getpixel((5, 5))[3] < 10, "the ground is see-through"
+        assert pixels.getpixel((200, 240))[3] > 245, "the mug is not"
+    assert sandbox.billed == 1
+    assert (
+        dict(sandbox.requests[-2].params) == {"w": "400", "expand": "true"}
+        or ("w", "400") in sandbox.requests[-2].params
+    )
+
+
+def _result_pixels(browser: Browser) -> Image.Image:
+    url = browser.run(
+        "const i = document.getElementById('after'), c = document.createElement('canvas');"
+        "c.width = i.naturalWidth; c.height = i.naturalHeight; c.getContext('2d').drawImage(i, 0, 0); return c.toDataURL()"
+    )
+    return Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGBA")
+
+
+@pytest.mark.browser
+def test_a_person_sees_every_finding_of_a_refused_request(browser: Browser) -> None:
+    with Sandbox(engine="flat").serve() as server:
+        browser.open(server.base_url)
+        browser.wait("return document.querySelectorAll('#samples button').length >= 5")
+        browser.click("#samples button")
+        browser.wait("return !document.getElementById('send').disabled")
+        browser.type("#w", "abc")
+        browser.type("#angle", "500")
+        browser.click("#send")
+        browser.wait("return document.getElementById('canvas').classList.contains('has-error')")
+        said = browser.run("return document.getElementById('trouble').innerText")
+    assert "'w' must be an integer, got: 'abc'" in said
+    assert "'angle' must be between -360 and 360 degrees, got: 500.0" in said
+
+
+@pytest.mark.browser
+def test_the_page_shows_the_reference_and_breaks_no_rule_of_its_own(browser: Browser) -> None:
+    with Sandbox(engine="flat").serve() as server:
+        browser.open(server.base_url)
+        browser.wait("return document.querySelectorAll('#error-rows .row').length >= 22")
+        assert "exact_resize" in browser.run("return document.getElementById('parameter-rows').innerText")
+        assert "listBillingCycles" in browser.run("return document.getElementById('usage-rows').innerText")
+        asked = browser.run("return performance.getEntriesByType('resource').map(e => e.name)")
+        complaints = browser.call("POST", "/se/log", type="browser")
+    assert all(url.startswith((server.base_url, "blob:", "data:")) for url in asked)
+    assert [c["message"] for c in complaints if c["level"] == "SEVERE"] == []
