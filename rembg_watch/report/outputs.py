@@ -44,7 +44,7 @@ class HumanLines:
 
     def __init__(self, stream: TextIO | None = None, *, colour: bool | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._colour = self._stream.isatty() and "NO_COLOR" not in os.environ if colour is None else colour
+        self._colour = _is_terminal(self._stream) and "NO_COLOR" not in os.environ if colour is None else colour
 
     def write(self, event: Mapping[str, Any]) -> None:
         """Write one event as a line, a traceback below it."""
@@ -52,6 +52,13 @@ class HumanLines:
         line = f"{at:%Y-%m-%d %H:%M:%S%z} {event['level']:<7} {_message(event)}"
         tint = _COLOURS[event["level"]] if self._colour else ""
         _put(self._stream, f"{tint}{line}\x1b[0m" if tint else line)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
 
 
 class JsonLines:
@@ -105,8 +112,6 @@ class Journal:
     def __init__(self, path: str = JOURNAL, *, fallback: TextIO | None = None) -> None:
         self._path = path
         self._fallback = fallback or sys.stderr
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._socket.settimeout(SEND_WITHIN_S)  # a journal that hangs must not stop the pictures
 
     def write(self, event: Mapping[str, Any]) -> None:
         """Send one event with its own fields."""
@@ -122,25 +127,23 @@ class Journal:
             _put(self._fallback, "\n".join(f"<{priority}>{line}" for line in message.splitlines()))
 
     def _send(self, datagram: bytes) -> None:
-        try:
-            self._socket.sendto(datagram, self._path)
-        except OSError as error:
-            if error.errno not in _TOO_LONG:
-                raise
-            self._send_sealed(datagram)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+            out.settimeout(SEND_WITHIN_S)  # a journal that hangs must not stop the pictures
+            try:
+                out.sendto(datagram, self._path)
+            except OSError as error:
+                if error.errno not in _TOO_LONG:
+                    raise
+                _send_sealed(out, datagram, self._path)
 
-    def _send_sealed(self, datagram: bytes) -> None:
-        """Hand over what is too long for a datagram, a long traceback say, as a sealed memory file."""
-        memory = os.memfd_create(IDENTIFIER, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        with os.fdopen(memory, "wb", buffering=0) as file:
-            file.write(datagram)
-            fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _ALL_SEALS)
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [memory]))
-            self._socket.sendmsg([b""], [rights], 0, self._path)
 
-    def close(self) -> None:
-        """Give the socket back."""
-        self._socket.close()
+def _send_sealed(out: socket.socket, datagram: bytes, path: str) -> None:
+    """Hand over what is too long for a datagram, a long traceback say, as a sealed memory file."""
+    memory = os.memfd_create(IDENTIFIER, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with os.fdopen(memory, "wb", buffering=0) as file:
+        file.write(datagram)
+        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _ALL_SEALS)
+        out.sendmsg([b""], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [memory]))], 0, path)
 
 
 _TOO_LONG = frozenset({errno.EMSGSIZE, errno.ENOBUFS})

@@ -64,4 +64,5 @@ def _spellings(secret: str) -> set[str]:
         return set()
     encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
     quoted = {urllib.parse.quote(secret), urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret)}
-    return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], ascii(secret)[1:-1], encoded} | quoted
+    escaped = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    return {secret, repr(secret)[1:-1], ascii(secret)[1:-1], encoded} | escaped | quoted
