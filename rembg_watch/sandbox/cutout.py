@@ -40,6 +40,8 @@ class Engine(Protocol):
 NOTHING_FOUND_SPAN = 0.05
 NOTHING_FOUND_COVERAGE = 0.005
 WORK_PX = 640
+BACKDROP_DISTANCE = 12.0
+LIGHTNESS_WEIGHT = 0.2
 
 
 class U2Net:
@@ -73,10 +75,10 @@ class U2Net:
 
 class Backdrop:
     """
-    A model of the backdrop: a plane through the border's colours, filled inwards from the border.
+    A model of the backdrop: a bent plane through the border's colours, filled inwards from the border.
 
-    It keeps shadows and fails on real scenes; it is for rehearsals where each answer must come from
-    its own picture and the network would be too slow.
+    Lightness counts little, so that most shadows go. It fails on glass and on real scenes; it is for
+    rehearsals where each answer must come from its own picture and the network would be too slow.
     """
 
     def alpha(self, picture: Image.Image) -> Image.Image:
@@ -84,12 +86,10 @@ class Backdrop:
         small = picture.copy()
         small.thumbnail((256, 256), Image.Resampling.BOX)
         distance = _backdrop_distance(np.asarray(small.convert("LAB"), np.float32))
-        candidate = distance < 14.0
-        ground = _reached_from_border(candidate) | (distance < 3.0)
+        ground = _reached_from_border(distance < BACKDROP_DISTANCE) | (distance < BACKDROP_DISTANCE / 2)
         if 1 - float(ground.mean()) < NOTHING_FOUND_COVERAGE:
             return Image.new("L", picture.size, 255)
-        soft = np.clip(distance / 14.0, 0, 1)
-        alpha = np.where(ground, np.clip(soft * 2 - 1, 0, 1), 1.0)
+        alpha = np.where(ground, np.clip(distance * 2 / BACKDROP_DISTANCE - 1, 0, 1), 1.0)
         return Image.fromarray((alpha * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BICUBIC)
 
 
@@ -97,8 +97,10 @@ def _backdrop_distance(lab: Floats) -> Floats:
     height, width = lab.shape[:2]
     lab = lab.copy()
     lab[..., 1:] = (lab[..., 1:] + 128) % 256  # Pillow keeps a and b as signed bytes
+    lab[..., 0] *= LIGHTNESS_WEIGHT
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
-    basis = np.stack([np.ones_like(rows), rows / max(1, height), columns / max(1, width)], axis=-1)
+    down, across = rows / height, columns / width
+    basis = np.stack([np.ones_like(rows), down, across, down * down, across * across, down * across], axis=-1)
     edge = max(1, min(height, width) // 24)
     is_border = np.zeros((height, width), bool)
     is_border[:edge], is_border[-edge:], is_border[:, :edge], is_border[:, -edge:] = True, True, True, True
