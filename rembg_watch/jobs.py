@@ -10,6 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from rembg_watch.api.errors import Charge
+
 
 class State(StrEnum):
     """Where a job stands; these words are in the ledger, the log and ``status``."""
@@ -25,16 +27,29 @@ class State(StrEnum):
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.SENDING, State.RECEIVED, State.DONE, State.FAILED, State.HELD, State.VANISHED}),
+    State.QUEUED: frozenset(
+        {State.QUEUED, State.SENDING, State.RECEIVED, State.DONE, State.FAILED, State.HELD, State.VANISHED}
+    ),
     State.SENDING: frozenset({State.QUEUED, State.RECEIVED, State.FAILED, State.HELD, State.IN_DOUBT, State.VANISHED}),
-    State.RECEIVED: frozenset({State.DONE, State.FAILED, State.QUEUED, State.IN_DOUBT}),
-    State.DONE: frozenset({State.QUEUED}),
-    State.FAILED: frozenset({State.QUEUED, State.VANISHED}),
+    State.RECEIVED: frozenset({State.RECEIVED, State.DONE, State.FAILED, State.QUEUED, State.IN_DOUBT}),
+    State.DONE: frozenset({State.DONE, State.QUEUED}),
+    State.FAILED: frozenset({State.FAILED, State.QUEUED, State.VANISHED}),
     State.HELD: frozenset({State.QUEUED, State.VANISHED}),
-    State.IN_DOUBT: frozenset({State.QUEUED, State.VANISHED}),
+    State.IN_DOUBT: frozenset({State.IN_DOUBT, State.RECEIVED, State.QUEUED, State.VANISHED}),
     State.VANISHED: frozenset({State.QUEUED}),
 }
-"""From each state, the states that may follow. ``retry`` by a person is what leads back to QUEUED."""
+"""
+From each state, the states that may follow.
+
+A state that may follow itself gets a new reason or a later turn (``queued``,
+``received``), is booked differently (``in_doubt``), or has its source put away
+(``done``, ``failed``). ``retry`` by a person and a source that comes back are what
+leads back to ``queued``. ``received`` is never held: its answer is paid for, and only
+this state keeps it in the spool.
+"""
+
+WORKING = frozenset({State.SENDING, State.RECEIVED})
+"""States in which a worker still has something to do: it keeps its claim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +89,41 @@ class Job:
     code: str | None = None  # the same for machines
     field: str | None = None  # the request field that the API complained of
     request_id: str | None = None
+    is_disposal_due: bool = False  # the source is still to be moved or deleted
+    is_disposed: bool = False  # we moved or deleted the source ourselves
+    gone_at: datetime | None = None  # since when the source does not stand there in this version; the ledger says so
+    revision: int = 0  # counts what the ledger recorded; a job that is behind cannot be recorded
+
+
+@dataclass(frozen=True, slots=True)
+class CallStart:
+    """A call is about to be paid for: what it will have cost if we never learn its end."""
+
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnd:
+    """What a call came to, for the books."""
+
+    charge: Charge
+    credits: Decimal = Decimal(0)  # taken, or perhaps taken
+    code: str | None = None  # the refusal, for machines; None: an answer
+
+    @property
+    def booked(self) -> Decimal:
+        """The credits that count as spent: a doubtful call counts until we know better."""
+        return Decimal(0) if self.charge is Charge.NO else self.credits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsettled:
+    """A source that was seen and is not yet whole or still changing, so that it is no job yet."""
+
+    source: bytes
+    size_bytes: int
+    since_at: datetime
+    reason: str
 
 
 class IllegalTransitionError(Exception):
@@ -90,3 +140,28 @@ def move(job: Job, state: State, *, at: datetime, **changes: object) -> Job:
     if state not in TRANSITIONS[job.state]:
         raise IllegalTransitionError(f"job {job.id}: {job.state} cannot become {state}")
     return replace(job, state=state, changed_at=at, **changes)  # type: ignore[arg-type]  # names are checked by replace()
+
+
+def with_content(job: Job, content_key: str) -> Job:
+    """
+    Return *job* with the key of what would be sent for it now.
+
+    A job that comes back in line may be sent with other parameters than before: the
+    answer to the old request is then no answer to this one and is forgotten.
+    """
+    if job.content_key == content_key:
+        return job
+    return replace(job, content_key=content_key, answer_digest=None, answer_bytes=0)
+
+
+def book(job: Job, end: CallEnd, *, instead_of: CallEnd | None = None) -> Job:
+    """
+    Return *job* with the credits of a call in its own books.
+
+    Args:
+        job: The job that the call was made for.
+        end: What the call came to.
+        instead_of: How the same call was booked before, when a doubt is resolved.
+    """
+    before = instead_of.booked if instead_of else Decimal(0)
+    return replace(job, charged=job.charged - before + end.booked)

@@ -1,0 +1,155 @@
+"""
+The books of what was paid: one row per call, from the intent to its end, and their sums.
+
+Portable SQL. Whether a call may be made is not decided here (``admit``).
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    FromClause,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
+
+from rembg_watch.api.errors import Charge
+from rembg_watch.jobs import CallEnd, CallStart, Job
+from rembg_watch.ledger.rows import AnyRow, slices
+from rembg_watch.ledger.schema import CALLS, DAYS, JOBS, Moment, credits_of
+from rembg_watch.ledger.values import Spending
+
+_DAY_US = 86_400_000_000
+_SUMS = ("calls", "charged", "doubtful", "in_doubt", "refused", "doubles", "repeats")
+
+
+def start(connection: Connection, job: Job, call: CallStart) -> None:
+    """Write down the intent to make a call, which may be charged until its end is known."""
+    charges = connection.scalars(select(CALLS.c.charge).where(CALLS.c.content_key == job.content_key))
+    row = {
+        "job_id": job.id,
+        "folder": job.folder,
+        "content_key": job.content_key,
+        "started_at": job.changed_at,
+        "charge": Charge.MAYBE.value,
+        "credits": call.price,
+        "follows": _worst(charges).value,
+    }
+    connection.execute(insert(CALLS), row)
+
+
+def _worst(charges: Iterable[str]) -> Charge:
+    """Return what has to be said of earlier calls for the same content: a doubt outweighs the rest."""
+    found = {Charge(charge) for charge in charges}
+    return next((charge for charge in (Charge.MAYBE, Charge.YES) if charge in found), Charge.NO)
+
+
+def newest(connection: Connection, job_id: int) -> "AnyRow | None":
+    """Return the last call that was made for a job."""
+    statement = select(CALLS).where(CALLS.c.job_id == job_id).order_by(CALLS.c.id.desc()).limit(1)
+    return connection.execute(statement).first()
+
+
+def end(connection: Connection, job: Job, call: CallEnd) -> CallEnd | None:
+    """
+    Write down what the last call of *job* came to.
+
+    Returns:
+        How it was booked before, if its end was known already and a doubt is now resolved.
+
+    Raises:
+        ValueError: No call was ever made for the job.
+    """
+    row = newest(connection, job.id)
+    if row is None:
+        raise ValueError(f"job {job.id} made no call that could end")
+    was = None if row.ended_at is None else CallEnd(Charge(row.charge), row.credits, row.code)
+    values = {"charge": call.charge.value, "credits": call.credits, "code": call.code}
+    ended_at = row.ended_at or job.changed_at
+    connection.execute(update(CALLS).where(CALLS.c.id == row.id).values(ended_at=ended_at, **values))
+    if was is not None and was.charge is not call.charge:
+        _follow_again(connection, row.content_key)
+    return was
+
+
+def _follow_again(connection: Connection, content_key: str) -> None:
+    """Say of each call anew what came before it: one of them was booked differently."""
+    seen: list[str] = []
+    statement = select(CALLS.c.id, CALLS.c.charge).where(CALLS.c.content_key == content_key).order_by(CALLS.c.id)
+    for one, charge in connection.execute(statement).all():
+        connection.execute(update(CALLS).where(CALLS.c.id == one).values(follows=_worst(seen).value))
+        seen.append(charge)
+
+
+def _sums(table: FromClause) -> list[ColumnElement[int]]:
+    """Return the sums of calls in the order of ``_SUMS``."""
+    if table is DAYS:
+        return [func.coalesce(func.sum(DAYS.c[name]), 0) for name in _SUMS]
+    paid = CALLS.c.charge != Charge.NO.value
+    credits_column = type_coerce(CALLS.c.credits, BigInteger)
+    return [
+        func.count(),
+        _sum_where(CALLS.c.charge == Charge.YES.value, credits_column),
+        _sum_where(CALLS.c.charge == Charge.MAYBE.value, credits_column),
+        _sum_where(CALLS.c.charge == Charge.MAYBE.value, 1),
+        _sum_where(CALLS.c.charge == Charge.NO.value, 1),
+        _sum_where((CALLS.c.follows == Charge.MAYBE.value) & paid, 1),
+        _sum_where((CALLS.c.follows == Charge.YES.value) & paid, 1),
+    ]
+
+
+def _sum_where(met: ColumnElement[bool], value: ColumnElement[int] | int) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((met, value), else_=0)), 0)
+
+
+def spending(
+    connection: Connection, since: datetime | None, until: datetime | None, folders: frozenset[str]
+) -> Spending:
+    """Sum up the calls that began in a time; None is the beginning, and no end."""
+    total = dict.fromkeys(_SUMS, 0)
+    for table, moment in ((CALLS, CALLS.c.started_at), (DAYS, DAYS.c.day)):
+        statement = select(*_sums(table)).select_from(table)
+        statement = statement.where(moment >= since) if since else statement
+        statement = statement.where(moment < until) if until else statement
+        statement = statement.where(table.c.folder.in_(sorted(folders))) if folders else statement
+        for name, value in zip(_SUMS, connection.execute(statement).one(), strict=True):
+            total[name] += int(value)
+    return _spending(total)
+
+
+def _spending(total: dict[str, int]) -> Spending:
+    money = {name: credits_of(total[name]) for name in ("charged", "doubtful")}
+    return Spending(**money, **{name: total[name] for name in _SUMS if name not in money})  # type: ignore[arg-type]
+
+
+def prunable(connection: Connection, before: datetime, limit: int) -> list[int]:
+    """Return calls from before *before* whose job is not remembered any more."""
+    orphan = ~select(JOBS.c.id).where(JOBS.c.id == CALLS.c.job_id).exists()
+    return list(connection.scalars(select(CALLS.c.id).where(CALLS.c.started_at < before, orphan).limit(limit)))
+
+
+def fold(connection: Connection, ids: list[int]) -> None:
+    """Keep of these calls their sums alone."""
+    for some in slices(ids):
+        these = CALLS.c.id.in_(some)
+        started_us = type_coerce(CALLS.c.started_at, BigInteger)
+        day = type_coerce(started_us - started_us % _DAY_US, Moment)
+        rows = connection.execute(select(day, CALLS.c.folder, *_sums(CALLS)).where(these).group_by(day, CALLS.c.folder))
+        for day_at, folder, *sums in rows.all():
+            _add_to_day(connection, day_at, folder, dict(zip(_SUMS, map(int, sums), strict=True)))
+        connection.execute(delete(CALLS).where(these))
+
+
+def _add_to_day(connection: Connection, day_at: datetime, folder: str, sums: dict[str, int]) -> None:
+    this = (DAYS.c.day == day_at, DAYS.c.folder == folder)
+    more = {name: DAYS.c[name] + value for name, value in sums.items()}
+    if connection.execute(update(DAYS).where(*this).values(more)).rowcount == 0:
+        connection.execute(insert(DAYS), {"day": day_at, "folder": folder, **sums})

@@ -1,0 +1,207 @@
+"""
+What the watch side writes: sources that came, were replaced, went away or came back.
+
+Portable SQL. What is unsettled is written here too, for those who look from outside.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+
+from rembg_watch.jobs import State, Unsettled, Version
+from rembg_watch.ledger.rows import AnyRow, slices
+from rembg_watch.ledger.schema import JOBS, UNSETTLED
+
+REPLACED = "a newer version of the source took its place"
+GONE = "the source went away before it was sent"
+
+_UNSENT = frozenset({State.QUEUED, State.HELD, State.FAILED})
+"""States of a job that has nothing left to do once its source is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a plan has to know of a row."""
+
+    id: int
+    version: Version
+    state: State
+    stands: bool
+    is_disposed: bool
+
+    @property
+    def is_wanted_again(self) -> bool:
+        """Say if the source's coming back means work: not if its job goes on, or was done and nobody moved it."""
+        return self.state in (State.VANISHED, State.FAILED) or (self.state is State.DONE and self.is_disposed)
+
+    @property
+    def yields(self) -> bool:
+        """Say if a newer version of the source changes this row."""
+        return self.stands or self.state in (State.FAILED, State.IN_DOUBT)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is to be done about sources that were seen."""
+
+    fresh: list[tuple[bytes, Version]] = field(default_factory=list)
+    replaced: list[int] = field(default_factory=list)
+    again: list[int] = field(default_factory=list)  # they came back and are queued again
+    back: list[int] = field(default_factory=list)  # they came back and need nothing
+
+
+def _plan(seen: Mapping[bytes, Version], known: Mapping[bytes, Sequence[_Known]]) -> _Plan:
+    plan = _Plan()
+    for source, version in seen.items():
+        rows = known.get(source, ())
+        same = next((row for row in rows if row.version == version), None)
+        if same is not None and same.stands:
+            continue
+        plan.replaced += [row.id for row in rows if row is not same and row.yields]
+        if same is None:
+            plan.fresh.append((source, version))
+        else:
+            (plan.again if same.is_wanted_again else plan.back).append(same.id)
+    return plan
+
+
+def add(connection: Connection, folder: str, seen: Mapping[bytes, Version], at: datetime) -> int:
+    """Queue what is new among the sources that were *seen*; return how many that are."""
+    plan = _plan(seen, _known(connection, folder, seen))
+    _leave(connection, plan.replaced, at, REPLACED, _UNSENT | {State.IN_DOUBT})
+    _come_back(connection, plan, at)
+    if plan.fresh:
+        connection.execute(insert(JOBS), [_row(folder, source, version, at) for source, version in plan.fresh])
+    return len(plan.fresh) + len(plan.again)
+
+
+def _known(connection: Connection, folder: str, sources: Iterable[bytes]) -> dict[bytes, list[_Known]]:
+    known: dict[bytes, list[_Known]] = {}
+    for some in slices(sources):
+        for row in connection.execute(_VERSIONS.where(JOBS.c.folder == folder, JOBS.c.source.in_(some))):
+            known.setdefault(row.source, []).append(_known_of(row))
+    return known
+
+
+_VERSIONS = select(
+    JOBS.c.id,
+    JOBS.c.source,
+    JOBS.c.size_bytes,
+    JOBS.c.mtime_ns,
+    JOBS.c.inode,
+    JOBS.c.state,
+    JOBS.c.gone_at,
+    JOBS.c.is_disposed,
+)
+
+
+def _known_of(row: AnyRow) -> _Known:
+    return _Known(
+        id=row.id,
+        version=Version(size_bytes=row.size_bytes, mtime_ns=row.mtime_ns, inode=row.inode),
+        state=State(row.state),
+        stands=row.gone_at is None,
+        is_disposed=row.is_disposed,
+    )
+
+
+def _row(folder: str, source: bytes, version: Version, at: datetime) -> dict[str, object]:
+    return {
+        "folder": folder,
+        "parent": source.rpartition(b"/")[0],
+        "source": source,
+        "size_bytes": version.size_bytes,
+        "mtime_ns": version.mtime_ns,
+        "inode": version.inode,
+        "state": State.QUEUED.value,
+        "enqueued_at": at,
+        "changed_at": at,
+        "due_at": at,
+    }
+
+
+def _come_back(connection: Connection, plan: _Plan, at: datetime) -> None:
+    for some in slices(plan.back):
+        connection.execute(update(JOBS).where(JOBS.c.id.in_(some)).values(gone_at=None))
+    for some in slices(plan.again):
+        connection.execute(
+            update(JOBS)
+            .where(JOBS.c.id.in_(some))
+            .values(enqueued_at=at, due_at=at, gone_at=None, is_disposal_due=False, is_disposed=False)
+            .values(**queued_anew(at))
+        )
+
+
+def queued_anew(at: datetime) -> dict[str, object]:
+    """Return what a job forgets when it is put back in line as if it were new."""
+    return {
+        "state": State.QUEUED.value,
+        "changed_at": at,
+        "claimed_by": None,
+        "attempts": 0,
+        "retry_at": None,
+        "reason": None,
+        "code": None,
+        "field": None,
+        "revision": JOBS.c.revision + 1,
+    }
+
+
+def gone(connection: Connection, folder: str, sources: Sequence[bytes], at: datetime) -> int:
+    """Write down that *sources* are not there any more; return how many jobs vanish with them."""
+    vanished = 0
+    for some in slices(sources):
+        here = (JOBS.c.folder == folder, JOBS.c.source.in_(some), JOBS.c.gone_at.is_(None))
+        vanished += _leave(connection, list(connection.scalars(select(JOBS.c.id).where(*here))), at, GONE, _UNSENT)
+    return vanished
+
+
+def _leave(connection: Connection, ids: Sequence[int], at: datetime, reason: str, states: frozenset[State]) -> int:
+    """Mark versions as gone; what was not sent and has nothing left to do vanishes."""
+    vanished = 0
+    for some in slices(ids):
+        these: ColumnElement[bool] = JOBS.c.id.in_(some)
+        idle = JOBS.c.is_disposal_due.is_(False)
+        values = queued_anew(at) | {"state": State.VANISHED.value, "reason": reason, "due_at": None}
+        vanished += connection.execute(
+            update(JOBS).where(these, JOBS.c.state.in_(states), idle).values(values)
+        ).rowcount
+        connection.execute(update(JOBS).where(these, JOBS.c.gone_at.is_(None)).values(gone_at=at))
+    return vanished
+
+
+def replace_unsettled(connection: Connection, folder: str, items: Mapping[bytes, Unsettled]) -> bool:
+    """Make *items* the unsettled sources of a folder; return whether anything differed."""
+    stored = {one.source: one for _, one in unsettled(connection, folder)}
+    old = [source for source, one in stored.items() if items.get(source) != one]
+    new = [one for source, one in items.items() if stored.get(source) != one]
+    for some in slices(old):
+        connection.execute(delete(UNSETTLED).where(UNSETTLED.c.folder == folder, UNSETTLED.c.source.in_(some)))
+    if new:
+        connection.execute(insert(UNSETTLED), [_unsettled_row(folder, one) for one in new])
+    return bool(old or new)
+
+
+def _unsettled_row(folder: str, one: Unsettled) -> dict[str, object]:
+    return {
+        "folder": folder,
+        "source": one.source,
+        "size_bytes": one.size_bytes,
+        "since_at": one.since_at,
+        "reason": one.reason,
+    }
+
+
+def unsettled(
+    connection: Connection, folder: str | None = None, limit: int | None = None
+) -> list[tuple[str, Unsettled]]:
+    """Return what is unsettled, the longest first, each with its folder."""
+    statement = select(UNSETTLED).order_by(UNSETTLED.c.since_at, UNSETTLED.c.source).limit(limit)
+    if folder is not None:
+        statement = statement.where(UNSETTLED.c.folder == folder)
+    return [
+        (row.folder, Unsettled(source=row.source, size_bytes=row.size_bytes, since_at=row.since_at, reason=row.reason))
+        for row in connection.execute(statement)
+    ]

@@ -1,0 +1,165 @@
+"""
+How a row becomes a job, and how a choice of jobs becomes a condition.
+
+Portable SQL, as everywhere in this package but in ``store``. Nothing is written here.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeAlias, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, case, func, select, true
+
+from rembg_watch.jobs import Job, State, Version
+from rembg_watch.ledger.schema import JOBS
+from rembg_watch.ledger.values import Backlog, Which
+
+T = TypeVar("T")
+AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"  # as text: SQLAlchemy 2.0 spells it otherwise
+
+SLICE = 500
+"""How many values go into one ``IN (...)``."""
+
+_VERSION = ("size_bytes", "mtime_ns", "inode")
+_PLAIN = (
+    "id",
+    "folder",
+    "source",
+    "enqueued_at",
+    "changed_at",
+    "attempts",
+    "doubts",
+    "retry_at",
+    "content_key",
+    "answer_digest",
+    "answer_bytes",
+    "target",
+    "charged",
+    "reason",
+    "code",
+    "field",
+    "request_id",
+    "is_disposal_due",
+    "is_disposed",
+    "gone_at",
+    "revision",
+)
+_ALL_OF_IT = select(*(JOBS.c[name] for name in (*_VERSION, "state", *_PLAIN)))
+
+
+def slices(values: Iterable[T], size: int = SLICE) -> Iterator[list[T]]:
+    """Cut *values* into lists of at most *size*, reading no further ahead."""
+    rest = iter(values)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def job_of(row: AnyRow) -> Job:
+    """Return the job that a row of all columns holds."""
+    size_bytes, mtime_ns, inode, state, *plain = row
+    version = Version(size_bytes=size_bytes, mtime_ns=mtime_ns, inode=inode)
+    return Job(version=version, state=State(state), **dict(zip(_PLAIN, plain, strict=True)))
+
+
+def jobs_where(connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None) -> list[Job]:
+    """Return the jobs that meet all *conditions*, oldest first."""
+    statement = _ALL_OF_IT.where(*conditions).order_by(JOBS.c.id).limit(limit)
+    return [job_of(row) for row in connection.execute(statement)]
+
+
+def jobs_by_id(connection: Connection, ids: Sequence[int]) -> list[Job]:
+    """Return the jobs with these ids, in their order; one that is not there is left out."""
+    found = {job.id: job for some in slices(ids) for job in jobs_where(connection, JOBS.c.id.in_(some))}
+    return [found[one] for one in ids if one in found]
+
+
+def condition(which: Which) -> ColumnElement[bool]:
+    """Return *which* without its pattern as a condition; the pattern is for Python."""
+    return and_(
+        true(),
+        *([JOBS.c.state.in_(sorted(which.states))] if which.states else []),
+        *([JOBS.c.folder.in_(sorted(which.folders))] if which.folders else []),
+        *([JOBS.c.id.in_(sorted(which.ids))] if which.ids else []),
+        *([JOBS.c.changed_at >= which.since] if which.since else []),
+    )
+
+
+def ids_of(connection: Connection, which: Which, *conditions: ColumnElement[bool], limit: int | None) -> list[int]:
+    """Return the ids of the jobs that are meant, last changed first."""
+    statement = select(JOBS.c.id).where(condition(which), *conditions)
+    statement = statement.order_by(JOBS.c.changed_at.desc(), JOBS.c.id.desc())
+    if which.pattern is None:
+        return list(connection.scalars(statement.limit(limit)))
+    return list(islice(_matching(connection, statement, which), limit))
+
+
+def _matching(connection: Connection, statement: Select[tuple[int]], which: Which) -> Iterator[int]:
+    for row in connection.execute(statement.add_columns(JOBS.c.source)):
+        if which.accepts(row.source):
+            yield row.id
+
+
+def known(connection: Connection, folder: str, parent: bytes) -> dict[bytes, Version]:
+    """Return the version in which each source of a directory stands there, by its name."""
+    start = len(parent) + 1 if parent else 0
+    statement = _KNOWN.where(JOBS.c.folder == folder, JOBS.c.parent == parent)
+    return {
+        source[start:]: Version(size_bytes=size_bytes, mtime_ns=mtime_ns, inode=inode)
+        for source, size_bytes, mtime_ns, inode in connection.execute(statement)
+    }
+
+
+_KNOWN = select(JOBS.c.source, *(JOBS.c[name] for name in _VERSION)).where(JOBS.c.gone_at.is_(None))
+
+
+def parents(connection: Connection, folder: str) -> list[bytes]:
+    """Return each directory in which sources stand."""
+    statement = select(JOBS.c.parent).where(JOBS.c.folder == folder, JOBS.c.gone_at.is_(None)).distinct()
+    return list(connection.scalars(statement))
+
+
+def counts(connection: Connection) -> dict[str, dict[State, int]]:
+    """Return how many jobs each folder has in each state; folders without jobs are not known here."""
+    statement = select(JOBS.c.state, JOBS.c.folder, func.count()).group_by(JOBS.c.state, JOBS.c.folder)
+    by_folder: dict[str, dict[State, int]] = {}
+    for state, folder, count in connection.execute(statement):
+        by_folder.setdefault(folder, dict.fromkeys(State, 0))[State(state)] = count
+    return by_folder
+
+
+def backlog(connection: Connection, folders: Sequence[str], at: datetime) -> Backlog:
+    """Sum up what is queued."""
+    statement = select(
+        func.count(),
+        func.coalesce(func.sum(JOBS.c.size_bytes), 0),
+        func.coalesce(func.sum(case((JOBS.c.retry_at > at, 1), else_=0)), 0),
+        func.min(JOBS.c.enqueued_at),
+    ).where(JOBS.c.state == State.QUEUED, *([JOBS.c.folder.in_(folders)] if folders else []))
+    jobs, size_bytes, waiting, oldest_at = connection.execute(statement).one()
+    return Backlog(jobs=jobs, size_bytes=int(size_bytes), waiting=int(waiting), oldest_at=oldest_at)
+
+
+def next_due_at(connection: Connection, folders: Sequence[str], state: State) -> datetime | None:
+    """Return when the next job that nobody has claimed is due."""
+    moments = [
+        connection.scalar(
+            select(func.min(JOBS.c.due_at)).where(
+                JOBS.c.state == state, JOBS.c.folder == folder, JOBS.c.due_at.is_not(None)
+            )
+        )
+        for folder in folders
+    ]
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def changed_since(connection: Connection, since: datetime, states: Sequence[State]) -> dict[State, int]:
+    """Return how many jobs are in each of *states* since a moment or later."""
+    statement = select(JOBS.c.state, func.count()).where(JOBS.c.state.in_(states), JOBS.c.changed_at >= since)
+    found = {State(state): count for state, count in connection.execute(statement.group_by(JOBS.c.state))}
+    return {state: found.get(state, 0) for state in states}
+
+
+def size_of(connection: Connection, table: Table) -> int:
+    """Return how many rows a table has."""
+    return connection.scalar(select(func.count()).select_from(table)) or 0

@@ -1,0 +1,291 @@
+"""
+The tables of the ledger, how values are stored in them, and MIGRATIONS.
+
+How values are stored:
+
+=============  ==================================================================
+a moment       whole microseconds since 1970, UTC: exact, sortable, the same
+               everywhere
+credits        whole billionths of a credit: exact, and the database can add them
+a path         bytes, since names on disk need not be UTF-8
+mtime, inode   decimal digits: both can be wider than a database's integers
+words          text; what UTF-8 cannot hold is written as ``\\udc80``
+=============  ==================================================================
+
+No row is read or written here (``statements``), no file is opened (``store``).
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_BILLION = 10**9
+_Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself in INTEGER alone
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC moment as whole microseconds since 1970."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Refuse moments without a zone: nobody could say when they were."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        return (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Return the moment in UTC."""
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class Credits(TypeDecorator[Decimal]):
+    """Credits as whole billionths."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Refuse what cannot be stored exactly; money is not rounded in silence."""
+        if value is None:
+            return None
+        billionths = value * _BILLION
+        if billionths != int(billionths):
+            raise ValueError(f"{value} credits is finer than a billionth")
+        return int(billionths)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> Decimal | None:  # noqa: ARG002
+        """Return the credits without needless zeros."""
+        return None if value is None else credits_of(value)
+
+
+def credits_of(billionths: int) -> Decimal:
+    """Return whole billionths, or a sum of them, as credits."""
+    whole, rest = divmod(billionths, _BILLION)
+    return Decimal(whole) if rest == 0 else (Decimal(billionths) / _BILLION).normalize()
+
+
+class Wide(TypeDecorator[int]):
+    """A whole number of any size, as digits."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Write the digits."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Read the digits."""
+        return None if value is None else int(value)
+
+
+class Words(TypeDecorator[str]):
+    """Text for a person, which may quote a name that is no UTF-8."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Escape what no database takes."""
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+
+
+METADATA = MetaData()
+
+STEPS = Table(
+    "schema_steps",
+    METADATA,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("applied_at", Moment, nullable=False),
+)
+"""Which MIGRATIONS this ledger has had."""
+
+JOBS = Table(
+    "jobs",
+    METADATA,
+    Column("id", _Id, primary_key=True),
+    Column("folder", Text, nullable=False),
+    Column("parent", LargeBinary, nullable=False),  # the directory of the source, so that a scan asks for one at a time
+    Column("source", LargeBinary, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("mtime_ns", Wide, nullable=False),
+    Column("inode", Wide, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("enqueued_at", Moment, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+    Column("due_at", Moment),  # its place in line; null while it is claimed or not in line
+    Column("claimed_by", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("doubts", Integer, nullable=False, server_default="0"),
+    Column("retry_at", Moment),
+    Column("content_key", String(128)),
+    Column("answer_digest", String(128)),
+    Column("answer_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("target", LargeBinary),
+    Column("charged", Credits, nullable=False, server_default="0"),
+    Column("reason", Words),
+    Column("code", Words),
+    Column("field", Words),
+    Column("request_id", Words),
+    Column("is_disposal_due", Boolean, nullable=False, server_default=text("false")),
+    Column("is_disposed", Boolean, nullable=False, server_default=text("false")),
+    Column("gone_at", Moment),
+    Column("revision", Integer, nullable=False, server_default="0"),
+    sqlite_autoincrement=True,  # an id is never given twice, or a call would belong to a stranger
+)
+"""One row per source version. A source stands in one version at most: the row without ``gone_at``."""
+
+Index("jobs_by_version", JOBS.c.folder, JOBS.c.source, JOBS.c.mtime_ns, JOBS.c.inode, JOBS.c.size_bytes, unique=True)
+_STANDS = JOBS.c.gone_at.is_(None)
+Index(
+    "jobs_that_stand",
+    JOBS.c.folder,
+    JOBS.c.parent,
+    JOBS.c.source,
+    unique=True,
+    sqlite_where=_STANDS,
+    postgresql_where=_STANDS,
+)
+_IN_LINE = JOBS.c.due_at.is_not(None)
+Index(
+    "jobs_in_line",
+    JOBS.c.state,
+    JOBS.c.folder,
+    JOBS.c.due_at,
+    JOBS.c.id,
+    sqlite_where=_IN_LINE,
+    postgresql_where=_IN_LINE,
+)
+Index("jobs_by_state", JOBS.c.state, JOBS.c.folder, JOBS.c.changed_at)
+_HAS_CONTENT = JOBS.c.content_key.is_not(None)
+Index("jobs_by_content", JOBS.c.content_key, sqlite_where=_HAS_CONTENT, postgresql_where=_HAS_CONTENT)
+_DISPOSAL_DUE = JOBS.c.is_disposal_due.is_(True)
+Index("jobs_to_dispose_of", JOBS.c.folder, sqlite_where=_DISPOSAL_DUE, postgresql_where=_DISPOSAL_DUE)
+
+CALLS = Table(
+    "calls",
+    METADATA,
+    Column("id", _Id, primary_key=True),
+    Column("job_id", BigInteger, nullable=False, index=True),
+    Column("folder", Text, nullable=False),
+    Column("content_key", String(128), nullable=False, index=True),
+    Column("started_at", Moment, nullable=False, index=True),
+    Column("ended_at", Moment),
+    Column("charge", String(8), nullable=False),
+    Column("credits", Credits, nullable=False),
+    Column("code", Words),
+    Column("follows", String(8), nullable=False),  # the charge of earlier calls for this content: no, yes, maybe
+    sqlite_autoincrement=True,
+)
+"""One row per API call, written with the intent to make it: until its end is known it may be charged."""
+
+DAYS = Table(
+    "days",
+    METADATA,
+    Column("day", Moment, primary_key=True),
+    Column("folder", Text, primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("charged", BigInteger, nullable=False),
+    Column("doubtful", BigInteger, nullable=False),
+    Column("in_doubt", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
+    Column("doubles", BigInteger, nullable=False),
+    Column("repeats", BigInteger, nullable=False),
+)
+"""What is kept of calls that were pruned: their sums per UTC day and folder."""
+
+TARGETS = Table(
+    "targets",
+    METADATA,
+    Column("id", _Id, primary_key=True),
+    Column("folder", Text, nullable=False),
+    Column("key", LargeBinary, nullable=False),  # ``name_key``: without case and Unicode form
+    Column("target", LargeBinary, nullable=False),
+    Column("source", LargeBinary, nullable=False),
+    Column("claimed_at", Moment, nullable=False),
+    Column("digest", String(128)),
+    Column("size_bytes", BigInteger),
+    Column("mtime_ns", Wide),
+    Column("inode", Wide),
+    UniqueConstraint("folder", "key"),
+    Index("targets_by_source", "folder", "source"),
+)
+"""Which source owns which output name."""
+
+NOTES = Table(
+    "notes",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""Small things to remember, as JSON."""
+
+UNSETTLED = Table(
+    "unsettled",
+    METADATA,
+    Column("folder", Text, primary_key=True),
+    Column("source", LargeBinary, primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("since_at", Moment, nullable=False),
+    Column("reason", Words, nullable=False),
+)
+"""What was seen and is no job yet, for those who look from outside."""
+
+Migration = Callable[[Connection], None]
+
+
+def _first_tables(connection: Connection) -> None:
+    METADATA.create_all(connection)
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first_tables,)
+"""
+The steps from nothing to the tables above; a ledger's version is how many it has had.
+
+Forward only. Who changes a table adds a step here and leaves to the older steps the
+tables as they were: a ledger in the field has had those and will not have them again.
+"""
+
+
+def version_of(connection: Connection) -> int:
+    """Say how many MIGRATIONS this database has had; 0 means that it is no ledger."""
+    if not inspect(connection).has_table(STEPS.name):
+        return 0
+    return connection.scalar(select(func.max(STEPS.c.version))) or 0
+
+
+def migrate(connection: Connection, at: datetime, steps: Sequence[Migration] = MIGRATIONS) -> None:
+    """Take the steps that this database has not had, all of them in the caller's one transaction."""
+    for version in range(version_of(connection) + 1, len(steps) + 1):
+        steps[version - 1](connection)
+        connection.execute(insert(STEPS), {"version": version, "applied_at": at})

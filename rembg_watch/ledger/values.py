@@ -1,0 +1,168 @@
+"""
+What goes into the ledger and comes out of it besides jobs.
+
+Frozen values and two pure functions; no SQL, no clock, no disk.
+"""
+
+import fnmatch
+import os
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TypeAlias
+
+from rembg_watch.jobs import Job, State
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+"""What a note can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A folder that may have jobs claimed: how it stands in line and how many it may have."""
+
+    folder: str
+    priority: int = 0  # folders with a higher number go first; equal ones take turns
+    at_most: int | None = None  # what its own budget leaves; None: no limit of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """A choice of jobs; what is left out does not matter."""
+
+    states: frozenset[State] = frozenset()
+    folders: frozenset[str] = frozenset()
+    ids: frozenset[int] = frozenset()
+    pattern: str | None = None  # a glob over the source's path; ``*`` crosses directories
+    since: datetime | None = None  # changed at this moment or later
+
+    def accepts(self, source: bytes) -> bool:
+        """Say if *source* is a path that the pattern means."""
+        return self.pattern is None or _glob(self.pattern).match(os.fsdecode(source)) is not None
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(pattern))  # re keeps the last 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What a start found."""
+
+    in_doubt: tuple[Job, ...]  # sent, no answer known; those of this crash and older ones still undecided
+    crashed: int  # how many of them the last run left
+    received: int  # paid answers that wait to be published: claim them first
+    claims: int  # jobs that were claimed and are simply back in line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """An output name that a source owns, and what we last put there."""
+
+    folder: str
+    target: bytes
+    source: bytes
+    digest: str | None = None  # None: nothing was published there yet
+    size_bytes: int | None = None
+    mtime_ns: int | None = None
+    inode: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """What the calls of a time came to."""
+
+    calls: int = 0
+    charged: Decimal = Decimal(0)  # credits surely taken
+    doubtful: Decimal = Decimal(0)  # credits perhaps taken, calls under way included
+    in_doubt: int = 0  # calls perhaps charged
+    refused: int = 0  # calls surely not charged
+    doubles: int = 0  # calls, maybe charged, for content that an earlier doubtful call was made for
+    repeats: int = 0  # calls, maybe charged, for content that was surely paid before
+
+    @property
+    def booked(self) -> Decimal:
+        """What a budget has to count: what was taken and what perhaps was."""
+        return self.charged + self.doubtful
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """The queue at a moment."""
+
+    jobs: int
+    size_bytes: int
+    waiting: int  # of the jobs, those whose turn has not come yet
+    oldest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What was let go."""
+
+    jobs: int
+    calls: int
+    targets: int
+    freed_bytes: int
+
+
+class StaleJobError(Exception):
+    """The ledger moved on while somebody worked on a job: what he knows about it is out of date."""
+
+    def __init__(self, job: Job, found: State | None) -> None:
+        now = "is not in the ledger any more" if found is None else f"is {found} by now"
+        super().__init__(f"job {job.id} was to become {job.state}, but it {now}")
+        self.job = job
+        self.found = found
+
+
+class SendingTwiceError(Exception):
+    """Another job is sending the very same request now: two answers would be paid for."""
+
+    def __init__(self, job: Job, other_id: int) -> None:
+        super().__init__(f"job {job.id} would send what job {other_id} is sending now")
+        self.job = job
+        self.other_id = other_id
+
+
+class TargetsTakenError(Exception):
+    """Every name that was offered belongs to another source."""
+
+    def __init__(self, folder: str, source: bytes) -> None:
+        super().__init__(f"no free output name for {os.fsdecode(source)!r} in folder {folder!r}")
+        self.folder = folder
+        self.source = source
+
+
+def name_key(target: bytes) -> bytes:
+    """
+    Return what two names share that a Mac or a Windows share takes for one.
+
+    Case and Unicode form are taken away, in the order that Unicode asks for. Bytes
+    that are no UTF-8 stay as they are.
+    """
+    text = target.decode("utf-8", "surrogateescape")
+    folded = unicodedata.normalize("NFD", text).casefold()
+    return unicodedata.normalize("NFC", folded).encode("utf-8", "surrogateescape")
+
+
+def take_turns(lines: Sequence[Sequence[int]], limit: int, *, first: int = 0) -> list[int]:
+    """
+    Take from each line in turn until there are *limit* or all lines are empty.
+
+    Args:
+        lines: Job ids, each line in its own order.
+        limit: How many to take.
+        first: Which line begins; it wraps around, so that a counter will do.
+    """
+    taken: list[int] = []
+    start = first % len(lines) if lines else 0
+    turning = [*lines[start:], *lines[:start]]
+    for place in range(max(map(len, turning), default=0)):
+        taken += [line[place] for line in turning if place < len(line)]
+        if len(taken) >= limit:
+            break
+    return taken[:limit]
