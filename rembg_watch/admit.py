@@ -114,6 +114,7 @@ class Hold:
     until: datetime | None = None  # when it is expected to end, where that can be said
     step: int = 0  # canaries that were refused
     refused: int = 1  # requests that met it
+    is_confirmed: bool = False  # a reading of the account said the same
     text: str | None = None  # the API's own words
 
     @property
@@ -289,7 +290,7 @@ class Gate:
         step = old.step + 1 if old is not None else 0
         hold = _hold(cause, now, _FIRST_PROBE[cause], now, old=old, step=step, text=text)
         gate = self._disproved(cause) if go.is_canary else self
-        if hold.probe is Probe.ACCOUNT and cause is not Cause.KEY:
+        if hold.probe is Probe.ACCOUNT:
             return gate._held(hold)  # the account is read at once: it is free and says how to go on
         return gate._held(_rescheduled(hold, now, jitter))
 
@@ -340,17 +341,17 @@ class Gate:
         return gate._without(Cause.BUDGET)._held(_read_again(Cause.CREDITS, gate, balance, now, recheck_s))
 
     def _told_key(self, now: datetime) -> "Gate":
-        """The account could be read, so the key is good there: one picture may show whether it is good here."""
+        """The account could be read: news if it could not before, so that a picture is tried at once."""
         hold = self.holding(Cause.KEY)
         if hold is None or hold.probe is not Probe.ACCOUNT:
             return self
-        return self._held(replace(hold, probe=Probe.PICTURE, probe_at=now))
+        return self._held(_by_picture(hold, now))
 
     def _told_daily(self, now: datetime) -> "Gate":
         hold = self.holding(Cause.DAILY)
         if hold is None or hold.probe is not Probe.ACCOUNT:
             return self
-        return self._held(_rescheduled(replace(hold, probe=Probe.PICTURE), now, 0.0))
+        return self._held(_by_picture(hold, now))
 
     def _told_monthly(self, balance: Balance, now: datetime, recheck_s: float) -> "Gate":
         hold = self.holding(Cause.MONTHLY)
@@ -358,9 +359,7 @@ class Gate:
             return self
         if balance.spendable <= 0 and not is_stale(balance, now=now):
             return self._held(_read_again(Cause.MONTHLY, self, balance, now, recheck_s))
-        if hold.until is not None or is_stale(balance, now=now):  # nothing was left before: credits have come
-            return self._held(replace(hold, probe=Probe.PICTURE, probe_at=now, until=None))
-        return self._held(_rescheduled(replace(hold, probe=Probe.PICTURE), now, 0.0))
+        return self._held(_by_picture(hold, now, is_news=is_stale(balance, now=now)))
 
     def untold(
         self, finding: Finding, *, now: datetime, recheck_s: float, jitter: float = 0.0, text: str | None = None
@@ -374,9 +373,10 @@ class Gate:
         """
         gate = replace(self, reading_at=None)
         if finding is Finding.KEY:
-            hold = _hold(Cause.KEY, now, Probe.ACCOUNT, now, old=gate.holding(Cause.KEY), text=text)
-            step = hold.step + (gate.holding(Cause.KEY) is not None)
-            return gate._without(Cause.DAILY)._held(_rescheduled(replace(hold, step=step), now, jitter))
+            old = gate.holding(Cause.KEY)
+            hold = _hold(Cause.KEY, now, Probe.ACCOUNT, now, old=old, text=text)
+            hold = replace(hold, is_confirmed=True, step=hold.step + (old is not None and old.is_confirmed))
+            return gate._without(Cause.DAILY)._held(_rescheduled(hold, now, jitter))
         return replace(gate, holds=tuple(_unread(h, now, recheck_s) for h in gate.holds))
 
     def disk_seen(self, *, has_room: bool, now: datetime) -> "Gate":
@@ -394,7 +394,7 @@ class Gate:
     def resumed(self, *, now: datetime) -> "Gate":
         """Return the gate after a person has looked (reload, ``retry``): each hold is tried at once."""
         holds = tuple(
-            replace(h, probe_at=now, since=min(h.since, now), step=0)
+            replace(h, probe_at=now, since=min(h.since, now), step=0, is_confirmed=h.probe is Probe.ACCOUNT)
             for h in self.holds
             if h.cause not in (Cause.PAUSED, Cause.BACKOFF)
         )
@@ -613,13 +613,19 @@ def _rescheduled(hold: Hold, now: datetime, jitter: float) -> Hold:
     return replace(hold, probe_at=_in(now, probe_after_s(hold.cause, hold.step) * (1 + 0.1 * jitter)))
 
 
+def _by_picture(hold: Hold, now: datetime, *, is_news: bool = False) -> Hold:
+    """The account says nothing against a picture: one goes at once if that is news, else when its step says."""
+    after = replace(hold, probe=Probe.PICTURE, probe_at=now, until=None, is_confirmed=False)
+    return after if is_news or hold.is_confirmed else _rescheduled(after, now, 0.0)
+
+
 def _read_again(cause: Cause, gate: Gate, balance: Balance, now: datetime, recheck_s: float) -> Hold:
     """Nothing can be spent: the account is read again soon, and at the end of the period."""
     renewal_at = renews_at(balance, now=now)
     old = gate.holding(cause)
     next_at = min(_in(now, recheck_s), renewal_at)
     hold = _hold(cause, now, Probe.ACCOUNT, next_at, old=old, step=0, until=renewal_at)
-    return replace(hold, refused=old.refused if old else 0)
+    return replace(hold, refused=old.refused if old else 0, is_confirmed=True)
 
 
 def _unread(hold: Hold, now: datetime, recheck_s: float) -> Hold:
@@ -628,7 +634,7 @@ def _unread(hold: Hold, now: datetime, recheck_s: float) -> Hold:
     if hold.cause in (Cause.MONTHLY, Cause.CREDITS) and hold.until is not None and now >= hold.until:
         return replace(hold, probe=Probe.PICTURE, probe_at=now)
     if hold.cause in (Cause.DAILY, Cause.KEY):
-        return _rescheduled(replace(hold, probe=Probe.PICTURE), now, 0.0)
+        return _by_picture(replace(hold, is_confirmed=False), now)
     return replace(hold, probe_at=_in(now, recheck_s))
 
 
@@ -648,6 +654,7 @@ def _hold_note(hold: Hold, canary_at: datetime | None) -> dict[str, object]:
         "until": hold.until.isoformat() if hold.until else None,
         "step": hold.step,
         "refused": hold.refused,
+        "is_confirmed": hold.is_confirmed,
         "text": hold.text,
     }
 
@@ -674,6 +681,7 @@ def _read_hold(row: Mapping[str, object]) -> Hold:
         until=_moment(row["until"]) if row["until"] is not None else None,
         step=_count(row["step"]),
         refused=_count(row["refused"]),
+        is_confirmed=row.get("is_confirmed") is True,
         text=_words(row["text"]),
     )
 
