@@ -1,0 +1,356 @@
+"""One object for machines, one screen for people, and whether anybody stands behind it."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from rembg_watch.jobs import State
+from rembg_watch.report.metrics import Figures, Problem
+from rembg_watch.report.status import (
+    CreditsView,
+    FolderView,
+    GateView,
+    Liveness,
+    headline,
+    is_same_process,
+    liveness,
+    process_started,
+    read_snapshot,
+    render,
+    snapshot,
+    write_snapshot,
+)
+from rembg_watch.report.words import WallClock
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+HELSINKI = timezone(timedelta(hours=2))
+CLOCK = WallClock(NOW, HELSINKI)
+
+
+def snap(**changes: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "counts": {State.DONE: 1204},
+        "unsettled": 0,
+        "gate": GateView(),
+        "credits": CreditsView(),
+        "now": NOW,
+    }
+    return snapshot(**{**known, **changes})
+
+
+FULL: dict[str, Any] = {
+    "counts": {State.QUEUED: 793, State.SENDING: 8, State.DONE: 1204, State.FAILED: 3, State.IN_DOUBT: 1},
+    "unsettled": 2,
+    "credits": CreditsView(
+        included=Decimal(1000),
+        prepaid=Decimal("240.50"),
+        spendable=Decimal("1240.50"),
+        period_end_at=NOW + timedelta(days=8),
+        read_at=NOW - timedelta(minutes=2),
+    ),
+    "folders": [
+        FolderView(name="catalogue", input="/srv/studio/exports", output="/srv/studio/cutouts", state="watching"),
+        FolderView(
+            name="nas",
+            input="/mnt/nas/exports",
+            output="/mnt/nas/cutouts",
+            state="offline",
+            why="the share is not mounted",
+            since=NOW - timedelta(hours=3),
+        ),
+    ],
+    "figures": Figures(
+        since=NOW - timedelta(minutes=3),
+        delivered=290,
+        reused=10,
+        failed=1,
+        short_rate_per_s=3.42,
+        short_count=200,
+        long_rate_per_s=3.0,
+        charged=Decimal(290),
+        last_problems=(
+            Problem(
+                at=NOW - timedelta(minutes=1),
+                kind="failed",
+                why="File size (55.2 MB) exceeds the maximum allowed size of 50 MB.",
+                folder="catalogue",
+                source="a/very/long/way/to/a/picture/that/somebody/keeps/in/many/folders/IMG_20261122_120000.jpg",
+            ),
+        ),
+    ),
+    "limiting": "gate",
+    "version": "0.1.0",
+    "pid": os.getpid(),
+}
+
+
+def screen(of: dict[str, Any], *, alive: Liveness = Liveness.LIVE, width: int = 80) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width).print(render(of, now=NOW, alive=alive, zone=HELSINKI))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+# --- for machines -------------------------------------------------------------------------------
+
+
+def test_machines_find_the_keys_they_were_promised() -> None:
+    found = snap()
+    assert found["jobs"] == {
+        "queued": 0,
+        "sending": 0,
+        "received": 0,
+        "done": 1204,
+        "failed": 0,
+        "held": 0,
+        "in_doubt": 0,
+        "vanished": 0,
+    }
+    assert found["unsettled"] == 0
+    assert {key: found["gate"][key] for key in ("open", "reason", "until")} == {
+        "open": True,
+        "reason": None,
+        "until": None,
+    }
+    assert {"included", "prepaid", "spendable", "period_end"} <= set(found["credits"])
+
+
+def test_numbers_and_moments_are_plain_json() -> None:
+    found = json.loads(json.dumps(snap(**FULL)))
+    assert found["credits"] == {
+        "included": 1000,
+        "prepaid": 240.5,
+        "spendable": 1240.5,
+        "period_end": "2026-11-30T12:00:00Z",
+        "read_at": "2026-11-22T11:58:00Z",
+    }
+    assert found["eta_s"] == pytest.approx(801 / 3.42)
+    assert found["rate"] == {"short_per_s": 3.42, "long_per_s": 3.0}
+    assert found["totals"]["charged"] == 290
+    assert found["last_errors"][0]["at"] == "2026-11-22T11:59:00Z"
+    assert found["folders"][1]["since"] == "2026-11-22T09:00:00Z"
+
+
+def test_a_shut_gate_says_why_since_when_and_until_when() -> None:
+    gate = GateView(is_open=False, reason="monthly_limit", why="limit", since=NOW, until=NOW + timedelta(hours=1))
+    assert snap(gate=gate)["gate"] == {
+        "open": False,
+        "reason": "monthly_limit",
+        "why": "limit",
+        "since": "2026-11-22T12:00:00Z",
+        "until": "2026-11-22T13:00:00Z",
+    }
+
+
+def test_what_nobody_has_read_is_null_and_not_nought() -> None:
+    assert set(snap()["credits"].values()) == {None}
+
+
+# --- the file -----------------------------------------------------------------------------------
+
+
+def test_a_snapshot_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    write_snapshot(path, snap(**FULL))
+    assert read_snapshot(path) == snap(**FULL)
+    assert [found.name for found in tmp_path.iterdir()] == ["status.json"], "nothing is left beside it"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"other": 1}', "\x00"])
+def test_what_is_no_snapshot_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "status.json").write_text(content)
+    assert read_snapshot(tmp_path / "status.json") is None
+
+
+def test_no_file_is_no_snapshot(tmp_path: Path) -> None:
+    assert read_snapshot(tmp_path / "status.json") is None
+
+
+def test_a_file_of_other_bytes_is_no_snapshot(tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_bytes(b"\xff\xfe")
+    assert read_snapshot(tmp_path / "status.json") is None
+
+
+def test_no_reader_sees_half_a_snapshot(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    write_snapshot(path, snap(**FULL))
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.is_set():
+            write_snapshot(path, snap(**FULL))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        seen = [read_snapshot(path) for _ in range(300)]
+    finally:
+        over.set()
+        writer.join(timeout=30)
+    assert all(seen)
+
+
+# --- whether anybody stands behind it -----------------------------------------------------------
+
+
+def test_a_snapshot_of_this_process_is_live() -> None:
+    assert liveness(snap(pid=os.getpid()), now=NOW + timedelta(seconds=59)) is Liveness.LIVE
+
+
+def test_a_process_that_has_stopped_writing_is_silent() -> None:
+    assert liveness(snap(pid=os.getpid()), now=NOW + timedelta(seconds=60)) is Liveness.SILENT
+
+
+def test_a_snapshot_of_a_process_that_has_ended_is_left_over() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        found = snap(pid=process.pid)
+        assert liveness(found, now=NOW) is Liveness.LIVE
+    assert liveness(found, now=NOW) is Liveness.GONE
+
+
+def test_another_process_with_the_same_number_is_not_taken_for_it() -> None:
+    found = snap(pid=os.getpid())
+    found["pid_started"] -= 1
+    assert liveness(found, now=NOW) is Liveness.GONE
+
+
+@pytest.mark.parametrize("pid", [None, 0, -1, "7", 2**40], ids=["none", "nought", "negative", "text", "too large"])
+def test_what_is_no_process_is_gone(pid: object) -> None:
+    assert not is_same_process(pid, 1)
+
+
+def test_a_process_with_brackets_and_spaces_in_its_name_has_a_start() -> None:
+    odd = "import ctypes; ctypes.CDLL(None).prctl(15, b') S 1 (x'); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", odd], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        started, ours = process_started(process.pid), process_started(os.getpid())
+        assert started
+        assert ours
+        assert started >= ours
+        process.communicate(b"\n")
+
+
+def test_a_snapshot_without_a_moment_is_silent() -> None:
+    found = snap(pid=os.getpid())
+    found["written_at"] = None
+    assert liveness(found, now=NOW) is Liveness.SILENT
+
+
+# --- for people ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "alive", "word", "sentence"),
+    [
+        ({}, Liveness.LIVE, "READY", "Everything that has landed is dealt with."),
+        ({"unsettled": 1}, Liveness.LIVE, "WAITING", "1 file is still being copied or not whole yet."),
+        ({"unsettled": 2}, Liveness.LIVE, "WAITING", "2 files are still being copied or not whole yet."),
+        ({"counts": {State.QUEUED: 5, State.RECEIVED: 1}}, Liveness.LIVE, "WORKING", "6 pictures to go."),
+        ({"gate": GateView(is_open=False, reason="disk_full")}, Liveness.LIVE, "PAUSED", "The disk is full."),
+        ({"gate": GateView(is_open=False)}, Liveness.LIVE, "PAUSED", "Unknown."),
+        ({}, Liveness.GONE, "NOT RUNNING", "The daemon is not running; below is what it left."),
+        ({}, Liveness.SILENT, "SILENT", "The daemon is there but last reported at 14:00 (0.0 s ago)."),
+    ],
+    ids=["idle", "one unsettled", "two unsettled", "at work", "paused", "for no reason", "gone", "silent"],
+)
+def test_a_glance_tells_how_it_stands(changes: dict[str, Any], alive: Liveness, word: str, sentence: str) -> None:
+    head = headline(snap(**changes), alive=alive, clock=CLOCK)
+    assert (head.word, head.sentence) == (word, sentence)
+
+
+def test_a_pause_says_since_when_until_when_in_whose_words_and_what_to_do() -> None:
+    gate = GateView(
+        is_open=False,
+        reason="monthly_limit",
+        why="You've reached your monthly limit.",
+        since=NOW - timedelta(hours=1),
+        until=NOW + timedelta(minutes=125),
+    )
+    assert headline(snap(gate=gate), alive=Liveness.LIVE, clock=CLOCK).details == (
+        "since 13:00 (1 h ago), next try 16:05 (in 2 h 5 min)",
+        'The API says: "You\'ve reached your monthly limit."',
+        "Buy credits, or wait: work goes on by itself.",
+    )
+
+
+def test_what_is_away_is_named_and_what_limits_is_told() -> None:
+    assert headline(snap(**FULL), alive=Liveness.LIVE, clock=CLOCK).details == (
+        "The API's rate sets the pace.",
+        "Not there at the moment: nas. Waiting for it.",
+    )
+
+
+SCREEN = """\
+WORKING  801 pictures to go.
+         The API's rate sets the pace.
+         Not there at the moment: nas. Waiting for it.
+
+━━━━━━╸                   301 of 1,102 in this run, 3.4 a second
+                          about 3 min 50 s to go
+
+        2  not whole yet
+      793  in line
+        8  at the API
+    1,204  delivered
+        3  failed         rembg-watch jobs --state failed  says why
+        1  in doubt       no answer came; rembg-watch retry  sends it again
+
+Credits   1,240.5 can be spent (1,000 included, 240.5 prepaid)
+          the period ends 2026-11-30 14:00 (in 8 d)
+          read at 13:58 (2 min ago)
+
+Folders  catalogue  watching
+                    from /srv/studio/exports
+                    to   /srv/studio/cutouts
+         nas        offline
+                    the share is not mounted, since 11:00 (3 h ago)
+                    from /mnt/nas/exports
+                    to   /mnt/nas/cutouts
+
+Errors   13:59  catalogue/a/very/long/way/to/a/picture/that/somebody/keeps/in/ma
+                ny/folders/IMG_20261122_120000.jpg: File size (55.2 MB) exceeds
+                the maximum allowed size of 50 MB.
+"""
+
+
+def test_the_whole_screen_fits_into_eighty_columns() -> None:
+    shown = screen(snap(**FULL))
+    assert shown.startswith(SCREEN)
+    assert shown.endswith(f"rembg-watch 0.1.0 since 13:57 (3 min ago), pid {os.getpid()}")
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_what_a_dead_daemon_left_is_shown_without_its_pace() -> None:
+    shown = screen(snap(**FULL), alive=Liveness.GONE)
+    assert "NOT RUNNING" in shown
+    assert "systemctl start rembg-watch" in shown
+    assert "to go" not in shown
+    assert "793  in line" in shown
+
+
+def test_a_paused_daemon_promises_no_time_to_go() -> None:
+    assert "about" not in screen(snap(**{**FULL, "gate": GateView(is_open=False, reason="credits")}))
+
+
+def test_names_are_shown_as_they_are_and_not_as_markup() -> None:
+    odd = FolderView(name="[bold]x[/bold]", input="/srv/[red]in", output="/o", state="watching")
+    shown = screen(snap(folders=[odd]))
+    assert "[bold]x[/bold]" in shown
+    assert "/srv/[red]in" in shown
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_an_empty_start_can_be_drawn_at_any_width(width: int) -> None:
+    shown = screen(snap(counts={}), width=width)
+    assert "READY" in shown
+    assert "not read yet" in shown
