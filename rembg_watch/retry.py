@@ -222,7 +222,7 @@ def decide(
         attempts=attempts,
         doubts=doubts,
         retry_at=None
-        if keeps or state is not State.QUEUED
+        if keeps or state not in (State.QUEUED, State.RECEIVED)
         else _retry_at(rule, policy, attempts, after, go, now, jitter),
         field=error.field if isinstance(error, RembgError) else None,
         request_id=error.request_id if isinstance(error, RembgError) else None,
@@ -240,7 +240,7 @@ def _counts(rule: Rule, error: Exception, job: Job, gate: Gate) -> tuple[int, in
 
 def _is_lone(gate: Gate, go: Go) -> bool:
     """Say whether others went well while this call was under way and failed, so that the failure is surely its own."""
-    return not gate.is_failing() and gate.accepted_at is not None and gate.accepted_at >= go.at
+    return not gate.is_failing() and gate.accepted_at is not None and gate.accepted_at > go.at
 
 
 def _state(rule: Rule, job: Job, policy: RetryPolicy, *, attempts: int, doubts: int, is_lone: bool) -> State:
