@@ -1,7 +1,6 @@
 """Reading the configuration: everything wrong at once, each with its place, and never the key."""
 
 import json
-import os
 import tomllib
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -26,6 +25,15 @@ name = "catalogue"
 input = "in"
 output = "out"
 """
+
+
+def ignores_modes() -> bool:
+    """Say whether this process reads and writes whatever the modes say, as root usually does."""
+    status = Path("/proc/self/status").read_text()
+    return bool(int(status.partition("CapEff:")[2].split()[0], 16) & 0b110)
+
+
+needs_modes = pytest.mark.skipif(ignores_modes(), reason="modes mean nothing to root")
 
 
 @pytest.fixture
@@ -242,7 +250,8 @@ angle = 500
                     "set done to a folder for the originals"
                 ),
                 (
-                    f"{path}:15 [folders.options] angle ('a'): 'angle' must be between -360 and 360 degrees, got: 500.0; "
+                    f"{path}:15 [folders.options] angle ('a'): "
+                    "'angle' must be between -360 and 360 degrees, got: 500.0; "
                     "correct it: the API would refuse every picture of this folder"
                 ),
             ]
@@ -384,6 +393,68 @@ angle = 500
         assert only(reading.findings).severity is Severity.WARNING
 
 
+class TestOverlaps:
+    def both(self, second: str) -> str:
+        return f'{FOLDER}[[folders]]\nname = "other"\n{second}\n'
+
+    @pytest.mark.parametrize(
+        ("text", "place", "why"),
+        [
+            pytest.param(
+                'input = "in"\noutput = "in/out"', "output ('x')", "cutouts would be taken", id="output in input"
+            ),
+            pytest.param(
+                'input = "in/deep"\noutput = "in"', "output ('x')", "cutouts would be taken", id="input in output"
+            ),
+            pytest.param('input = "in"\noutput = "in"', "output ('x')", "are the same directory", id="one for both"),
+            pytest.param('input = "in"\noutput = "in/../in/o"', "output ('x')", "is inside", id="by way of .."),
+            pytest.param('input = "in"\noutput = "link/o"', "output ('x')", "is inside", id="by a link"),
+            pytest.param('input = "link"\noutput = "in/o"', "output ('x')", "is inside", id="input by a link"),
+            pytest.param(
+                'input = "in"\noutput = "out"\nfailed = "in/f"', "failed ('x')", "refused", id="failed in input"
+            ),
+            pytest.param(
+                'input = "in"\noutput = "out"\nafter = "move"\ndone = "in/d"',
+                "done ('x')",
+                "originals",
+                id="done in input",
+            ),
+        ],
+    )
+    def test_places_of_one_folder_that_get_in_each_others_way_are_refused(
+        self, write: Write, environ: Environ, tmp_path: Path, text: str, place: str, why: str
+    ) -> None:
+        (tmp_path / "in" / "deep").mkdir()
+        (tmp_path / "link").symlink_to("in")
+        found = only(errors(write(f'[[folders]]\nname = "x"\n{text}\n'), environ))
+        assert why in found.what
+        assert found.where.endswith(f"[[folders]] {place}")
+        assert found.todo
+
+    def test_two_folders_on_one_input_are_refused_however_it_is_spelled(
+        self, write: Write, environ: Environ, tmp_path: Path
+    ) -> None:
+        (tmp_path / "link").symlink_to("in")
+        found = only(errors(write(self.both('input = "link"\noutput = "out2"')), environ))
+        assert "paid for twice" in found.what
+        assert found.where.endswith("[[folders]] input ('other')")
+
+    def test_a_state_folder_in_an_input_is_refused(self, write: Write, environ: Environ, tmp_path: Path) -> None:
+        found = only(errors(write(f'state_dir = "in/state"\n{FOLDER}'), environ))
+        assert "paid answers kept there" in found.what
+
+    def test_neighbours_with_like_names_are_fine(self, write: Write, environ: Environ, tmp_path: Path) -> None:
+        (tmp_path / "in2").mkdir()
+        assert not errors(write(self.both('input = "in2"\noutput = "out2"')), environ)
+
+    def test_a_circle_of_links_is_told_and_not_followed_for_ever(
+        self, write: Write, environ: Environ, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a").symlink_to("b")
+        (tmp_path / "b").symlink_to("a")
+        assert errors(write(FOLDER.replace('"in"', '"a"')), environ)
+
+
 class TestFiles:
     @pytest.mark.parametrize(
         ("content", "expected"),
@@ -407,7 +478,7 @@ class TestFiles:
     def test_a_folder_in_place_of_the_file_is_one_sentence(self, tmp_path: Path, environ: Environ) -> None:
         assert "cannot be read: is a directory" in only(errors(tmp_path, environ)).what
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+    @needs_modes
     def test_a_file_that_must_not_be_read_is_one_sentence(self, write: Write, environ: Environ) -> None:
         path = write(FOLDER)
         path.chmod(0)

@@ -5,6 +5,7 @@ The disk is looked at, nothing on it is changed; ``check`` is what tries writing
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from rembg_watch.api.params import parameter_problems
 from rembg_watch.config.findings import Finding, Kind, Severity
 from rembg_watch.config.origins import Loc, dotted
 from rembg_watch.config.settings import FolderSettings, Settings
+from rembg_watch.paths import Folder, folder_problems
 
 Where = Callable[[Loc], str]
 
@@ -26,7 +28,7 @@ def problems(settings: Settings, *, where: Where | None = None) -> list[Finding]
         where: Names the place of a setting; default: table and key.
     """
     found = [*_no_folders(settings), *_names(settings), *_afters(settings), *_options(settings)]
-    found += [*_state_dir(settings), *_inputs(settings), *_targets(settings)]
+    found += [*_overlaps(settings), *_state_dir(settings), *_inputs(settings), *_targets(settings)]
     where = where or dotted
     return [
         Finding(severity=severity, kind=kind, what=what, where=where(loc), todo=todo)
@@ -79,6 +81,60 @@ def _options(settings: Settings) -> Iterator[_Row]:
         if folder.options.exact_resize and (folder.options.w is None or folder.options.h is None):
             what = "exact_resize forces a size, but w and h do not both say which"
             yield Severity.WARNING, Kind.SETTING, (*loc, "exact_resize"), what, "set both w and h, or remove it"
+
+
+_PLACE = re.compile(r'the (input|output|done|failed)(?: folder)? of folder "(.+?)" \(')
+
+
+def _overlaps(settings: Settings) -> Iterator[_Row]:
+    """Tell which folders get into each other's way, however links and bind mounts disguise it."""
+    names = [folder.name for folder in settings.folders]
+    roots = _Roots()
+    folders = [
+        Folder(
+            name=folder.name,
+            input=roots.resolved(folder.input),
+            output=roots.resolved(folder.output),
+            done=folder.done and roots.resolved(folder.done),
+            failed=folder.failed and roots.resolved(folder.failed),
+        )
+        for folder in settings.folders
+    ]
+    for problem in folder_problems(folders, roots.resolved(settings.state_dir)):
+        what, _, todo = problem.rpartition("; ")
+        places = [(role, name) for role, name in _PLACE.findall(what) if name in names]
+        movable = [place for place in places if place[0] != "input"] or places
+        role, name = movable[-1] if movable else ("", "")
+        loc: Loc = ("folders", names.index(name), role) if movable else ("folders",)
+        yield _error(Kind.SETTING, loc, what, todo)
+
+
+class _Roots:
+    """Give each directory one path: links are resolved, and what is mounted twice goes by its first name."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], Path] = {}
+
+    def resolved(self, path: Path) -> Path:
+        """Return the one path of *path*, which need not exist."""
+        real = Path(os.path.realpath(path))
+        for step in (real, *real.parents):
+            if known := self._known.get(_identity(step)):
+                return known / real.relative_to(step)
+        if (identity := _identity(real)) != _NOWHERE:
+            self._known[identity] = real
+        return real
+
+
+_NOWHERE = (0, 0)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return _NOWHERE
+    return found.st_dev, found.st_ino
 
 
 def _state_dir(settings: Settings) -> Iterator[_Row]:

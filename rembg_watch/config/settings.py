@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rembg_watch.api.params import RemovalParams
+from rembg_watch.paths import After, Folder
 
 PREFIX = "REMBG_WATCH_"
 DELIMITER = "__"
@@ -273,7 +274,7 @@ class FolderSettings(Section):
     exclude: tuple[Pattern, ...] = Field(
         default=(), description="But not what matches one of these.", examples=[["**/_rejects/**"]]
     )
-    after: Literal["keep", "move", "delete"] = Field(
+    after: After = Field(
         default="keep", description="What becomes of the original once its cut-out stands: keep | move | delete"
     )
     done: FilePath | None = Field(
@@ -290,6 +291,20 @@ class FolderSettings(Section):
         default=Decimal(0), description="Credits for this folder in one UTC day; 0: no limit of its own."
     )
     options: FolderOptions = FolderOptions()
+
+    def folder(self) -> Folder:
+        """Return what the stages know of this folder."""
+        return Folder(
+            name=self.name,
+            input=self.input,
+            output=self.output,
+            include=self.include,
+            exclude=self.exclude,
+            extension=self.options.params().format.extension,
+            after=self.after,
+            done=self.done if self.after == "move" else None,
+            failed=self.failed,
+        )
 
 
 class Settings(BaseSettings):
@@ -338,10 +353,6 @@ class Settings(BaseSettings):
         """Take values as given; who said what is settled before, where it can be told."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
-
-    def folder(self, name: str) -> FolderSettings | None:
-        """Find a folder by its name."""
-        return next((folder for folder in self.folders if folder.name == name), None)
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:
