@@ -1,0 +1,143 @@
+"""
+Try out every folder: read what is read, write, claim and remove a file where something will be written.
+
+What can be seen without trying is told by the configuration already; here is what only
+trying shows, and which file systems the folders lie on.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rembg_watch import disk
+from rembg_watch.check.mounts import Mount, mount_of, mounts
+from rembg_watch.config import Finding, FolderSettings, Kind, Settings, Severity
+from rembg_watch.config.rules import is_away, targets
+
+_MOST_ENTRIES = 300_000
+_CONTENT = b"rembg-watch check: may be removed\n"
+
+
+def findings(settings: Settings, *, proc: Path) -> Iterator[Finding]:
+    """Tell which folders cannot be used as configured."""
+    yield from _state_dir(settings, mounts(proc))
+    for folder in settings.folders:
+        if not is_away(folder.input):
+            yield from _input(folder, settings, mount_of(folder.input, mounts(proc)))
+        for name, path in targets(folder).items():
+            yield from _written(path, where=f"[[folders]] {name} ({folder.name!r})", what=f"the {name} folder")
+        yield from _moving(folder)
+
+
+def _written(path: Path, *, where: str, what: str) -> Iterator[Finding]:
+    if path.is_dir() and os.access(path, os.W_OK | os.X_OK) and (complaint := tried(path)):
+        said = f"{what} {path} cannot be used: {complaint}"
+        todo = "let this user create, rename and remove files there, or choose another folder"
+        yield Finding(severity=Severity.ERROR, kind=Kind.ACCESS, what=said, where=where, todo=todo)
+
+
+def tried(path: Path) -> str:
+    """Write, claim, make durable and remove a small file in *path*, as publishing does; say what failed."""
+    first, second = disk.new_staging_name(), disk.new_staging_name()
+    try:
+        with disk.root_directory(path) as fd:
+            try:
+                disk.write(fd, first, iter([_CONTENT]))
+                disk.claim(fd, first, fd, second)
+                disk.sync_directory(fd)
+                os.unlink(second, dir_fd=fd)
+            finally:
+                disk.remove(fd, first)
+                disk.remove(fd, second)
+    except disk.DeliveryError as error:
+        return error.reason
+    except OSError as error:
+        return (error.strerror or "it cannot be written").lower()
+    return ""
+
+
+def _state_dir(settings: Settings, table: list[Mount]) -> Iterator[Finding]:
+    path = settings.state_dir
+    yield from _written(path, where="state_dir", what="the state folder")
+    mount = mount_of(path, table)
+    if mount is None:
+        return
+    if mount.is_network:
+        what = f"the state folder {path} lies on {mount.kind}, where a ledger is not safe"
+        todo = "set state_dir to a folder on a local disk"
+    elif mount.is_volatile:
+        what = f"the state folder {path} lies on {mount.kind}: what was paid for is forgotten at the next restart"
+        todo = "set state_dir to a folder on a disk that stays"
+    else:
+        return
+    yield Finding(severity=Severity.WARNING, kind=Kind.MACHINE, what=what, where="state_dir", todo=todo)
+
+
+@dataclass
+class Tree:
+    """What was counted under one input folder."""
+
+    directories: int = 0
+    files: int = 0
+    unreadable: list[bytes] = field(default_factory=list)
+    is_whole: bool = True  # False: there was more than is counted here
+
+
+def counted(root: Path) -> Tree:
+    """Look through *root* without following links: how much there is, and what of it must not be read."""
+    tree, waiting = Tree(), [os.fsencode(root)]
+    while waiting and tree.directories + tree.files < _MOST_ENTRIES:
+        path = waiting.pop()
+        tree.directories += 1
+        try:
+            with os.scandir(path) as entries:
+                _count(entries, tree, waiting)
+        except OSError:
+            tree.unreadable.append(path)
+    tree.is_whole = not waiting
+    return tree
+
+
+def _count(entries: Iterator[os.DirEntry[bytes]], tree: Tree, waiting: list[bytes]) -> None:
+    for entry in entries:
+        with contextlib.suppress(OSError):
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                tree.files += 1
+                if not os.access(entry.path, os.R_OK):
+                    tree.unreadable.append(entry.path)
+
+
+def _input(folder: FolderSettings, settings: Settings, mount: Mount | None) -> Iterator[Finding]:
+    where = f"[[folders]] input ({folder.name!r})"
+    tree = counted(folder.input)
+    if tree.unreadable:
+        first = disk.shown(Path(os.fsdecode(tree.unreadable[0])))
+        what = f"{len(tree.unreadable)} of the files and folders in {folder.input} cannot be read, the first is {first}"
+        todo = "let this user read them, or they will never be sent"
+        yield Finding(severity=Severity.WARNING, kind=Kind.ACCESS, what=what, where=where, todo=todo)
+    if mount is not None and mount.hides_changes:
+        yield _polled(folder, settings, mount, where)
+
+
+def _polled(folder: FolderSettings, settings: Settings, mount: Mount, where: str) -> Finding:
+    what = f"{folder.input} lies on {mount.kind}, which does not tell of every change"
+    if settings.watch.mode == "events":
+        todo = f'set mode = "auto" under [watch]; until then files are found every {settings.watch.scan_interval_s:g} s'
+        return Finding(severity=Severity.WARNING, kind=Kind.MACHINE, what=what, where=where, todo=todo)
+    what = f"{what}: it is looked through every {settings.watch.scan_interval_s:g} s"
+    return Finding(severity=Severity.NOTE, kind=Kind.MACHINE, what=what, where=where)
+
+
+def _moving(folder: FolderSettings) -> Iterator[Finding]:
+    """Originals that go to another disk are copied and then removed, which takes its time."""
+    if folder.after != "move" or folder.done is None:
+        return
+    with contextlib.suppress(OSError):
+        if folder.done.stat().st_dev != folder.input.stat().st_dev:
+            what = f"{folder.done} is on another disk than {folder.input}: originals are copied there, then removed"
+            where = f"[[folders]] done ({folder.name!r})"
+            yield Finding(severity=Severity.NOTE, kind=Kind.MACHINE, what=what, where=where)
