@@ -15,7 +15,7 @@ LONGEST_WAIT_S = 32 * 86_400.0
 """A server may send us away until the next month; whoever says longer is not believed."""
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid", "x-vercel-id", "cf-ray")
-_SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_SECONDS = re.compile(r"[0-9]{1,13}(?:\.[0-9]{1,9})?")
 _EPOCH_FROM = 1_000_000_000.0  # a "reset" above this is a moment, not a delay
 _EPOCH_MS_FROM = 1_000_000_000_000.0
 

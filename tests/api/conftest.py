@@ -1,0 +1,135 @@
+"""A server of bare sockets, which can misbehave as no library lets one, and small true pictures."""
+
+import contextlib
+import io
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from PIL import Image
+
+
+class Visitor:
+    """One connection to the bare server, seen from its side."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.head = b""
+        self.body = b""
+
+    def read_head(self) -> bytes:
+        while b"\r\n\r\n" not in self.head:
+            part = self.connection.recv(4096)
+            if not part:
+                return self.head
+            self.head += part
+        self.head, _, self.body = self.head.partition(b"\r\n\r\n")
+        return self.head
+
+    def length(self) -> int:
+        lines = self.head.lower().split(b"\r\n")
+        return next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")), 0)
+
+    def read_body(self, most: int | None = None) -> bytes:
+        wanted = self.length() if most is None else most
+        while len(self.body) < wanted:
+            part = self.connection.recv(65536)
+            if not part:
+                break
+            self.body += part
+        return self.body
+
+    def read_all(self) -> None:
+        self.read_head()
+        self.read_body()
+
+    def swallow(self) -> int:
+        """Read the body without keeping it; return how long it was."""
+        self.read_head()
+        seen, wanted = len(self.body), self.length()
+        while seen < wanted and (part := self.connection.recv(1 << 20)):
+            seen += len(part)
+        return seen
+
+    def send(self, data: bytes) -> None:
+        self.connection.sendall(data)
+
+    def answer(self, status: str, body: bytes, *headers: str, stated: int | None = None) -> None:
+        length = len(body) if stated is None else stated
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {length}", *headers, "", ""]
+        self.send("\r\n".join(lines).encode() + body)
+
+    def reset(self) -> None:
+        """Close so that the other side sees a reset, not an end."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+
+class BareServer:
+    """Answers each connection with the next behaviour, the last one again and again."""
+
+    def __init__(self, *behaviours: Callable[[Visitor], None]) -> None:
+        self.behaviours = list(behaviours)
+        self.visitors: list[Visitor] = []
+        self.released = threading.Event()  # set at the end: whoever stalls may go home
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/rmbg"
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.released.is_set():
+                connection.close()
+                return
+            visitor = Visitor(connection)
+            self.visitors.append(visitor)
+            behaviour = self.behaviours[min(len(self.visitors), len(self.behaviours)) - 1]
+            thread = threading.Thread(target=self._serve, args=(behaviour, visitor), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, behaviour: Callable[[Visitor], None], visitor: Visitor) -> None:
+        with contextlib.suppress(OSError):
+            behaviour(visitor)
+        visitor.connection.close()
+
+    def close(self) -> None:
+        self.released.set()
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()  # wake the accept
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(10)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., BareServer]]:
+    servers: list[BareServer] = []
+
+    def start(*behaviours: Callable[[Visitor], None]) -> BareServer:
+        servers.append(BareServer(*behaviours))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., bytes]:
+    """Make a small true picture of the named format."""
+
+    def make(kind: str = "PNG", size: tuple[int, int] = (32, 24)) -> bytes:
+        file = io.BytesIO()
+        Image.new("RGB", size, (200, 30, 30)).save(file, kind)
+        return file.getvalue()
+
+    return make
