@@ -12,7 +12,6 @@ import ctypes
 import errno
 import hashlib
 import os
-import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from pathlib import Path
 from rembg_watch import formats
 from rembg_watch.errors import ExitCode, RembgWatchError
 from rembg_watch.jobs import Version
+from rembg_watch.paths import staging_name
 
 BLOCK_BYTES = 1 << 20
 
@@ -200,16 +200,8 @@ def content_at(dir_fd: int, name: bytes) -> Content | None:
 
 
 def new_staging_name() -> bytes:
-    """Name a staging file that no other worker has: short, hidden, and ours to see."""
-    return b".%s.rembg-watch.part" % secrets.token_hex(8).encode()
-
-
-def is_staging_name(name: bytes) -> bool:
-    """Say if a file of this name is one of ours that was not finished."""
-    return _STAGING_NAME.fullmatch(name) is not None
-
-
-_STAGING_NAME = re.compile(rb"\.[0-9a-f]{16}\.rembg-watch\.part")
+    """Name a staging file that no other worker has: two may want one name at once."""
+    return staging_name(secrets.token_bytes(16))
 
 
 def write(dir_fd: int, name: bytes, data: Iterator[bytes], *, like: os.stat_result | None = None) -> Content:

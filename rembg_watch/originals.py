@@ -28,15 +28,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
 
 from rembg_watch import disk
 from rembg_watch.disk import WAYS, Step, Way, no_step
 from rembg_watch.jobs import Version
+from rembg_watch.paths import NAME_BYTES, After
 
-After = Literal["keep", "move", "delete"]
-
-_NAME_BYTES = 255
 _REASON = b".reason.txt"
 
 
@@ -138,7 +135,7 @@ def numbered(name: bytes) -> Iterator[bytes]:
         stem, dot, extension = name, b"", b""
     for number in itertools.count(2):
         ending = b" (%d)%s%s" % (number, dot, extension)
-        yield _cut(stem, _NAME_BYTES - len(ending)) + ending
+        yield _cut(stem, NAME_BYTES - len(ending)) + ending
 
 
 def _cut(name: bytes, most_bytes: int) -> bytes:
@@ -152,10 +149,10 @@ def _cut(name: bytes, most_bytes: int) -> bytes:
 
 def reason_name(name: bytes) -> bytes:
     """Name the reason file beside *name*; a name too long for the ending keeps its start and gets a hash."""
-    if len(name) + len(_REASON) <= _NAME_BYTES:
+    if len(name) + len(_REASON) <= NAME_BYTES:
         return name + _REASON
     ending = b"~" + hashlib.sha256(name).hexdigest()[:8].encode() + _REASON
-    return _cut(name, _NAME_BYTES - len(ending)) + ending
+    return _cut(name, NAME_BYTES - len(ending)) + ending
 
 
 def _reason_text(name: bytes, reason: str) -> bytes:

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 from rembg_watch import disk
 from rembg_watch.disk import Step, no_step
 from rembg_watch.errors import RembgWatchError
-from rembg_watch.formats import MAX_SIDE_PX, MAX_UPLOAD_BYTES, SUFFIXES, Kind, Look, why_not_sendable
+from rembg_watch.formats import MAX_SIDE_PX, MAX_UPLOAD_BYTES, SUFFIXES, Kind, Look, finished, why_not_sendable
 from rembg_watch.jobs import Version
 
 # Both this module and ``verify`` look at the sides before anything is decoded; this is for headers that lie.
@@ -213,8 +213,7 @@ def _read(source: Path, fd: int) -> tuple[Look, disk.Content]:
 
 
 def _check_fitness(look: Look, source: Path, size_bytes: int) -> None:
-    # Whether it is whole was settled before; a film behind the picture would need another look.
-    refusal = why_not_sendable(replace(look, is_whole=True), size_bytes)
+    refusal = why_not_sendable(finished(look), size_bytes)  # whether it is whole was settled before
     if refusal is not None:
         raise SourceUnfitError(refusal.reason, code=refusal.code, path=source)
 

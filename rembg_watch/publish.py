@@ -32,6 +32,7 @@ from pathlib import Path
 
 from rembg_watch import disk
 from rembg_watch.disk import WAYS, Content, Step, Way, no_step
+from rembg_watch.paths import is_staging_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +244,7 @@ def sweep_staging(root: Path, *, older_than_s: float = 3600, now: Callable[[], f
 
 def _sweep_directory(dir_fd: int, names: list[bytes], limit: float) -> int:
     removed = 0
-    for name in filter(disk.is_staging_name, names):
+    for name in filter(is_staging_name, names):
         found = disk.look(dir_fd, name)
         if found is not None and found.st_mtime < limit:
             disk.remove(dir_fd, name)
