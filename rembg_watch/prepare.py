@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import tempfile
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,9 @@ from rembg_watch.jobs import Version
 
 # Both this module and ``verify`` look at the sides before anything is decoded; this is for headers that lie.
 Image.MAX_IMAGE_PIXELS = 2 * MAX_SIDE_PX**2
+
+# Decoding is bound by the processor: more at once are not faster and need up to 800 MB each.
+_DECODING = threading.BoundedSemaphore(min(4, os.cpu_count() or 1))
 
 _COPIES: dict[Kind, tuple[dict[str, Any], ...]] = {
     Kind.JPEG: (
@@ -224,33 +228,47 @@ def _kind(look: Look) -> Kind:
 
 
 def _upright_copy(plain: Prepared, source: Path, scratch: Path, largest_bytes: int) -> Prepared:
-    picture = _upright(plain, source)
     file = _unnamed_file(scratch)
     try:
-        for options in _COPIES[plain.kind]:
-            _save(picture, file, options, scratch)
-            content = disk.content(file.fileno())
-            if content.size_bytes <= largest_bytes:
-                return replace(
-                    plain,
-                    file=file,
-                    digest=content.digest,
-                    size_bytes=content.size_bytes,
-                    width=picture.width,
-                    height=picture.height,
-                    is_upright_copy=True,
-                    may_be_turned=False,
-                )
+        with _DECODING:
+            picture = _upright(plain, source)
+            content = _save_small_enough(picture, file, _COPIES[plain.kind], scratch, largest_bytes)
     except BaseException:
         file.close()
         raise
-    file.close()
-    raise SourceUnfitError(
-        f"Set upright, {disk.shown(source)} is larger than the {largest_bytes >> 20} MB that the service takes: "
-        "export it upright or smaller.",
-        code="too_large",
-        path=source,
+    if content is None:
+        file.close()
+        raise SourceUnfitError(
+            f"Set upright, {disk.shown(source)} is larger than the {largest_bytes >> 20} MB that the service takes: "
+            "export it upright or smaller.",
+            code="too_large",
+            path=source,
+        )
+    return replace(
+        plain,
+        file=file,
+        digest=content.digest,
+        size_bytes=content.size_bytes,
+        width=picture.width,
+        height=picture.height,
+        is_upright_copy=True,
+        may_be_turned=False,
     )
+
+
+def _save_small_enough(
+    picture: Image.Image, file: BinaryIO, ways: tuple[dict[str, Any], ...], scratch: Path, largest_bytes: int
+) -> disk.Content | None:
+    """Save in the first of *ways* that gives few enough bytes; None if none does."""
+    for options in ways:
+        try:
+            _save(picture, file, options, scratch)
+        except ValueError:  # an encoder has limits of its own, of noise for example
+            continue
+        content = disk.content(file.fileno())
+        if content.size_bytes <= largest_bytes:
+            return content
+    return None
 
 
 def _upright(plain: Prepared, source: Path) -> Image.Image:

@@ -11,10 +11,12 @@ preview instead of the picture, an error page, a broken download) is far off.
 """
 
 import math
+import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 from PIL import Image
 
@@ -28,8 +30,13 @@ _TOLERANCE_PX = 3
 _TOLERANCE = 0.01
 _DOWNGRADED = (460, 460)  # what third parties saw when an account was out of credits
 
-# A square of the longest side, turned by 45 degrees: the largest answer there can be.
-Image.MAX_IMAGE_PIXELS = 2 * LONGEST_SIDE_PX**2
+_LARGEST_PIXELS = 2 * LONGEST_SIDE_PX**2
+"""A square of the longest side, turned by 45 degrees: the largest answer there can be."""
+
+Image.MAX_IMAGE_PIXELS = _LARGEST_PIXELS
+
+# Decoding is bound by the processor: more at once are not faster and need 100 to 800 MB each at the worst.
+_DECODING = threading.BoundedSemaphore(min(4, os.cpu_count() or 1))
 
 
 class AnswerRejectedError(RembgWatchError):
@@ -56,6 +63,11 @@ class Expected:
     width: int  # of the source as it was sent
     height: int
     may_be_turned: bool = False  # it was sent lying on its side by its EXIF orientation: the API may set it up
+
+    @classmethod
+    def of_unknown_source(cls, params: RemovalParams) -> Self:
+        """Expect any size: the source went away before its answer was looked at."""
+        return cls(params=params, width=0, height=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +116,7 @@ def _kind(answer: Path, size_bytes: int) -> Format:
 
 def _decode(answer: Path, kind: Format, expected: Expected) -> tuple[int, int, str | None]:
     try:
-        with Image.open(answer, formats=(kind.upper(),)) as picture:
+        with _DECODING, Image.open(answer, formats=(kind.upper(),)) as picture:
             _check_size(picture.width, picture.height, expected)  # before it is decoded: a bomb has no fitting size
             picture.load()
             return picture.width, picture.height, _warning(picture, expected.params)
@@ -127,6 +139,8 @@ def _broken(kind: Format, error: Exception) -> AnswerRejectedError:
 def _check_size(width: int, height: int, expected: Expected) -> None:
     if fits(width, height, expected):
         return
+    if expected.width == 0:
+        raise AnswerRejectedError(f"The answer is {width} x {height} px, more than there can be.", code="wrong_size")
     usual = next(_sizes(expected))
     asked = f"about {usual[0]:.0f} x {usual[1]:.0f} px was expected"
     if (width, height) == _DOWNGRADED or width * height * 4 < usual[0] * usual[1]:
@@ -140,6 +154,8 @@ def _check_size(width: int, height: int, expected: Expected) -> None:
 
 def fits(width: int, height: int, expected: Expected) -> bool:
     """Say if a picture of this size can be the answer to what was asked."""
+    if expected.width == 0:
+        return width * height <= _LARGEST_PIXELS
     return any(_near(width, w) and _near(height, h) for w, h in _sizes(expected))
 
 

@@ -148,6 +148,18 @@ def test_a_decompression_bomb_is_rejected_before_it_is_decoded(tmp_path: Path, s
     assert rejection(tmp_path, bomb(side, side), expected(format=Format.PNG)).code in {"wrong_size", "broken"}
 
 
+@pytest.mark.parametrize("side", [14_200, 19_000, 100_000])
+def test_a_bomb_is_rejected_even_where_the_source_is_not_known_any_more(tmp_path: Path, side: int) -> None:
+    wanted = Expected.of_unknown_source(RemovalParams(format=Format.PNG))
+    assert rejection(tmp_path, bomb(side, side), wanted).code in {"wrong_size", "broken"}
+
+
+def test_any_size_fits_a_source_that_is_not_known_any_more(tmp_path: Path) -> None:
+    wanted = Expected.of_unknown_source(RemovalParams())
+    assert verify(answer_of(tmp_path, encoded(cutout((123, 77)), Format.WEBP)), wanted).width == 123
+    assert rejection(tmp_path, b"", wanted).code == "empty"
+
+
 def test_a_picture_without_its_pixels_is_rejected(tmp_path: Path) -> None:
     assert rejection(tmp_path, bomb(*SOURCE), expected(format=Format.PNG)).code == "broken"
 
