@@ -8,6 +8,7 @@ is not in the ledger's file does not exist. What the verbs write stands in ``int
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import count, islice
@@ -115,6 +116,20 @@ class Ledger:
         add = partial(intake.add, folder=folder, at=at)
         return sum(self._store.write(partial(add, seen=dict(some))) for some in rows.slices(sources, ADDED_AT_ONCE))
 
+    def reject(self, folder: str, source: bytes, version: Version, *, reason: str, code: str, at: datetime) -> bool:
+        """
+        List a source as failed that can never be sent: broken, or no picture at all. No call is ever made for it.
+
+        A newer version of it is looked at like any other.
+
+        Returns:
+            Whether that is news.
+        """
+        reject = partial(
+            intake.reject, folder=folder, source=source, version=version, reason=reason, code=code, at=at
+        )
+        return self._store.write(reject)
+
     def gone(self, folder: str, sources: Iterable[bytes], at: datetime) -> int:
         """
         Write down that *sources* are not there any more; return how many jobs vanish with them.
@@ -173,6 +188,7 @@ class Ledger:
         job: Job,
         *,
         call: CallStart | CallEnd | None = None,
+        names: Iterable[bytes] = (),
         published: Target | None = None,
         keeps_claim: bool | None = None,
         is_durable: bool = True,
@@ -188,6 +204,7 @@ class Ledger:
         Args:
             job: As ``move`` made it from the latest version that the caller had from here.
             call: What begins or ends with it.
+            names: Candidates for its output name, as for ``claim_target``, where the job gets one in the same breath.
             published: What now stands under the output name; the source must own it.
             keeps_claim: Whether the caller goes on working on it. By default with
                 ``sending`` and ``received`` alone.
@@ -198,14 +215,20 @@ class Ledger:
                 hand, its source went away or was replaced. Leave it.
             SendingTwiceError: Another job is sending the same content: wait for its answer.
             IllegalTransitionError: The stored state cannot become this one.
+            TargetsTakenError: No name is left, or the source does not own what was published.
             ValueError: What is said about calls does not fit the states.
         """
         keeps = job.state in WORKING if keeps_claim is None else keeps_claim
+        offered = list(islice(names, MOST_NAMES))
 
         def store(connection: Connection) -> Job:
+            moved = job
+            if offered:
+                target = targets.claim(connection, job.folder, job.source, offered, job.changed_at)
+                moved = replace(job, target=target)
             if published is not None:
                 targets.publish(connection, published)
-            return work.record(connection, job, call, keeps_claim=keeps)
+            return work.record(connection, moved, call, keeps_claim=keeps)
 
         return self._store.write(store, is_durable=is_durable)
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    bindparam,
     case,
     delete,
     func,
@@ -33,7 +34,7 @@ _SUMS = ("calls", "charged", "doubtful", "in_doubt", "refused", "doubles", "repe
 
 def start(connection: Connection, job: Job, call: CallStart) -> None:
     """Write down the intent to make a call, which may be charged until its end is known."""
-    charges = connection.scalars(select(CALLS.c.charge).where(CALLS.c.content_key == job.content_key))
+    charges = connection.scalars(_CHARGES, {"content_key": job.content_key})
     row = {
         "job_id": job.id,
         "folder": job.folder,
@@ -43,7 +44,11 @@ def start(connection: Connection, job: Job, call: CallStart) -> None:
         "credits": call.price,
         "follows": _worst(charges).value,
     }
-    connection.execute(insert(CALLS), row)
+    connection.execute(_START, row)
+
+
+_CHARGES = select(CALLS.c.charge).where(CALLS.c.content_key == bindparam("content_key"))
+_START = insert(CALLS)
 
 
 def _worst(charges: Iterable[str]) -> Charge:
@@ -54,8 +59,10 @@ def _worst(charges: Iterable[str]) -> Charge:
 
 def newest(connection: Connection, job_id: int) -> "AnyRow | None":
     """Return the last call that was made for a job."""
-    statement = select(CALLS).where(CALLS.c.job_id == job_id).order_by(CALLS.c.id.desc()).limit(1)
-    return connection.execute(statement).first()
+    return connection.execute(_NEWEST, {"job_id": job_id}).first()
+
+
+_NEWEST = select(CALLS).where(CALLS.c.job_id == bindparam("job_id")).order_by(CALLS.c.id.desc()).limit(1)
 
 
 def end(connection: Connection, job: Job, call: CallEnd) -> CallEnd | None:
@@ -73,11 +80,13 @@ def end(connection: Connection, job: Job, call: CallEnd) -> CallEnd | None:
         raise ValueError(f"job {job.id} made no call that could end")
     was = None if row.ended_at is None else CallEnd(Charge(row.charge), row.credits, row.code)
     values = {"charge": call.charge.value, "credits": call.credits, "code": call.code}
-    ended_at = row.ended_at or job.changed_at
-    connection.execute(update(CALLS).where(CALLS.c.id == row.id).values(ended_at=ended_at, **values))
+    connection.execute(_END, {"this_id": row.id, "ended_at": row.ended_at or job.changed_at, **values})
     if was is not None and was.charge is not call.charge:
         _follow_again(connection, row.content_key)
     return was
+
+
+_END = update(CALLS).where(CALLS.c.id == bindparam("this_id"))
 
 
 def _follow_again(connection: Connection, content_key: str) -> None:

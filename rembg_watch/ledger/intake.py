@@ -77,6 +77,18 @@ def add(connection: Connection, folder: str, seen: Mapping[bytes, Version], at: 
     return len(plan.fresh) + len(plan.again)
 
 
+def reject(
+    connection: Connection, folder: str, source: bytes, version: Version, *, reason: str, code: str, at: datetime
+) -> bool:
+    """Write down as failed a source that can never be sent, before anybody can claim it; return whether it is new."""
+    if not add(connection, folder, {source: version}, at):
+        return False
+    here = (JOBS.c.folder == folder, JOBS.c.source == source, JOBS.c.gone_at.is_(None))
+    fields = {"state": State.FAILED.value, "reason": reason, "code": code, "due_at": None}
+    connection.execute(update(JOBS).where(*here, JOBS.c.state == State.QUEUED.value).values(fields))
+    return True
+
+
 def _known(connection: Connection, folder: str, sources: Iterable[bytes]) -> dict[bytes, list[_Known]]:
     known: dict[bytes, list[_Known]] = {}
     for some in slices(sources):

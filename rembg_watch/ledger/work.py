@@ -45,6 +45,7 @@ _LINE_TO_SEND = _LINE.where(
     .exists()
 )
 _FOUND = select(JOBS.c.state, JOBS.c.revision, JOBS.c.claimed_by, JOBS.c.gone_at).where(JOBS.c.id == bindparam("id"))
+_SENDING = select(JOBS.c.id).where(JOBS.c.content_key == bindparam("content_key"), JOBS.c.state == State.SENDING.value)
 _STORE = update(JOBS).where(JOBS.c.id == bindparam("this_id"), JOBS.c.revision == bindparam("this_revision"))
 _KEPT = (
     "changed_at",
@@ -146,8 +147,7 @@ def _booked(connection: Connection, job: Job, was: State, call: CallStart | Call
 def _send_once(connection: Connection, job: Job) -> None:
     if job.content_key is None:
         raise ValueError(f"job {job.id} cannot be sent before its content is known")
-    same = (JOBS.c.content_key == job.content_key, JOBS.c.state == State.SENDING.value)
-    other = connection.scalar(select(JOBS.c.id).where(*same))
+    other = connection.scalar(_SENDING, {"content_key": job.content_key})
     if other is not None:
         raise SendingTwiceError(job, other)
 
