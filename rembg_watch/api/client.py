@@ -112,6 +112,7 @@ class Client:
         self._usage_url = _address(usage_url, "usage_url")
         self._timeout_s = timeout_s
         self._checks_pictures = checks_pictures
+        problem = ""  # raised outside of the handler: the frames of httpx have a proxy's password
         try:
             self._http = httpx.Client(
                 auth=_KeyForOrigins(self._key, [self._url, self._usage_url]),
@@ -130,7 +131,9 @@ class Client:
                 http2=False,
             )
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as why:
-            raise _unusable(f"The connection cannot be set up: {why}", "client_settings") from None
+            problem = f"The connection cannot be set up: {why}"
+        if problem:
+            raise _unusable(problem, "client_settings")
 
     def __repr__(self) -> str:
         return f"Client({str(self._url)!r}, api_key={self._key!r})"
@@ -302,6 +305,7 @@ class Client:
             failure = known
         if isinstance(failure, RembgError):
             _settle(failure, self._key, body)
+            failure = failure.with_traceback(None)  # the frames it passed have the answer as it came
         assert failure is not None
         raise failure
 
@@ -428,7 +432,12 @@ def _address(url: str, name: str) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
         parsed.host.encode("idna")
-        is_usable = parsed.scheme in {"http", "https"} and bool(parsed.host) and not parsed.userinfo
+        is_usable = (
+            parsed.scheme in {"http", "https"}
+            and bool(parsed.host)
+            and not parsed.userinfo
+            and (parsed.port or 0) < 65536
+        )
     except (httpx.InvalidURL, UnicodeError, TypeError):
         is_usable = False
     if not is_usable:

@@ -494,7 +494,7 @@ def _read_text(status: int, text: str) -> _Said:
 
 
 def _read_json(status: int, data: object) -> _Said:
-    found = data if isinstance(data, dict) else {"errors": data}
+    found = data if isinstance(data, dict) else {"error" if isinstance(data, str) else "errors": data}
     details = tuple(_all_details(found))[:_DETAILS_LIMIT]
     words = _first_words(found)
     sentence = _with_details(words, details) or f"The API answered {status} with JSON that says nothing known."
