@@ -8,6 +8,7 @@ Money is whole credits. Callers that share an account hold a lock of their own.
 
 import calendar
 import math
+import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -252,11 +253,14 @@ def read_query(query: Mapping[str, str], now: datetime) -> tuple[int, int, int |
     return now.year if year is None else year, now.month if month is None else month, period
 
 
+_INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
+
+
 def _number(query: Mapping[str, str], name: str, low: int, high: int, problems: list[tuple[str, str]]) -> int | None:
     text = query.get(name, "")
     if not text:
         return None
-    if not (text.isascii() and text.lstrip("+-").isdigit() and len(text) < 32):
+    if not _INTEGER.fullmatch(text):
         problems.append((name, f"'{name}' must be an integer, got: '{text}'"))
         return None
     value = int(text)
