@@ -21,7 +21,8 @@ from rembg_watch.api.errors import (
 from rembg_watch.api.responses import Account, BillingCycle
 from rembg_watch.check.folders import counted, tried
 from rembg_watch.check.mounts import mount_of, mounts
-from rembg_watch.check.unit import Sandbox, credential_path, properties
+from rembg_watch.check.protection import Sandbox
+from rembg_watch.check.unit import assignments, credential_path, properties, unit_for
 from rembg_watch.config import Finding, Kind, Reading, Severity
 from rembg_watch.errors import ExitCode
 
@@ -244,7 +245,7 @@ class TestFolders:
         found = findings(reading, proc(), answer=account())
         told = only([one for one in found if one.severity is Severity.ERROR])
         assert "the output folder /proc cannot be used" in told.what
-        assert (told.kind, told.where) == (Kind.ACCESS, "[[folders]] output ('a')")
+        assert (told.kind, told.where) == (Kind.ACCESS, "REMBG_WATCH_FOLDERS__0__OUTPUT")
 
     def test_counting_does_not_follow_links_in_circles(self, tmp_path: Path) -> None:
         (tmp_path / "a" / "b").mkdir(parents=True)
@@ -335,7 +336,9 @@ class TestMounts:
         self, read: Read, proc: Proc, tmp_path: Path, kind: str, expected: str | None
     ) -> None:
         found = bad(findings(read(), proc(f"40 22 0:50 / {tmp_path}/state rw - {kind} x rw"), answer=account()))
-        assert [one.where for one in found if expected and expected in one.what] == (["state_dir"] if expected else [])
+        assert [one.where.split()[-1] for one in found if expected and expected in one.what] == (
+            ["state_dir"] if expected else []
+        )
         assert len(found) == bool(expected)
 
 
@@ -460,11 +463,60 @@ class TestUnit:
     def test_a_systemd_without_credentials_is_told(self, read: Read, proc: Proc, service: dict[str, str]) -> None:
         assert "knows no credentials" in only(self.told(read(), proc(), service | {"Version": "245"})).what
 
-    def test_trying_as_another_user_than_the_service_is_worth_a_note(
-        self, read: Read, proc: Proc, service: dict[str, str]
+    def test_a_user_that_nobody_knows_is_an_error(self, read: Read, proc: Proc, service: dict[str, str]) -> None:
+        found = self.told(read(), proc(), service | {"User": "somebody-else"})
+        assert "whom this machine does not know" in only(found).what
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="another user's folders need root")
+    @pytest.mark.parametrize(
+        ("mode", "owner", "group", "is_writable"),
+        [
+            (0o755, 0, 0, False),
+            (0o757, 0, 0, True),
+            (0o775, 0, 65534, True),
+            (0o755, 65534, 0, True),
+            (0o577, 65534, 0, False),
+        ],
+    )
+    def test_folders_that_the_services_user_cannot_write_are_told_by_their_modes(
+        self,
+        read: Read,
+        proc: Proc,
+        service: dict[str, str],
+        tmp_path: Path,
+        mode: int,
+        owner: int,
+        group: int,
+        is_writable: bool,
     ) -> None:
-        found = findings(read(), proc(), answer=account(), service=service | {"User": "somebody-else"})
-        assert any("the service runs as somebody-else" in one.what for one in found)
+        reading = read()
+        os.chown(tmp_path / "out", owner, group)
+        (tmp_path / "out").chmod(mode)
+        found = findings(reading, proc(), answer=account(), service=service | {"User": "nobody"})
+        assert bool(bad(found)) is not is_writable
+        assert any("nobody" in one.what for one in found)
+
+    def test_a_ledger_that_others_look_for_elsewhere_is_told(
+        self, read: Read, proc: Proc, service: dict[str, str], tmp_path: Path
+    ) -> None:
+        read()
+        path = tmp_path / "config.toml"
+        path.write_text(path.read_text().replace('state_dir = "state"', ""))
+        reading = config.read(path, environ={"HOME": str(tmp_path), "REMBG_WATCH_API__KEY": KEY})
+        told = only(self.told(reading, proc(), service))
+        assert (told.severity, told.todo) == (Severity.WARNING, 'set state_dir = "/var/lib/rembg-watch"')
+
+    @pytest.mark.parametrize(
+        ("path", "unit"),
+        [
+            (None, "rembg-watch.service"),
+            ("/etc/rembg-watch/config.toml", "rembg-watch.service"),
+            ("/etc/rembg-watch/studio-b.toml", "rembg-watch@studio-b.service"),
+            ("/home/me/studio-b.toml", "rembg-watch.service"),
+        ],
+    )
+    def test_each_configuration_has_its_unit(self, path: str | None, unit: str) -> None:
+        assert unit_for(path and Path(path)) == unit
 
     @pytest.mark.parametrize(
         ("properties", "path", "is_visible", "is_writable"),
@@ -514,6 +566,34 @@ class TestUnit:
                 False,
                 id="bound read-only",
             ),
+            pytest.param(
+                {"ProtectHome": "tmpfs", "BindPaths": "-/home/me/o ut:/home/me/o ut:rbind -/home/x:/home/y"},
+                "/home/me/o ut/x",
+                True,
+                True,
+                id="bound, with a space",
+            ),
+            pytest.param(
+                {"ProtectHome": "tmpfs", "BindPaths": "-/home/me/a:b:/home/me/a:b:rbind /srv/x:/home/y"},
+                "/home/me/a:b",
+                True,
+                True,
+                id="bound, with a colon",
+            ),
+            pytest.param(
+                {"ProtectHome": "tmpfs", "BindPaths": "-/home/me/a:/home/me/a:rbind /srv/x:/home/y"},
+                "/home/y/z",
+                True,
+                True,
+                id="bound to another place",
+            ),
+            pytest.param(
+                {"ProtectSystem": "strict", "ReadWritePaths": '-/srv/a "/srv/quo\\"te" "-/srv/back\\\\slash"'},
+                "/srv/back\\slash/x",
+                True,
+                True,
+                id="quotes and backslashes",
+            ),
             pytest.param({"PrivateTmp": "yes"}, "/tmp/out", False, False, id="a /tmp of its own"),
             pytest.param({"InaccessiblePaths": "/srv/x"}, "/srv/x/out", False, False, id="not to be entered"),
             pytest.param(
@@ -543,6 +623,17 @@ class TestUnit:
     )
     def test_the_credentials_file_is_found(self, text: str, expected: Path | None) -> None:
         assert credential_path({"LoadCredential": text}) == expected
+
+    def test_credentials_are_read_from_unit_and_drop_ins_without_their_contents(self) -> None:
+        text = (
+            "# /etc/systemd/system/rembg-watch.service\n[Service]\n"
+            "LoadCredential=api_key:/etc/old\nLoadCredential=\n"
+            " LoadCredential = api_key:/etc/my key\n#LoadCredential=api_key:/no\n"
+            f"SetCredential=api_key:{KEY}\n"
+        )
+        found = assignments(text)
+        assert credential_path(found) == Path("/etc/my key")
+        assert KEY not in str(found)
 
     def test_asking_for_a_unit_that_nobody_knows_tells_nothing(self) -> None:
         assert properties("rembg-watch-that-is-not-there.service") == {}

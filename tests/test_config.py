@@ -5,13 +5,17 @@ import tomllib
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from rembg_watch import config
 from rembg_watch.config import Finding, Kind, Severity
 from rembg_watch.config.origins import Origins, lines
 from rembg_watch.config.reading import clean_key
+from rembg_watch.config.sentences import known
 from rembg_watch.config.settings import Settings, default_state_dir
 from rembg_watch.errors import ConfigError
 
@@ -158,6 +162,15 @@ class TestReading:
     def test_settings_made_by_hand_read_no_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("REMBG_WATCH_POOL__WORKERS", "99")
         assert Settings(state_dir=Path("/x")).pool.workers == 8
+
+    def test_a_configuration_of_the_system_has_the_systems_state_folder(self) -> None:
+        environ = {"HOME": "/root", "XDG_STATE_HOME": "/s"}
+        places = {
+            "/etc/rembg-watch/config.toml": "/var/lib/rembg-watch",
+            "/etc/rembg-watch/studio-b.toml": "/var/lib/rembg-watch-studio-b",
+            "/etc/elsewhere/config.toml": "/s/rembg-watch",
+        }
+        assert {path: str(default_state_dir(environ, Path(path))) for path in places} == places
 
     @pytest.mark.parametrize(
         ("environ", "expected"),
@@ -363,6 +376,11 @@ angle = 500
             "[[folders]] input ('b')",
         ]
 
+    def test_a_folder_that_cannot_be_understood_is_not_also_called_missing(
+        self, write: Write, environ: Environ
+    ) -> None:
+        assert [found.kind for found in errors(write('[[folders]]\nname = "a"\n'), environ)] == [Kind.SETTING] * 2
+
     def test_single_brackets_around_folders_are_explained(self, write: Write, environ: Environ) -> None:
         found = only(errors(write(FOLDER.replace("[[folders]]", "[folders]")), environ))
         assert "write [[folders]], in two brackets" in found.todo
@@ -531,12 +549,15 @@ class TestEnvironment:
             ("REMBG_WATCH_POOL__WORKERS", "many", "REMBG_WATCH_POOL__WORKERS: must be a whole number"),
             ("REMBG_WATCH_POOL__WORKRES", "2", "did you mean workers?"),
             ("REMBG_WATCH_POOLS__WORKERS", "2", "did you mean REMBG_WATCH_POOL__WORKERS?"),
+            ("REMBG_WATCH_API_KEY", KEY, "did you mean REMBG_WATCH_API__KEY?"),
             ("REMBG_WATCH_STATEDIR", "/x", "did you mean REMBG_WATCH_STATE_DIR?"),
             ("REMBG_WATCH_WORKERS", "2", "did you mean REMBG_WATCH_POOL__WORKERS?"),
             ("REMBG_WATCH_FOLDERS", "[{", "REMBG_WATCH_FOLDERS: must be JSON here"),
             ("REMBG_WATCH_POOL", "5", "must be a table"),
             ("REMBG_WATCH_FOLDERS__0__AFTER", "burn", "REMBG_WATCH_FOLDERS__0__AFTER: must be one of"),
             ("REMBG_WATCH_", "x", "is not a setting"),
+            ("REMBG_WATCH_WEATHER", "x", "unset it, or correct its name"),
+            ("REMBG_WATCH_FOLDERS__INPUT", "/x", "the first one is REMBG_WATCH_FOLDERS__0"),
         ],
     )
     def test_a_wrong_variable_is_told_by_its_name(
@@ -545,6 +566,7 @@ class TestEnvironment:
         text = str(only(errors(write(FOLDER), environ, **{name: value})))
         assert name in text
         assert expected.removeprefix(f"{name}: ") in text
+        assert KEY not in text
 
     def test_a_variable_wins_over_the_file(self, write: Write, environ: Environ) -> None:
         path = write("[pool]\nworkers = 3\nbatch_size = 4\n" + FOLDER)
@@ -665,6 +687,48 @@ class TestKey:
         with pytest.raises(ValueError) as caught:
             Settings(state_dir=Path("/x"), api={"key": KEY, "timeout_s": "x"})
         assert KEY not in str(caught.value)
+
+
+SECTIONS = ["api", "pool", "credits", "watch", "retry", "output", "ledger", "log"]
+NAMES = st.sampled_from([*SECTIONS, *{str(part) for loc in known() for part in loc}, "x", "_env_file", "0", ""])
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-(10**30), 10**30),
+    st.floats(),
+    st.text(max_size=5),
+    st.just(KEY),
+    st.sampled_from(["/tmp", "~", "keep", "move", "#fff", "http://localhost/", "https://[", "\0", "a" * 5000]),
+    st.datetimes(),
+)
+TREES = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4))
+
+
+class TestAnything:
+    @given(tree=st.dictionaries(NAMES, TREES, max_size=6))
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_whatever_the_environment_says_is_told_and_never_raised(self, tmp_path: Path, tree: dict[str, Any]) -> None:
+        environ = {f"REMBG_WATCH_{name.upper()}": json.dumps(value, default=str) for name, value in tree.items()}
+        reading = config.read(None, environ={**environ, "HOME": str(tmp_path)})
+        assert reading.settings is None or isinstance(reading.settings.pool.workers, int)
+        assert all(str(found) for found in reading.findings)
+
+    @given(text=st.text(alphabet="[]{}=\"'.#,\n abkeyfoldrs0159-", max_size=60))
+    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_whatever_the_file_says_is_told_and_never_raised(self, tmp_path: Path, text: str) -> None:
+        path = tmp_path / "config.toml"
+        path.write_text(text)
+        reading = config.read(path, environ={"HOME": str(tmp_path)})
+        assert reading.errors()
+
+    @given(tree=st.fixed_dictionaries({"api": st.dictionaries(NAMES, st.just(KEY) | TREES, min_size=1)}))
+    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_a_key_in_any_wrong_place_of_its_table_is_never_shown(self, tmp_path: Path, tree: dict[str, Any]) -> None:
+        reading = config.read(
+            None, environ={"HOME": str(tmp_path), "REMBG_WATCH_API": json.dumps(tree["api"], default=str)}
+        )
+        assert KEY not in " ".join(str(found) for found in reading.findings)
 
 
 class TestOrigins:

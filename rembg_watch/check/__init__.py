@@ -43,12 +43,13 @@ def findings(
         service: What systemd says of the unit; default: it is asked. Empty: not installed.
     """
     now = datetime.now(UTC) if now is None else now
-    service = unit.properties() if service is None else service
+    service = unit.properties(unit.unit_for(reading.path)) if service is None else service
     reading = unit.with_credential(reading, service)
     found = [*reading.findings, *account.findings(reading, ask, now=now)]
     if reading.settings is not None:
-        found += folders.findings(reading.settings, proc=proc)
-        found += machine.findings(reading.settings, now=now, proc=proc)
+        trees = folders.trees(reading.settings)
+        found += folders.findings(reading.settings, trees, proc=proc, where=reading.where)
+        found += machine.findings(reading.settings, trees, now=now, proc=proc)
         found += unit.findings(reading, service, user_id=os.geteuid())
     return sorted(found, key=lambda one: list(Severity).index(one.severity))
 

@@ -7,28 +7,48 @@ trying shows, and which file systems the folders lie on.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rembg_watch import disk
 from rembg_watch.check.mounts import Mount, mount_of, mounts
 from rembg_watch.config import Finding, FolderSettings, Kind, Settings, Severity
+from rembg_watch.config.origins import Loc
 from rembg_watch.config.rules import is_away, targets
 
 _MOST_ENTRIES = 300_000
 _CONTENT = b"rembg-watch check: may be removed\n"
 
 
-def findings(settings: Settings, *, proc: Path) -> Iterator[Finding]:
-    """Tell which folders cannot be used as configured."""
-    yield from _state_dir(settings, mounts(proc))
-    for folder in settings.folders:
-        if not is_away(folder.input):
-            yield from _input(folder, settings, mount_of(folder.input, mounts(proc)))
+Where = Callable[[Loc], str]
+
+
+def findings(settings: Settings, trees: "Mapping[Path, Tree]", *, proc: Path, where: Where) -> Iterator[Finding]:
+    """
+    Tell which folders cannot be used as configured.
+
+    Args:
+        settings: The configuration.
+        trees: What ``trees`` counted.
+        proc: Where the kernel tells of itself.
+        where: Names the place of a setting in the configuration.
+    """
+    table = mounts(proc)
+    yield from _state_dir(settings, table, where(("state_dir",)))
+    for number, folder in enumerate(settings.folders):
+        places = {name: where(("folders", number, name)) for name in ("input", "output", "done", "failed")}
+        if tree := trees.get(folder.input):
+            yield from _input(folder, tree, places["input"])
+            yield from _polled(folder, settings, mount_of(folder.input, table), places["input"])
         for name, path in targets(folder).items():
-            yield from _written(path, where=f"[[folders]] {name} ({folder.name!r})", what=f"the {name} folder")
-        yield from _moving(folder)
+            yield from _written(path, where=places[name], what=f"the {name} folder")
+        yield from _moving(folder, places["done"])
+
+
+def trees(settings: Settings) -> "dict[Path, Tree]":
+    """Count what is in each input folder that is there."""
+    return {folder.input: counted(folder.input) for folder in settings.folders if not is_away(folder.input)}
 
 
 def _written(path: Path, *, where: str, what: str) -> Iterator[Finding]:
@@ -58,9 +78,9 @@ def tried(path: Path) -> str:
     return ""
 
 
-def _state_dir(settings: Settings, table: list[Mount]) -> Iterator[Finding]:
+def _state_dir(settings: Settings, table: list[Mount], where: str) -> Iterator[Finding]:
     path = settings.state_dir
-    yield from _written(path, where="state_dir", what="the state folder")
+    yield from _written(path, where=where, what="the state folder")
     mount = mount_of(path, table)
     if mount is None:
         return
@@ -72,7 +92,7 @@ def _state_dir(settings: Settings, table: list[Mount]) -> Iterator[Finding]:
         todo = "set state_dir to a folder on a disk that stays"
     else:
         return
-    yield Finding(severity=Severity.WARNING, kind=Kind.MACHINE, what=what, where="state_dir", todo=todo)
+    yield Finding(severity=Severity.WARNING, kind=Kind.MACHINE, what=what, where=where, todo=todo)
 
 
 @dataclass
@@ -111,33 +131,32 @@ def _count(entries: Iterator[os.DirEntry[bytes]], tree: Tree, waiting: list[byte
                     tree.unreadable.append(entry.path)
 
 
-def _input(folder: FolderSettings, settings: Settings, mount: Mount | None) -> Iterator[Finding]:
-    where = f"[[folders]] input ({folder.name!r})"
-    tree = counted(folder.input)
+def _input(folder: FolderSettings, tree: Tree, where: str) -> Iterator[Finding]:
     if tree.unreadable:
         first = disk.shown(Path(os.fsdecode(tree.unreadable[0])))
         what = f"{len(tree.unreadable)} of the files and folders in {folder.input} cannot be read, the first is {first}"
         todo = "let this user read them, or they will never be sent"
         yield Finding(severity=Severity.WARNING, kind=Kind.ACCESS, what=what, where=where, todo=todo)
-    if mount is not None and mount.hides_changes:
-        yield _polled(folder, settings, mount, where)
 
 
-def _polled(folder: FolderSettings, settings: Settings, mount: Mount, where: str) -> Finding:
+def _polled(folder: FolderSettings, settings: Settings, mount: Mount | None, where: str) -> Iterator[Finding]:
+    if mount is None or not mount.hides_changes:
+        return
     what = f"{folder.input} lies on {mount.kind}, which does not tell of every change"
+    every = f"{settings.watch.scan_interval_s:g} s"
     if settings.watch.mode == "events":
-        todo = f'set mode = "auto" under [watch]; until then files are found every {settings.watch.scan_interval_s:g} s'
-        return Finding(severity=Severity.WARNING, kind=Kind.MACHINE, what=what, where=where, todo=todo)
-    what = f"{what}: it is looked through every {settings.watch.scan_interval_s:g} s"
-    return Finding(severity=Severity.NOTE, kind=Kind.MACHINE, what=what, where=where)
+        todo = f'set mode = "auto" under [watch]; until then files are found every {every}'
+        yield Finding(severity=Severity.WARNING, kind=Kind.MACHINE, what=what, where=where, todo=todo)
+    else:
+        what = f"{what}: it is looked through every {every}"
+        yield Finding(severity=Severity.NOTE, kind=Kind.MACHINE, what=what, where=where)
 
 
-def _moving(folder: FolderSettings) -> Iterator[Finding]:
+def _moving(folder: FolderSettings, where: str) -> Iterator[Finding]:
     """Originals that go to another disk are copied and then removed, which takes its time."""
     if folder.after != "move" or folder.done is None:
         return
     with contextlib.suppress(OSError):
         if folder.done.stat().st_dev != folder.input.stat().st_dev:
             what = f"{folder.done} is on another disk than {folder.input}: originals are copied there, then removed"
-            where = f"[[folders]] done ({folder.name!r})"
             yield Finding(severity=Severity.NOTE, kind=Kind.MACHINE, what=what, where=where)

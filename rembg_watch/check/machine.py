@@ -5,11 +5,11 @@ What this machine allows: kernel limits, open files, free space, a clock that ca
 import contextlib
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rembg_watch.check.folders import counted
+from rembg_watch.check.folders import Tree
 from rembg_watch.config import Finding, Kind, Settings, Severity
 from rembg_watch.config.rules import is_away, targets
 
@@ -20,9 +20,9 @@ _MARGIN = 1.25
 _MEGABYTE = 1_000_000
 
 
-def findings(settings: Settings, *, now: datetime, proc: Path) -> Iterator[Finding]:
+def findings(settings: Settings, trees: Mapping[Path, Tree], *, now: datetime, proc: Path) -> Iterator[Finding]:
     """Tell what on this machine will get in the way."""
-    yield from _watches(settings, proc)
+    yield from _watches(settings, trees, proc)
     yield from _open_files(settings)
     yield from _space(settings)
     if now < _EARLIEST:
@@ -34,12 +34,11 @@ def _warning(what: str, todo: str, *, where: str = "") -> Finding:
     return Finding(severity=Severity.WARNING, kind=Kind.MACHINE, what=what, where=where, todo=todo)
 
 
-def _watches(settings: Settings, proc: Path) -> Iterator[Finding]:
+def _watches(settings: Settings, trees: Mapping[Path, Tree], proc: Path) -> Iterator[Finding]:
     """Each directory needs a watch of the kernel; without one its changes are found by the scan alone."""
     if settings.watch.mode == "poll":
         return
-    trees = [counted(folder.input) for folder in settings.folders if not is_away(folder.input)]
-    needed = int(sum(tree.directories for tree in trees) * _MARGIN)
+    needed = int(sum(tree.directories for tree in trees.values()) * _MARGIN)
     with contextlib.suppress(OSError, ValueError):  # a sandboxed service does not see it
         limit = int((proc / "sys/fs/inotify/max_user_watches").read_text())
         if needed > limit:

@@ -5,7 +5,6 @@ systemd is asked for the unit's properties; where it does not run or does not kn
 unit, there is nothing to tell.
 """
 
-import contextlib
 import os
 import pwd
 import re
@@ -14,16 +13,19 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from pydantic import SecretStr
 
+from rembg_watch.check.protection import Sandbox, words
 from rembg_watch.config import Finding, Kind, Reading, Settings, Severity
-from rembg_watch.config.reading import CREDENTIAL, clean_key
+from rembg_watch.config.reading import CREDENTIAL, NO_KEY, clean_key
 from rembg_watch.config.rules import targets
+from rembg_watch.config.settings import SYSTEM_CONFIG
 
 UNIT = "rembg-watch.service"
 PROPERTIES = (
+    "Id",
     "LoadState",
     "ExecStart",
     "User",
@@ -37,17 +39,18 @@ PROPERTIES = (
     "InaccessiblePaths",
     "BindPaths",
     "BindReadOnlyPaths",
-    "LoadCredential",
-    "LoadCredentialEncrypted",
-    "SetCredential",
-    "SetCredentialEncrypted",
 )
+CREDENTIALS = ("LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted")
 OLDEST_SYSTEMD = 247  # LoadCredential=
 
 _ANSWER_S = 5.0
-_HOMES = (PurePath("/home"), PurePath("/root"), PurePath("/run/user"))
-_TEMPORARY = (PurePath("/tmp"), PurePath("/var/tmp"))  # noqa: S108  # names, not files
-_SYSTEM = (PurePath("/usr"), PurePath("/boot"), PurePath("/efi"))
+
+
+def unit_for(path: Path | None) -> str:
+    """Name the unit that the configuration file belongs to: of several studios each has one of its own."""
+    if path is None or path.absolute().parent != SYSTEM_CONFIG or path.stem == "config":
+        return UNIT
+    return f"rembg-watch@{path.stem}.service"
 
 
 def properties(unit: str = UNIT) -> dict[str, str]:
@@ -60,7 +63,26 @@ def properties(unit: str = UNIT) -> dict[str, str]:
     if found.get("LoadState") != "loaded":
         return {}
     version = re.match(r"systemd (\d+)", _said([systemctl, "--version"]))
-    return {**found, "Version": version[1] if version else ""}
+    return {**found, **assignments(_said([systemctl, "cat", unit])), "Version": version[1] if version else ""}
+
+
+def assignments(text: str) -> dict[str, str]:
+    """
+    Read what a unit and its drop-ins say of credentials.
+
+    ``systemctl show`` calls these properties unprintable. Of a credential that stands
+    in the unit itself, its name alone is kept.
+    """
+    found: dict[str, list[str]] = {name: [] for name in CREDENTIALS}
+    for line in text.splitlines():
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if not equals or name not in found:
+            continue
+        if not value:
+            found[name].clear()
+        else:
+            found[name].append(value.partition(":")[0] if name.startswith("Set") else value)
+    return {name: " ".join(shlex.quote(value) for value in values) for name, values in found.items()}
 
 
 def _said(command: list[str]) -> str:
@@ -73,12 +95,15 @@ def _said(command: list[str]) -> str:
 
 def is_ours(reading: Reading, service: Mapping[str, str]) -> bool:
     """Say whether the service runs with this very configuration file."""
-    return reading.path is not None and str(reading.path.absolute()) in service.get("ExecStart", "")
+    if reading.path is None:
+        return False
+    path = re.escape(str(reading.path.absolute()))
+    return re.search(rf"(?<=[ =]){path}(?= |$)", service.get("ExecStart", "")) is not None
 
 
 def credential_path(service: Mapping[str, str]) -> Path | None:
     """Find the plain file that the service's key is loaded from."""
-    for entry in _words(service.get("LoadCredential", "")):
+    for entry in words(service.get("LoadCredential", "")):
         name, _, path = entry.partition(":")
         if name == CREDENTIAL and path.startswith("/"):
             return Path(path)
@@ -86,14 +111,7 @@ def credential_path(service: Mapping[str, str]) -> Path | None:
 
 
 def _has_credential(service: Mapping[str, str]) -> bool:
-    """
-    Say whether the unit gives the service a key.
-
-    A system manager shows none of the contents of SetCredential=, so the name is all
-    there is to see.
-    """
-    names = ("LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted")
-    entries = [entry for name in names for entry in _words(service.get(name, ""))]
+    entries = [entry for name in CREDENTIALS for entry in words(service.get(name, ""))]
     return any(entry.partition(":")[0] == CREDENTIAL for entry in entries)
 
 
@@ -104,27 +122,21 @@ def with_credential(reading: Reading, service: Mapping[str, str]) -> Reading:
     A key that only the unit provides is no missing key; where its file can be read, it is used.
     """
     settings = reading.settings
-    if (
-        settings is None
-        or settings.api.key is not None
-        or not is_ours(reading, service)
-        or not _has_credential(service)
-    ):
+    if settings is None or settings.api.key is not None:
         return reading
-    findings = tuple(
-        found for found in reading.findings if found.kind is not Kind.KEY or found.what != "there is no API key"
-    )
-    path, key = credential_path(service), None
-    if path is not None:
-        with contextlib.suppress(OSError):
-            key, complaint = clean_key(path.read_bytes()[:8192])
-            if complaint:
-                findings += (_error(Kind.KEY, f"the API key {complaint}", f"LoadCredential={CREDENTIAL}:{path}"),)
-    if key is None:
-        return replace(reading, findings=findings)
-    api = settings.api.model_copy(update={"key": SecretStr(key)})
-    source = f"LoadCredential={CREDENTIAL}:{path}"
-    return replace(reading, findings=findings, settings=settings.model_copy(update={"api": api}), key_source=source)
+    if not is_ours(reading, service) or not _has_credential(service):
+        return reading
+    rest = tuple(found for found in reading.findings if found.what != NO_KEY)
+    path, source = credential_path(service), f"credential {CREDENTIAL} of {service.get('Id', UNIT)}"
+    try:
+        key, complaint = (None, None) if path is None else clean_key(path.read_bytes()[:8192])
+    except OSError:
+        key, complaint = None, None
+    if complaint:
+        rest += (_error(Kind.KEY, f"the API key {complaint}", source, f"put the key into {path} and nothing else"),)
+    api = settings.api.model_copy(update={"key": SecretStr(key) if key else None})
+    settings = settings.model_copy(update={"api": api})
+    return replace(reading, findings=rest, settings=settings, key_source=source if key else None)
 
 
 def findings(reading: Reading, service: Mapping[str, str], *, user_id: int) -> Iterator[Finding]:
@@ -133,12 +145,14 @@ def findings(reading: Reading, service: Mapping[str, str], *, user_id: int) -> I
     if not service or settings is None:
         return
     if not is_ours(reading, service):
-        yield _note(f"{UNIT} runs with another configuration file", f"its command is {_command(service)}")
+        what = f"{service.get('Id', UNIT)} runs with another configuration file"
+        yield _note(what, f"its command is {_command(service)}")
         return
     yield from _version(service)
     yield from _credential(settings, service)
+    yield from _state(reading, settings, service)
     yield from _sandbox(settings, service)
-    yield from _user(service, user_id)
+    yield from _user(settings, service, user_id)
 
 
 def _error(kind: Kind, what: str, where: str, todo: str = "") -> Finding:
@@ -180,12 +194,26 @@ def _credential(settings: Settings, service: Mapping[str, str]) -> Iterator[Find
         yield Finding(severity=Severity.WARNING, kind=Kind.KEY, what=what, where=UNIT, todo=todo)
 
 
+def _state(reading: Reading, settings: Settings, service: Mapping[str, str]) -> Iterator[Finding]:
+    """Whoever asks for ``status`` must look into the ledger that the service writes."""
+    given = [f"/var/lib/{name.partition(':')[0]}" for name in words(service.get("StateDirectory", ""))]
+    if given and not reading.chooses_state_dir and str(settings.state_dir) not in given:
+        yield Finding(
+            severity=Severity.WARNING,
+            kind=Kind.SETTING,
+            what=f"the service keeps its ledger in {given[0]}, but other commands look for it in {settings.state_dir}",
+            where="state_dir",
+            todo=f'set state_dir = "{given[0]}"',
+        )
+    elif not Sandbox(service).is_writable(settings.state_dir):
+        what = f"the service cannot write its state folder {settings.state_dir}"
+        todo = "leave out state_dir, or add it to ReadWritePaths="
+        yield _error(Kind.ACCESS, what, f"{UNIT} StateDirectory=", todo)
+
+
 def _sandbox(settings: Settings, service: Mapping[str, str]) -> Iterator[Finding]:
     """Compare each folder with what the unit hides and write-protects."""
     sandbox = Sandbox(service)
-    if not sandbox.is_writable(settings.state_dir):
-        what = f"the service cannot write its state folder {settings.state_dir}"
-        yield _error(Kind.ACCESS, what, f"{UNIT} StateDirectory=", "leave out state_dir, or add it to ReadWritePaths=")
     for folder in settings.folders:
         if not sandbox.is_visible(folder.input):
             what = f"the service cannot see the input folder {folder.input} ({folder.name!r})"
@@ -198,77 +226,36 @@ def _sandbox(settings: Settings, service: Mapping[str, str]) -> Iterator[Finding
                 yield _error(Kind.ACCESS, what, f"{UNIT} ReadWritePaths=", todo)
 
 
-class Sandbox:
-    """The unit's view of the file system, as far as its properties tell."""
-
-    def __init__(self, service: Mapping[str, str]) -> None:
-        self._service = service
-        self._bound = dict.fromkeys(self._paths("BindPaths"), True)
-        self._bound |= dict.fromkeys(self._paths("BindReadOnlyPaths"), False)
-        state = [PurePath("/var/lib") / name.partition(":")[0] for name in _words(service.get("StateDirectory", ""))]
-        self._ruled = dict.fromkeys((*state, *self._paths("ReadWritePaths")), True)
-        self._ruled |= dict.fromkeys(self._paths("ReadOnlyPaths"), False)
-        self._hidden = set(self._paths("InaccessiblePaths")) | set(self._protected())
-
-    def _paths(self, name: str) -> list[PurePath]:
-        """Read a list of paths; of a bind mount, its place inside."""
-        entries = [entry.lstrip("-+") for entry in _words(self._service.get(name, ""))]
-        parts = [re.split(r"(?<!\\):", entry) for entry in entries]
-        return [PurePath((part[1] if len(part) > 1 and part[1] else part[0]).replace("\\:", ":")) for part in parts]
-
-    def _protected(self) -> Iterator[PurePath]:
-        if self._service.get("ProtectHome") in {"yes", "tmpfs"}:
-            yield from _HOMES
-        if self._service.get("PrivateTmp") in {"yes", "connected", "disconnected"}:
-            yield from _TEMPORARY
-
-    def is_visible(self, path: PurePath) -> bool:
-        """Say whether the service finds at *path* what everybody finds there."""
-        return self._rank(path, self._bound) >= self._rank(path, self._hidden)
-
-    def is_writable(self, path: PurePath) -> bool:
-        """Say whether the sandbox, not the file's own mode, lets the service write at *path*."""
-        if not self.is_visible(path):
-            return False
-        rules = {**self._read_only(), **self._ruled, **self._bound}
-        nearest = max(
-            (rule for rule in rules if path.is_relative_to(rule)), key=lambda rule: len(rule.parts), default=None
-        )
-        return nearest is None or rules[nearest]
-
-    def _read_only(self) -> dict[PurePath, bool]:
-        system = self._service.get("ProtectSystem", "no")
-        found = dict.fromkeys(_SYSTEM, False) if system in {"yes", "full", "strict"} else {}
-        if system in {"full", "strict"}:
-            found[PurePath("/etc")] = False
-        if system == "strict":
-            found |= {PurePath("/"): False, PurePath("/dev"): True, PurePath("/proc"): True, PurePath("/sys"): True}
-            found |= dict.fromkeys(_TEMPORARY, True) if self._hidden & set(_TEMPORARY) else {}
-        if self._service.get("ProtectHome") == "read-only":
-            found |= dict.fromkeys(_HOMES, False)
-        return found
-
-    @staticmethod
-    def _rank(path: PurePath, rules: "Mapping[PurePath, bool] | set[PurePath]") -> int:
-        return max((len(rule.parts) for rule in rules if path.is_relative_to(rule)), default=0)
-
-
-def _words(text: str) -> list[str]:
-    """Part what ``systemctl show`` prints of a list: words with quotes or escapes where they are needed."""
-    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
-    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
+def _user(settings: Settings, service: Mapping[str, str], user_id: int) -> Iterator[Finding]:
+    """What one user can do says little of another: where the modes tell, they are asked."""
+    name = service.get("User") or ("root" if service.get("DynamicUser", "no") == "no" else "")
     try:
-        words = list(lexer)
-    except ValueError:
-        words = text.split()
-    return [re.sub(r"\\x([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), word) for word in words]
+        user, tried_by = pwd.getpwnam(name), pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        if name:
+            yield _error(Kind.MACHINE, f"the service is to run as {name}, whom this machine does not know", UNIT)
+        return
+    if user.pw_uid in {0, user_id}:
+        return
+    groups = set(os.getgrouplist(name, user.pw_gid))
+    needs = {folder.input: os.R_OK | os.X_OK for folder in settings.folders}
+    needs |= {path: os.W_OK | os.X_OK for folder in settings.folders for path in targets(folder).values()}
+    denied = [path for path, need in needs.items() if not _is_allowed(path, need, user.pw_uid, groups)]
+    for path in denied:
+        what = f"the service runs as {name}, who {'cannot write' if needs[path] & os.W_OK else 'cannot read'} {path}"
+        yield _error(Kind.ACCESS, what, f"{UNIT} User=", f"give {path} to {name}, or to a group that {name} is in")
+    if not denied:
+        what = f"folders were tried as {tried_by}, but the service runs as {name}"
+        yield _note(what, f"to try as the service does: sudo -u {name} rembg-watch check --config FILE")
 
 
-def _user(service: Mapping[str, str], user_id: int) -> Iterator[Finding]:
-    """What one user can do says little of another."""
-    name = service.get("User", "") or ("root" if service.get("DynamicUser", "no") == "no" else "a user of its own")
-    with contextlib.suppress(KeyError):
-        if pwd.getpwuid(user_id).pw_name != name:
-            who = pwd.getpwuid(user_id).pw_name
-            what = f"folders were tried as {who}, but the service runs as {name}"
-            yield _note(what, f"try as the service does: sudo -u {name} rembg-watch check --config FILE")
+def _is_allowed(path: Path, need: int, user_id: int, group_ids: set[int]) -> bool:
+    """Read a folder's mode for another user; one that is missing or has an access list counts as allowed."""
+    try:
+        found = path.stat()
+        if "system.posix_acl_access" in os.listxattr(path):
+            return True
+    except OSError:
+        return True
+    shift = 6 if found.st_uid == user_id else 3 if found.st_gid in group_ids else 0
+    return (found.st_mode >> shift) & need == need

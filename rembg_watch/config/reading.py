@@ -19,16 +19,17 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from rembg_watch.config.findings import Finding, Kind, Severity
-from rembg_watch.config.origins import Loc, Origins
-from rembg_watch.config.rules import problems
-from rembg_watch.config.sentences import is_table, sentence, strings, suggestion, variable
-from rembg_watch.config.settings import DELIMITER, PREFIX, FolderSettings, Settings, default_state_dir
+from rembg_watch.config.origins import Loc, Origins, dotted
+from rembg_watch.config.rules import Where, problems
+from rembg_watch.config.sentences import is_table, sentence, strings, suggestion, variable, variable_suggestion
+from rembg_watch.config.settings import PREFIX, FolderSettings, Settings, default_state_dir
 from rembg_watch.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 Tree = dict[str, Any]
 
 CREDENTIAL = "api_key"
+NO_KEY = "there is no API key"
 KEY_VARIABLE = "REMBG_WATCH_API__KEY"
 OTHER_VARIABLES = frozenset({"REMBG_WATCH_CONFIG"})
 """Variables with our prefix that are no settings."""
@@ -51,6 +52,9 @@ class Reading:
     settings: Settings | None
     findings: tuple[Finding, ...]
     key_source: str | None = None
+    chooses_state_dir: bool = False
+    where: Where = field(default=dotted, repr=False, compare=False)
+    """Names the place of a setting: variable, or file, line and key."""
 
     def errors(self, *, tolerate: frozenset[Kind] = frozenset()) -> list[Finding]:
         """List what cannot be lived with."""
@@ -120,12 +124,21 @@ def read(path: Path | None, *, environ: Mapping[str, str] | None = None) -> Read
     tree = _merged(tree, draft.environment(environ))
     if path is not None and draft.is_unreadable:
         return Reading(path=path, settings=None, findings=tuple(draft.findings))
+    has_state_dir = "state_dir" in tree
     settings = draft.settings(tree, environ)
     if settings is None:
         return Reading(path=path, settings=None, findings=tuple(draft.findings))
     settings, source = draft.with_key(settings, environ)
-    draft.findings += problems(settings, where=draft.where)
-    return Reading(path=path, settings=settings, findings=tuple(draft.findings), key_source=source)
+    found = problems(settings, where=draft.where)
+    draft.findings += [one for one in found if not (one.kind is Kind.NO_FOLDERS and draft.has_folders)]
+    return Reading(
+        path=path,
+        settings=settings,
+        findings=tuple(draft.findings),
+        key_source=source,
+        chooses_state_dir=has_state_dir,
+        where=draft.where,
+    )
 
 
 @dataclass
@@ -138,6 +151,7 @@ class _Draft:
     findings: list[Finding] = field(default_factory=list)
     variables: dict[Loc, str] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    has_folders: bool = False  # some were given, even if none could be understood
     told: set[Loc] = field(default_factory=set)
     kept: list[int] = field(default_factory=list)  # the number in the file of each folder that could be understood
 
@@ -199,8 +213,10 @@ class _Draft:
             self._wrong("must be JSON here", where=name, todo='write a list as ["one", "two"], a table as {"key": 1}')
             return {}
         if not tree:
-            way = tuple(name.lower().removeprefix(PREFIX.lower()).split(DELIMITER))
-            self._wrong("is not a setting", where=name, todo=suggestion(way, spoken=variable))
+            self._wrong("is not a setting", where=name, todo=variable_suggestion(name))
+            return {}
+        if isinstance(tree.get("folders"), dict) and not all(part.isdecimal() for part in tree["folders"]):
+            self._wrong("does not say which folder", where=name, todo=f"the first one is {variable(('folders',))}__0")
             return {}
         self.variables |= dict.fromkeys(_leaves(tree), name)
         return tree
@@ -216,7 +232,7 @@ class _Draft:
 
     def _default_state_dir(self, tree: Tree, environ: Mapping[str, str]) -> Path:
         try:
-            return default_state_dir(environ)
+            return default_state_dir(environ, self.path)
         except RuntimeError:
             if "state_dir" not in tree:
                 self._wrong("there is no home folder to keep the ledger in", loc=("state_dir",), todo="set state_dir")
@@ -235,6 +251,7 @@ class _Draft:
         self.names = {
             number: item["name"] for number, item in enumerate(given) if is_table(item) and strings(item, "name")
         }
+        self.has_folders = len(given) > 0
         folders = []
         for number, item in enumerate(given):
             if folder := self._salvaged(FolderSettings, item, ("folders", number)):
@@ -277,7 +294,7 @@ class _Draft:
                 )
         elif not any(found.kind is Kind.KEY for found in self.findings):
             self._wrong(
-                "there is no API key",
+                NO_KEY,
                 loc=("api", "key_file"),
                 kind=Kind.KEY,
                 todo=f"write it to a file and name that in key_file, or set {KEY_VARIABLE}, "

@@ -7,7 +7,7 @@ must not end in a log.
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -76,31 +76,34 @@ def _walk(model: type[BaseModel], above: Loc) -> Iterator[Loc]:
             yield loc
 
 
-def suggestion(loc: Loc, *, spoken: Callable[[Loc], str] | None = None) -> str:
+def suggestion(loc: Loc) -> str:
     """
     Advise on the unknown key *loc*: the nearest known one, here or in another table.
 
     The same table is looked at first; a key that is known elsewhere was most likely
     written under the wrong header, which TOML makes easy.
-
-    Args:
-        loc: The way to the key that nobody knows.
-        spoken: How to write a way; default: as in the file.
     """
     way = tuple(part for part in loc if not isinstance(part, int))
     table, name = way[:-1], str(way[-1])
     every = [key for key in known() if key != ("api", "key")]
-    here = {str(key[len(table)]): key for key in every if len(key) > len(table) and key[: len(table)] == table}
+    here = {str(key[len(table)]) for key in every if len(key) > len(table) and key[: len(table)] == table}
     if near := difflib.get_close_matches(name, here, n=1):
-        return f"did you mean {spoken((*table, near[0])) if spoken else near[0]}?"
+        return f"did you mean {near[0]}?"
     elsewhere = {str(key[-1]): key for key in every}
     if found := difflib.get_close_matches(name, elsewhere, n=1, cutoff=0.8):
-        return f"did you mean {(spoken or _spoken)(elsewhere[found[0]])}?"
+        return f"did you mean {_spoken(elsewhere[found[0]])}?"
     return "known here: " + ", ".join(sorted(here)) if here else "remove it"
 
 
 def _spoken(loc: Loc) -> str:
     return f"{loc[0]}, above the first [table]" if len(loc) == 1 else dotted(loc)
+
+
+def variable_suggestion(name: str) -> str:
+    """Advise on the unknown environment variable *name*."""
+    ways = {DELIMITER.join(str(part).upper() for part in key): key for key in known()}
+    near = difflib.get_close_matches(name.upper().removeprefix(PREFIX), ways, n=1, cutoff=0.65)
+    return f"did you mean {variable(ways[near[0]])}?" if near else "unset it, or correct its name"
 
 
 def variable(loc: Loc) -> str:

@@ -20,6 +20,7 @@ from rembg_watch.paths import After, Folder
 
 PREFIX = "REMBG_WATCH_"
 DELIMITER = "__"
+SYSTEM_CONFIG = Path("/etc/rembg-watch")
 
 
 def _number(value: object) -> object:
@@ -327,7 +328,8 @@ class Settings(BaseSettings):
     state_dir: FilePath = Field(
         description=(
             "Ledger and spool: what was paid for is remembered here. On a local disk, one for each daemon.\n"
-            "Left out: $STATE_DIRECTORY under systemd, else rembg-watch in the user's state folder."
+            "Left out: what systemd gives; for a configuration in /etc/rembg-watch /var/lib/rembg-watch; else\n"
+            "rembg-watch in the user's state folder."
         ),
         examples=["/var/lib/rembg-watch"],
     )
@@ -355,9 +357,16 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
-def default_state_dir(environ: Mapping[str, str]) -> Path:
+def default_state_dir(environ: Mapping[str, str], path: Path | None = None) -> Path:
     """
     Say where ledger and spool are kept when the configuration does not.
+
+    What systemd gives comes first. A configuration in /etc/rembg-watch belongs to the
+    service, so whoever asks for its status must find the service's own ledger.
+
+    Args:
+        environ: The environment.
+        path: The configuration file.
 
     Raises:
         RuntimeError: There is neither a state folder nor a home in *environ*, nor for this user.
@@ -365,6 +374,8 @@ def default_state_dir(environ: Mapping[str, str]) -> Path:
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]
     if given.startswith("/"):
         return Path(given)
+    if path is not None and path.absolute().parent == SYSTEM_CONFIG:
+        return Path("/var/lib") / ("rembg-watch" if path.stem == "config" else f"rembg-watch-{path.stem}")
     state_home = environ.get("XDG_STATE_HOME", "")
     if state_home.startswith("/"):
         return Path(state_home) / "rembg-watch"

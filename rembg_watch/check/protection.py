@@ -1,0 +1,83 @@
+"""
+What a unit's sandbox hides from its service and protects from writing.
+
+As far as the properties tell that ``systemctl show`` prints; the modes of the files are
+another matter.
+"""
+
+import re
+import shlex
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import PurePath
+
+_HOMES = (PurePath("/home"), PurePath("/root"), PurePath("/run/user"))
+_TEMPORARY = (PurePath("/tmp"), PurePath("/var/tmp"))  # noqa: S108  # names, not files
+_SYSTEM = (PurePath("/usr"), PurePath("/boot"), PurePath("/efi"))
+
+
+class Sandbox:
+    """The unit's view of the file system, as far as its properties tell."""
+
+    def __init__(self, service: Mapping[str, str]) -> None:
+        self._service = service
+        self._bound = dict.fromkeys(_bound(service.get("BindPaths", "")), True)
+        self._bound |= dict.fromkeys(_bound(service.get("BindReadOnlyPaths", "")), False)
+        state = [PurePath("/var/lib") / name.partition(":")[0] for name in words(service.get("StateDirectory", ""))]
+        self._ruled = dict.fromkeys((*state, *self._paths("ReadWritePaths")), True)
+        self._ruled |= dict.fromkeys(self._paths("ReadOnlyPaths"), False)
+        self._hidden = set(self._paths("InaccessiblePaths")) | set(self._protected())
+
+    def _paths(self, name: str) -> list[PurePath]:
+        return [PurePath(entry.lstrip("-+")) for entry in words(self._service.get(name, ""))]
+
+    def _protected(self) -> Iterator[PurePath]:
+        if self._service.get("ProtectHome") in {"yes", "tmpfs"}:
+            yield from _HOMES
+        if self._service.get("PrivateTmp") in {"yes", "connected", "disconnected"}:
+            yield from _TEMPORARY
+
+    def is_visible(self, path: PurePath) -> bool:
+        """Say whether the service finds at *path* what everybody finds there."""
+        return self._rank(path, self._bound) >= self._rank(path, self._hidden)
+
+    def is_writable(self, path: PurePath) -> bool:
+        """Say whether the sandbox, not the file's own mode, lets the service write at *path*."""
+        if not self.is_visible(path):
+            return False
+        rules = {**self._read_only(), **self._ruled, **self._bound}
+        nearest = max(
+            (rule for rule in rules if path.is_relative_to(rule)), key=lambda rule: len(rule.parts), default=None
+        )
+        return nearest is None or rules[nearest]
+
+    def _read_only(self) -> dict[PurePath, bool]:
+        system = self._service.get("ProtectSystem", "no")
+        found = dict.fromkeys(_SYSTEM, False) if system in {"yes", "full", "strict"} else {}
+        if system in {"full", "strict"}:
+            found[PurePath("/etc")] = False
+        if system == "strict":
+            found |= {PurePath("/"): False, PurePath("/dev"): True, PurePath("/proc"): True, PurePath("/sys"): True}
+            found |= dict.fromkeys(_TEMPORARY, True) if self._hidden & set(_TEMPORARY) else {}
+        if self._service.get("ProtectHome") == "read-only":
+            found |= dict.fromkeys(_HOMES, False)
+        return found
+
+    @staticmethod
+    def _rank(path: PurePath, rules: Collection[PurePath]) -> int:
+        return max((len(rule.parts) for rule in rules if path.is_relative_to(rule)), default=0)
+
+
+def words(text: str) -> list[str]:
+    """Part what ``systemctl show`` prints of a list: words, in quotes where they need them."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+_BOUND = re.compile(r"-?(/.*?):(/.*?)(?::r?bind)?(?= -?/|$)")
+
+
+def _bound(text: str) -> list[PurePath]:
+    """Find the places of bind mounts inside the sandbox; neither spaces nor colons in them are quoted."""
+    return [PurePath(inside) for _, inside in _BOUND.findall(text)]
