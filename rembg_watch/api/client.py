@@ -39,7 +39,7 @@ from rembg_watch.api.headers import rate_limit, request_id
 from rembg_watch.api.key import Key
 from rembg_watch.api.params import Format, RemovalParams, usage_query
 from rembg_watch.api.responses import Account, BillingPeriod, account_from, billing_periods_from
-from rembg_watch.api.upload import BLOCK_BYTES, BodyCutOffError, Image, MultipartBody, OnProgress, Progress, open_source
+from rembg_watch.api.upload import BodyCutOffError, Image, MultipartBody, OnProgress, Progress, open_source
 
 API_URL = "https://api.rembg.com/rmbg"
 USAGE_URL = "https://www.rembg.com/api/membership-usage"
@@ -345,7 +345,7 @@ class _Answer:
         stated = self.headers.get("content-length", "")
         total_bytes = int(stated) if re.fullmatch(r"[0-9]{1,15}", stated) else None
         read_bytes = loaded_bytes = 0
-        for block in self._response.iter_bytes(BLOCK_BYTES):
+        for block in self._response.iter_bytes():  # as it comes: what waits for a full block earns no time
             self._deadline.moved(len(block))
             read_bytes += len(block)
             # what an in-process transport had ready did not come over a wire

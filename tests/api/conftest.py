@@ -14,12 +14,15 @@ from PIL import Image
 class Visitor:
     """One connection to the bare server, seen from its side."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, released: threading.Event) -> None:
         self.connection = connection
+        self.released = released
         self.head = b""
         self.body = b""
 
     def read_head(self) -> bytes:
+        if self.body:
+            return self.head
         while b"\r\n\r\n" not in self.head:
             part = self.connection.recv(4096)
             if not part:
@@ -61,6 +64,16 @@ class Visitor:
         lines = [f"HTTP/1.1 {status}", f"Content-Length: {length}", *headers, "", ""]
         self.send("\r\n".join(lines).encode() + body)
 
+    def stall(self) -> None:
+        """Do nothing until the test is over."""
+        self.released.wait(20)
+
+    def drip(self, data: bytes) -> None:
+        """Send a byte every now and then until all is sent or the other side is tired of it."""
+        for n in range(len(data)):
+            self.send(data[n : n + 1])
+            self.released.wait(0.05)
+
     def reset(self) -> None:
         """Close so that the other side sees a reset, not an end."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -89,7 +102,7 @@ class BareServer:
             if self.released.is_set():
                 connection.close()
                 return
-            visitor = Visitor(connection)
+            visitor = Visitor(connection, self.released)
             self.visitors.append(visitor)
             behaviour = self.behaviours[min(len(self.visitors), len(self.behaviours)) - 1]
             thread = threading.Thread(target=self._serve, args=(behaviour, visitor), daemon=True)
