@@ -21,10 +21,11 @@ from rembg_watch.api.errors import (
 from rembg_watch.api.responses import Account, BillingCycle
 from rembg_watch.check.folders import counted, tried
 from rembg_watch.check.mounts import mount_of, mounts
-from rembg_watch.check.protection import Sandbox
+from rembg_watch.check.protection import Sandbox as Protection
 from rembg_watch.check.unit import assignments, credential_path, properties, unit_for
 from rembg_watch.config import Finding, Kind, Reading, Severity
 from rembg_watch.errors import ExitCode
+from rembg_watch.sandbox import Sandbox
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 KEY = "k-1f9e5b7a-secret"
@@ -167,6 +168,12 @@ class TestAccount:
         told = str(only(findings(read(), proc(), answer=KeyRefusedError(message="invalid api key"))))
         assert "REMBG_WATCH_API__KEY" in told
         assert KEY not in told
+
+    def test_a_key_that_the_api_does_not_know_ends_in_77_without_a_paid_call(self, read: Read, proc: Proc) -> None:
+        sandbox = Sandbox(key="another")
+        ask = check.over_network(transport=sandbox.transport())
+        found = check.findings(read(), ask=ask, now=NOW, proc=proc(), service={})
+        assert (only(found).kind, check.verdict(found)) == (Kind.KEY_REFUSED, ExitCode.KEY_REFUSED)
 
     def test_a_wrong_configuration_outweighs_a_refused_key(self, read: Read, proc: Proc) -> None:
         found = findings(read(top="[pool]\nworkers = 0"), proc(), answer=KeyRefusedError(message="invalid api key"))
@@ -608,8 +615,8 @@ class TestUnit:
     def test_the_sandbox_is_read_from_the_units_properties(
         self, properties: dict[str, str], path: str, is_visible: bool, is_writable: bool
     ) -> None:
-        sandbox = Sandbox(properties)
-        assert (sandbox.is_visible(Path(path)), sandbox.is_writable(Path(path))) == (is_visible, is_writable)
+        protection = Protection(properties)
+        assert (protection.is_visible(Path(path)), protection.is_writable(Path(path))) == (is_visible, is_writable)
 
     @pytest.mark.parametrize(
         ("text", "expected"),

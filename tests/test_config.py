@@ -1,6 +1,7 @@
 """Reading the configuration: everything wrong at once, each with its place, and never the key."""
 
 import json
+import os
 import tomllib
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 
 from rembg_watch import config
 from rembg_watch.config import Finding, Kind, Severity
+from rembg_watch.config.keys import clean_key
 from rembg_watch.config.origins import Origins, lines
-from rembg_watch.config.reading import clean_key
 from rembg_watch.config.sentences import known
 from rembg_watch.config.settings import Settings, default_state_dir
 from rembg_watch.errors import ConfigError
@@ -668,6 +669,10 @@ class TestKey:
         found = only(errors(write(f'[api]\nkey_file = "{KEY}"\n{FOLDER}'), environ))
         assert (found.kind, "config.toml:2 [api] key_file" in found.where) == (Kind.KEY, True)
         assert KEY not in str(found)
+
+    def test_a_variable_that_is_not_utf_8_is_told(self, write: Write, environ: Environ) -> None:
+        environ["REMBG_WATCH_API__KEY"] = os.fsdecode(b"abc\xff")
+        assert "characters that no key can have" in only(errors(write(FOLDER), environ)).what
 
     def test_the_key_is_in_no_word_of_settings_or_complaints(self, write: Write, environ: Environ) -> None:
         path = write("[api]\ntimeout_s = 'x'\n[pool]\nworkers = 0\n" + FOLDER)

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from rembg_watch.check.protection import Sandbox, words
 from rembg_watch.config import Finding, Kind, Reading, Settings, Severity
-from rembg_watch.config.reading import CREDENTIAL, NO_KEY, clean_key
+from rembg_watch.config.keys import CREDENTIAL, NO_KEY, clean_key
 from rembg_watch.config.rules import targets
 from rembg_watch.config.settings import SYSTEM_CONFIG
 

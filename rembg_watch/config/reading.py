@@ -9,28 +9,26 @@ wrong is found in one reading.
 
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeGuard, TypeVar
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from rembg_watch.config.findings import Finding, Kind, Severity
+from rembg_watch.config.keys import KEY_FILE, KEY_PLACES, NO_KEY, find_key
 from rembg_watch.config.origins import Loc, Origins, dotted
 from rembg_watch.config.rules import Where, problems
-from rembg_watch.config.sentences import is_table, sentence, strings, suggestion, variable, variable_suggestion
+from rembg_watch.config.sentences import sentence, suggestion, variable, variable_suggestion
 from rembg_watch.config.settings import PREFIX, FolderSettings, Settings, default_state_dir
+from rembg_watch.config.trees import Tree, anchor, drop, leaves, listed, merged, strings_of
 from rembg_watch.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
-Tree = dict[str, Any]
 
-CREDENTIAL = "api_key"
-NO_KEY = "there is no API key"
-KEY_VARIABLE = "REMBG_WATCH_API__KEY"
 OTHER_VARIABLES = frozenset({"REMBG_WATCH_CONFIG"})
 """Variables with our prefix that are no settings."""
 
@@ -40,8 +38,6 @@ FOR_LOOKING = frozenset({Kind.AWAY, Kind.ACCESS, Kind.KEY, Kind.NO_FOLDERS})
 """``status``, ``jobs`` and ``retry`` need the ledger alone."""
 FOR_ACCOUNT = frozenset({Kind.AWAY, Kind.ACCESS, Kind.NO_FOLDERS})
 """``credits`` and ``remove`` need the key, but no folder."""
-
-_KEY_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +117,7 @@ def read(path: Path | None, *, environ: Mapping[str, str] | None = None) -> Read
     environ = os.environ if environ is None else environ
     draft = _Draft(path=path)
     tree = draft.file()
-    tree = _merged(tree, draft.environment(environ))
+    tree = merged(tree, draft.environment(environ))
     if path is not None and draft.is_unreadable:
         return Reading(path=path, settings=None, findings=tuple(draft.findings))
     has_state_dir = "state_dir" in tree
@@ -181,7 +177,7 @@ class _Draft:
             self._wrong(what, todo=todo, kind=Kind.FILE, where=str(self.path))
             return {}
         self._refuse_key(tree)
-        _anchor(tree, self.path.absolute().parent)
+        anchor(tree, self.path.absolute().parent)
         return tree
 
     def _refuse_key(self, tree: Tree) -> None:
@@ -191,8 +187,7 @@ class _Draft:
             self._wrong(
                 "the API key must not stand in this file, which is copied and shown too easily",
                 loc=("api", "key"),
-                todo=f"move it to a file of its own and name that in key_file, or set {KEY_VARIABLE}, "
-                "or give it to systemd as the credential api_key",
+                todo=KEY_PLACES,
                 kind=Kind.KEY,
             )
 
@@ -201,7 +196,7 @@ class _Draft:
         tree: Tree = {}
         for name in sorted(environ):
             if name.upper().startswith(PREFIX) and name.upper() not in OTHER_VARIABLES:
-                tree = _merged(tree, self._variable(name, environ[name]))
+                tree = merged(tree, self._variable(name, environ[name]))
         return tree
 
     def _variable(self, name: str, value: str) -> Tree:
@@ -218,7 +213,7 @@ class _Draft:
         if isinstance(tree.get("folders"), dict) and not all(part.isdecimal() for part in tree["folders"]):
             self._wrong("does not say which folder", where=name, todo=f"the first one is {variable(('folders',))}__0")
             return {}
-        self.variables |= dict.fromkeys(_leaves(tree), name)
+        self.variables |= dict.fromkeys(leaves(tree), name)
         return tree
 
     def settings(self, tree: Tree, environ: Mapping[str, str]) -> Settings | None:
@@ -239,8 +234,8 @@ class _Draft:
             return Path("/var/lib/rembg-watch")
 
     def _folders(self, tree: Tree) -> tuple[FolderSettings, ...]:
-        given = _listed(tree.pop("folders", ()))
-        if is_table(given):
+        given = listed(tree.pop("folders", ()))
+        if _is_table(given):
             self._wrong("must be a list of tables", loc=("folders",), todo="write [[folders]], in two brackets")
             given = (given,)
         if not isinstance(given, list | tuple):
@@ -249,7 +244,7 @@ class _Draft:
             )
             return ()
         self.names = {
-            number: item["name"] for number, item in enumerate(given) if is_table(item) and strings(item, "name")
+            number: item["name"] for number, item in enumerate(given) if _is_table(item) and strings_of(item, "name")
         }
         self.has_folders = len(given) > 0
         folders = []
@@ -269,7 +264,7 @@ class _Draft:
                 details = error.errors(include_url=False)
             for detail in details:
                 self._tell(detail, (*above, *detail["loc"]))
-            went = [_drop(tree, detail["loc"]) for detail in details]
+            went = [drop(tree, detail["loc"]) for detail in details]
             if not any(went) or any(detail["type"] == "missing" for detail in details):
                 return None
 
@@ -284,66 +279,22 @@ class _Draft:
 
     def with_key(self, settings: Settings, environ: Mapping[str, str]) -> tuple[Settings, str | None]:
         """Take the key from the strongest of its places; say which."""
-        source, raw = self._raw_key(settings, environ)
-        key = None
-        if raw is not None:
-            key, complaint = clean_key(raw)
-            if complaint:
-                self._wrong(
-                    f"the API key {complaint}", where=source, kind=Kind.KEY, todo="put the key there and nothing else"
-                )
-        elif not any(found.kind is Kind.KEY for found in self.findings):
-            self._wrong(
-                NO_KEY,
-                loc=("api", "key_file"),
-                kind=Kind.KEY,
-                todo=f"write it to a file and name that in key_file, or set {KEY_VARIABLE}, "
-                "or give it to systemd as the credential api_key",
-            )
+        source, key, complaint = find_key(settings.api, environ, variable=self.variables.get(("api", "key")))
+        if complaint:
+            todo = "put the key there and nothing else, where this user may read it"
+            self._wrong(f"the API key {complaint}", where=self._key_place(source), kind=Kind.KEY, todo=todo)
+        elif key is None and not any(found.kind is Kind.KEY for found in self.findings):
+            self._wrong(NO_KEY, loc=("api", "key_file"), kind=Kind.KEY, todo=KEY_PLACES)
         api = settings.api.model_copy(update={"key": SecretStr(key) if key else None})
         return settings.model_copy(update={"api": api}), source if key else None
 
-    def _raw_key(self, settings: Settings, environ: Mapping[str, str]) -> tuple[str, bytes | None]:
-        directory = environ.get("CREDENTIALS_DIRECTORY", "")
-        if directory and (Path(directory) / CREDENTIAL).exists():
-            return f"credential {CREDENTIAL}", self._key_bytes(Path(directory) / CREDENTIAL, "credential")
-        if settings.api.key is not None:
-            return self.variables.get(("api", "key"), "api.key"), settings.api.key.get_secret_value().encode()
-        if settings.api.key_file is not None:
-            return f"key_file {settings.api.key_file}", self._key_bytes(settings.api.key_file, "key_file")
-        return "", None
-
-    def _key_bytes(self, path: Path, name: str) -> bytes | None:
-        try:
-            with path.open("rb") as file:
-                return file.read(_KEY_BYTES + 1)
-        except OSError as error:
-            # The path is not repeated: somebody may have written the key itself there.
-            self._wrong(
-                f"the {name} that should hold the API key cannot be read: {_reason(error)}",
-                loc=("api", "key_file"),
-                kind=Kind.KEY,
-                todo="name a file that holds the key alone and that this user may read",
-            )
-            return None
+    def _key_place(self, source: str) -> str:
+        """Name the place of a bad key; the path of a key file is not repeated, it may be the key itself."""
+        return self._place(("api", "key_file")) if source.startswith(KEY_FILE) else source
 
 
-def clean_key(raw: bytes) -> tuple[str | None, str | None]:
-    """
-    Return the key without the space around it, or what keeps it from being one.
-
-    The complaint never repeats any of it.
-    """
-    text = raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip()
-    checks = {
-        "is empty": not text,
-        "is far too long": len(raw) > _KEY_BYTES,
-        "consists of several words or lines": len(text.split()) > 1,
-        "has characters that no key can have": not (text.isascii() and text.isprintable()),
-        "is wrapped in quotes": text[:1] in {'"', "'"} and text[-1:] == text[:1],
-    }
-    complaint = next((saying for saying, is_so in checks.items() if is_so), None)
-    return (None, complaint) if complaint else (text, None)
+def _is_table(value: object) -> TypeGuard[Tree]:
+    return isinstance(value, dict)
 
 
 def _unreadable(error: Exception) -> tuple[str, str]:
@@ -356,58 +307,3 @@ def _unreadable(error: Exception) -> tuple[str, str]:
 
 def _reason(error: Exception) -> str:
     return (error.strerror or type(error).__name__).lower() if isinstance(error, OSError) else str(error)
-
-
-def _anchor(tree: Tree, base: Path) -> None:
-    """Make the file's relative paths start at the file's own folder, wherever the program was started."""
-    folders = tree.get("folders")
-    tables: list[tuple[object, tuple[str, ...]]] = [(tree, ("state_dir",)), (tree.get("api"), ("key_file",))]
-    items: Iterable[object] = folders if isinstance(folders, list) else (folders,)
-    tables += [(item, ("input", "output", "done", "failed")) for item in items]
-    for table, names in tables:
-        if isinstance(table, dict):
-            for name in strings(table, *names):
-                table[name] = _anchored(table[name], base)
-
-
-def _anchored(value: str, base: Path) -> str:
-    return value if not value.strip() or value.startswith(("/", "~")) or "\0" in value else str(base / value)
-
-
-def _merged(under: Tree, over: Tree) -> Tree:
-    """Lay *over* on *under*; a table whose keys are numbers changes single items of a list."""
-    merged = dict(under)
-    for name, value in over.items():
-        below = merged.get(name)
-        if isinstance(below, list) and isinstance(value, dict):
-            below = {str(number): item for number, item in enumerate(below)}
-        merged[name] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _listed(value: object) -> object:
-    """Turn a table whose keys are all numbers back into the list that it stands for."""
-    if isinstance(value, dict) and value and all(name.isdecimal() for name in value):
-        return [value[name] for name in sorted(value, key=int)]
-    return value
-
-
-def _leaves(tree: Tree, above: Loc = ()) -> Iterator[Loc]:
-    for name, value in tree.items():
-        loc = (*above, int(name) if above == ("folders",) and name.isdecimal() else name)
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, loc)
-        else:
-            yield loc
-
-
-def _drop(tree: object, loc: Loc) -> bool:
-    """Take the value at *loc*, or the list around it, out of *tree*; say whether anything went."""
-    for part in loc:
-        if not isinstance(tree, dict) or part not in tree:
-            return False
-        if not isinstance(tree[part], dict) or part == loc[-1]:
-            del tree[part]
-            return True
-        tree = tree[part]
-    return False

@@ -7,8 +7,7 @@ must not end in a log.
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -112,13 +111,3 @@ def variable(loc: Loc) -> str:
     if len(parts) > 1 and parts[0] == "FOLDERS":
         parts.insert(1, "0")
     return PREFIX + DELIMITER.join(parts)
-
-
-def is_table(value: object) -> bool:
-    """Say whether *value* is what a TOML table becomes."""
-    return isinstance(value, Mapping)
-
-
-def strings(tree: Mapping[str, Any], *names: str) -> list[str]:
-    """Return those of *names* that *tree* holds as text."""
-    return [name for name in names if isinstance(tree.get(name), str)]
