@@ -7,12 +7,14 @@ ledger says which answers are still needed.
 """
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Container
 from pathlib import Path
 
 _PART = ".part"
+_BLOCK_BYTES = 1024 * 1024
 _REJECTED = "rejected"
 
 
@@ -47,6 +49,22 @@ class Spool:
         part.rename(whole)
         self._sync()
         return whole
+
+    def copy_in(self, key: str, answer: Path) -> Path:
+        """
+        Take a copy of an answer that stands elsewhere, whole or not at all.
+
+        Raises:
+            OSError: It cannot be read, or the disk refused.
+        """
+        with answer.open("rb") as source, self.part(key).open("wb") as part:
+            shutil.copyfileobj(source, part, _BLOCK_BYTES)
+        return self.keep(key)
+
+    def digest(self, key: str) -> str:
+        """Return the SHA-256 of the whole answer for *key*, hex."""
+        with self.path(key).open("rb") as answer:
+            return hashlib.file_digest(answer, "sha256").hexdigest()
 
     def drop(self, key: str) -> None:
         """Forget the answer for *key*, whole or not."""

@@ -1,0 +1,699 @@
+"""
+Build everything from the settings, then start up, run and shut down: once, or until a signal.
+
+Three verbs of a life: ``startup`` takes locks, opens the ledger and puts right what the
+last run left; ``main_loop`` watches over the threads and says how things stand;
+``shutdown`` takes nothing new, waits for the calls in flight and leaves the rest in the
+ledger. What the parts do is in their own modules.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
+
+from rembg_watch import __version__
+from rembg_watch.admit import Cause, Probe, limiting
+from rembg_watch.api.client import Client
+from rembg_watch.api.params import Format, RemovalParams
+from rembg_watch.config import FOR_RUN, FolderSettings, Settings, load
+from rembg_watch.credits import Billed, resolve_doubt
+from rembg_watch.errors import ConfigError, ExitCode, RembgWatchError
+from rembg_watch.gatehouse import Clocks, Gatehouse
+from rembg_watch.jobs import Job, State, Unsettled, Version
+from rembg_watch.ledger import Ledger, Turn, Which
+from rembg_watch.locks import Locks
+from rembg_watch.paths import Folder
+from rembg_watch.pipeline import Line, Recipe, Step, no_step
+from rembg_watch.pool import Pool, Pulse
+from rembg_watch.publish import enough_room, sweep_staging
+from rembg_watch.purse import BASELINE, Purse, balance_from_note
+from rembg_watch.report import events
+from rembg_watch.report.events import Reporter, fan_out
+from rembg_watch.report.metrics import Figures, Metrics
+from rembg_watch.report.status import (
+    CreditsView,
+    FolderView,
+    GateView,
+    Snapshot,
+    snapshot,
+    write_snapshot,
+)
+from rembg_watch.retry import RetryPolicy
+from rembg_watch.spool import Spool
+from rembg_watch.systemd import Heartbeat, Notify, watchdog_interval_s
+from rembg_watch.watch import Pace, Watcher
+
+if TYPE_CHECKING:
+    import httpx
+
+LEDGER_NAME = "ledger.db"
+SPOOL_NAME = "spool"
+STATUS_NAME = "status.json"
+
+_LOOP_S = 0.2
+_STATUS_S = 1.0
+_UPKEEP_S = 24 * 3600.0
+_REJECTED_KEPT = timedelta(days=7)
+_PATIENCE_S = 60.0  # ``once`` waits so long for what may pass by itself
+_DRAIN_EXTENSION_S = 5.0
+_MB = 1_000_000
+
+
+def recipe_of(folder: FolderSettings) -> Recipe:
+    """Say what is done with the pictures of a configured folder."""
+    return Recipe(
+        name=folder.name,
+        input=folder.input,
+        output=folder.output,
+        params=params_of(folder),
+        after=folder.after,
+        done=folder.done,
+        failed=folder.failed,
+        upright=folder.upright,
+    )
+
+
+def params_of(folder: FolderSettings) -> RemovalParams:
+    """Return the request parameters of a configured folder; ``config`` has refused wrong ones before."""
+    options = folder.options
+    return RemovalParams(
+        format=Format(options.format.lower()),
+        w=options.w,
+        h=options.h,
+        exact_resize=options.exact_resize,
+        mask=options.mask,
+        bg_color=options.bg_color,
+        angle=options.angle,
+        expand=options.expand,
+    )
+
+
+def watched(folder: FolderSettings) -> Folder:
+    """Return a configured folder as the watch knows it."""
+    return Folder(
+        name=folder.name,
+        input=folder.input,
+        output=folder.output,
+        include=folder.include,
+        exclude=folder.exclude,
+        extension=params_of(folder).format.extension,
+        after=folder.after,
+        done=folder.done,
+        failed=folder.failed,
+    )
+
+
+def build_client(settings: Settings, *, transport: "httpx.BaseTransport | None" = None) -> Client:
+    """
+    Make the client for the configured account.
+
+    Raises:
+        ConfigError: There is no key.
+    """
+    if settings.api.key is None:
+        raise ConfigError(["there is no API key: set api.key_file, REMBG_WATCH_API__KEY or the credential api_key"])
+    return Client(
+        settings.api.key.get_secret_value(),
+        url=settings.api.url,
+        usage_url=settings.api.usage_url,
+        timeout_s=settings.api.timeout_s,
+        transport=transport,
+        max_connections=settings.pool.workers + 4,
+    )
+
+
+@dataclass
+class _Intake:
+    """What the watch needs of the ledger, with the pool told of what is new."""
+
+    ledger: Ledger
+    daemon: "Daemon"
+
+    def known(self, folder: str, parent: bytes) -> Mapping[bytes, Version]:
+        return self.ledger.known(folder, parent)
+
+    def parents(self, folder: str) -> list[bytes]:
+        return self.ledger.parents(folder)
+
+    def add(self, folder: str, sources: Iterable[tuple[bytes, Version]], at: datetime) -> int:
+        added = self.ledger.add(folder, sources, at)
+        if added:
+            self.daemon.pool.poke()
+        return added
+
+    def reject(self, folder: str, source: bytes, version: Version, *, reason: str, code: str, at: datetime) -> bool:
+        is_new = self.ledger.reject(folder, source, version, reason=reason, code=code, at=at)
+        job = self.ledger.find(folder, source) if is_new else None
+        if job is not None:
+            self.daemon.line.set_aside(job)
+        return is_new
+
+    def gone(self, folder: str, sources: Iterable[bytes], at: datetime) -> int:
+        return self.ledger.gone(folder, sources, at)
+
+    def set_unsettled(self, folder: str, items: Iterable[Unsettled]) -> bool:
+        return self.ledger.set_unsettled(folder, items)
+
+
+class Daemon:
+    """
+    One running pipeline on one state directory.
+
+    Use it as a context: entering is ``startup``, leaving is ``shutdown``.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        report: Reporter = events.nobody,
+        transport: "httpx.BaseTransport | None" = None,
+        clocks: Clocks | None = None,
+        notify: Notify | None = None,
+        step: Step = no_step,
+        reload_from: Path | None = None,
+    ) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.clocks = clocks or Clocks()
+        self.notify = notify or Notify.from_environment()
+        self.heartbeat = Heartbeat(self.notify.ping)
+        self.run_id = uuid4().hex[:12]
+        self.stopping = threading.Event()
+        self._reload_from = reload_from
+        self._wants_reload = threading.Event()
+        self._hurried = threading.Event()
+        self._locks = Locks()
+        self._transport = transport
+        self._step = step
+        self._outer_report = report
+        self._exit = contextlib.ExitStack()
+        self._stuck: set[str] = set()
+        self._told_status = ""
+        self._status_at_s = float("-inf")
+        self._upkeep_at_s = time.monotonic()
+        self._ping_at_s = 0.0
+        self._started_s = time.monotonic()
+        self._held_since_s: float | None = None
+        self.log_level: Callable[[str], None] = lambda _level: None
+
+    # --- startup --------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        try:
+            self.startup()
+        except BaseException:
+            self._exit.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+    def startup(self) -> None:
+        """
+        Take the locks, open the ledger, put right what the last run left and begin to work.
+
+        Raises:
+            LockedError: Another daemon works here.
+            LedgerError: The ledger cannot be used.
+        """
+        settings = self.settings
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._locks.take(settings.state_dir, [folder.input for folder in settings.folders])
+        self._exit.callback(self._locks.release)
+        self.ledger = self._exit.enter_context(Ledger.open(settings.state_dir / LEDGER_NAME))
+        self.client = build_client(settings, transport=self._transport)
+        self._exit.callback(lambda: self.client.close())
+        self.spool = Spool(settings.state_dir / SPOOL_NAME)
+        self._build()
+        self.report(
+            events.Started(
+                version=__version__,
+                folders=tuple(folder.name for folder in settings.folders),
+                workers=settings.pool.workers,
+                state_dir=os.fsencode(settings.state_dir),
+            )
+        )
+        self._recover()
+        self._begin_upkeep()
+        self.pool.start()
+        self.watcher.start()
+        self._write_status()
+        self.notify.ready(self._sentence())
+
+    def _build(self) -> None:
+        settings = self.settings
+        self.gatehouse = Gatehouse(
+            policy=_policy(settings),
+            report=self.report,
+            keep=self._keep_note,
+            notes={name: self.ledger.note(name) for name in ("gate", "pacer")},
+            clocks=self.clocks,
+        )
+        self.purse = Purse(
+            client=self.client,
+            ledger=self.ledger,
+            gatehouse=self.gatehouse,
+            report=self.report,
+            each=settings.credits.per_image,
+            reserve=settings.credits.reserve,
+            daily_budget=settings.credits.daily_budget,
+            recheck_s=settings.credits.recheck_s,
+            in_flight=lambda: self.pool.unpaid(),
+            clocks=self.clocks,
+        )
+        self.line = Line(
+            ledger=self.ledger,
+            client=self.client,
+            spool=self.spool,
+            gatehouse=self.gatehouse,
+            recipes={folder.name: recipe_of(folder) for folder in settings.folders},
+            report=self.report,
+            price=settings.credits.per_image,
+            reserve_bytes=settings.output.free_space_reserve_mb * _MB,
+            clocks=self.clocks,
+            credits_left=self.purse.left,
+            step=self._step,
+        )
+        allowance_s = settings.api.timeout_s + 60.0
+        self.pool = Pool(
+            self.line,
+            self.purse,
+            turns=self._turns,
+            run_id=self.run_id,
+            workers=settings.pool.workers,
+            batch_size=settings.pool.batch_size,
+            pulse=Pulse(
+                beat=self.heartbeat.beat,
+                rest=self.heartbeat.rest,
+                register=lambda part: self.heartbeat.register(part, allowance_s=allowance_s),
+            ),
+        )
+        self.gatehouse.on_errand(Probe.ACCOUNT, self.purse.read)
+        self.gatehouse.on_errand(Probe.DISK, self._look_at_disk)
+        self.watcher = self._build_watcher()
+
+    def _build_watcher(self) -> Watcher:
+        watch = self.settings.watch
+        return Watcher(
+            [watched(folder) for folder in self.settings.folders],
+            _Intake(self.ledger, self),
+            Pace(
+                settle_s=watch.settle_s,
+                scan_interval_s=watch.scan_interval_s,
+                grace_s=watch.grace_s,
+                mode=watch.mode,
+            ),
+            report=self.report,
+        )
+
+    def report(self, event: events.Event) -> None:
+        """Tell everybody who listens; how is ``report``'s matter."""
+        self._reporter(event)
+
+    @property
+    def _reporter(self) -> Reporter:
+        if not hasattr(self, "_fanned"):
+            self._fanned = fan_out(self._outer_report, self.metrics, self._hear)
+        return self._fanned
+
+    def _hear(self, event: events.Event) -> None:
+        """Pass on what parts of the daemon have to know of each other."""
+        self.purse.hear(event)
+
+    def _keep_note(self, name: str, note: Mapping[str, Any]) -> None:
+        self.ledger.set_note(name, dict(note), is_durable=name == "gate")
+
+    def _look_at_disk(self) -> None:
+        has_room = enough_room(self.spool.directory, 64 * _MB, self.line.reserve_bytes)
+        self.gatehouse.disk_seen(has_room=has_room)
+
+    # --- what the last run left -----------------------------------------------------------------
+
+    def _recover(self) -> None:
+        """Take up answers that are paid for, settle calls in doubt and let go of claims."""
+        recovery = self.ledger.recover(self.clocks.now())
+        crashed = [job for job in recovery.in_doubt if job.code == "crash"]
+        unanswered = [job for job in crashed if not self.line.take_up_answer(job)]
+        billed = self._ask_counters(unanswered) if unanswered else Billed.UNKNOWN
+        for job in unanswered:
+            self.line.take_up_doubt(job, billed)
+        for job in self.ledger.to_dispose_of(self.line.recipes):
+            self.line.put_away(job)
+        self._release_held()
+        self.spool.sweep(self.ledger.spool_keys(), rejected_older_than=(self.clocks.now() - _REJECTED_KEPT).timestamp())
+        if recovery.crashed or recovery.received:
+            self.report(
+                events.Recovered(
+                    requeued=recovery.claims,
+                    received=recovery.received + len(crashed) - len(unanswered),
+                    in_doubt=len(unanswered),
+                )
+            )
+
+    def _ask_counters(self, unanswered: Sequence[Job]) -> Billed:
+        """Let the account's counters say whether the calls in doubt were billed, where they can."""
+        before = balance_from_note(self.ledger.note(BASELINE))
+        if before is None:
+            return Billed.UNKNOWN
+        spent = self.ledger.spending(since=before.read_at)
+        if spent.in_doubt != len(unanswered):
+            return Billed.UNKNOWN  # older doubts are mixed in: the sum says nothing about these
+        after = self.purse.peek()
+        if after is None:
+            return Billed.UNKNOWN
+        return resolve_doubt(before, after, len(unanswered), each=self.purse.each, counted=spent.charged)
+
+    def _release_held(self) -> None:
+        """Put held pictures back in line whose folder's options are not the refused ones any more."""
+        refused = {(hold.folder, hold.options) for hold in self.gatehouse.gate.folders}
+        for name, recipe in self.line.recipes.items():
+            if (name, recipe.options) in refused:
+                continue
+            held = Which(states=frozenset({State.HELD}), folders=frozenset({name}))
+            count = self.ledger.retry(held, self.clocks.now())
+            if count:
+                self.report(events.Released(folder=name, count=count))
+
+    # --- whose turn it is -----------------------------------------------------------------------
+
+    def _turns(self) -> Iterator[Turn]:
+        """Name the folders that may have work now: their input is there and their options were not refused."""
+        refused = {(hold.folder, hold.options) for hold in self.gatehouse.gate.folders}
+        away = self.watcher.away
+        for folder in self.settings.folders:
+            recipe = self.line.recipes[folder.name]
+            if folder.name in away or (folder.name, recipe.options) in refused:
+                continue
+            room = self.purse.folder_room(folder.name, folder.daily_budget)
+            yield Turn(folder.name, priority=folder.priority, at_most=room)
+
+    # --- the main loop --------------------------------------------------------------------------
+
+    def main_loop(self) -> None:
+        """Watch over the threads until somebody asks to stop."""
+        self.heartbeat.register("main loop", allowance_s=30.0)
+        while not self.stopping.wait(_LOOP_S):
+            self.tick()
+
+    def tick(self) -> None:
+        """Do what is due: reload, tell systemd, write how things stand, clean up."""
+        self.heartbeat.beat("main loop")
+        now_s = time.monotonic()
+        if self._wants_reload.is_set():
+            self._wants_reload.clear()
+            self.reload()
+        if now_s - self._ping_at_s >= (watchdog_interval_s() or 1.0):
+            self._ping_at_s = now_s
+            self._tell_stuck()
+        if now_s - self._status_at_s >= _STATUS_S:
+            self._heed_requests()
+            self._write_status()
+        if now_s - self._upkeep_at_s >= _UPKEEP_S:
+            self._begin_upkeep()
+
+    def _tell_stuck(self) -> None:
+        late = {one.part: one.silent_s for one in self.heartbeat.tick()}
+        for part, silent_s in late.items():
+            if part not in self._stuck:
+                self.report(events.Stuck(part=part, silent_s=silent_s))
+        for part in self._stuck - set(late):
+            self.report(events.Unstuck(part=part))
+        self._stuck = set(late)
+
+    def _heed_requests(self) -> None:
+        """Do what ``rembg-watch retry`` asked for from outside: try every hold at once."""
+        if self.ledger.note(RESUME) is not None:
+            self.ledger.set_note(RESUME, None, is_durable=False)
+            self.gatehouse.resume()
+            self.pool.poke()
+
+    def _begin_upkeep(self) -> None:
+        """Prune in a thread of its own: a large ledger must hold nobody up."""
+        self._upkeep_at_s = time.monotonic()
+        threading.Thread(target=self._upkeep, name="upkeep", daemon=True).start()
+
+    def _upkeep(self) -> None:
+        try:
+            before = self.clocks.now() - timedelta(days=self.settings.ledger.keep_days)
+            pruned = self.ledger.prune(before)
+            roots = {folder.output for folder in self.settings.folders}
+            swept = sum(sweep_staging(root) for root in roots if root.is_dir())
+            self.report(events.LedgerPruned(jobs=pruned.jobs, answers=swept, freed_bytes=pruned.freed_bytes))
+        except Exception as error:  # noqa: BLE001 - upkeep waits for tomorrow; the pictures do not
+            if not self.stopping.is_set():
+                self.report(events.Mistake(where="upkeep", error=error))
+
+    # --- how things stand -----------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Say how everything stands, as one JSON object."""
+        figures, counts = self.metrics.read(), self.ledger.counts()
+        return snapshot(
+            counts=counts,
+            unsettled=self.watcher.unsettled,
+            gate=gate_view(self.gatehouse),
+            credits=credits_view(self.purse),
+            now=self.clocks.now(),
+            folders=list(self._folder_views()),
+            figures=figures,
+            limiting=self._limiting(counts, figures),
+            version=__version__,
+            pid=os.getpid(),
+        ) | {"learned_rate_per_s": round(self.gatehouse.rate_per_s, 3)}
+
+    def _limiting(self, counts: Mapping[State, int], figures: Figures) -> str:
+        return limiting(
+            self.gatehouse.gate,
+            queued=counts[State.QUEUED],
+            busy=figures.in_flight,
+            workers=self.settings.pool.workers,
+            is_paced=self.gatehouse.is_pacing(),
+            affordable=self.purse.room,
+        ).value
+
+    def _folder_views(self) -> Iterator[FolderView]:
+        away = self.watcher.away
+        refused = {hold.folder: hold for hold in self.gatehouse.gate.folders}
+        for folder in self.settings.folders:
+            hold = refused.get(folder.name)
+            state = "offline" if folder.name in away else "held" if hold else "watching"
+            yield FolderView(
+                name=folder.name,
+                input=str(folder.input),
+                output=str(folder.output),
+                state=state,
+                why=hold.text if hold and state == "held" else None,
+                since=hold.since if hold and state == "held" else None,
+            )
+
+    def _write_status(self) -> None:
+        self._status_at_s = time.monotonic()
+        with contextlib.suppress(OSError):  # a full disk; the log tells of it
+            write_snapshot(self.settings.state_dir / STATUS_NAME, self.snapshot())
+        status = self._sentence()
+        if status != self._told_status:
+            self._told_status = status
+            self.notify.status(status)
+
+    def _sentence(self) -> str:
+        """Say in one line what is done or waited for; ``systemctl status`` shows it."""
+        hold = self.gatehouse.gate.hold
+        counts = self.ledger.counts()
+        left = counts[State.QUEUED] + counts[State.SENDING] + counts[State.RECEIVED]
+        if hold is not None:
+            until = f", next try {hold.ends_at:%Y-%m-%d %H:%M} UTC" if hold.ends_at else ""
+            return f"waiting since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.reason}{until}; {left} pictures in line"
+        return f"working: {left} pictures in line" if left else "watching; everything that has landed is dealt with"
+
+    # --- reload ---------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Read the configuration again; a wrong one changes nothing."""
+        self.notify.reloading("reloading the configuration")
+        try:
+            changes = self._reload()
+        except RembgWatchError as error:
+            problems = error.problems if isinstance(error, ConfigError) else [str(error)]
+            self.report(events.ReloadRefused(problems=tuple(problems)))
+        else:
+            self.report(events.Reloaded(changes=tuple(changes)))
+        self.notify.ready(self._sentence())
+
+    def _reload(self) -> list[str]:
+        if self._reload_from is None:
+            return []
+        before, after = self.settings, load(self._reload_from, tolerate=FOR_RUN)
+        fixed = {
+            "state_dir": after.state_dir != before.state_dir,
+            "pool.workers": after.pool.workers != before.pool.workers,
+        }
+        client = build_client(after, transport=self._transport)
+        for folder in after.folders:
+            if folder.input not in {known.input for known in before.folders}:
+                self._locks.take_input(folder.input)
+        self.settings = after
+        old_client, self.client = self.client, client
+        self.line.client = self.purse.client = client
+        threading.Timer(after.api.timeout_s * 2, old_client.close).start()
+        self._apply(after)
+        changed = [name for name in type(after).model_fields if getattr(after, name) != getattr(before, name)]
+        waiting = [f"{name} needs a restart" for name, is_changed in fixed.items() if is_changed]
+        return [f"{name} changed" for name in changed] + waiting
+
+    def _apply(self, settings: Settings) -> None:
+        """Put new settings into force: rates, credits, options, then the folders."""
+        self.log_level(settings.log.level)
+        self.gatehouse.policy = _policy(settings)
+        self.purse.each = self.line.price = settings.credits.per_image
+        self.purse.reserve = settings.credits.reserve
+        self.purse.daily_budget = settings.credits.daily_budget
+        self.purse.recheck_s = settings.credits.recheck_s
+        self.line.reserve_bytes = settings.output.free_space_reserve_mb * _MB
+        self.pool.batch_size = settings.pool.batch_size
+        self.line.recipes = {folder.name: recipe_of(folder) for folder in settings.folders}
+        old, self.watcher = self.watcher, self._build_watcher()
+        old.stop()
+        self.watcher.start()
+        self.gatehouse.resume()
+        self._release_held()
+        self.pool.poke()
+
+    # --- shutdown -------------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """Take nothing new, let the calls in flight end and deliver their answers; the rest stays in the ledger."""
+        self.stopping.set()
+        queued = self.ledger.counts()[State.QUEUED]
+        self.report(events.Stopping(in_flight=self.pool.in_flight(), queued=queued))
+        self.notify.stopping("waiting for the calls in flight")
+        self.watcher.stop()
+        self.pool.stop(on_wait=self._while_draining)
+        figures = self.metrics.read()
+        self._write_status()
+        self.report(
+            events.Stopped(
+                delivered=figures.delivered + figures.reused,
+                failed=figures.failed,
+                queued=self.ledger.counts()[State.QUEUED],
+                uptime_s=time.monotonic() - self._started_s,
+            )
+        )
+        self._exit.close()
+
+    def _while_draining(self, in_flight: int) -> None:
+        self.notify.extend_timeout(_DRAIN_EXTENSION_S)
+        self.heartbeat.beat("main loop")
+        self.heartbeat.tick()
+        if self._hurried.is_set():
+            self.report(events.Stopping(in_flight=in_flight, queued=0, hurried=True))
+            os._exit(128 + signal.SIGTERM)  # what is in flight is in doubt in the ledger, as after a crash
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[None]:
+        """Obey SIGTERM and SIGINT (stop; the second one hurries) and SIGHUP (reload) while the context lasts."""
+        before = {
+            number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self._wants_reload.set()
+        elif self.stopping.is_set():
+            self._hurried.set()
+        else:
+            self.stopping.set()
+
+    # --- once -----------------------------------------------------------------------------------
+
+    def run_once(self, *, on_tick: Callable[["Daemon"], None] = lambda _daemon: None) -> ExitCode:
+        """Do everything that is there now, as far as credits and limits allow, and say how it went."""
+        while not self.stopping.wait(_LOOP_S):
+            self.tick()
+            on_tick(self)
+            if self._is_done():
+                break
+        return self.verdict()
+
+    def _is_done(self) -> bool:
+        if not self.watcher.is_at_rest or self.pool.in_flight():
+            self._held_since_s = None
+            return False
+        if self._is_held_for_long():
+            return True
+        turns = [turn.folder for turn in self._turns()]
+        due = [self.ledger.next_due_at(turns, state) for state in (State.QUEUED, State.RECEIVED)] if turns else []
+        return not any(due)
+
+    def _is_held_for_long(self) -> bool:
+        """Say if what is waited for will not pass in a minute: then the rest is for the next time."""
+        hold = self.gatehouse.gate.hold
+        counts = self.ledger.counts()
+        if hold is None and not counts[State.RECEIVED]:
+            self._held_since_s = None
+            return False
+        if hold is not None and hold.cause not in (Cause.BACKOFF, Cause.CIRCUIT, Cause.DISK, Cause.UNKNOWN):
+            return True
+        now_s = time.monotonic()
+        self._held_since_s = self._held_since_s or now_s
+        return now_s - self._held_since_s > _PATIENCE_S
+
+    def verdict(self) -> ExitCode:
+        """Say how a finished run went, as an exit code."""
+        hold = self.gatehouse.gate.hold
+        if hold is not None and hold.cause is Cause.KEY:
+            return ExitCode.KEY_REFUSED
+        counts = self.ledger.counts()
+        waiting = (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD)
+        if any(counts[state] for state in waiting) or self.watcher.unsettled:
+            return ExitCode.WAITING
+        figures = self.metrics.read()
+        return ExitCode.SOME_FAILED if figures.failed or counts[State.IN_DOUBT] else ExitCode.OK
+
+
+RESUME = "resume"
+"""The note by which ``retry`` asks a running daemon to try every hold at once."""
+
+
+def gate_view(gatehouse: Gatehouse) -> GateView:
+    """Say how the gate stands, for whoever looks."""
+    hold = gatehouse.gate.hold
+    if hold is None:
+        return GateView()
+    return GateView(is_open=False, reason=hold.cause.value, why=hold.text, since=hold.since, until=hold.ends_at)
+
+
+def credits_view(purse: Purse) -> CreditsView:
+    """Say what the account held when it was last read, less what was spent since."""
+    balance = purse.balance
+    if balance is None:
+        return CreditsView()
+    left = purse.left()
+    return CreditsView(
+        included=balance.included_remaining,
+        prepaid=balance.prepaid,
+        spendable=balance.spendable if left is None else left,
+        period_end_at=balance.period_end_at,
+        read_at=balance.read_at,
+    )
+
+
+def _policy(settings: Settings) -> RetryPolicy:
+    return RetryPolicy(max_attempts=settings.retry.max_attempts, retries_doubt=settings.retry.in_doubt == "retry")

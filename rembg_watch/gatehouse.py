@@ -1,0 +1,287 @@
+"""
+Where calls wait for their turn: the one place that holds the gate's value and the pacer.
+
+``admit``, ``pacing`` and ``retry`` decide; here clocks are read, threads wait and decisions
+are put into force, under one lock. Errands that a hold asks for (a free reading of the
+account, a look at the disk) are run by whoever asked, outside the lock.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rembg_watch.admit import Ask, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
+from rembg_watch.api.errors import BadAnswerError
+from rembg_watch.credits import Balance
+from rembg_watch.jobs import Job
+from rembg_watch.pacing import Pacer
+from rembg_watch.report.events import GateOpened, GateShut, RateLearned, Reporter
+from rembg_watch.retry import Decision, RetryPolicy, decide
+
+_LONGEST_NAP_S = 1.0  # a waiter looks up this often, so that a stuck one can be told from a patient one
+_RATE_NEWS = 1.25  # a learned rate is told and kept when it has changed by so much
+_RATE_KEPT_S = 30.0
+
+Errand = Callable[[], object]
+Keep = Callable[[str, Mapping[str, object]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Leave for one call: what the gate said, and when the pacer let it go."""
+
+    go: Go
+    sent_at_s: float  # monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Time and chance, as the shell reads them; tests bring their own."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
+
+
+class Gatehouse:
+    """Let calls through as gate and pacer allow, and learn from how they end."""
+
+    def __init__(
+        self,
+        *,
+        policy: RetryPolicy,
+        report: Reporter,
+        keep: Keep,
+        notes: Mapping[str, object],
+        clocks: Clocks | None = None,
+    ) -> None:
+        self.policy = policy
+        self._report = report
+        self._keep = keep
+        self._clocks = clocks or Clocks()
+        self._changed = threading.Condition()
+        self._turn = threading.Lock()  # one waits for the pacer; the others wait for that one
+        self._gate = Gate.from_note(notes.get("gate"))
+        self._pacer = Pacer(self._clocks.monotonic(), notes.get("pacer"))
+        self._kept_gate = self._gate.to_note()
+        self._told_rate: float | None = self._pacer.rate if notes.get("pacer") else None
+        self._rate_kept_s = self._clocks.monotonic()
+        self._errands: dict[Probe, Errand] = {}
+        self._is_closed = False
+
+    def on_errand(self, probe: Probe, errand: Errand) -> None:
+        """Say who runs an errand; it must end in ``account_read``, ``account_unread`` or ``disk_seen``."""
+        self._errands[probe] = errand
+
+    @property
+    def gate(self) -> Gate:
+        """The gate as it stands."""
+        return self._gate
+
+    @property
+    def rate_per_s(self) -> float:
+        """The pace as it is known now, calls a second."""
+        return self._pacer.rate
+
+    def is_pacing(self) -> bool:
+        """Say whether the pace, not the workers, made calls wait lately."""
+        with self._changed:
+            return self._pacer.is_limiting(self._clocks.monotonic())
+
+    # --- going in -------------------------------------------------------------------------------
+
+    def enter(self, need: Need, *, beat: Callable[[], None] = lambda: None) -> Ticket | Halt | None:
+        """
+        Wait until a call may go.
+
+        Args:
+            need: Whose call it is.
+            beat: Is called now and then while waiting, to show that the waiter lives.
+
+        Returns:
+            The ticket; or Halt if the wait would be long and the job should go back; or
+            None if the gatehouse was closed meanwhile.
+        """
+        while not self._turn.acquire(timeout=_LONGEST_NAP_S):
+            beat()
+        try:
+            while True:
+                beat()
+                with self._changed:
+                    answer = self._try(need)
+                if not isinstance(answer, Ask):
+                    return answer
+                if self._run(answer) is False:
+                    return None
+        finally:
+            self._turn.release()
+
+    def _try(self, need: Need) -> Ticket | Halt | Ask | None:
+        """Ask gate and pacer, and nap between; the caller holds the lock."""
+        while not self._is_closed:
+            answer = admit(self._gate, need, now=self._clocks.now())
+            match answer:
+                case Halt():
+                    return answer
+                case Ask():
+                    self._swap(answer.gate)
+                    return answer
+                case Wait():
+                    nap_s = (answer.until - self._clocks.now()).total_seconds()
+                case Go():
+                    now_s = self._clocks.monotonic()
+                    nap_s = self._pacer.try_acquire(now_s)
+                    if nap_s <= 0:
+                        self._swap(answer.gate)
+                        return Ticket(answer, now_s)
+            self._changed.wait(min(max(nap_s, 0.0005), _LONGEST_NAP_S))
+        return None
+
+    def ask(self) -> Go | Wait | Halt:
+        """Say whether a batch may be formed now; errands that are due are run first."""
+        while True:
+            with self._changed:
+                answer = admit(self._gate, Need(), now=self._clocks.now())
+                if isinstance(answer, Ask):
+                    self._swap(answer.gate)
+            if not isinstance(answer, Ask):
+                return answer
+            self._run(answer)
+
+    def _run(self, ask: Ask) -> bool:
+        if self._is_closed:
+            return False
+        self._errands[ask.probe]()
+        return True
+
+    # --- coming out -----------------------------------------------------------------------------
+
+    def answered(self, ticket: Ticket) -> None:
+        """Learn that a call was not refused: the pace holds. Whether its answer is worth anything comes later."""
+        with self._changed:
+            now_s = self._clocks.monotonic()
+            self._pacer.accepted(ticket.sent_at_s, now_s)
+            self._keep_rate(now_s)
+
+    def accepted(self, ticket: Ticket) -> None:
+        """Learn that a call brought the picture that was asked for."""
+        with self._changed:
+            self._swap(self._gate.after(Finding.ACCEPTED, ticket.go, now=self._clocks.now()))
+
+    def unsent(self, ticket: Ticket) -> None:
+        """Learn that a call never went out."""
+        with self._changed:
+            self._pacer.neither(ticket.sent_at_s, self._clocks.monotonic())
+            self._swap(self._gate.after(Finding.UNSENT, ticket.go, now=self._clocks.now()))
+
+    def failed(
+        self, error: Exception, job: Job, ticket: Ticket | None, *, need: Need | None = None, in_place: int = 0
+    ) -> Decision:
+        """
+        Learn what a call's error means for all, and say what it means for its job.
+
+        Args:
+            error: What the call, or the look at its answer, ended with.
+            job: As the ledger has it.
+            ticket: The call's; None if it was made in an earlier life.
+            need: Whose call it was, where there is no ticket.
+            in_place: How often the worker tried again with the job in hand.
+        """
+        with self._changed:
+            now_s, jitter = self._clocks.monotonic(), self._clocks.chance()
+            go = ticket.go if ticket else Go(gate=self._gate, need=need or Need(job=job.id), at=self._clocks.now())
+            decision = decide(
+                error,
+                job,
+                self.policy,
+                gate=self._gate,
+                go=go,
+                now=self._clocks.now(),
+                jitter=jitter,
+                in_place=in_place,
+            )
+            if ticket is not None and decision.is_rate:
+                advice_s: float | None = getattr(error, "retry_after_s", None)
+                self._pacer.refused(ticket.sent_at_s, now_s, retry_after_s=advice_s, jitter=jitter)
+            elif ticket is not None and not isinstance(error, BadAnswerError):  # that one was answered in time
+                self._pacer.neither(ticket.sent_at_s, now_s)
+            self._swap(decision.gate)
+            self._keep_rate(now_s)
+            return decision
+
+    def account_read(
+        self, balance: Balance, *, affordable: int, recheck_s: float, is_budget_spent: bool, in_flight: int
+    ) -> None:
+        """Learn what the account holds."""
+        with self._changed:
+            self._swap(
+                self._gate.told(
+                    balance,
+                    affordable=affordable,
+                    now=self._clocks.now(),
+                    recheck_s=recheck_s,
+                    is_budget_spent=is_budget_spent,
+                    in_flight=in_flight,
+                )
+            )
+
+    def account_unread(self, finding: Finding, *, recheck_s: float, text: str) -> None:
+        """Learn that the account could not be read."""
+        with self._changed:
+            jitter = self._clocks.chance()
+            now = self._clocks.now()
+            self._swap(self._gate.untold(finding, now=now, recheck_s=recheck_s, jitter=jitter, text=text))
+
+    def disk_seen(self, *, has_room: bool) -> None:
+        """Learn whether answers can be kept."""
+        with self._changed:
+            self._swap(self._gate.disk_seen(has_room=has_room, now=self._clocks.now()))
+
+    def resume(self) -> None:
+        """Try every hold at once: a person has looked."""
+        with self._changed:
+            self._swap(self._gate.resumed(now=self._clocks.now()))
+
+    def close(self) -> None:
+        """Send everybody who waits home; calls in flight are not touched."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self._keep("pacer", self._pacer.to_note())
+
+    # --- in force -------------------------------------------------------------------------------
+
+    def _swap(self, gate: Gate) -> None:
+        """Put *gate* into force, keep what must survive a restart and tell what changed; the caller holds the lock."""
+        before, self._gate = self._gate, gate
+        if before.holds == gate.holds and before.folders == gate.folders and before.canary_at == gate.canary_at:
+            return
+        note = gate.to_note()
+        if note != self._kept_gate:
+            self._kept_gate = note
+            self._keep("gate", note)
+        self._tell(before.hold, gate.hold)
+        self._changed.notify_all()
+
+    def _tell(self, before: Hold | None, after: Hold | None) -> None:
+        if after is not None and (before is None or before.cause is not after.cause or before.until != after.until):
+            self._report(GateShut(reason=after.cause.value, why=after.text or "", until=after.ends_at))
+        elif before is not None and after is None:
+            shut_s = (self._clocks.now() - before.since).total_seconds()
+            self._report(GateOpened(reason=before.cause.value, shut_s=max(0.0, shut_s)))
+
+    def _keep_rate(self, now_s: float) -> None:
+        """Write the learned pace down now and then: a restart should not learn it by refusals again."""
+        rate = self._pacer.rate
+        told = self._told_rate
+        is_news = told is None or not told / _RATE_NEWS < rate < told * _RATE_NEWS
+        if now_s - self._rate_kept_s < (_RATE_KEPT_S if not is_news else 1.0):
+            return
+        self._rate_kept_s = now_s
+        self._keep("pacer", self._pacer.to_note())
+        if is_news:
+            self._report(RateLearned(rate_per_s=rate, previous_per_s=told))
+            self._told_rate = rate

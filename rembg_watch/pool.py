@@ -1,0 +1,382 @@
+"""
+The bounded pool: who runs the steps of the pipeline, how many at once, and what they do next.
+
+::
+
+    feeder ──claims a batch──> prepare ──> call ──> finish
+    (1 thread)                (2 threads) (workers) (2 threads)
+
+The feeder claims no more than it has credits for and no more than keeps the workers
+busy; the backlog stays in the ledger. Calls alone are many, since they wait for the
+network; preparing and finishing need this machine, and run beside them.
+"""
+
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from rembg_watch.admit import Go
+from rembg_watch.jobs import Job, State
+from rembg_watch.ledger import LedgerUnavailableError, StaleJobError, Turn
+from rembg_watch.pipeline import Back, Blocked, Line, Over, Paid, Ready, Twin
+from rembg_watch.purse import Purse
+from rembg_watch.report import events
+
+PREPARERS = 2
+FINISHERS = 2
+_LOOK_S = 1.0  # how often a waiting feeder looks up
+_LEDGER_LOOK_S = 5.0  # how often it looks for what others put into the ledger
+_BLOCKED_S = 15.0  # how long a folder whose output takes nothing is given no new work
+
+T = TypeVar("T")
+Beat = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """How the pool shows that it lives: *beat* when something moves, *rest* when there is nothing to do."""
+
+    beat: Beat = lambda _part: None
+    rest: Beat = lambda _part: None
+    register: Beat = lambda _part: None
+
+
+class _Lane(Generic[T]):
+    """A few threads that take items from one queue, each through one step."""
+
+    def __init__(self, name: str, threads: int, take: Callable[[T, Callable[[], None]], None], pulse: Pulse) -> None:
+        self._queue: queue.SimpleQueue[T | None] = queue.SimpleQueue()
+        self._take = take
+        self._pulse = pulse
+        names = [name] if threads == 1 else [f"{name} {number}" for number in range(1, threads + 1)]
+        self._threads = [threading.Thread(target=self._run, args=(each,), name=each, daemon=True) for each in names]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            self._pulse.register(thread.name)
+            thread.start()
+
+    def put(self, item: T) -> None:
+        self._queue.put(item)
+
+    def close(self) -> None:
+        """Let every thread end when what is queued before is done."""
+        for _ in self._threads:
+            self._queue.put(None)
+
+    def is_alive(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)
+
+    def _run(self, name: str) -> None:
+        def beat() -> None:
+            self._pulse.beat(name)
+
+        while True:
+            self._pulse.rest(name)
+            item = self._queue.get()
+            beat()
+            if item is None:
+                self._pulse.rest(name)
+                return
+            self._take(item, beat)
+
+
+class Pool:
+    """Claim jobs batch by batch and bring each to its end."""
+
+    def __init__(
+        self,
+        line: Line,
+        purse: Purse,
+        *,
+        turns: Callable[[], Iterable[Turn]],
+        run_id: str,
+        workers: int = 8,
+        batch_size: int = 50,
+        pulse: Pulse | None = None,
+    ) -> None:
+        self.line = line
+        self.purse = purse
+        self.workers = workers
+        self.batch_size = batch_size
+        self._turns = turns
+        self._run_id = run_id
+        self._pulse = pulse or Pulse()
+        self._changed = threading.Condition()
+        self._is_poked = True
+        self._active: dict[int, Job] = {}
+        self._unpaid: set[int] = set()
+        self._strays: dict[int, Job] = {}
+        self._twins: dict[str, list[Job]] = defaultdict(list)
+        self._blocked: dict[str, float] = {}  # folder -> monotonic moment at which its output is tried again
+        self._prepare: _Lane[Job] = _Lane("preparer", PREPARERS, self._take_prepare, self._pulse)
+        self._call: _Lane[Ready] = _Lane("worker", workers, self._take_call, self._pulse)
+        self._finish: _Lane[Paid] = _Lane("finisher", FINISHERS, self._take_finish, self._pulse)
+        self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
+        self.is_idle = False
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to work."""
+        for lane in (self._finish, self._call, self._prepare):
+            lane.start()
+        self._pulse.register(self._feeder.name)
+        self._feeder.start()
+
+    def poke(self) -> None:
+        """Tell the feeder that there may be something new to do."""
+        with self._changed:
+            self._is_poked = True
+            self.is_idle = False
+            self._changed.notify_all()
+
+    def stop(self, *, on_wait: Callable[[int], None] = lambda _in_flight: None, every_s: float = 0.2) -> None:
+        """
+        Take nothing new, wait for the calls in flight and deliver their answers; then return.
+
+        Args:
+            on_wait: Is called while waiting, with the number of jobs still under way.
+            every_s: How often.
+        """
+        self.line.stopping.set()
+        self.line.gatehouse.close()
+        self.poke()
+        if self._feeder.ident is not None:
+            self._wait(self._feeder.is_alive, on_wait, every_s)
+            for lane in (self._prepare, self._call, self._finish):
+                lane.close()
+                self._wait(lane.is_alive, on_wait, every_s)
+        with self._changed:
+            left = [*self._active.values(), *self._strays.values()]
+            self._active.clear()
+        self.line.ledger.release(left)
+
+    def _wait(self, is_busy: Callable[[], bool], on_wait: Callable[[int], None], every_s: float) -> None:
+        tells_at = time.monotonic()
+        while is_busy():
+            if time.monotonic() >= tells_at:
+                on_wait(self.in_flight())
+                tells_at = time.monotonic() + every_s
+            time.sleep(0.005)
+
+    def in_flight(self) -> int:
+        """Say how many jobs are under way."""
+        with self._changed:
+            return len(self._active)
+
+    def unpaid(self) -> int:
+        """Say how many jobs are under way that may still cost something."""
+        with self._changed:
+            return len(self._unpaid)
+
+    # --- feeding --------------------------------------------------------------------------------
+
+    def _feed(self) -> None:
+        while not self.line.stopping.is_set():
+            self._pulse.beat(self._feeder.name)
+            try:
+                nap_s = self._feed_once()
+            except LedgerUnavailableError as error:
+                self.line.report(events.Mistake(where="the feeder", error=error))
+                nap_s = _LEDGER_LOOK_S
+            except Exception as error:  # noqa: BLE001 - the feeder must not die; what it could not do it tries again
+                self.line.report(events.Mistake(where="the feeder", error=error))
+                nap_s = _LEDGER_LOOK_S
+            self._nap(nap_s)
+        self._pulse.rest(self._feeder.name)
+
+    def _nap(self, nap_s: float) -> None:
+        """Wait until something may have changed, looking up now and then."""
+        until = time.monotonic() + nap_s
+        with self._changed:
+            while not self._is_poked and not self.line.stopping.is_set():
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                self._pulse.beat(self._feeder.name)
+                self._changed.wait(min(left, _LOOK_S))
+            self._is_poked = False
+
+    def _feed_once(self) -> float:
+        """Claim what can be worked on now; return how long to wait before the next look."""
+        self._gather_strays()
+        with self._changed:
+            room = self.batch_size + self.workers - len(self._active)
+            is_full = len(self._active) > self.workers
+        if is_full:
+            return _LOOK_S
+        turns = list(self._turns())
+        self._claim(room, turns, State.RECEIVED)  # paid for: they go first, and need no credits
+        turns = [turn for turn in turns if not self._is_blocked(turn.folder)]
+        wait_s = self._until_due(turns)
+        if wait_s > 0:
+            with self._changed:
+                self.is_idle = not self._active
+            return min(wait_s, _LEDGER_LOOK_S)
+        answer = self.line.gatehouse.ask()
+        if not isinstance(answer, Go):
+            return self._until(answer.until)
+        return self._form_batch(1 if answer.is_canary else min(room, self.batch_size), turns)
+
+    def _form_batch(self, most: int, turns: list[Turn]) -> float:
+        affordable = self.purse.read()
+        if affordable is None or affordable <= 0:
+            return _LOOK_S
+        claimed = self._claim(min(most, affordable), turns, State.QUEUED)
+        if not claimed:
+            return _LOOK_S
+        queued = self.line.ledger.backlog(self.line.clocks.now()).jobs
+        spendable = self.purse.balance.spendable if self.purse.balance else affordable * self.purse.each
+        self.line.report(events.BatchFormed(size=claimed, queued=queued, spendable=spendable))
+        return 0.0 if claimed < self.workers else _LOOK_S
+
+    def _claim(self, most: int, turns: list[Turn], state: State) -> int:
+        jobs = self.line.ledger.claim(most, at=self.line.clocks.now(), run_id=self._run_id, turns=turns, state=state)
+        with self._changed:
+            for job in jobs:
+                self._active[job.id] = job
+                if state is State.QUEUED:
+                    self._unpaid.add(job.id)
+        for job in jobs:
+            self._prepare.put(job)
+        return len(jobs)
+
+    def _until_due(self, turns: list[Turn]) -> float:
+        """Return the seconds until a job of these folders is due; a long time if there is none."""
+        due_at = self.line.ledger.next_due_at([turn.folder for turn in turns]) if turns else None
+        if due_at is None:
+            return _LEDGER_LOOK_S
+        return (due_at - self.line.clocks.now()).total_seconds()
+
+    def _until(self, moment: datetime | None) -> float:
+        if moment is None:
+            return _LEDGER_LOOK_S
+        return min(_LEDGER_LOOK_S, max(0.01, (moment - self.line.clocks.now()).total_seconds()))
+
+    def _is_blocked(self, folder: str) -> bool:
+        return self._blocked.get(folder, 0.0) > time.monotonic()
+
+    def _gather_strays(self) -> None:
+        """Take up jobs that could not be recorded because the ledger took nothing."""
+        with self._changed:
+            strays, self._strays = list(self._strays.values()), {}
+        for stray in strays:
+            try:
+                self.line.reconcile(stray.id)
+            except LedgerUnavailableError:
+                with self._changed:
+                    self._strays[stray.id] = stray
+                raise
+
+    # --- the lanes ------------------------------------------------------------------------------
+
+    def _take_prepare(self, job: Job, beat: Callable[[], None]) -> None:
+        del beat
+        if self.line.stopping.is_set():
+            self._over(job)
+            self.line.ledger.release([job])
+            return
+        found = self._guarded(job, "preparing", lambda: self.line.prepare(job))
+        match found:
+            case Ready():
+                self._call.put(found)
+            case Paid():
+                self._is_paid(job)
+                self._finish.put(found)
+            case Twin():
+                self._park(found)
+            case Back():
+                self._give_back(found.job)
+            case _:
+                self._over(job)
+
+    def _take_call(self, ready: Ready, beat: Callable[[], None]) -> None:
+        job = ready.job
+        found = self._guarded(job, "calling", lambda: self.line.call(ready, beat=beat))
+        match found:
+            case Paid():
+                self._is_paid(job)
+                self._finish.put(found)
+                return
+            case Back():
+                self._give_back(found.job)
+            case _:
+                self._over(job)
+        self._wake_twins()
+
+    def _take_finish(self, paid: Paid, beat: Callable[[], None]) -> None:
+        del beat
+        found = self._guarded(paid.job, "finishing", lambda: self.line.finish(paid))
+        folder = paid.job.folder
+        match found:
+            case Blocked():
+                self._blocked[folder] = time.monotonic() + _BLOCKED_S
+                path = str(found.path).encode(errors="surrogateescape")
+                self.line.report(events.OutputBlocked(folder=folder, path=path, why=found.reason))
+            case Over() if folder in self._blocked and found.job.state is State.DONE:
+                del self._blocked[folder]
+                path = str(paid.recipe.output).encode(errors="surrogateescape")
+                self.line.report(events.OutputFree(folder=folder, path=path))
+        self._over(paid.job)
+        self._wake_twins()
+
+    def _guarded(self, job: Job, doing: str, step: Callable[[], T]) -> T | None:
+        """
+        Run one step for one job; whatever goes wrong in it concerns this job alone.
+
+        The one place where any exception is caught. The job is kept: its attempt counts,
+        and where not even that can be written, it is taken up again later.
+        """
+        try:
+            return step()
+        except StaleJobError:
+            return None  # somebody else took care of it
+        except Exception as error:  # noqa: BLE001 - see above
+            self.line.report(events.Mistake(where=doing, error=error, job=job.id))
+            try:
+                self.line.mistaken(job.id, error)
+            except Exception:  # noqa: BLE001 - the ledger takes nothing: later
+                with self._changed:
+                    self._strays[job.id] = job
+            return None
+
+    def _is_paid(self, job: Job) -> None:
+        with self._changed:
+            self._unpaid.discard(job.id)
+
+    def _give_back(self, job: Job) -> None:
+        self._over(job)
+        self.line.ledger.release([job])
+
+    def _over(self, job: Job) -> None:
+        with self._changed:
+            self._active.pop(job.id, None)
+            self._unpaid.discard(job.id)
+            is_low = len(self._active) <= self.workers
+            if is_low:
+                self._is_poked = True
+                self._changed.notify_all()
+
+    def _park(self, twin: Twin) -> None:
+        """Let a job wait for another one with the same content; it costs nothing meanwhile."""
+        with self._changed:
+            self._unpaid.discard(twin.job.id)
+            if self.line.is_sending(twin.content_key):
+                self._twins[twin.content_key].append(twin.job)
+                return
+        self._prepare.put(twin.job)
+
+    def _wake_twins(self) -> None:
+        """Let the jobs that waited for another's answer look again: it is theirs now, or one of them asks."""
+        with self._changed:
+            settled = [key for key in self._twins if not self.line.is_sending(key)]
+            twins = [twin for key in settled for twin in self._twins.pop(key)]
+            self._unpaid.update(twin.id for twin in twins)
+        for twin in twins:
+            self._prepare.put(twin)

@@ -1,0 +1,248 @@
+"""
+What the account can spend, read anew before each batch and whenever a hold asks for it.
+
+``credits`` calculates and ``admit`` decides what follows; here the account is asked, the
+books of ledger and account are held against each other, and both are told. Reading is
+free. Nothing is spent here.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+from rembg_watch.admit import Finding
+from rembg_watch.api.client import Client
+from rembg_watch.api.errors import KeyRefusedError, RembgError
+from rembg_watch.api.responses import Account
+from rembg_watch.credits import Balance, Difference, affordable, budget_room, difference
+from rembg_watch.gatehouse import Clocks, Gatehouse
+from rembg_watch.ledger import Json, Ledger
+from rembg_watch.report.events import AccountDiffers, CallEnded, CreditsRead, Event, Reporter
+
+BASELINE = "account"
+"""The note that holds the last reading of an account at rest."""
+
+
+class Purse:
+    """Read the account and say how many pictures it pays for."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        ledger: Ledger,
+        gatehouse: Gatehouse,
+        report: Reporter,
+        each: Decimal,
+        reserve: Decimal = Decimal(0),
+        daily_budget: Decimal = Decimal(0),
+        recheck_s: float = 300.0,
+        in_flight: Callable[[], int] = lambda: 0,
+        clocks: Clocks | None = None,
+    ) -> None:
+        self.client = client
+        self.each = each
+        self.reserve = reserve
+        self.daily_budget = daily_budget
+        self.recheck_s = recheck_s
+        self.in_flight = in_flight
+        self._ledger = ledger
+        self._gatehouse = gatehouse
+        self._report = report
+        self._clocks = clocks or Clocks()
+        self._lock = threading.Lock()
+        self._balance: Balance | None = balance_from_note(ledger.note(BASELINE))
+        self._charged_since = Decimal(0)
+        self._room: int | None = None
+        self.refusal: RembgError | None = None
+
+    @property
+    def balance(self) -> Balance | None:
+        """The last reading, perhaps of an earlier run."""
+        return self._balance
+
+    @property
+    def room(self) -> int | None:
+        """How many pictures could be paid at the last reading; None before the first."""
+        return self._room
+
+    def left(self) -> Decimal | None:
+        """Say what is left of this run's last reading, by our own count of what was charged since."""
+        with self._lock:
+            if self._balance is None or self._room is None:
+                return None
+            return max(Decimal(0), self._balance.spendable - self._charged_since)
+
+    def hear(self, event: Event) -> None:
+        """Count what calls cost; a ``Reporter``."""
+        if isinstance(event, CallEnded) and event.charged:
+            with self._lock:
+                self._charged_since += event.charged
+
+    def read(self) -> int | None:
+        """
+        Ask the account and tell the gate; return how many more pictures may be sent.
+
+        None: it could not be read; why, and until when, is with the gate.
+        """
+        in_flight = self.in_flight()
+        try:
+            account = self.client.account()
+        except RembgError as error:
+            self.refusal = error
+            finding = Finding.KEY if isinstance(error, KeyRefusedError) else Finding.TROUBLE
+            self._gatehouse.account_unread(finding, recheck_s=self.recheck_s, text=str(error))
+            return None
+        self.refusal = None
+        return self._heed(balance_of(account, read_at=self._clocks.now()), in_flight)
+
+    def peek(self) -> Balance | None:
+        """Read the account without telling anybody, to look at its counters; None if it cannot be read."""
+        try:
+            return balance_of(self.client.account(), read_at=self._clocks.now())
+        except RembgError:
+            return None
+
+    def _heed(self, balance: Balance, in_flight: int) -> int:
+        room = self._affordable(balance, in_flight)
+        if not in_flight:
+            self._compare(balance)
+        with self._lock:
+            self._balance, self._charged_since, self._room = balance, Decimal(0), room
+        self._report(
+            CreditsRead(
+                included=balance.included_remaining,
+                prepaid=balance.prepaid,
+                spendable=balance.spendable,
+                period_end_at=balance.period_end_at,
+            )
+        )
+        self._gatehouse.account_read(
+            balance,
+            affordable=room,
+            recheck_s=self.recheck_s,
+            is_budget_spent=room <= 0 and self._is_budget_spent(in_flight),
+            in_flight=in_flight,
+        )
+        return room
+
+    def _affordable(self, balance: Balance, in_flight: int) -> int:
+        return affordable(
+            balance,
+            self.each,
+            reserve=self.reserve,
+            in_flight=in_flight,
+            daily_budget=self.daily_budget,
+            spent_today=self._spent_today(),
+        )
+
+    def _is_budget_spent(self, in_flight: int) -> bool:
+        spent = self._spent_today()
+        return budget_room(self.each, self.daily_budget, spent_today=spent, in_flight=in_flight) <= 0
+
+    def _spent_today(self) -> Decimal:
+        if self.daily_budget <= 0:
+            return Decimal(0)
+        return self._ledger.spending(since=self._midnight()).booked
+
+    def folder_room(self, folder: str, daily_budget: Decimal) -> int | None:
+        """Say how many pictures a folder's own daily budget leaves; None: it has none."""
+        if daily_budget <= 0:
+            return None
+        spent = self._ledger.spending(since=self._midnight(), folders=[folder]).booked
+        return budget_room(self.each, daily_budget, spent_today=spent)
+
+    def _midnight(self) -> datetime:
+        return self._clocks.now().replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def _compare(self, after: Balance) -> None:
+        """
+        Hold this reading against the last one made at rest, and tell what cannot be explained.
+
+        Only readings with nothing under way are compared: what is in flight may be on
+        one side alone. The reading at rest is kept over a restart, where it tells
+        whether calls in doubt were charged.
+        """
+        before = balance_from_note(self._ledger.note(BASELINE))
+        if before is not None:
+            spent = self._ledger.spending(since=before.read_at)
+            told = difference(before, after, spent.charged, slack=spent.doubtful)
+            if told is not None and told.unexplained:
+                self._tell(told)
+        self._ledger.set_note(BASELINE, balance_to_note(after), is_durable=False)
+
+    def _tell(self, told: Difference) -> None:
+        self._report(AccountDiffers(expected=told.counted, counted=told.by_api))
+
+
+def balance_of(account: Account, *, read_at: datetime) -> Balance:
+    """Say what an account can spend; without a billing cycle, by its calendar month."""
+    cycle = account.billing_cycle
+    if cycle is None:
+        used = account.app_usage + account.api_usage
+        return Balance(
+            included_remaining=max(Decimal(0), account.credits - used),
+            prepaid=account.prepaid_credits,
+            read_at=read_at,
+            synced=False,
+            app_used=account.app_usage,
+            api_used=account.api_usage,
+        )
+    return Balance(
+        included_remaining=cycle.remaining_included,
+        prepaid=cycle.prepaid_credits,
+        read_at=read_at,
+        period_start_at=cycle.period_start_at,
+        period_end_at=cycle.period_end_at,
+        synced=cycle.stripe_billing_synced,
+        app_used=cycle.app_usage,
+        api_used=cycle.api_usage,
+    )
+
+
+def balance_to_note(balance: Balance) -> Json:
+    """Write a reading down."""
+    return {
+        "included_remaining": str(balance.included_remaining),
+        "prepaid": str(balance.prepaid),
+        "app_used": str(balance.app_used),
+        "api_used": str(balance.api_used),
+        "synced": balance.synced,
+        "read_at": balance.read_at.isoformat(),
+        "period_start_at": balance.period_start_at.isoformat() if balance.period_start_at else None,
+        "period_end_at": balance.period_end_at.isoformat() if balance.period_end_at else None,
+    }
+
+
+def balance_from_note(note: Json) -> Balance | None:
+    """Read back what ``balance_to_note`` wrote; None if it cannot be understood."""
+    if not isinstance(note, Mapping):
+        return None
+    amounts = {name: _decimal(note, name) for name in ("included_remaining", "prepaid", "app_used", "api_used")}
+    read_at = _moment(note, "read_at")
+    if read_at is None or None in amounts.values():
+        return None
+    return Balance(
+        **amounts,  # type: ignore[arg-type]  # none of them is None
+        read_at=read_at,
+        synced=note.get("synced") is True,
+        period_start_at=_moment(note, "period_start_at"),
+        period_end_at=_moment(note, "period_end_at"),
+    )
+
+
+def _decimal(note: Json, name: str) -> Decimal | None:
+    value = note.get(name) if isinstance(note, Mapping) else None
+    try:
+        return Decimal(value) if isinstance(value, str) else None
+    except InvalidOperation:
+        return None
+
+
+def _moment(note: Mapping[str, Json], name: str) -> datetime | None:
+    value = note.get(name)
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC) if isinstance(value, str) else None
+    except ValueError:
+        return None
