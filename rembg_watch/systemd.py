@@ -212,38 +212,75 @@ HIDDEN = (*HOMES, PurePath("/tmp"), PurePath("/var/tmp"))  # noqa: S108 - names,
 """The same, and what PrivateTmp does."""
 
 
-def drop_in(folders: Iterable[FolderPaths]) -> str:
+def drop_in(folders: Iterable[FolderPaths], *, shares: Iterable[PurePath] = ()) -> str:
     """
     Write the drop-in that lets the sandboxed service read its inputs and write its outputs, and no more.
 
-    Nothing else of the machine becomes writable. A source can be changed only where the configuration
-    moves or deletes it.
+    Nothing else of the machine becomes writable, and a source can be changed only where the configuration moves
+    or deletes it. Below a share that comes and goes it is the share's own mount point that is opened: a sandbox
+    that names a folder inside would keep the old mount after the share was lost, and never see the new one.
+
+    Args:
+        folders: The folders of the configuration.
+        shares: Mount points of network file systems, and of whatever else comes and goes.
     """
     known = list(folders)
-    access = [(folder, _access(folder)) for folder in known]
-    paths = [path for _, found in access for path in found]
+    points = sorted(shares, key=lambda point: -len(point.parts))
+    opened = [(folder, _opened(folder, points)) for folder in known]
+    paths = {path: None for _, found in opened for path in found}
     lines = [
-        "# Written by `rembg-watch init --systemd` for the folders of its configuration; write it anew when they change.",
-        "# The folders have to be there when the service starts: what is made later is not writable for it.",
+        "# Written by `rembg-watch init --systemd` for its configuration: write it anew when folders change.",
+        "# What is opened here has to exist when the service starts: a folder made later is not writable for it.",
         "",
         "[Unit]",
-        "# Mount what they lie on first, and do not start without it.",
-        *(f"RequiresMountsFor={_quoted(path)}" for path in paths),
+        *(line for path in paths for line in _mounted_first(path, is_share=path in points)),
         "",
         "[Service]",
     ]
-    if any(_is_below(path, home) for path in paths for home in HOMES):
-        lines += ["# Home folders stay hidden but for the ones below.", "ProtectHome=tmpfs"]
-    for folder, found in access:
+    if any(path.is_relative_to(home) for path in paths for home in HOMES):
+        lines += ["# Homes stay hidden but for what is named below.", "ProtectHome=tmpfs"]
+    for folder, found in opened:
         lines.append(f"# {' '.join(folder.name.split())}")
         lines += [_directive(path, is_writable=is_writable) for path, is_writable in found.items()]
     return "\n".join(lines) + "\n"
 
 
-def _access(folder: FolderPaths) -> dict[Path, bool]:
+def _mounted_first(path: PurePath, *, is_share: bool) -> list[str]:
+    """A local disk is required; a share is only waited for: without it the daemon starts and says what is away."""
+    if not is_share:
+        return [f"RequiresMountsFor={_quoted(path)}"]
+    unit = _mount_unit(path)
+    return [f"Wants={unit}", f"After={unit}"]
+
+
+def _mount_unit(point: PurePath) -> str:
+    r"""Name the mount unit of *point* as systemd does: ``/mnt/my nas`` is ``mnt-my\x20nas.mount``."""
+    name = "-".join("".join(map(_in_unit_name, part)) for part in point.parts[1:]) or "-"
+    return (rf"\x2e{name[1:]}" if name.startswith(".") else name) + ".mount"
+
+
+def _in_unit_name(character: str) -> str:
+    is_plain = character.isascii() and (character.isalnum() or character in ":_.")
+    return character if is_plain else _bytes_of(character)
+
+
+def _bytes_of(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+
+
+def _opened(folder: FolderPaths, shares: Sequence[PurePath]) -> dict[PurePath, bool]:
+    """What is opened for *folder*, and whether it has to be writable; a share counts as one."""
+    found: dict[PurePath, bool] = {}
+    for path, is_writable in _needed(folder).items():
+        opened = next((share for share in shares if path.is_relative_to(share)), path)
+        found[opened] = found.get(opened, False) or is_writable
+    return found
+
+
+def _needed(folder: FolderPaths) -> dict[PurePath, bool]:
     """Each path that a folder needs, and whether it has to be writable."""
     changes_sources = folder.after in ("move", "delete") or folder.failed is not None
-    needed = {folder.input: changes_sources, folder.output: True}
+    needed: dict[PurePath, bool] = {folder.input: changes_sources, folder.output: True}
     if folder.after == "move" and folder.done:
         needed[folder.done] = True
     if folder.failed:
@@ -251,21 +288,17 @@ def _access(folder: FolderPaths) -> dict[Path, bool]:
     return needed
 
 
-def _directive(path: Path, *, is_writable: bool) -> str:
+def _directive(path: PurePath, *, is_writable: bool) -> str:
     """One line of the sandbox; the dash lets the service start, and say so itself, when a path is missing."""
-    if any(_is_below(path, hidden) for hidden in HIDDEN):
+    if any(path.is_relative_to(hidden) for hidden in HIDDEN):
         return f"{'BindPaths' if is_writable else 'BindReadOnlyPaths'}={_quoted(path, dash=True, colon=True)}"
     return f"{'ReadWritePaths' if is_writable else 'ReadOnlyPaths'}={_quoted(path, dash=True)}"
-
-
-def _is_below(path: PurePath, parent: PurePath) -> bool:
-    return path.is_relative_to(parent)
 
 
 def _quoted(path: PurePath, *, dash: bool = False, colon: bool = False) -> str:
     """Write *path* so that systemd reads it back as it is: specifiers, quotes and spaces escaped."""
     text = str(path).replace("\\", "\\\\").replace("%", "%%").replace('"', '\\"')
     text = text.replace(":", "\\:") if colon else text
-    text = "".join(c if c.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c)) for c in text)
+    text = "".join(c if c.isprintable() else _bytes_of(c) for c in text)
     text = f"-{text}" if dash else text
     return f'"{text}"' if any(c in text for c in " \t;'\\\"") else text

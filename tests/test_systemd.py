@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -446,6 +446,35 @@ def test_a_name_that_begins_like_a_home_is_no_home() -> None:
     assert "ProtectHome=tmpfs" not in lines_of(Paths("a", Path("/homes/in"), Path("/srv/out")))
 
 
+def test_a_share_is_opened_whole_and_waited_for_but_not_required() -> None:
+    """Were a folder inside it named, the service would keep the old mount when the share is lost."""
+    nas = Paths("nas", Path("/mnt/my nas/in"), Path("/mnt/my nas/out"))
+    lines = drop_in([nas], shares=[PurePath("/mnt"), PurePath("/mnt/my nas")]).splitlines()
+    assert [line for line in lines if "=" in line] == [
+        "Wants=mnt-my\\x20nas.mount",
+        "After=mnt-my\\x20nas.mount",
+        'ReadWritePaths="-/mnt/my nas"',
+    ]
+
+
+def test_a_share_that_is_only_read_stays_read_only() -> None:
+    folder = Paths("nas", Path("/mnt/nas/in"), Path("/srv/out"))
+    lines = drop_in([folder], shares=[PurePath("/mnt/nas")]).splitlines()
+    assert "ReadOnlyPaths=-/mnt/nas" in lines
+    assert "ReadWritePaths=-/srv/out" in lines
+    assert "RequiresMountsFor=/srv/out" in lines
+
+
+@pytest.mark.skipif(shutil.which("systemd-escape") is None, reason="systemd-escape is not installed")
+@pytest.mark.parametrize("point", ["/", "/mnt/nas", "/mnt/my nas", "/a-b/.c\\d/ü%", "/.x/y", os.fsdecode(b"/caf\xe9")])
+def test_a_share_has_the_name_that_systemd_gives_it(point: str) -> None:
+    said = subprocess.run(
+        ["systemd-escape", "--path", "--suffix=mount", os.fsencode(point)], capture_output=True, text=True, check=True
+    )
+    folder = Paths("nas", Path(point) / "in", Path(point) / "out")
+    assert f"Wants={said.stdout.strip()}" in drop_in([folder], shares=[PurePath(point)]).splitlines()
+
+
 @needs_analyze
 @pytest.mark.parametrize(
     "name",
@@ -465,6 +494,6 @@ def test_systemd_reads_the_drop_in_as_it_was_meant(name: str, installed: Path) -
     folder = installed / "rembg-watch.service.d"
     folder.mkdir()
     paths = [Paths("odd\nname", Path("/srv") / name, Path("/home") / name, "move", done=Path("/tmp") / name)]
-    (folder / "folders.conf").write_text(drop_in(paths))
+    (folder / "folders.conf").write_text(drop_in(paths, shares=[PurePath("/home") / name]))
     said = verify(installed / "rembg-watch.service", search=installed)
     assert (said.returncode, said.stderr) == (0, "")
