@@ -9,7 +9,7 @@ does) and no pixel is decoded: a picture may look whole from outside and still b
 import re
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 HEAD_BYTES = 64 << 10
@@ -140,6 +140,11 @@ def _why_sides_refused(look: Look) -> Refusal | None:
         reason=f"The picture is {width} x {height} pixels and the service takes at most {MAX_SIDE_PX} each way: "
         "export it smaller.",
     )
+
+
+def finished(look: Look) -> Look:
+    """Return *look* as whole: its end was found by other means (``has_jpeg_end``)."""
+    return replace(look, is_whole=True, why="")
 
 
 def why_not_a_picture(look: Look) -> Refusal | None:

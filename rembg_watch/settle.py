@@ -96,6 +96,11 @@ class Settler(Generic[Key]):
     def __contains__(self, key: Key) -> bool:
         return key in self._sightings
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether time alone brings nothing on: all that is unsettled was put off."""
+        return all(sighting.is_put_off for sighting in self._sightings.values())
+
     def see(self, key: Key, stat: FileStat, now: float) -> bool:
         """
         Note one look; every change starts the wait again.
@@ -175,6 +180,10 @@ class Settler(Generic[Key]):
         if sighting.is_put_off:
             sighting.due_s = now
             self._push(key, now)
+
+    def sighting(self, key: Key) -> Sighting:
+        """Return the looks at one file so far."""
+        return self._sightings[key]
 
     def unchanged_s(self, key: Key, now: float) -> float:
         """Say for how long a file has looked as it does."""

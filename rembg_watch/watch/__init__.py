@@ -1,0 +1,39 @@
+"""
+Watch the folders: notice, look, wait until files have settled, and put whole pictures in line.
+
+Notices of the kernel only mark directories and names; what counts is what a look at the folder
+finds, and what both missed is found by the next walk. Nothing is sent from here, and nothing in the
+folders is changed. This package alone imports watchdog, in ``watch.observer``.
+
+====================  ==========================================================
+``watch.watcher``     ``Watcher``: all folders, each in a thread of its own
+``watch.folder``      one folder: is it there, what was noticed, what comes next
+``watch.scan``        the walks that find what is new, changed or gone
+``watch.intake``      from the first look to a job in line, or the reason why not
+``watch.probe``       what one settled file is worth
+``watch.observer``    notices of the kernel, and whether they still come
+``watch.mounts``      which file system a folder lies on, and whether it is still the same folder
+====================  ==========================================================
+
+How a folder can be lost, and what becomes of it:
+
+=====================================  ===================================================================
+it                                     then
+=====================================  ===================================================================
+is not there, or cannot be read        standby, told once; no picture counts as deleted; looked for every
+                                       second; all of it is looked through when it is back
+was unmounted, so that the empty       the same
+mount point is there
+was replaced, or mounted anew          the observer is set up anew and all of it is looked through
+lies on a network or overlay mount     names are compared at every walk, and no notice is relied on
+has more directories than watches      the rest is walked; told once, with the remedy
+loses notices (overflow)               a deep walk, and another one if it goes on
+has an observer that died or is deaf   a new one, told, and a deep walk
+has a directory that cannot be read    told once and listed; nothing in it counts as deleted
+=====================================  ===================================================================
+"""
+
+from rembg_watch.watch.intake import Ledger, Pace
+from rembg_watch.watch.watcher import Watcher
+
+__all__ = ["Ledger", "Pace", "Watcher"]

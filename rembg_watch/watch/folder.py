@@ -1,0 +1,282 @@
+"""
+Watch one folder: see whether it is there, take what was noticed, walk it, let its files settle.
+
+Each turn does what is due, in slices, and says when the next one is. Notices and walks meet here;
+what they find goes to ``intake``. A folder that is away is waited for, and nothing in it counts as
+deleted.
+"""
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from rembg_watch.jobs import Version
+from rembg_watch.paths import Folder
+from rembg_watch.report import events
+from rembg_watch.report.events import Reporter
+from rembg_watch.settle import FileStat
+from rembg_watch.watch.intake import Intake, Ledger, Pace
+from rembg_watch.watch.mounts import Identity, Mount, identify, is_bare, mount_here
+from rembg_watch.watch.observer import Guard, Marks, Observer
+from rembg_watch.watch.scan import Scan
+
+DEBOUNCE_S = 0.05
+"""Notices of one file come in volleys; so long they are collected."""
+
+ROOT_CHECK_S = 1.0
+"""How often it is made sure that the folder is there, and still the same."""
+
+SLICE_S = 0.1
+"""How long a walk goes on before anything else gets its turn."""
+
+
+class FolderWatch:
+    """
+    Watch one folder, from one thread.
+
+    Args:
+        folder: What is watched and what belongs to it.
+        ledger: Where whole pictures are put in line.
+        pace: How long things take.
+        report: Is told what happens.
+        clock: Monotonic seconds.
+        utcnow: The wall clock.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        ledger: Ledger,
+        pace: Pace,
+        *,
+        report: Reporter = events.nobody,
+        clock: Callable[[], float] = time.monotonic,
+        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.folder = folder
+        self.wake = threading.Event()
+        self._root = os.fsencode(folder.input)
+        self._ledger, self._pace, self._report = ledger, pace, report
+        self._marks = Marks(self.wake.set, clock)
+        self._intake = Intake(folder, self._root, ledger, pace, report=report, utcnow=utcnow)
+        self._scan = Scan(folder, self._root, self, interval_s=pace.scan_interval_s, clock=clock)
+        self._guard = Guard(self._root + b"/.", make=self._observer, restart=self._rebuilt, polls=self._polls)
+        self._identity: Identity | None = None
+        self._mount: Mount | None = None
+        self._away_since_s: float | None = None
+        self._now = self.ticked_at_s = clock()
+        self._root_at_s = float("-inf")
+
+    # -- for those who ask -----------------------------------------------------------------
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the folder is not there now."""
+        return self._away_since_s is not None
+
+    @property
+    def unsettled(self) -> int:
+        """How many files were seen and are no jobs yet."""
+        return len(self._intake)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all that is there was looked at and nothing is left that time alone would bring on."""
+        if self.is_away:
+            return True
+        is_looked_through = self._scan.is_complete and self._scan.is_idle
+        return is_looked_through and self._marks.since_s is None and self._intake.is_quiet
+
+    def look_again(self, source: bytes) -> None:
+        """Look at one source soon: somebody found it changed. Any thread may ask."""
+        directory, _, name = source.rpartition(b"/")
+        self._marks.note(directory, name)
+
+    def look_through(self) -> None:
+        """Look through everything soon, and trust nothing that was seen before."""
+        self._scan.restart("mistake")
+
+    # -- one turn --------------------------------------------------------------------------
+
+    def tick(self, now: float) -> float:
+        """Do what is due; return when to be called again, on the same clock."""
+        self._now = self.ticked_at_s = now
+        if not self._is_there():
+            self._intake.write_list(now)
+            return self._root_at_s
+        self._guard.check(now)
+        self._take_marks()
+        is_more = self._intake.turn(now, self._asks_for_writers)
+        self._walk()
+        self._intake.write_list(now)
+        return now if is_more else self._next_s()
+
+    def close(self) -> None:
+        """Stop noticing; what is unsettled is seen again at the next start."""
+        self._guard.close()
+
+    def _next_s(self) -> float:
+        since_s = self._marks.since_s
+        marks_s = float("inf") if since_s is None else since_s + DEBOUNCE_S
+        return min(self._root_at_s, marks_s, self._scan.next_s(), self._intake.next_s())
+
+    def _asks_for_writers(self, directory: bytes) -> bool:
+        return not self._scan.is_shared(directory)
+
+    def _walk(self) -> None:
+        walk = self._scan.step(self._now, SLICE_S)
+        if walk is not None and walk.is_deep:
+            self._report(
+                events.Rescanned(
+                    folder=self.folder.name, files=walk.files, duration_s=walk.cost_s, because=walk.because
+                )
+            )
+
+    # -- the root --------------------------------------------------------------------------
+
+    def _is_there(self) -> bool:
+        if self._now < self._root_at_s:
+            return not self.is_away
+        self._root_at_s = self._now + ROOT_CHECK_S
+        try:
+            identity = identify(self._root)
+            if not self.is_away and identity == self._identity:
+                return True
+            mount = mount_here(self._root)
+        except OSError as error:
+            return self._leave(_why_away(error))
+        if is_bare(self._mount, mount):
+            return self._leave("its disk or share is not mounted")
+        self._arrive(identity, mount)
+        return True
+
+    def _leave(self, why: str) -> bool:
+        if not self.is_away:
+            self._away_since_s = self._now
+            self._guard.close()
+            self._begin_anew("back")
+            self._report(events.FolderOffline(folder=self.folder.name, path=self._root, why=why))
+        return False
+
+    def _arrive(self, identity: Identity, mount: Mount | None) -> None:
+        name, away_since_s, is_known = self.folder.name, self._away_since_s, self._identity is not None
+        self._identity, self._mount, self._away_since_s = identity, mount, None
+        self._guard.open(self._now, self._why_polled())
+        if away_since_s is not None:
+            self._begin_anew("back")
+            self._report(events.FolderOnline(folder=name, path=self._root, away_s=self._now - away_since_s))
+        elif is_known:
+            self._rebuilt("another folder lies in its place now")
+        else:
+            self._begin_anew("start")
+
+    def _begin_anew(self, because: str) -> None:
+        self._marks.take()
+        self._scan.restart(because)
+        self._intake.unblock_all()
+
+    def _why_polled(self) -> str:
+        """Say why no notices are asked for; empty: they are."""
+        if self._pace.mode == "poll":
+            return "the configuration says so"
+        if self._pace.mode == "auto" and self._mount is not None and self._mount.hides_changes:
+            return f"changes on {self._mount.kind} can be made where this machine does not notice"
+        return ""
+
+    # -- notices ---------------------------------------------------------------------------
+
+    def _observer(self) -> Observer:
+        return Observer(notice=self._marks.note, lost=self._marks.lose, overflowed=self._marks.overflow)
+
+    def _rebuilt(self, why: str) -> None:
+        self._report(events.ObserverRebuilt(folder=self.folder.name, why=why))
+        self._begin_anew("observer")
+
+    def _polls(self, why: str) -> None:
+        interval_s = self._pace.scan_interval_s
+        self._report(events.Polling(folder=self.folder.name, why=why, interval_s=interval_s))
+
+    def _take_marks(self) -> None:
+        since_s = self._marks.since_s
+        if since_s is None or self._now < since_s + DEBOUNCE_S:
+            return
+        taken = self._marks.take()
+        if taken.has_overflowed:
+            self._report(events.Overflowed(folder=self.folder.name))
+            self._scan.ask_deep("overflow", self._now)
+        if b"" in taken.lost:
+            self._guard.lose_root()
+            self._doubt_root()
+        for directory in taken.lost:
+            self._scan.lose_watch(directory)
+        for directory, names in taken.names.items():
+            if names is not None and b"" in names:  # the root itself was moved, deleted or had its rights changed
+                self._doubt_root()
+                names.discard(b"")
+            self._scan.look_at(directory, names)
+
+    def _doubt_root(self) -> None:
+        """Make sure of the root in the next turn, at once."""
+        self._root_at_s = float("-inf")
+
+    # -- what the scan asks and tells ------------------------------------------------------
+
+    def known(self, directory: bytes) -> Mapping[bytes, Version]:
+        """Return what the ledger knows to stand in a directory."""
+        return self._ledger.known(self.folder.name, directory)
+
+    def parents(self) -> list[bytes]:
+        """Return every directory that the ledger knows."""
+        return self._ledger.parents(self.folder.name)
+
+    def seen(self, source: bytes, found: FileStat) -> None:
+        """Note a file that may have to be sent."""
+        self._intake.see(source, found, self._now)
+
+    def missing(self, sources: list[bytes]) -> None:
+        """Note files that are not there any more, unless the folder itself is not."""
+        if self._is_in_place():
+            self._intake.lose(sources)
+        else:
+            self._doubt_root()
+
+    def _is_in_place(self) -> bool:
+        try:
+            return identify(self._root) == self._identity
+        except OSError:
+            return False
+
+    def blocked(self, directory: bytes, reason: str) -> None:
+        """Note why a directory cannot be read, or that it can."""
+        if not reason:
+            self._intake.unblock(directory)
+        elif directory:
+            self._intake.block(directory, reason, self._now)
+        else:
+            self._doubt_root()
+
+    def watch(self, path: bytes, directory: bytes) -> int | None:
+        """Begin to notice changes in a directory, if that is possible."""
+        return self._guard.watch(path, directory)
+
+    def unwatch(self, descriptor: int, directory: bytes) -> None:
+        """Stop noticing changes in a directory."""
+        self._guard.unwatch(descriptor, directory)
+
+    def hides_changes(self, path: bytes) -> bool:
+        """Say if notices, times and leases cannot be trusted there."""
+        if self._pace.mode == "events":
+            return False
+        mount = mount_here(path)
+        return mount is not None and mount.hides_changes
+
+
+def _why_away(error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return "it does not exist"
+    if error.errno == errno.ENOTDIR:
+        return "it is no directory"
+    return (error.strerror or str(error)).lower()

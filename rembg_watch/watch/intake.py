@@ -1,0 +1,298 @@
+"""
+Take a file from the first look to a job in line, or say why it is none.
+
+A file that has settled is probed; a whole picture goes in line, one that can never be sent is
+written down as failed at no cost, and whatever may still become a picture is looked at again and
+listed. Where files are found is decided elsewhere (``scan``), and the settle rule in ``settle``.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Protocol
+
+from rembg_watch.jobs import Unsettled, Version
+from rembg_watch.paths import Folder
+from rembg_watch.report import events
+from rembg_watch.report.events import Reporter
+from rembg_watch.settle import FileStat, Settler
+from rembg_watch.watch.probe import Probe, Verdict, file_stat, probe
+
+AT_ONCE = 500
+"""How many files are looked at before anything else gets its turn."""
+
+NEWS_S = 60.0
+"""A file that has not moved for longer is told of, and looked at again so often."""
+
+LONG_S = 600.0
+"""One that keeps changing for longer is told of too."""
+
+LIST_S = 2.0
+"""How often those who look from outside get a new list of what is unsettled."""
+
+LISTED = 1000
+"""How many are on that list."""
+
+
+class Ledger(Protocol):
+    """What the watch needs of the ledger; it is asked from the threads of all folders."""
+
+    def known(self, folder: str, parent: bytes) -> Mapping[bytes, Version]:
+        """Return the version in which each source stands in one directory, by its name."""
+
+    def parents(self, folder: str) -> list[bytes]:
+        """Return each directory in which a source stands."""
+
+    def add(self, folder: str, sources: Iterable[tuple[bytes, Version]], at: datetime) -> int:
+        """Queue what is new; return how many that are."""
+
+    def reject(self, folder: str, source: bytes, version: Version, at: datetime, *, reason: str, code: str) -> bool:
+        """Write down a source as failed that can never be sent, without a call; return whether that is new."""
+
+    def gone(self, folder: str, sources: Iterable[bytes], at: datetime) -> int:
+        """Write down that sources are not there any more."""
+
+    def set_unsettled(self, folder: str, items: Iterable[Unsettled]) -> bool:
+        """Make these the unsettled sources of a folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """
+    How long things take.
+
+    Attributes:
+        settle_s: A file is read after it has not changed for so long.
+        scan_interval_s: How often a folder is walked.
+        grace_s: After so long a settled file that is no whole picture counts as failed.
+        mode: Whether notices are asked for; ``auto`` does where they can be trusted.
+    """
+
+    settle_s: float = 3.0
+    scan_interval_s: float = 30.0
+    grace_s: float = 300.0
+    mode: Literal["auto", "events", "poll"] = "auto"
+
+    @property
+    def patience_s(self) -> float:
+        """How long a file may look the same and be no picture; it has to settle in any case."""
+        return max(self.grace_s, self.settle_s)
+
+
+class Intake:
+    """
+    Keep the files of one folder that are no jobs yet.
+
+    Args:
+        folder: What is watched and what belongs to it.
+        root: Its input root as the file system takes it.
+        ledger: Where whole pictures are put in line.
+        pace: How long things take.
+        report: Is told what happens.
+        utcnow: The wall clock.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        root: bytes,
+        ledger: Ledger,
+        pace: Pace,
+        *,
+        report: Reporter,
+        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._name, self._root, self._ledger, self._pace = folder.name, root, ledger, pace
+        self._report, self._utcnow = report, utcnow
+        self._settler: Settler[bytes] = Settler(pace.settle_s)
+        self._blocked: dict[bytes, tuple[str, float]] = {}
+        self._told: dict[bytes, str] = {}
+        self._found = 0
+        self._listed: list[Unsettled] | None = None
+        self._listed_at_s = float("-inf")
+        self._zero_at: datetime | None = None
+
+    def __len__(self) -> int:
+        return len(self._settler) + len(self._blocked)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether time alone brings nothing on."""
+        return self._settler.is_quiet
+
+    def next_s(self) -> float:
+        """Say when ``turn`` has something to do."""
+        due_s = self._settler.next_due_s()
+        return float("inf") if due_s is None else due_s
+
+    # -- what is found ---------------------------------------------------------------------
+
+    def see(self, source: bytes, found: FileStat, now: float) -> None:
+        """Note one look at a file that may have to be sent."""
+        self._found += self._settler.see(source, found, now)
+        self._settler.hurry(source, now)  # a program that closes a file changes nothing that a look shows
+
+    def lose(self, sources: Sequence[bytes]) -> None:
+        """Note that files are not there any more."""
+        for source in sources:
+            self._forget(source)
+        self._ledger.gone(self._name, sources, self._utcnow())
+
+    def block(self, directory: bytes, reason: str, now: float) -> None:
+        """Note why a directory cannot be read."""
+        sentence = f"this directory cannot be read: {reason}"
+        self._blocked.setdefault(directory, (sentence, now))
+        self._tell_unsettled(directory, sentence, 0.0)
+
+    def unblock(self, directory: bytes) -> None:
+        """Note that a directory can be read, or is gone."""
+        if self._blocked.pop(directory, None) is not None:
+            self._tell_settled(directory)
+
+    def unblock_all(self) -> None:
+        """Forget what could not be read: everything is looked at anew."""
+        for directory in list(self._blocked):
+            self.unblock(directory)
+
+    # -- settling --------------------------------------------------------------------------
+
+    def turn(self, now: float, asks_for_writers: Callable[[bytes], bool]) -> bool:
+        """
+        Look at files that may have settled, and put whole pictures in line.
+
+        Args:
+            now: Monotonic seconds.
+            asks_for_writers: Whether the kernel knows who writes in a directory.
+
+        Returns:
+            Whether more are waiting for a look.
+        """
+        self._tell_found()
+        due = self._settler.due(now, AT_ONCE)
+        missing: list[bytes] = []
+        whole: list[tuple[bytes, FileStat]] = []
+        for source in due:
+            found = self._look(source, now)
+            if found is None:
+                missing.append(source)
+            elif self._is_ready(source, found, now) and self._is_whole(source, found, now, asks_for_writers):
+                whole.append((source, found))
+        self._enqueue(whole)
+        for source in missing:
+            self._forget(source)
+        return len(due) == AT_ONCE
+
+    def _look(self, source: bytes, now: float) -> FileStat | None:
+        """Look at a file again; None if it went away, which the scan finds and tells for itself."""
+        try:
+            found = file_stat(os.lstat(self._root + b"/./" + source))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            return self._settler.sighting(source).stat
+        self._settler.see(source, found, now)
+        return found
+
+    def _is_ready(self, source: bytes, found: FileStat, now: float) -> bool:
+        """Say if it is time to open a file; an empty one is opened only to give it up."""
+        if self._settler.settled(source, now) is not None:
+            return True
+        self._tell_if_old(source, now)
+        return found.size_bytes == 0 and self._is_last(source, now)
+
+    def _is_last(self, source: bytes, now: float) -> bool:
+        return self._settler.unchanged_s(source, now) >= self._pace.patience_s
+
+    def _is_whole(self, source: bytes, found: FileStat, now: float, asks_for_writers: Callable[[bytes], bool]) -> bool:
+        asks = asks_for_writers(source.rpartition(b"/")[0])
+        probed = probe(self._root, source, found, asks_for_writers=asks, is_last=self._is_last(source, now))
+        match probed.verdict:
+            case Verdict.WHOLE:
+                return True
+            case Verdict.REFUSED:
+                self._reject(source, found, probed)
+            case Verdict.UNFINISHED | Verdict.STUCK:
+                self._put_off(source, probed.reason, now)
+            case Verdict.CHANGED | Verdict.GONE:
+                pass  # the next look, a settle time from now, sees it
+        return False
+
+    def _put_off(self, source: bytes, reason: str, now: float) -> None:
+        left_s = self._pace.patience_s - self._settler.unchanged_s(source, now)
+        self._settler.put_off(source, until_s=now + (min(left_s, NEWS_S) if left_s > 0 else NEWS_S), reason=reason)
+        self._tell_if_old(source, now)
+
+    def _enqueue(self, whole: Sequence[tuple[bytes, FileStat]]) -> None:
+        if not whole:
+            return
+        new = self._ledger.add(self._name, [(source, found.version) for source, found in whole], self._utcnow())
+        for source, _ in whole:
+            self._forget(source)
+        if new:
+            size_bytes = sum(found.size_bytes for _, found in whole)
+            self._report(events.Enqueued(folder=self._name, count=new, size_bytes=size_bytes))
+
+    def _reject(self, source: bytes, found: FileStat, probed: Probe) -> None:
+        is_new = self._ledger.reject(
+            self._name, source, found.version, self._utcnow(), reason=probed.reason, code=probed.code
+        )
+        self._forget(source)
+        if is_new:
+            self._report(events.Failed(folder=self._name, source=source, why=probed.reason, code=probed.code))
+
+    def _forget(self, source: bytes) -> None:
+        self._settler.forget(source)
+        self._tell_settled(source)
+
+    # -- telling ---------------------------------------------------------------------------
+
+    def _tell_found(self) -> None:
+        found, self._found = self._found, 0
+        if found:
+            self._report(events.Found(folder=self._name, count=found))
+
+    def _tell_if_old(self, source: bytes, now: float) -> None:
+        sighting = self._settler.sighting(source)
+        age_s = now - sighting.first_seen_s
+        if now - sighting.since_s >= min(NEWS_S, self._pace.patience_s) or age_s >= LONG_S:
+            self._tell_unsettled(source, sighting.reason, age_s)
+
+    def _tell_unsettled(self, source: bytes, reason: str, age_s: float) -> None:
+        if self._told.get(source) != reason:
+            self._told[source] = reason
+            self._report(events.Unsettled(folder=self._name, source=source, why=reason, age_s=age_s))
+
+    def _tell_settled(self, source: bytes) -> None:
+        if self._told.pop(source, None) is not None:
+            self._report(events.Settled(folder=self._name, source=source))
+
+    def write_list(self, now: float) -> None:
+        """List what is unsettled for those who look from outside, now and then and only if it has changed."""
+        if self._settler and now < self._listed_at_s + LIST_S:
+            return
+        self._listed_at_s = now
+        listed = self._unsettled(now)
+        if listed != self._listed:
+            self._ledger.set_unsettled(self._name, listed)
+            self._listed = listed
+
+    def _unsettled(self, now: float) -> list[Unsettled]:
+        zero_at = self._zero(now)
+        listed = [
+            Unsettled(source=source, size_bytes=0, since_at=zero_at + timedelta(seconds=since_s), reason=reason)
+            for source, (reason, since_s) in self._blocked.items()
+        ]
+        for one in self._settler.pending()[: max(0, LISTED - len(listed))]:
+            since_at = zero_at + timedelta(seconds=one.since_s)
+            listed.append(
+                Unsettled(source=one.key, size_bytes=one.stat.size_bytes, since_at=since_at, reason=one.reason)
+            )
+        return listed
+
+    def _zero(self, now: float) -> datetime:
+        """Say when the monotonic clock was 0; the same every time, unless the wall clock was set."""
+        zero_at = self._utcnow() - timedelta(seconds=now)
+        if self._zero_at is None or abs(zero_at - self._zero_at) > timedelta(seconds=2):
+            self._zero_at = zero_at
+        return self._zero_at

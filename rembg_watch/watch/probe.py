@@ -1,0 +1,137 @@
+"""
+Open a settled file and say whether it is a whole picture that can be sent.
+
+It reads the two ends of the file and asks the kernel whether a program still has it open for
+writing. How long an unfinished file may take is decided elsewhere (``watch``), and what its bytes
+mean in ``formats``. The file is never changed and never held open.
+"""
+
+import errno
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from rembg_watch import disk, formats
+from rembg_watch.settle import FileStat
+
+LINK = "it is a link, and links are not followed; put the picture itself into the folder"
+NO_FILE = "it is no ordinary file"
+OPEN_ELSEWHERE = "a program still has it open for writing"
+
+
+class Verdict(Enum):
+    """What becomes of a settled file."""
+
+    WHOLE = "whole"  # it goes in line
+    REFUSED = "refused"  # it can never be sent as it is
+    UNFINISHED = "unfinished"  # no whole picture yet; for how long is the caller's to say
+    STUCK = "stuck"  # it waits for a person or a program, however long
+    CHANGED = "changed"  # it is not what was seen; look again
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """
+    What was found.
+
+    Attributes:
+        verdict: What becomes of the file.
+        reason: Why; a sentence about "it" where it may pass, a whole one where it was refused.
+        code: The same for machines.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    code: str = ""
+
+
+def file_stat(found: os.stat_result) -> FileStat:
+    """Return the part of a stat that shows every change."""
+    return FileStat(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+
+
+def probe(root: bytes, source: bytes, seen: FileStat, *, asks_for_writers: bool = True, is_last: bool = False) -> Probe:
+    """
+    Say what a settled file is worth.
+
+    Args:
+        root: The watched root.
+        source: The file, relative to it; no part of it is followed if it is a link.
+        seen: What it looked like when it settled.
+        asks_for_writers: Ask for programs that write to it; network file systems answer nonsense.
+        is_last: Its time is up: search all of a JPEG for its end, and refuse it if there is none.
+    """
+    parent, name = disk.split(source)
+    try:
+        with (
+            disk.closing(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root_fd,
+            disk.directory(root_fd, parent) as dir_fd,
+            disk.closing(disk.open_file(dir_fd, name)) as fd,
+        ):
+            return _probe_open(fd, seen, asks_for_writers=asks_for_writers, is_last=is_last)
+    except OSError as error:
+        return _unopened(error)
+
+
+def _unopened(error: OSError) -> Probe:
+    if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}:
+        return Probe(Verdict.GONE)
+    if error.errno == errno.ELOOP:
+        return Probe(Verdict.STUCK, LINK, "link")
+    if error.errno in {errno.EISDIR, errno.ENXIO, errno.ENODEV}:
+        return Probe(Verdict.STUCK, NO_FILE, "no_file")
+    return Probe(Verdict.STUCK, f"it cannot be read: {error.strerror}", "unreadable")
+
+
+def _probe_open(fd: int, seen: FileStat, *, asks_for_writers: bool, is_last: bool) -> Probe:
+    if file_stat(os.fstat(fd)) != seen:
+        return Probe(Verdict.CHANGED)
+    if asks_for_writers and has_writer(fd):
+        return Probe(Verdict.STUCK, OPEN_ELSEWHERE, "open_elsewhere")
+    look = disk.inspect(fd)
+    found = _judge(fd, look, seen.size_bytes, is_last=is_last)
+    if file_stat(os.fstat(fd)) != seen:
+        return Probe(Verdict.CHANGED)
+    return found
+
+
+def _judge(fd: int, look: formats.Look, size_bytes: int, *, is_last: bool) -> Probe:
+    is_whole = look.is_whole or (is_last and look.data_at > 0 and formats.has_jpeg_end(_data(fd, look.data_at)))
+    unfinished = None if is_whole else formats.why_not_a_picture(look)
+    if unfinished is not None:
+        is_final = is_last or look.is_foreign
+        if is_final:
+            return Probe(Verdict.REFUSED, unfinished.reason, unfinished.code)
+        return Probe(Verdict.UNFINISHED, look.why, unfinished.code)
+    refusal = formats.why_not_sendable(formats.finished(look), size_bytes)
+    if refusal is not None:
+        return Probe(Verdict.REFUSED, refusal.reason, refusal.code)
+    return Probe(Verdict.WHOLE)
+
+
+def _data(fd: int, offset: int) -> Iterator[bytes]:
+    while block := os.pread(fd, disk.BLOCK_BYTES, offset):
+        yield block
+        offset += len(block)
+
+
+def has_writer(fd: int) -> bool:
+    """
+    Ask the kernel whether any program has this file open for writing, mapped memory included.
+
+    No means: none, or it cannot be known (a file of another user, a file system
+    without leases). The question takes microseconds, and a program that opens the
+    file meanwhile waits as long.
+    """
+    try:
+        # Such a program makes the kernel signal us; unlike SIGIO this signal does not kill those who ignore it.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False

@@ -1,0 +1,448 @@
+"""
+Walk a watched folder and find what is new, changed or gone: the truth, whatever was noticed before.
+
+Two kinds of walk. A quick one looks at directories alone and enters those whose own time or inode
+has changed; a deep one looks at every file, since a file rewritten in place changes nothing else.
+How often each comes follows from what it costs. Whether a file is settled is decided elsewhere
+(``intake``), and what is on disk is compared with the ledger one directory at a time, so that the
+memory needed is that of the directories and not of their files.
+"""
+
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rembg_watch.jobs import Version
+from rembg_watch.paths import Folder, accepts_name, enters, is_junk
+from rembg_watch.settle import FileStat
+from rembg_watch.watch.probe import file_stat
+
+DUTY = 0.005
+"""The share of time that each kind of walk may take, at most."""
+
+LONGEST_S = 600.0
+"""However large the tree, it is looked through at least as often."""
+
+RACY_S = 2.0
+"""A directory may change twice within one tick of its clock, and this is longer than any tick."""
+
+
+class Surroundings(Protocol):
+    """What a walk asks and tells while it walks; ``folder`` answers."""
+
+    def known(self, directory: bytes) -> Mapping[bytes, Version]:
+        """Return what the ledger knows to stand in a directory, by name."""
+
+    def parents(self) -> list[bytes]:
+        """Return every directory in which the ledger knows something to stand."""
+
+    def seen(self, source: bytes, found: FileStat) -> None:
+        """Note a file that the ledger does not know in this version."""
+
+    def missing(self, sources: list[bytes]) -> None:
+        """Note files that the ledger knows, or that were seen, and that are not there any more."""
+
+    def blocked(self, directory: bytes, reason: str) -> None:
+        """Note why a directory cannot be read now; an empty reason: it can."""
+
+    def watch(self, path: bytes, directory: bytes) -> int | None:
+        """Begin to notice changes in a directory, if that is possible."""
+
+    def unwatch(self, descriptor: int, directory: bytes) -> None:
+        """Stop noticing changes in a directory."""
+
+    def hides_changes(self, path: bytes) -> bool:
+        """Say if a directory lies on a file system whose times and notices cannot be trusted."""
+
+
+@dataclass(slots=True)
+class Directory:
+    """
+    What is remembered of one directory.
+
+    Attributes:
+        inode: With *device*, which directory it is.
+        device: See *inode*.
+        mtime_ns: Its own time when it was last looked at.
+        mtime_since_s: When it was first seen with that time.
+        is_sure: Whether a later change must show in its time.
+        names: A sum over the names and inodes in it.
+        looked_at_s: When its files were last looked at.
+        cost_s: How long that took.
+        is_shared: Whether its time cannot be trusted, so that names are compared.
+        descriptor: Of its watch; None if there is none.
+        children: The names of its sub-directories.
+    """
+
+    inode: int
+    device: int
+    is_shared: bool
+    mtime_ns: int = -1
+    mtime_since_s: float = 0.0
+    is_sure: bool = False
+    names: int = 0
+    looked_at_s: float = float("-inf")
+    cost_s: float = 0.0
+    descriptor: int | None = None
+    children: frozenset[bytes] = frozenset()
+
+
+@dataclass(slots=True)
+class Walk:
+    """One walk through all directories."""
+
+    is_deep: bool
+    because: str
+    started_s: float
+    stack: list[bytes] = field(default_factory=lambda: [b""])
+    files: int = 0
+    cost_s: float = 0.0
+    looks_s: float = 0.0  # of the cost, what files took: in a quick walk that is work and not idling
+
+
+@dataclass(slots=True)
+class _Listing:
+    """What one look at a directory's names found."""
+
+    children: set[bytes] = field(default_factory=set)
+    names: int = 0
+    files: int = 0
+    left: dict[bytes, Version] = field(default_factory=dict)  # what the ledger knows and nobody saw
+    has_known: bool = False
+
+
+class Scan:
+    """
+    The walks through one folder, in slices, so that nothing else waits for them.
+
+    Args:
+        folder: What is watched and what belongs to it.
+        root: Its input root as the file system takes it.
+        around: Who is asked and told.
+        interval_s: How often a quick walk comes, as far as it is cheap.
+        clock: Monotonic seconds, for measuring costs.
+    """
+
+    def __init__(
+        self, folder: Folder, root: bytes, around: Surroundings, *, interval_s: float, clock: Callable[[], float]
+    ) -> None:
+        self._folder, self._around = folder, around
+        self._root = root + b"/."  # the root alone may be a link: a person chose it
+        self._interval_s, self._clock = interval_s, clock
+        self._directories: dict[bytes, Directory] = {}
+        self._urgent: deque[tuple[bytes, bool]] = deque()
+        self._walk: Walk | None = None
+        self._quick_at_s = self._deep_at_s = float("-inf")
+        self._because = "start"
+        self._has_asked_parents = False
+        self._looks_s = 0.0
+        self._rested_s = float("-inf")
+        self.is_proved = False  # something that the ledger knows was found: this is the folder it means
+        self.is_complete = False  # a deep walk has ended since the folder was last entered anew
+
+    def __len__(self) -> int:
+        return len(self._directories)
+
+    @property
+    def unwatched(self) -> int:
+        """How many directories nobody tells us of."""
+        return sum(one.descriptor is None for one in self._directories.values())
+
+    def is_shared(self, directory: bytes) -> bool:
+        """Say if a directory lies where notices and leases cannot be trusted."""
+        record = self._directories.get(directory)
+        return record is None or record.is_shared
+
+    # -- when ------------------------------------------------------------------------------
+
+    def restart(self, because: str) -> None:
+        """Forget everything and look through all of it at once: another folder may lie there now."""
+        self._directories.clear()
+        self._urgent.clear()
+        self._walk = None
+        self.is_proved = self.is_complete = self._has_asked_parents = False
+        self._deep_at_s, self._because, self._rested_s = float("-inf"), because, float("-inf")
+
+    def ask_deep(self, because: str, now: float) -> None:
+        """Have a deep walk soon, after the one that may be under way, and leave time for other things in between."""
+        self._plan_deep(because, max(now, self._rested_s))
+
+    def _plan_deep(self, because: str, at_s: float) -> None:
+        if self._deep_at_s > at_s:
+            self._deep_at_s, self._because = at_s, because
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being walked."""
+        return self._walk is None and not self._urgent
+
+    def next_s(self) -> float:
+        """Say when ``step`` has something to do."""
+        if self._urgent or self._walk is not None:
+            return float("-inf")
+        return min(self._quick_at_s, self._deep_at_s)
+
+    def step(self, now: float, slice_s: float) -> Walk | None:
+        """Walk on for at most *slice_s*, or a little longer in a large directory; return a walk that has ended."""
+        until = self._clock() + slice_s
+        while self._urgent:
+            directory, is_deep = self._urgent[0]  # it stays in line until it was looked at: the ledger may be away
+            children, _ = self._visit(directory, now, is_deep=is_deep)
+            self._urgent.popleft()
+            self._urgent.extend((child, is_deep) for child in children)
+            if self._clock() > until:
+                return None
+        walk = self._walk = self._walk or self._begin(now)
+        if walk is None:
+            return None
+        self._walk_on(walk, now, until)
+        return None if walk.stack else self._end(walk, now)
+
+    def _walk_on(self, walk: Walk, now: float, until: float) -> None:
+        started, looks_s = self._clock(), self._looks_s
+        while walk.stack and self._clock() <= until:
+            children, files = self._visit(walk.stack[-1], now, is_deep=walk.is_deep)
+            walk.stack[-1:] = children
+            walk.files += files
+        walk.cost_s += self._clock() - started
+        walk.looks_s += self._looks_s - looks_s
+
+    def _begin(self, now: float) -> Walk | None:
+        if self._deep_at_s <= now:
+            self._deep_at_s = float("inf")  # an overflow meanwhile asks for another one
+            return Walk(is_deep=True, because=self._because, started_s=now)
+        if self._quick_at_s <= now:
+            return Walk(is_deep=False, because="interval", started_s=now)
+        return None
+
+    def _end(self, walk: Walk, now: float) -> Walk:
+        self._walk = None
+        if walk.is_deep:
+            self.is_complete = True
+            self._quick_at_s = now + self._interval_s
+            self._rested_s = now + 4 * walk.cost_s
+            self._plan_deep("interval", now + self._pause_s(walk.cost_s))
+            self._ask_parents()
+        else:
+            self._quick_at_s = now + self._pause_s(walk.cost_s - walk.looks_s)
+        return walk
+
+    def _pause_s(self, cost_s: float) -> float:
+        return max(self._interval_s, min(cost_s / DUTY, LONGEST_S))
+
+    def _ask_parents(self) -> None:
+        """Find directories that went away while nobody watched, once they can be told from a share that is away."""
+        if self._has_asked_parents or not self.is_proved:
+            return
+        self._has_asked_parents = True
+        for directory in self._around.parents():
+            if directory not in self._directories and self._has_vanished(directory):
+                self._around.missing([_join(directory, name) for name in self._around.known(directory)])
+
+    # -- what ------------------------------------------------------------------------------
+
+    def look_at(self, directory: bytes, names: set[bytes] | None) -> None:
+        """Look at what was noticed in a directory: some names, or None for all of it."""
+        if directory not in self._directories:
+            return
+        if names is None:
+            self._urgent.append((directory, True))
+            return
+        gone = [source for name in names if (source := self._look_at_name(directory, name)) is not None]
+        if gone:
+            self._around.missing(gone)
+
+    def look_below(self, directory: bytes) -> None:
+        """Look soon at a directory that is new or may have changed as a whole."""
+        self._urgent.append((directory, False))
+
+    def lose_watch(self, directory: bytes) -> None:
+        """Note that the kernel does not watch a directory any more."""
+        record = self._directories.get(directory)
+        if record is not None:
+            record.descriptor = None
+            record.is_sure = False
+            self.look_below(directory)
+
+    def _look_at_name(self, directory: bytes, name: bytes) -> bytes | None:
+        """Look at one name; return its path if a file is missing there."""
+        source = _join(directory, name)
+        if is_junk(name):
+            return None
+        try:
+            found = os.lstat(self._path(source))
+        except (FileNotFoundError, NotADirectoryError):
+            self._drop(source)
+            return source if accepts_name(self._folder, directory, name) else None
+        except OSError:  # not to be seen now; that is no proof of anything
+            return None
+        if stat.S_ISDIR(found.st_mode):
+            if enters(self._folder, source):
+                self._adopt(directory, name)
+        elif self._is_candidate(directory, name, found):
+            self._around.seen(source, file_stat(found))
+        return None
+
+    def _is_candidate(self, directory: bytes, name: bytes, found: os.stat_result) -> bool:
+        """Say if a name is to be sent, or is a link to a directory, which somebody has to be told of."""
+        if accepts_name(self._folder, directory, name):
+            return True
+        return stat.S_ISLNK(found.st_mode) and os.path.isdir(self._path(_join(directory, name)))  # noqa: PTH112  # bytes
+
+    def _adopt(self, parent: bytes, name: bytes) -> None:
+        record = self._directories[parent]
+        record.children |= {name}
+        self.look_below(_join(parent, name))
+
+    def _visit(self, directory: bytes, now: float, *, is_deep: bool) -> tuple[list[bytes], int]:
+        """Look at one directory as far as it needs it; return its sub-directories and how many files were looked at."""
+        path = self._path(directory)
+        record = self._directories.get(directory)
+        try:
+            found = os.lstat(path)
+            if not stat.S_ISDIR(found.st_mode):
+                self._drop(directory)
+                return [], 0
+            if record is None or (record.inode, record.device) != (found.st_ino, found.st_dev):
+                record, is_deep = self._enter(directory, path, found), True
+            if record.descriptor is None and not record.is_shared:
+                record.descriptor = self._around.watch(path, directory)
+                # Whatever comes from here on is noticed, so this look has to be later.
+                found = os.lstat(path)
+            files = self._look_if_needed(directory, record, found, now, is_deep=is_deep)
+        except (FileNotFoundError, NotADirectoryError):
+            self._drop(directory)
+            return [], 0
+        except OSError as error:
+            self._around.blocked(directory, error.strerror or str(error))
+            return [], 0
+        return [_join(directory, name) for name in record.children], files
+
+    def _enter(self, directory: bytes, path: bytes, found: os.stat_result) -> Directory:
+        self._drop(directory, is_replaced=True)
+        above = self._directories.get(directory.rpartition(b"/")[0]) if directory else None
+        is_shared = (
+            above.is_shared if above is not None and above.device == found.st_dev else self._around.hides_changes(path)
+        )
+        record = self._directories[directory] = Directory(found.st_ino, found.st_dev, is_shared)
+        return record
+
+    def _look_if_needed(
+        self, directory: bytes, record: Directory, found: os.stat_result, now: float, *, is_deep: bool
+    ) -> int:
+        if not (is_deep or self._may_have_changed(directory, record, found, now)):
+            return 0
+        return self._look(directory, record, found, now)
+
+    def _may_have_changed(self, directory: bytes, record: Directory, found: os.stat_result, now: float) -> bool:
+        if record.is_shared:
+            return self._sum_of_names(directory) != record.names
+        if record.is_sure and record.mtime_ns == found.st_mtime_ns:
+            return False
+        # Notices have told of it already; a large directory in daily use is not looked through for each of them.
+        is_told = record.descriptor is not None
+        return not is_told or now >= record.looked_at_s + record.cost_s / DUTY
+
+    def _sum_of_names(self, directory: bytes) -> int:
+        with os.scandir(self._path(directory)) as entries:
+            return sum(hash((entry.name, entry.inode())) for entry in entries)
+
+    def _look(self, directory: bytes, record: Directory, found: os.stat_result, now: float) -> int:
+        """Look at every file of one directory."""
+        started = self._clock()
+        listing = _Listing(left=dict(self._around.known(directory)))
+        for entry in self._entries(directory, listing):
+            self._take(directory, entry, listing)
+        self._around.blocked(directory, "")
+        self.is_proved = self.is_proved or listing.has_known
+        for name in record.children - listing.children:
+            self._drop(_join(directory, name))
+        if listing.left and (listing.has_known or (self.is_proved and self._is_on_disk(record))):
+            self._around.missing([_join(directory, name) for name in listing.left])
+        record.children = frozenset(listing.children)
+        record.names, record.looked_at_s, record.cost_s = listing.names, now, self._clock() - started
+        self._looks_s += record.cost_s
+        self._note_time(record, found.st_mtime_ns, now)
+        return listing.files
+
+    def _entries(self, directory: bytes, listing: _Listing) -> Iterator["os.DirEntry[bytes]"]:
+        with os.scandir(self._path(directory)) as entries:
+            for entry in entries:
+                listing.names += hash((entry.name, entry.inode()))
+                if not is_junk(entry.name):
+                    yield entry
+
+    def _take(self, directory: bytes, entry: "os.DirEntry[bytes]", listing: _Listing) -> None:
+        name = entry.name
+        if entry.is_dir(follow_symlinks=False):
+            if enters(self._folder, _join(directory, name)):
+                listing.children.add(name)
+            return
+        if not accepts_name(self._folder, directory, name) and not (entry.is_symlink() and entry.is_dir()):
+            return
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:  # it went while we read: the next look knows
+            return
+        listing.files += 1
+        version = listing.left.pop(name, None)
+        if version is None or not _is_version(found, version):
+            self._around.seen(_join(directory, name), file_stat(found))
+        else:
+            listing.has_known = True
+
+    def _note_time(self, record: Directory, mtime_ns: int, now: float) -> None:
+        """Remember a directory's time, and trust it once it has been the same for longer than a tick of its clock."""
+        if record.mtime_ns != mtime_ns:
+            record.mtime_ns, record.mtime_since_s = mtime_ns, now
+        record.is_sure = now - record.mtime_since_s >= RACY_S
+
+    def _is_on_disk(self, record: Directory) -> bool:
+        """Say if a directory lies on the root's own disk: another one may be unmounted, which deletes nothing."""
+        top = self._directories.get(b"")
+        return top is not None and record.device == top.device
+
+    def _drop(self, directory: bytes, *, is_replaced: bool = False) -> None:
+        """
+        Forget a directory with all below it, and tell what is missing with it.
+
+        Where another directory has taken its place that may be a disk that was unmounted:
+        then nothing is told.
+        """
+        stack = [directory]
+        while stack:
+            one = stack.pop()
+            record = self._directories.pop(one, None)
+            if record is None:
+                continue
+            self._around.blocked(one, "")
+            if record.descriptor is not None:
+                self._around.unwatch(record.descriptor, one)
+            stack += [_join(one, name) for name in record.children]
+            if not is_replaced and self._is_on_disk(record) and self._has_vanished(one):
+                self._around.missing([_join(one, name) for name in self._around.known(one)])
+
+    def _has_vanished(self, directory: bytes) -> bool:
+        try:
+            os.lstat(self._path(directory))
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def _path(self, relative: bytes) -> bytes:
+        return self._root + b"/" + relative if relative else self._root
+
+
+def _join(directory: bytes, name: bytes) -> bytes:
+    return directory + b"/" + name if directory else name
+
+
+def _is_version(found: os.stat_result, version: Version) -> bool:
+    return (
+        found.st_size == version.size_bytes and found.st_mtime_ns == version.mtime_ns and found.st_ino == version.inode
+    )

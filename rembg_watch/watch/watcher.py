@@ -1,0 +1,129 @@
+"""
+Watch all folders, each in a thread of its own, so that a share that hangs holds up no other.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from rembg_watch.errors import RembgWatchError
+from rembg_watch.paths import Folder
+from rembg_watch.report import events
+from rembg_watch.report.events import Reporter
+from rembg_watch.watch.folder import FolderWatch
+from rembg_watch.watch.intake import Ledger, Pace
+
+AGAIN_S = 1.0
+"""How long a folder rests after its turn has failed."""
+
+
+class Watcher:
+    """
+    Watch all folders.
+
+    ``start`` and ``stop`` are for the daemon; who has a loop of his own calls ``tick``
+    instead, from one thread, and ``stop`` at the end.
+
+    Args:
+        folders: What is watched. Their inputs do not overlap.
+        ledger: Where whole pictures are put in line; it is called from all threads.
+        pace: How long things take.
+        report: Is told what happens, from all threads.
+        clock: Monotonic seconds.
+        utcnow: The wall clock.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Folder],
+        ledger: Ledger,
+        pace: Pace | None = None,
+        *,
+        report: Reporter = events.nobody,
+        clock: Callable[[], float] = time.monotonic,
+        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._report, self._clock = report, clock
+        self._is_stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._folders = {
+            folder.name: FolderWatch(folder, ledger, pace or Pace(), report=report, clock=clock, utcnow=utcnow)
+            for folder in folders
+        }
+
+    @property
+    def unsettled(self) -> int:
+        """How many files were seen and are no jobs yet."""
+        return sum(one.unsettled for one in self._folders.values())
+
+    @property
+    def away(self) -> frozenset[str]:
+        """The folders that are not there now: nothing of theirs can be sent, and nothing is lost."""
+        return frozenset(name for name, one in self._folders.items() if one.is_away)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all that is there was looked at and nothing is left that time alone would bring on."""
+        return all(one.is_at_rest for one in self._folders.values())
+
+    def progress(self) -> Mapping[str, float]:
+        """Say when each folder last had its turn, on the monotonic clock: a share that hangs shows here."""
+        return {name: one.ticked_at_s for name, one in self._folders.items()}
+
+    def look_again(self, folder: str, source: bytes) -> None:
+        """Look at one source soon: somebody found it changed, missing or back. Any thread may ask."""
+        self._folders[folder].look_again(source)
+
+    def tick(self, now: float) -> float:
+        """Give every folder its turn; return when to be called again, on the same clock."""
+        return min((one.tick(now) for one in self._folders.values()), default=float("inf"))
+
+    def start(self) -> None:
+        """Watch from now on, in threads."""
+        self._threads = [
+            threading.Thread(target=self._run, args=(one,), name=f"watch {name}", daemon=True)
+            for name, one in self._folders.items()
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """
+        Stop watching; what is unsettled is seen again at the next start.
+
+        Returns:
+            Whether every thread has ended in time. One that hangs in a dead share ends with the process.
+        """
+        self._is_stopping.set()
+        for one in self._folders.values():
+            one.wake.set()
+        until = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        if not self._threads:
+            for one in self._folders.values():
+                one.close()
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _run(self, one: FolderWatch) -> None:
+        last = ""
+        while not self._is_stopping.is_set():
+            pause_s, error = self._turn(one)
+            if error is not None and str(error) != last:
+                self._report(events.Mistake(where=f'the watch of folder "{one.folder.name}"', error=error))
+            last = str(error) if error is not None else ""
+            one.wake.wait(min(pause_s, threading.TIMEOUT_MAX))
+            one.wake.clear()
+        one.close()
+
+    def _turn(self, one: FolderWatch) -> tuple[float, Exception | None]:
+        """Give one folder its turn; return how long it may rest, and what went wrong."""
+        try:
+            due_s = one.tick(self._clock())
+        except RembgWatchError as error:  # the ledger cannot be written now; nothing is forgotten
+            return AGAIN_S, error
+        except Exception as error:  # noqa: BLE001 - a folder that nobody watches any more would be worse than any mistake
+            one.look_through()
+            return AGAIN_S, error
+        return max(0.0, due_s - self._clock()), None
