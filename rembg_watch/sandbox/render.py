@@ -12,7 +12,9 @@ w and h together are a box to fit into; JPEG and BMP are laid on white.
 
 import hashlib
 import io
+import struct
 import threading
+import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import Image, ImageChops, ImageOps
@@ -29,6 +31,21 @@ ENGINE_NAMES = ("u2net", "fast", "flat")
 WHITE: Rgba = (255, 255, 255, 255)
 LARGE_PICTURE_PX = 16_000_000
 DOWNGRADED_PX = 460
+
+
+DECODING_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow's decoders raise for bytes that are not what they claim to be."""
 
 
 class UndecodableError(Exception):
@@ -128,11 +145,10 @@ def _flat(file: BinaryIO, sha256: str) -> Image.Image:
 def _open(file: BinaryIO, *, is_upright: bool) -> Image.Image:
     file.seek(0)
     try:
-        picture = Image.open(file, formats=("PNG", "JPEG", "WEBP", "BMP", "MPO"))
+        picture = Image.open(file, formats=("PNG", "JPEG", "WEBP", "BMP"))
         picture.load()
         upright = ImageOps.exif_transpose(picture) if is_upright else picture
-    except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, Image.DecompressionBombError) as error:
-        # Pillow's decoders raise all of these for bytes that are not what they claim to be.
+    except DECODING_ERRORS as error:
         raise UndecodableError(str(error)) from error
     if upright.mode.startswith("I"):  # 16-bit grey would be clipped, not scaled, by convert
         upright = upright.point(lambda level: level / 257).convert("L")

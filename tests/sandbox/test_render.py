@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from rembg_watch.sandbox import Sandbox
@@ -254,6 +256,28 @@ def test_half_a_picture_is_no_picture(kind: str, make_picture: Make) -> None:
     whole = make_picture(200, 200, kind)
     with pytest.raises(UndecodableError):
         Cutter("fast").cut(io.BytesIO(whole[: len(whole) // 2]), Wish())
+
+
+@pytest.mark.filterwarnings("default")  # Pillow warns of what it repairs
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["JPEG", "PNG", "WEBP", "BMP"]),
+    st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 255)), min_size=1, max_size=12),
+    st.floats(0.02, 1),
+)
+def test_a_damaged_picture_is_a_picture_or_none_and_nothing_else(
+    kind: str, damage: list[tuple[int, int]], part: float
+) -> None:
+    target = io.BytesIO()
+    Image.effect_noise((24, 18), 60).convert("RGB").save(target, kind)
+    body = bytearray(target.getvalue())
+    for place, value in damage:
+        body[place % len(body)] = value
+    try:
+        answer = Cutter("fast").cut(io.BytesIO(bytes(body[: int(len(body) * part)])), Wish(width=9, format="PNG"))
+    except UndecodableError:
+        return
+    assert Image.open(io.BytesIO(answer)).width == 9
 
 
 def test_the_flat_engine_gives_each_source_a_colour_of_its_own(ask: Ask, make_picture: Make) -> None:
