@@ -23,7 +23,6 @@ from uuid import uuid4
 from rembg_watch import __version__
 from rembg_watch.admit import Cause, Probe, limiting
 from rembg_watch.api.client import Client
-from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.config import FOR_RUN, FolderSettings, Settings, load
 from rembg_watch.credits import Billed, resolve_doubt
 from rembg_watch.errors import ConfigError, ExitCode, RembgWatchError
@@ -31,7 +30,6 @@ from rembg_watch.gatehouse import Clocks, Gatehouse
 from rembg_watch.jobs import Job, State, Unsettled, Version
 from rembg_watch.ledger import Ledger, Turn, Which
 from rembg_watch.locks import Locks
-from rembg_watch.paths import Folder
 from rembg_watch.pipeline import Line, Recipe, Step, no_step
 from rembg_watch.pool import Pool, Pulse
 from rembg_watch.publish import enough_room, sweep_staging
@@ -74,41 +72,11 @@ def recipe_of(folder: FolderSettings) -> Recipe:
         name=folder.name,
         input=folder.input,
         output=folder.output,
-        params=params_of(folder),
+        params=folder.options.params(),
         after=folder.after,
         done=folder.done,
         failed=folder.failed,
         upright=folder.upright,
-    )
-
-
-def params_of(folder: FolderSettings) -> RemovalParams:
-    """Return the request parameters of a configured folder; ``config`` has refused wrong ones before."""
-    options = folder.options
-    return RemovalParams(
-        format=Format(options.format.lower()),
-        w=options.w,
-        h=options.h,
-        exact_resize=options.exact_resize,
-        mask=options.mask,
-        bg_color=options.bg_color,
-        angle=options.angle,
-        expand=options.expand,
-    )
-
-
-def watched(folder: FolderSettings) -> Folder:
-    """Return a configured folder as the watch knows it."""
-    return Folder(
-        name=folder.name,
-        input=folder.input,
-        output=folder.output,
-        include=folder.include,
-        exclude=folder.exclude,
-        extension=params_of(folder).format.extension,
-        after=folder.after,
-        done=folder.done,
-        failed=folder.failed,
     )
 
 
@@ -150,8 +118,8 @@ class _Intake:
             self.daemon.pool.poke()
         return added
 
-    def reject(self, folder: str, source: bytes, version: Version, *, reason: str, code: str, at: datetime) -> bool:
-        is_new = self.ledger.reject(folder, source, version, reason=reason, code=code, at=at)
+    def reject(self, folder: str, source: bytes, version: Version, at: datetime, *, reason: str, code: str) -> bool:
+        is_new = self.ledger.reject(folder, source, version, at, reason=reason, code=code)
         job = self.ledger.find(folder, source) if is_new else None
         if job is not None:
             self.daemon.line.set_aside(job)
@@ -231,6 +199,8 @@ class Daemon:
         """
         settings = self.settings
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in missing_targets(settings):
+            path.mkdir(parents=True, exist_ok=True)
         self._locks.take(settings.state_dir, [folder.input for folder in settings.folders])
         self._exit.callback(self._locks.release)
         self.ledger = self._exit.enter_context(Ledger.open(settings.state_dir / LEDGER_NAME))
@@ -308,7 +278,7 @@ class Daemon:
     def _build_watcher(self) -> Watcher:
         watch = self.settings.watch
         return Watcher(
-            [watched(folder) for folder in self.settings.folders],
+            [folder.folder() for folder in self.settings.folders],
             _Intake(self.ledger, self),
             Pace(
                 settle_s=watch.settle_s,
@@ -666,6 +636,30 @@ class Daemon:
             return ExitCode.WAITING
         figures = self.metrics.read()
         return ExitCode.SOME_FAILED if figures.failed or counts[State.IN_DOUBT] else ExitCode.OK
+
+
+def missing_targets(settings: Settings, *, fstab: Path = Path("/etc/fstab")) -> Iterator[Path]:
+    """
+    Name the output, done and failed folders that are to be made.
+
+    One that should lie on a share that is not mounted now is not made: cutouts would
+    land on the disk underneath and be hidden by the share later.
+    """
+    awaited = _unmounted(fstab)
+    for folder in settings.folders:
+        for path in (folder.output, folder.done, folder.failed):
+            if path is not None and not path.exists() and not awaited & {path, *path.parents}:
+                yield path
+
+
+def _unmounted(fstab: Path) -> set[Path]:
+    """Read which mount points are configured and have nothing mounted on them now."""
+    try:
+        rows = [line.split() for line in fstab.read_text(encoding="utf-8", errors="replace").splitlines()]
+    except OSError:
+        return set()
+    points = [Path(row[1]) for row in rows if len(row) > 1 and not row[0].startswith("#") and row[1].startswith("/")]
+    return {point for point in points if not point.is_mount()}
 
 
 RESUME = "resume"

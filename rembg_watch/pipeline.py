@@ -621,7 +621,6 @@ class _Attempt:
         self.tries += 1
         started_s = line.clocks.monotonic()
         try:
-            self._check_room()
             cutout = self._send()
             line.step("answered")
             line.spool.keep(self.key)
@@ -629,7 +628,8 @@ class _Attempt:
         except (RembgError, OSError) as error:
             self._tell_call(started_s, error)
             raise self._end(error, entered) from error
-        except (SourceError, StaleJobError):
+        except (SourceError, StaleJobError) as cut_off:
+            self._tell_call(started_s, cut_off)
             line.gatehouse.unsent(entered)
             raise
         line.gatehouse.answered(entered)
@@ -669,6 +669,7 @@ class _Attempt:
                 size_bytes=self.prepared.size_bytes,
             )
         )
+        self._check_room()
         file = _Hashing(self.prepared.open())
         with line.spool.part(self.key).open("wb") as answer:
             return line.client.remove_background(

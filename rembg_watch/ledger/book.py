@@ -116,7 +116,7 @@ class Ledger:
         add = partial(intake.add, folder=folder, at=at)
         return sum(self._store.write(partial(add, seen=dict(some))) for some in rows.slices(sources, ADDED_AT_ONCE))
 
-    def reject(self, folder: str, source: bytes, version: Version, *, reason: str, code: str, at: datetime) -> bool:
+    def reject(self, folder: str, source: bytes, version: Version, at: datetime, *, reason: str, code: str) -> bool:
         """
         List a source as failed that can never be sent: broken, or no picture at all. No call is ever made for it.
 

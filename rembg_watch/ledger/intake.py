@@ -210,7 +210,7 @@ def unsettled(
     connection: Connection, folder: str | None = None, limit: int | None = None
 ) -> list[tuple[str, Unsettled]]:
     """Return what is unsettled, the longest first, each with its folder."""
-    statement = select(UNSETTLED).order_by(UNSETTLED.c.since_at, UNSETTLED.c.source).limit(limit)
+    statement = select(UNSETTLED).order_by(UNSETTLED.c.since_at, UNSETTLED.c.folder, UNSETTLED.c.source).limit(limit)
     if folder is not None:
         statement = statement.where(UNSETTLED.c.folder == folder)
     return [

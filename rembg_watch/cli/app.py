@@ -1,0 +1,61 @@
+"""The program as a whole: its commands, and how every way out becomes a sentence and an exit code."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from rembg_watch import __version__
+from rembg_watch.api.errors import RembgError
+from rembg_watch.cli import account, look, remove, setup, work
+from rembg_watch.cli.screen import note
+from rembg_watch.errors import ExitCode, RembgWatchError, exit_code
+
+app = typer.Typer(
+    name="rembg-watch",
+    help="Drop pictures into a folder, get cut-outs in another, attended by nobody.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"rembg-watch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Take what comes before a command."""
+
+
+for command in (work.demo, work.run, work.once, remove.remove):
+    app.command()(command)
+for command in (look.status, look.jobs, look.retry, look.check):
+    app.command()(command)
+app.command("credits")(account.credits_)
+app.command()(setup.sandbox)
+app.command()(setup.init)
+
+
+def main() -> None:
+    """Run one command; whatever stops it is told in one sentence, with the exit code that it deserves."""
+    try:
+        app()
+    except (RembgWatchError, RembgError) as error:
+        for line in str(error).splitlines() or [type(error).__name__]:
+            note(f"rembg-watch: {line}")
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        note("rembg-watch: interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: that is their business
+        sys.exit(ExitCode.OK)

@@ -1,0 +1,147 @@
+"""The progress of ``once``: a bar on a terminal, plain lines elsewhere."""
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as RichProgress
+
+from rembg_watch.admit import Hold
+from rembg_watch.daemon import Daemon
+from rembg_watch.jobs import State
+from rembg_watch.report.events import Event, Reporter
+from rembg_watch.report.metrics import Figures, time_to_go_s
+from rembg_watch.report.words import count_text, credits_text, rate_text, span_text
+
+
+class Progress(Protocol):
+    """How far a run of ``once`` is, shown in some way."""
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Show no more."""
+
+    def around(self, report: Reporter) -> Reporter:
+        """Return *report* so that its lines and the bar do not overwrite each other."""
+
+    def show(self, daemon: Daemon) -> None:
+        """Show how far it is now."""
+
+    def summary(self, daemon: Daemon) -> str:
+        """Say in the end what came of it."""
+
+
+class PlainProgress:
+    """Nothing but the log's own lines; for files and pipes."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    def around(self, report: Reporter) -> Reporter:
+        """Return *report* as it is: there is no bar."""
+        return report
+
+    def show(self, daemon: Daemon) -> None:
+        """Show nothing: each picture has a line in the log."""
+
+    def summary(self, daemon: Daemon) -> str:
+        """Say in the end what came of it."""
+        return summary(daemon)
+
+
+class TerminalProgress(PlainProgress):
+    """A bar with count, rate, credits left and time to go."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}", style="dim"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("looking", total=None, facts="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def around(self, report: Reporter) -> Reporter:
+        """Return *report* with the bar out of its way while it writes."""
+
+        def tell(event: Event) -> None:
+            with self._bar._lock:  # rich offers no other way to write beside a live bar to stderr
+                report(event)
+
+        return tell
+
+    def show(self, daemon: Daemon) -> None:
+        """Show count, rate, credits left and time to go, or what is waited for."""
+        figures, counts = daemon.metrics.read(), daemon.ledger.counts()
+        left = counts[State.QUEUED] + counts[State.SENDING] + counts[State.RECEIVED]
+        finished = figures.delivered + figures.reused + figures.failed
+        hold = daemon.gatehouse.gate.hold
+        word = "waiting" if hold else "cutting out" if left else "looking"
+        self._bar.update(
+            self._task,
+            description=word,
+            completed=finished,
+            total=finished + left or None,
+            facts=_facts(daemon, figures, left, hold),
+        )
+
+
+def _facts(daemon: Daemon, figures: Figures, left: int, hold: Hold | None) -> str:
+    if hold is not None:
+        return hold.reason
+    parts = []
+    if figures.short_rate_per_s:
+        parts.append(rate_text(figures.short_rate_per_s))
+    credits_left = daemon.purse.left()
+    if credits_left is not None:
+        parts.append(f"{credits_text(credits_left)} left")
+    to_go_s = time_to_go_s(left, figures)
+    if to_go_s:
+        parts.append(f"{span_text(to_go_s)} to go")
+    if daemon.watcher.unsettled:
+        parts.append(f"{count_text(daemon.watcher.unsettled, 'file')} not whole yet")
+    return ", ".join(parts)
+
+
+def summary(daemon: Daemon) -> str:
+    """Say in one line what came of a run, and what is left and why."""
+    figures, counts = daemon.metrics.read(), daemon.ledger.counts()
+    parts = [f"{figures.delivered + figures.reused:,} delivered"]
+    if figures.reused:
+        parts.append(f"{figures.reused:,} of them without a call")
+    if figures.failed:
+        parts.append(f"{figures.failed:,} failed (rembg-watch jobs --state failed says why)")
+    parts.append(f"{credits_text(figures.charged)} used")
+    left = daemon.purse.left()
+    if left is not None:
+        parts.append(f"{credits_text(left)} left")
+    waiting = sum(counts[state] for state in (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD))
+    hold = daemon.gatehouse.gate.hold
+    if waiting:
+        parts.append(f"{waiting:,} wait{'s' if waiting == 1 else ''}" + (f": {hold.reason}" if hold else ""))
+    if counts[State.IN_DOUBT]:
+        parts.append(f"{counts[State.IN_DOUBT]:,} in doubt (rembg-watch jobs --state in_doubt)")
+    if daemon.watcher.unsettled:
+        parts.append(f"{daemon.watcher.unsettled:,} not whole yet (rembg-watch jobs --unsettled)")
+    return ", ".join(parts)

@@ -1,0 +1,78 @@
+"""``init`` and ``sandbox``: what comes before the first run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rembg_watch.cli.configured import ConfigFile
+from rembg_watch.cli.screen import note, say
+from rembg_watch.config import FOR_LOOKING, find, load, template
+from rembg_watch.errors import UsageError
+from rembg_watch.systemd import drop_in
+
+SANDBOX_MISSING = "the sandbox is not installed: pip install 'rembg-watch[sandbox]'"
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("rembg-watch.toml"),
+    input_: Annotated[Path | None, typer.Option("--input", "-i", help="Where pictures are dropped.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where cut-outs appear.")] = None,
+    key_file: Annotated[Path | None, typer.Option("--key-file", help="The file that holds the API key.")] = None,
+    systemd: Annotated[
+        bool, typer.Option("--systemd", help="Print a drop-in for the folders of a configuration instead.")
+    ] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Write a commented configuration, asking for the two folders if they were not given."""
+    if systemd:
+        say(drop_in(load(find(config), tolerate=FOR_LOOKING).folders).rstrip("\n"))
+        return
+    if path.exists():
+        raise UsageError(f"{path} is there already and stays as it is: name another file, or move it away")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {path.absolute().parent}: make it, or name another file")
+    source = (input_ or Path(typer.prompt("Folder where pictures are dropped"))).expanduser().absolute()
+    target = (output or Path(typer.prompt("Folder where cut-outs appear"))).expanduser().absolute()
+    path.write_text(template(input=source, output=target, key_file=key_file), encoding="utf-8")
+    say(f"written: {path}")
+    note(f"Next: the API key (see key_file in it), then: rembg-watch check --config {path}")
+
+
+def sandbox(
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: a free one.")] = 8080,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    key: Annotated[str, typer.Option("--key", help="The API key that is taken.")] = "sandbox-key",
+    credits_: Annotated[int, typer.Option("--credits", min=0, help="Included credits of each period.")] = 500,
+    prepaid: Annotated[int, typer.Option("--prepaid", min=0, help="Prepaid credits.")] = 0,
+    rate: Annotated[
+        str | None, typer.Option("--rate", help="The short-term limit: requests a second, as 5 or '120/60s'.")
+    ] = None,
+    latency: Annotated[float, typer.Option("--latency", min=0, help="Seconds that each answer takes.")] = 0.0,
+    engine: Annotated[str, typer.Option("--engine", help="u2net, or fast or flat for load.")] = "u2net",
+    fault: Annotated[list[str] | None, typer.Option("--fault", help="An order to misbehave; see the README.")] = None,
+) -> None:
+    """Emulate the API on this machine, with credits, limits and faults to order."""
+    try:
+        from rembg_watch.sandbox import Sandbox
+        from rembg_watch.sandbox.server import run_server
+    except ImportError as error:
+        raise UsageError(SANDBOX_MISSING) from error
+    try:
+        emulator = Sandbox(
+            key,
+            credits=credits_,
+            prepaid=prepaid,
+            rate=rate,
+            latency_s=latency,
+            engine=engine,
+            faults=fault or (),
+        )
+        run_server(
+            emulator,
+            host=host,
+            port=port,
+            on_listening=lambda server: print(f"listening on {server.base_url}", flush=True),
+        )
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
