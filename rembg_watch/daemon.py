@@ -59,6 +59,7 @@ STATUS_NAME = "status.json"
 
 _LOOP_S = 0.2
 _STATUS_S = 1.0
+_CALM_STATUS_S = 15.0
 _UPKEEP_S = 24 * 3600.0
 _REJECTED_KEPT = timedelta(days=7)
 _PATIENCE_S = 60.0  # ``once`` waits so long for what may pass by itself
@@ -149,6 +150,7 @@ class Daemon:
         notify: Notify | None = None,
         step: Step = no_step,
         reload_from: Path | None = None,
+        on_settings: Callable[[Settings], None] = lambda _settings: None,
     ) -> None:
         self.settings = settings
         self.metrics = Metrics()
@@ -167,12 +169,14 @@ class Daemon:
         self._exit = contextlib.ExitStack()
         self._stuck: set[str] = set()
         self._told_status = ""
+        self._told_pulse: object = None
+        self._told_at_s = float("-inf")
         self._status_at_s = float("-inf")
         self._upkeep_at_s = time.monotonic()
         self._ping_at_s = 0.0
         self._started_s = time.monotonic()
         self._held_since_s: float | None = None
-        self.log_level: Callable[[str], None] = lambda _level: None
+        self._on_settings = on_settings
 
     # --- startup --------------------------------------------------------------------------------
 
@@ -221,7 +225,7 @@ class Daemon:
         self.pool.start()
         self.watcher.start()
         self._write_status()
-        self.notify.ready(self._sentence())
+        self.notify.ready(self._told_status)
 
     def _build(self) -> None:
         settings = self.settings
@@ -323,7 +327,7 @@ class Daemon:
         for job in self.ledger.to_dispose_of(self.line.recipes):
             self.line.put_away(job)
         self._release_held()
-        self.spool.sweep(self.ledger.spool_keys(), rejected_older_than=(self.clocks.now() - _REJECTED_KEPT).timestamp())
+        self.spool.sweep(self.ledger.spool_keys())
         if recovery.crashed or recovery.received:
             self.report(
                 events.Recovered(
@@ -389,6 +393,7 @@ class Daemon:
             self._ping_at_s = now_s
             self._tell_stuck()
         if now_s - self._status_at_s >= _STATUS_S:
+            self._status_at_s = now_s
             self._heed_requests()
             self._write_status()
         if now_s - self._upkeep_at_s >= _UPKEEP_S:
@@ -421,6 +426,7 @@ class Daemon:
             pruned = self.ledger.prune(before)
             roots = {folder.output for folder in self.settings.folders}
             swept = sum(sweep_staging(root) for root in roots if root.is_dir())
+            swept += self.spool.sweep_rejected(older_than=(self.clocks.now() - _REJECTED_KEPT).timestamp())
             self.report(events.LedgerPruned(jobs=pruned.jobs, answers=swept, freed_bytes=pruned.freed_bytes))
         except Exception as error:  # noqa: BLE001 - upkeep waits for tomorrow; the pictures do not
             if not self.stopping.is_set():
@@ -470,19 +476,23 @@ class Daemon:
             )
 
     def _write_status(self) -> None:
-        self._status_at_s = time.monotonic()
+        """Write how things stand for whoever looks; rarely while nothing happens, since counting is not free."""
+        now_s, pulse = time.monotonic(), (self.metrics.heard, self.gatehouse.gate.holds, self.watcher.unsettled)
+        if pulse == self._told_pulse and now_s - self._told_at_s < _CALM_STATUS_S:
+            return
+        self._told_pulse, self._told_at_s = pulse, now_s
+        told = self.snapshot()
         with contextlib.suppress(OSError):  # a full disk; the log tells of it
-            write_snapshot(self.settings.state_dir / STATUS_NAME, self.snapshot())
-        status = self._sentence()
+            write_snapshot(self.settings.state_dir / STATUS_NAME, told)
+        status = self._sentence(told)
         if status != self._told_status:
             self._told_status = status
             self.notify.status(status)
 
-    def _sentence(self) -> str:
+    def _sentence(self, told: Snapshot) -> str:
         """Say in one line what is done or waited for; ``systemctl status`` shows it."""
-        hold = self.gatehouse.gate.hold
-        counts = self.ledger.counts()
-        left = counts[State.QUEUED] + counts[State.SENDING] + counts[State.RECEIVED]
+        hold, jobs = self.gatehouse.gate.hold, told["jobs"]
+        left = jobs[State.QUEUED] + jobs[State.SENDING] + jobs[State.RECEIVED]
         if hold is not None:
             until = f", next try {hold.ends_at:%Y-%m-%d %H:%M} UTC" if hold.ends_at else ""
             return f"waiting since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.reason}{until}; {left} pictures in line"
@@ -500,7 +510,7 @@ class Daemon:
             self.report(events.ReloadRefused(problems=tuple(problems)))
         else:
             self.report(events.Reloaded(changes=tuple(changes)))
-        self.notify.ready(self._sentence())
+        self.notify.ready(self._told_status)
 
     def _reload(self) -> list[str]:
         if self._reload_from is None:
@@ -517,7 +527,9 @@ class Daemon:
         self.settings = after
         old_client, self.client = self.client, client
         self.line.client = self.purse.client = client
-        threading.Timer(after.api.timeout_s * 2, old_client.close).start()
+        later = threading.Timer(after.api.timeout_s * 2, old_client.close)  # calls in flight still use it
+        later.daemon = True
+        later.start()
         self._apply(after)
         changed = [name for name in type(after).model_fields if getattr(after, name) != getattr(before, name)]
         waiting = [f"{name} needs a restart" for name, is_changed in fixed.items() if is_changed]
@@ -525,7 +537,7 @@ class Daemon:
 
     def _apply(self, settings: Settings) -> None:
         """Put new settings into force: rates, credits, options, then the folders."""
-        self.log_level(settings.log.level)
+        self._on_settings(settings)
         self.gatehouse.policy = _policy(settings)
         self.purse.each = self.line.price = settings.credits.per_image
         self.purse.reserve = settings.credits.reserve

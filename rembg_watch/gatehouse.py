@@ -275,8 +275,7 @@ class Gatehouse:
 
     def _keep_rate(self, now_s: float) -> None:
         """Write the learned pace down now and then: a restart should not learn it by refusals again."""
-        rate = self._pacer.rate
-        told = self._told_rate
+        rate, told = self._pacer.rate, self._told_rate
         is_news = told is None or not told / _RATE_NEWS < rate < told * _RATE_NEWS
         if now_s - self._rate_kept_s < (_RATE_KEPT_S if not is_news else 1.0):
             return

@@ -212,9 +212,10 @@ class Pool:
         if is_full:
             return _LOOK_S
         turns = list(self._turns())
-        self._claim(room, turns, State.RECEIVED)  # paid for: they go first, and need no credits
+        if self._until_due(turns, State.RECEIVED) <= 0:  # paid for: they go first, and need no credits
+            self._claim(room, turns, State.RECEIVED)
         turns = [turn for turn in turns if not self._is_blocked(turn.folder)]
-        wait_s = self._until_due(turns)
+        wait_s = self._until_due(turns, State.QUEUED)
         if wait_s > 0:
             with self._changed:
                 self.is_idle = not self._active
@@ -231,7 +232,7 @@ class Pool:
         claimed = self._claim(min(most, affordable), turns, State.QUEUED)
         if not claimed:
             return _LOOK_S
-        queued = self.line.ledger.backlog(self.line.clocks.now()).jobs
+        queued = self.line.ledger.counts()[State.QUEUED]
         spendable = self.purse.balance.spendable if self.purse.balance else affordable * self.purse.each
         self.line.report(events.BatchFormed(size=claimed, queued=queued, spendable=spendable))
         return 0.0 if claimed < self.workers else _LOOK_S
@@ -247,9 +248,9 @@ class Pool:
             self._prepare.put(job)
         return len(jobs)
 
-    def _until_due(self, turns: list[Turn]) -> float:
+    def _until_due(self, turns: list[Turn], state: State) -> float:
         """Return the seconds until a job of these folders is due; a long time if there is none."""
-        due_at = self.line.ledger.next_due_at([turn.folder for turn in turns]) if turns else None
+        due_at = self.line.ledger.next_due_at([turn.folder for turn in turns], state) if turns else None
         if due_at is None:
             return _LEDGER_LOOK_S
         return (due_at - self.line.clocks.now()).total_seconds()

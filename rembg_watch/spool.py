@@ -79,32 +79,26 @@ class Spool:
             self.path(key).rename(aside / key)
         return aside / key
 
-    def sweep(self, needed: Container[str], *, rejected_older_than: float) -> int:
+    def sweep(self, needed: Container[str]) -> int:
         """
-        Remove what no job needs any more: unfinished parts and answers that were published.
+        Remove what no job needs any more: unfinished parts, and answers that were published.
+
+        Only for a start: while calls are under way, their parts are needed by nobody but them.
 
         Args:
             needed: The content keys whose answers are not yet published.
-            rejected_older_than: POSIX seconds; rejected answers from before are removed too.
 
         Returns:
             How many files went.
         """
-        removed = 0
-        for entry in list(os.scandir(self.directory)):
-            if entry.is_file(follow_symlinks=False) and entry.name not in needed:
-                Path(entry.path).unlink(missing_ok=True)
-                removed += 1
-        aside = self.directory / _REJECTED
-        for path in list(aside.iterdir()) if aside.is_dir() else []:
-            if path.stat().st_mtime < rejected_older_than:
-                path.unlink(missing_ok=True)
-                removed += 1
-        return removed
+        found = [Path(one.path) for one in os.scandir(self.directory) if one.is_file(follow_symlinks=False)]
+        return sum(_removed(path) for path in found if path.name not in needed)
 
-    def room_bytes(self) -> int:
-        """Say how many bytes the spool's disk has left for us."""
-        return shutil.disk_usage(self.directory).free
+    def sweep_rejected(self, *, older_than: float) -> int:
+        """Remove rejected answers from before *older_than*, in POSIX seconds; return how many went."""
+        aside = self.directory / _REJECTED
+        found = list(aside.iterdir()) if aside.is_dir() else []
+        return sum(_removed(path) for path in found if path.stat().st_mtime < older_than)
 
     def _sync(self) -> None:
         fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -112,3 +106,8 @@ class Spool:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def _removed(path: Path) -> bool:
+    path.unlink(missing_ok=True)
+    return True

@@ -25,7 +25,7 @@ def test_only_the_owner_may_look_into_the_spool(spool: Spool) -> None:
 def test_a_sweep_leaves_what_the_ledger_needs_and_removes_parts_and_published_answers(spool: Spool) -> None:
     for name in ("needed", "published", "broken.part"):
         (spool.directory / name).write_bytes(b"x")
-    assert spool.sweep({"needed"}, rejected_older_than=0) == 2
+    assert spool.sweep({"needed"}) == 2
     assert [path.name for path in spool.directory.iterdir()] == ["needed"]
 
 
@@ -33,14 +33,21 @@ def test_a_rejected_answer_can_be_looked_at_until_it_is_old(spool: Spool) -> Non
     spool.path("k").write_bytes(b"<html>")
     aside = spool.reject("k")
     assert aside.read_bytes() == b"<html>"
-    assert spool.sweep(set(), rejected_older_than=aside.stat().st_mtime - 1) == 0
+    assert spool.sweep(set()) == 0
+    assert spool.sweep_rejected(older_than=aside.stat().st_mtime - 1) == 0
     os.utime(aside, (1, 1))
-    assert spool.sweep(set(), rejected_older_than=2) == 1
+    assert spool.sweep_rejected(older_than=2) == 1
 
 
 def test_dropping_and_rejecting_what_is_not_there_is_no_error(spool: Spool) -> None:
     spool.drop("k")
     spool.reject("k")
+
+
+def test_an_answer_that_stands_elsewhere_is_taken_in_whole(spool: Spool, tmp_path: Path) -> None:
+    (tmp_path / "cutout").write_bytes(b"answer")
+    assert spool.copy_in("k", tmp_path / "cutout").read_bytes() == b"answer"
+    assert spool.digest("k") == "0db52f4076c082518412afd3dd3576e2cb0c63703fd7fed5e23ade60efef31d9"
 
 
 def test_a_lost_part_is_an_error_not_an_empty_answer(spool: Spool) -> None:

@@ -25,8 +25,13 @@ def run(config: ConfigFile = None) -> None:
     path = find(config)
     settings = settings_for(path, tolerate=FOR_RUN)
     logs = _logs(settings)
-    daemon = Daemon(settings, report=OncePerCondition(logs), reload_from=path)
-    daemon.log_level = logs.set_level
+
+    def heed(changed: Settings) -> None:
+        logs.set_level(changed.log.level)
+        if changed.api.key is not None:
+            logs.redactor.add(changed.api.key.get_secret_value())
+
+    daemon = Daemon(settings, report=OncePerCondition(logs), reload_from=path, on_settings=heed)
     with logs, daemon.signals(), daemon:
         daemon.main_loop()
 

@@ -123,13 +123,20 @@ class Metrics:
         self._since = wall()
         self._counts: Counter[str] = Counter()
         self._charged = Decimal(0)
+        self._heard = 0
         self._rate = MovingRate(since_s=clock())
         self._calls_s: deque[float] = deque(maxlen=CALLS_AVERAGED)
         self._problems: deque[Problem] = deque(maxlen=PROBLEMS_KEPT)
 
+    @property
+    def heard(self) -> int:
+        """How many events there were: as long as it stands still, so do the figures."""
+        return self._heard
+
     def __call__(self, event: Event) -> None:
         """Count *event*."""
         with self._lock:
+            self._heard += 1
             self._count(event)
             if event.level >= Level.ERROR or isinstance(event, InDoubt):
                 self._problems.appendleft(_problem(event, at=self._wall()))
