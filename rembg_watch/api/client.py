@@ -130,8 +130,10 @@ class Client:
                 follow_redirects=False,
                 http2=False,
             )
-        except (ValueError, ImportError, OSError, httpx.InvalidURL) as why:
-            problem = f"The connection cannot be set up: {why}"
+        except (OSError, ImportError) as why:
+            problem = f"The connection cannot be set up: {why}."
+        except (ValueError, httpx.InvalidURL):  # its words may quote a part of the proxy's password
+            problem = "The connection cannot be set up: the address of a proxy, given or in the environment, is wrong."
         if problem:
             raise _unusable(problem, "client_settings")
 
@@ -412,10 +414,12 @@ def _lost(lost: httpx.RequestError, url: httpx.URL, deadline: Deadline, body: Mu
     if not deadline.is_met():
         code, words = "deadline_passed", "it took too long"
     host = url.netloc.decode("ascii", "replace")
-    if body is not None and body.is_handed_over:
+    if body is None:
+        return UnreachableError(message=f"No answer came from {host}: {words}.", code=code)
+    if body.is_handed_over:
         message = f"The picture was sent to {host}, but no whole answer came: {words}."
         return NoAnswerError(message=message, code=code)
-    return UnreachableError(message=f"The request could not be sent to {host}: {words}.", code=code)
+    return UnreachableError(message=f"The picture could not be sent to {host}: {words}.", code=code)
 
 
 def _settle(error: RembgError, key: Key, body: MultipartBody | None) -> None:

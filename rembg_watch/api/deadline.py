@@ -31,8 +31,8 @@ class Deadline:
     def __init__(self, timeout_s: float) -> None:
         self._started_at_s = monotonic()
         self._timeout_s = timeout_s
-        self._ends_at_s = self._started_at_s + timeout_s
-        self._is_passed = False
+        self.ends_at_s = self._started_at_s + timeout_s
+        self.is_passed = False
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -58,17 +58,17 @@ class Deadline:
         if left_bytes:
             self.moved(block_bytes)
         else:
-            self._ends_at_s = monotonic() + self._timeout_s
+            self.ends_at_s = monotonic() + self._timeout_s
 
     def moved(self, block_bytes: int) -> None:
         """Grant the time that *block_bytes* may take."""
-        self._ends_at_s += block_bytes / SLOWEST_BYTES_PER_S
+        self.ends_at_s += block_bytes / SLOWEST_BYTES_PER_S
 
     def is_met(self) -> bool:
         """End the watch and say whether the time sufficed; from now on nothing is cut any more."""
         with self._lock:
             self._over.set()
-            return not self._is_passed
+            return not self.is_passed
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Learn from httpx which socket the call is on, and make its send buffer small."""
@@ -77,18 +77,18 @@ class Deadline:
         connection = info["return_value"].get_extra_info("socket")
         with self._lock:
             self._socket = connection
-            if self._is_passed:
+            if self.is_passed:
                 self._cut()
         with suppress(OSError, AttributeError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
     def _watch(self) -> None:
-        while (left_s := self._ends_at_s - monotonic()) > 0:
+        while (left_s := self.ends_at_s - monotonic()) > 0:
             if self._over.wait(left_s):
                 return
         with self._lock:
             if not self._over.is_set():
-                self._is_passed = True
+                self.is_passed = True
                 self._cut()
 
     def _cut(self) -> None:

@@ -2,6 +2,7 @@ import contextlib
 import io
 import json
 import logging
+import pickle
 import traceback
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -27,6 +28,7 @@ from rembg_watch.api.errors import (
     UnknownRefusalError,
     UnreachableError,
 )
+from rembg_watch.api.key import Key
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.api.upload import Progress
 
@@ -407,13 +409,20 @@ def test_an_address_that_cannot_be_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"proxy": "nonsense://x"}, {"verify": "/nonexistent/ca.pem"}, {"verify": __file__}, {"proxy": "http://[::1"}],
+    [
+        {"proxy": "nonsense://user:geheim@x"},
+        {"proxy": "http://user:ge:heim@[::1"},
+        {"proxy": "http://x:geheim"},
+        {"verify": "/nonexistent/ca.pem"},
+        {"verify": __file__},
+    ],
     ids=repr,
 )
 def test_settings_that_cannot_be_used_are_said_so(settings: dict[str, str]) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         Client(KEY, **settings)  # type: ignore[arg-type]
     assert caught.value.code == "client_settings"
+    assert "heim" not in str(caught.value)
 
 
 def test_the_key_goes_to_the_two_addresses_alone() -> None:
@@ -509,7 +518,31 @@ def test_a_client_that_cannot_be_built_shows_no_key() -> None:
     assert KEY not in shown(caught.value)
 
 
+def test_a_key_does_not_let_itself_be_copied_out() -> None:
+    key = Key(KEY)
+    with pytest.raises(TypeError, match="not for copying"):
+        pickle.dumps(key)
+    assert KEY not in f"{key} {key!r}"
+    assert Key("abc").hide("abc") == "abc", "too short to be told from other words"
+
+
 # --- any answer at all
+
+
+def test_an_endless_answer_is_given_up() -> None:
+    class Endless(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield WEBP
+            while True:
+                yield bytes(8 << 20)
+
+    class Nothing:
+        def write(self, block: bytes, /) -> None:
+            pass
+
+    with client_of(lambda _: httpx.Response(200, stream=Endless())) as client, pytest.raises(BadAnswerError) as caught:
+        client.remove_background(PNG, destination=Nothing())
+    assert caught.value.code == "answer_too_large"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)

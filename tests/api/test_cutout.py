@@ -160,3 +160,12 @@ def test_a_temporary_file_does_not_outlive_a_failure() -> None:
     with pytest.raises(KeyError):
         break_off()
     assert [path.exists() for path in made] == [False]
+
+
+def test_a_temporary_folder_that_is_not_there_is_found_before_anything_is_sent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(NotSentError) as caught, temporary_file(".png"):
+        pass
+    assert caught.value.code == "destination_not_writable"
