@@ -125,9 +125,7 @@ class Ledger:
         Returns:
             Whether that is news.
         """
-        reject = partial(
-            intake.reject, folder=folder, source=source, version=version, reason=reason, code=code, at=at
-        )
+        reject = partial(intake.reject, folder=folder, source=source, version=version, reason=reason, code=code, at=at)
         return self._store.write(reject)
 
     def gone(self, folder: str, sources: Iterable[bytes], at: datetime) -> int:

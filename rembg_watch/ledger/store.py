@@ -24,7 +24,8 @@ from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as NoReaderError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from rembg_watch.errors import LedgerError
@@ -116,24 +117,24 @@ class SharedCommits:
             Exception: What *work* raised, or the commit; then nothing of it is stored.
         """
         entry = _Entry(work, is_durable=is_durable)
-        with self._lock:
-            self._waiting.append(entry)  # type: ignore[arg-type]  # whose outcome it is, only its owner asks
-            entry.leads = not self._is_led
-            self._is_led = True
-        if not entry.leads:
-            self._wait(entry)
-        if not entry.is_done:
-            self._lead()
+        try:
+            self._line_up(entry)
+            if not entry.leads:
+                entry.woken.wait()
+            if not entry.is_done:
+                self._lead()
+        except BaseException:  # a signal: whoever waits for this thread to lead must not wait for ever
+            self._leave(entry)
+            raise
         if entry.error is not None:
             raise entry.error
         return entry.outcome  # type: ignore[return-value]  # it is done and has no error
 
-    def _wait(self, entry: _Entry[T]) -> None:
-        try:
-            entry.woken.wait()
-        except BaseException:  # a signal: whoever waits for this thread to lead must not wait for ever
-            self._leave(entry)
-            raise
+    def _line_up(self, entry: _Entry[T]) -> None:
+        with self._lock:
+            self._waiting.append(entry)  # type: ignore[arg-type]  # whose outcome it is, only its owner asks
+            entry.leads = not self._is_led
+            self._is_led = True
 
     def _leave(self, entry: _Entry[T]) -> None:
         with self._lock:
@@ -143,9 +144,11 @@ class SharedCommits:
                 self._pass_on()
 
     def _lead(self) -> None:
-        with self._lock:
-            group = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+        group: list[_Entry[object]] = []
         try:
+            with self._lock:
+                while self._waiting and len(group) < self._most:
+                    group.append(self._waiting.popleft())
             self._commit(group)
         except BaseException as error:
             for entry in group:
@@ -210,6 +213,8 @@ class Store:
             if access is not Access.OWN:
                 raise NoLedgerError(f"there is no ledger at {path} yet: nothing has run with this state_dir")
             _make(path, migrations)
+        elif not path.is_file():
+            raise LedgerError(f"{path} is no file: move it away, a ledger is to stand there")
         store = cls(path, access, migrations)
         try:
             with store._told():
@@ -220,6 +225,9 @@ class Store:
         return store
 
     def _bring_up_to_date(self) -> None:
+        if self.access is not Access.READ:
+            # first in and last out: it plays what a crash left in the log into the file, and tidies up at the end
+            self._connection = self._writers.connect()
         with self._readers.connect() as connection:
             _refuse_strangers(connection, self.path)
             _refuse_damage(connection, self.path)
@@ -304,7 +312,7 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self, is_durable: bool) -> Iterator[Connection]:  # noqa: FBT001 - a callback with one meaning
-        if self._connection is None:
+        if self._connection is None:  # of a ledger that is being made
             self._connection = self._writers.connect()
         self._sync_fully(self._connection, is_durable)
         with self._connection.begin():
@@ -322,6 +330,8 @@ class Store:
         try:
             yield
         except (SQLAlchemyError, sqlite3.Error) as error:
+            if isinstance(error, StatementError) and isinstance(error.orig, ValueError):
+                raise error.orig from error  # a value that cannot be stored: nothing is wrong with the ledger
             raise explained(error, self.path) from error
 
 
@@ -377,7 +387,10 @@ def _reader(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA schema_version").fetchall()
     except sqlite3.OperationalError as error:
         connection.close()
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or _beside(path, "-wal").exists():
+        if (
+            error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+            or _beside(path, "-wal").exists()
+        ):
             raise
         connection = _connect(path, "mode=ro&immutable=1")
     connection.execute("PRAGMA query_only=ON")
@@ -390,11 +403,11 @@ def _beside(path: Path, suffix: str) -> Path:
 
 def _make(path: Path, migrations: Sequence[Migration]) -> None:
     """Make an empty ledger that appears under its name whole, readable by its owner alone."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     unfinished = _beside(path, ".new")
-    for suffix in ("", "-wal", "-shm"):
-        _beside(unfinished, suffix).unlink(missing_ok=True)
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for suffix in ("", "-wal", "-shm"):
+            _beside(unfinished, suffix).unlink(missing_ok=True)
         os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
         unfinished.chmod(0o600)
         _prepare(unfinished)
@@ -461,8 +474,9 @@ _FRESH_START = (
 
 def damaged(path: Path, detail: str) -> str:
     """Say that the ledger is damaged, what to do and what that means."""
+    what = " ".join(detail.split())
     return (
-        f"the ledger {path} is damaged or no database ({detail}): restore it from a backup, or stop rembg-watch, move "
+        f"the ledger {path} is damaged or no database ({what}): restore it from a backup, or stop rembg-watch, move "
         f"{path.name}, {path.name}-wal and {path.name}-shm away together, and start it again. {_FRESH_START}"
     )
 
@@ -486,9 +500,9 @@ def explained(error: Exception, path: Path) -> LedgerError:
     code = code & 0xFF if isinstance(code, int) else None
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return LedgerError(damaged(path, str(origin)))
-    kind = LedgerUnavailableError if code in _PASSING or code is None else LedgerError
-    words = _REFUSALS.get(code, "it cannot be used") if code is not None else "it cannot be used"
-    return kind(f"the ledger {path}: {words} ({_plain(error)})")
+    passes = code in _PASSING or isinstance(error, NoReaderError)
+    words = _REFUSALS.get(-1 if code is None else code, "it cannot be used")
+    return (LedgerUnavailableError if passes else LedgerError)(f"the ledger {path}: {words} ({_plain(error)})")
 
 
 def _plain(error: Exception) -> str:
