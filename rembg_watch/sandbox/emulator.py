@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rembg_watch.sandbox.server import LoopbackServer
 
 LOG_LENGTH = 20_000
+LOGGED_CHARACTERS = 500
 RMBG = "/rmbg"
 USAGE = "/api/membership-usage"
 PAGE_HEADERS = {
@@ -182,6 +183,26 @@ class Sandbox:
         with self.lock:
             return self.account.spendable(self.now)
 
+    @property
+    def credits(self) -> int:  # noqa: A003  # the word of the API
+        """Included credits of the plan, per period."""
+        return self.account.included
+
+    @credits.setter
+    def credits(self, included: int) -> None:  # noqa: A003
+        with self.lock:
+            self.account.included = included
+
+    @property
+    def prepaid(self) -> int:
+        """Credits that do not come back with a period."""
+        return self.account.prepaid
+
+    @prepaid.setter
+    def prepaid(self, prepaid: int) -> None:
+        with self.lock:
+            self.account.prepaid = prepaid
+
     def add_fault(self, fault: Fault | str, **measures: object) -> None:
         """Order a fault: a ``Fault``, a phrase for ``parse_fault``, or a kind with its measures by name."""
         if isinstance(fault, str):
@@ -221,9 +242,11 @@ class Sandbox:
 
         Raises:
             PortError: the address cannot be listened on.
+            MissingExtraError: a library of the ``sandbox`` extra is missing; told now, not at the first request.
         """
         from rembg_watch.sandbox.server import LoopbackServer
 
+        self.cutter.warm_up()
         return LoopbackServer(self, host, port).start()
 
     # -- requests -----------------------------------------------------------------------------------
@@ -272,7 +295,7 @@ class Sandbox:
             return replace(admitted, delay_s=orders.delay_s)
         return replace(self._paid(request, wish, admitted), delay_s=delay_s)
 
-    def _admit(self, request: Request, problems: list[Problem]) -> "Charge | DailyQuota | Reply":
+    def _admit(self, request: Request, problems: list[Problem]) -> Charge | DailyQuota | Reply:
         """Ask everything that can refuse a request, in the documented order, and take the money."""
         refusal = self._refuse_credentials(request.headers)
         if refusal is not None:
@@ -305,29 +328,26 @@ class Sandbox:
         assert image is not None
         with self.lock:
             fault = self.orders.after(RMBG, image.filename, self._random.random())
-        made, is_downgraded = wish, False
-        if fault is not None and fault.kind is FaultKind.WRONG_FORMAT:
-            made = replace(wish, format="PNG" if wish.format != "PNG" else "JPEG")
-        if fault is not None and fault.kind is FaultKind.WRONG_SIZE:
-            is_downgraded = True
+        made, is_downgraded = _spoiled_wish(wish, fault)
         try:
             body = self.cutter.cut(image.file, made, sha256=image.sha256, is_downgraded=is_downgraded)
         except UndecodableError:
-            with self.lock:
-                self._give_back(charge)
-            reply = error_reply(400, rules.UNDECODABLE)
-            self._note(request, reply)
-            return reply
+            return self._free(request, error_reply(400, rules.UNDECODABLE), charge)
         reply = self._picture_reply(body, made)
-        credits_taken = charge.included + charge.prepaid if isinstance(charge, Charge) else 0
-        if fault is not None:
-            reply = fault.spoil(reply)
-            if not fault.is_billed:
-                with self.lock:
-                    self._give_back(charge)
-                self._note(request, reply, fault=fault.kind)
-                return reply
-        self._note(request, reply, fault=fault.kind if fault else None, is_billed=True, credits_taken=credits_taken)
+        if fault is None:
+            self._note(request, reply, charge=charge)
+            return reply
+        reply = fault.spoil(reply)
+        if not fault.is_billed:
+            return self._free(request, reply, charge, fault=fault.kind)
+        self._note(request, reply, charge=charge, fault=fault.kind)
+        return reply
+
+    def _free(self, request: Request, reply: Reply, charge: Charge | DailyQuota, *, fault: str | None = None) -> Reply:
+        """Give the money back and answer all the same."""
+        with self.lock:
+            self._give_back(charge)
+        self._note(request, reply, fault=fault)
         return reply
 
     def _picture_reply(self, body: bytes, wish: rules.Wish) -> Reply:
@@ -379,15 +399,9 @@ class Sandbox:
         return error_reply(404, "Not found")
 
     def _note(
-        self,
-        request: Request,
-        reply: Reply,
-        *,
-        fault: str | None = None,
-        is_billed: bool = False,
-        credits_taken: int = 0,
+        self, request: Request, reply: Reply, *, fault: str | None = None, charge: Charge | DailyQuota | None = None
     ) -> None:
-        """Write one request into the log and the counters."""
+        """Write one request into the log and the counters; *charge* is what was paid for it and kept."""
         image = request.image
         key = request.headers.get("x-api-key")
         delays = request.orders.names if request.orders else ()
@@ -397,19 +411,31 @@ class Sandbox:
             method=request.method,
             path=request.path,
             status=reply.status,
-            filename=image.filename if image else None,
+            filename=image.filename[:LOGGED_CHARACTERS] if image else None,
             sha256=image.sha256 if image else None,
             size_bytes=image.size_bytes if image else 0,
-            params=tuple(request.fields.items()) or request.query,
+            params=_logged(request.fields.items() or request.query),
             key="none" if not key else "known" if key == self.key else "unknown",
-            billed=credits_taken,
+            billed=charge.included + charge.prepaid if isinstance(charge, Charge) else 0,
             fault=fault or (delays[-1] if delays else None),
-            error=reply.body.decode("utf-8", "replace")[:2000] if reply.status >= 400 else None,
+            error=reply.body.decode("utf-8", "replace")[:LOGGED_CHARACTERS] if reply.status >= 400 else None,
         )
         with self.lock:
             self.requests.append(record)
             self.statuses[request.path, reply.status] += 1
-            if is_billed and image is not None:
+            if charge is not None and record.sha256:
                 self.billed += 1
-                self.billed_credits += credits_taken
-                self.billed_pictures[image.sha256] += 1
+                self.billed_credits += record.billed
+                self.billed_pictures[record.sha256] += 1
+
+
+def _logged(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return names and values as the log keeps them: cut, so that nobody fills the memory with them."""
+    return tuple((name[:LOGGED_CHARACTERS], value[:LOGGED_CHARACTERS]) for name, value in pairs)
+
+
+def _spoiled_wish(wish: rules.Wish, fault: Fault | None) -> tuple[rules.Wish, bool]:
+    """Return what is made instead of what was wished for, and whether it becomes a thumbnail."""
+    if fault is not None and fault.kind is FaultKind.WRONG_FORMAT:
+        return replace(wish, format="PNG" if wish.format != "PNG" else "JPEG"), False
+    return wish, fault is not None and fault.kind is FaultKind.WRONG_SIZE

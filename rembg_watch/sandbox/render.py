@@ -15,6 +15,7 @@ import io
 import struct
 import threading
 import zlib
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import Image, ImageChops, ImageOps
@@ -79,14 +80,12 @@ class Cutter:
             UndecodableError: the file is no whole picture.
             MissingExtraError: the engine's libraries are not installed.
         """
-        if self.engine == "flat":
-            picture, alpha, profile = _flat(file, sha256 or file_digest(file)), None, None
-            return self._finish(picture, alpha, wish, profile=profile, is_downgraded=is_downgraded)
         width, height = picture_size(file) or (0, 0)
-        if width * height > LARGE_PICTURE_PX:
-            with self._large:
+        with self._large if width * height > LARGE_PICTURE_PX else nullcontext():
+            if self.engine != "flat":
                 return self._cut(file, wish, is_downgraded=is_downgraded)
-        return self._cut(file, wish, is_downgraded=is_downgraded)
+            picture = _flat(file, sha256 or file_digest(file))
+            return self._finish(picture, None, wish, profile=None, is_downgraded=is_downgraded)
 
     def warm_up(self) -> None:
         """Load the engine now, so that the first picture is as quick as the next."""

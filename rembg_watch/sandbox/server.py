@@ -114,6 +114,7 @@ class LoopbackServer:
             log_level="error",
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=STOP_S,
             timeout_keep_alive=75,
         )

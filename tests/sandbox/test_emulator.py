@@ -1,5 +1,7 @@
 """The sandbox in process: the error table row by row, the bill, the limits, the log."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -378,6 +380,40 @@ def test_the_log_tells_what_came_and_never_the_key(ask: Ask, make_picture: Make)
     assert (second.status, second.key, second.billed) == (401, "unknown", 0)
     assert "secret" not in repr(sandbox.requests)
     assert sandbox.billed_pictures[first.sha256] == 1
+
+
+def test_the_log_forgets_and_the_counters_do_not(ask: Ask) -> None:
+    from collections import deque
+
+    sandbox = flat()
+    sandbox.requests = deque(maxlen=2)
+    for _ in range(5):
+        ask(sandbox, {"w": "x" * 30_000, "format": "png"})
+        ask(sandbox)
+    assert (len(sandbox.requests), sandbox.billed, sandbox.statuses["/rmbg", 400]) == (2, 5, 5)
+    assert max(len(value) for record in sandbox.requests for _, value in record.params or [("", "")]) <= 500
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "python_multipart", "onnxruntime", "numpy"])
+def test_a_missing_library_is_named_with_what_to_do(name: str) -> None:
+    """In a process of its own, where the library cannot be found."""
+    script = (
+        f"import sys; sys.modules[{name!r}] = None\n"
+        "from rembg_watch.sandbox import Sandbox\n"
+        "try: Sandbox().serve()\n"
+        "except ImportError as error: print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert run.stdout.startswith("The sandbox needs ")
+    assert "pip install 'rembg-watch[sandbox]'" in run.stdout
+
+
+def test_credits_can_be_added_while_it_runs(ask: Ask) -> None:
+    sandbox = flat(credits=0)
+    assert ask(sandbox).status_code == 429
+    sandbox.credits = 1
+    sandbox.prepaid = 1
+    assert [ask(sandbox).status_code for _ in range(3)] == [200, 200, 429]
 
 
 def test_the_trace_tells_whether_the_body_left() -> None:
