@@ -184,12 +184,12 @@ class Sandbox:
             return self.account.spendable(self.now)
 
     @property
-    def credits(self) -> int:  # noqa: A003  # the word of the API
+    def included(self) -> int:
         """Included credits of the plan, per period."""
         return self.account.included
 
-    @credits.setter
-    def credits(self, included: int) -> None:  # noqa: A003
+    @included.setter
+    def included(self, included: int) -> None:
         with self.lock:
             self.account.included = included
 
