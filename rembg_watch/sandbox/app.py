@@ -95,7 +95,7 @@ class App:
             reader.feed(chunk)
             if orders is None and reader.filename is not None and scope["method"] == "POST":
                 orders = self._sandbox.draw(scope["path"], reader.filename)
-            if orders is not None and _cuts_upload(orders, reader.received_bytes, length):
+            if orders is not None and (orders.is_early or _cuts_upload(orders, reader.received_bytes, length)):
                 break
         return orders
 

@@ -69,6 +69,7 @@ class Orders:
     breakage: Breakage | None = None
     delay_s: float = 0.0
     names: tuple[str, ...] = ()
+    is_early: bool = False  # the refusal does not wait for the rest of the body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ paid for. This module picks and describes; the faces carry out.
 """
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
@@ -85,6 +85,7 @@ class Fault:
     retry_after_s: int | None = None
     location: str = "https://elsewhere.invalid/rmbg"
     billed: bool | None = None  # None: as the kind has it
+    early: bool = False  # on loopback: answer while the picture is still arriving, as a proxy may
 
     @property
     def is_billed(self) -> bool:
@@ -202,7 +203,9 @@ class FaultOrders:
                 delay_s += fault.delay_s
                 continue
             reply = fault.replacement()
-            return Orders(refusal=reply, breakage=fault.breakage(), delay_s=delay_s, names=tuple(names))
+            return Orders(
+                refusal=reply, breakage=fault.breakage(), delay_s=delay_s, names=tuple(names), is_early=fault.early
+            )
         return Orders(delay_s=delay_s, names=tuple(names))
 
     def after(self, route: str, filename: str | None, chance: float) -> Fault | None:
@@ -281,7 +284,7 @@ def _flag(name: str, value: object) -> bool | None:
     return words[word]
 
 
-_READERS = {
+_READERS: dict[str, Callable[[str, object], object]] = {
     "kind": lambda _, value: FaultKind(str(value)),
     "route": _text,
     "file": lambda name, value: None if value is None else _text(name, value),
@@ -294,4 +297,5 @@ _READERS = {
     "retry_after_s": _whole,
     "location": _text,
     "billed": _flag,
+    "early": lambda name, value: bool(_flag(name, value)),
 }

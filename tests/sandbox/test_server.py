@@ -16,11 +16,22 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.server import LoopbackServer, PortError
 
+HEADERS = [
+    b"Content-Type",
+    b"x-api-key",
+    b"Authorization",
+    b"Expect",
+    b"Transfer-Encoding",
+    b"Content-Encoding",
+    b"\xff",
+]
 Make = Callable[..., bytes]
 KEY = {"x-api-key": "sandbox-key"}
 
@@ -155,6 +166,28 @@ def test_nonsense_on_the_wire_gets_an_answer_and_does_no_harm(server: LoopbackSe
     assert send(server, make_picture()).status_code == 200
 
 
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(
+        [b"POST /rmbg", b"GET /api/membership-usage?year=", b"POST /sandbox/settings", b"GET /", b"PUT /rmbg"]
+    ),
+    st.lists(st.tuples(st.sampled_from(HEADERS), st.binary(max_size=40)), max_size=5),
+    st.binary(max_size=400),
+)
+def test_no_bytes_on_the_wire_make_it_fall(
+    server: LoopbackServer, start: bytes, headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
+    lines = [start + b" HTTP/1.1", b"Host: x", b"Content-Length: %d" % len(body), b"Connection: close"]
+    lines += [name + b": " + value for name, value in headers]
+    connection = Raw(server)
+    connection.socket.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+    connection.socket.shutdown(socket.SHUT_WR)
+    answer, _ = connection.read()
+    connection.socket.close()
+    assert not answer.startswith(b"HTTP/1.1 5"), answer
+    assert httpx.get(server.usage_url, headers=KEY).status_code == 200
+
+
 def test_a_client_that_goes_away_in_mid_upload_is_not_billed(
     sandbox: Sandbox, server: LoopbackServer, make_picture: Make
 ) -> None:
@@ -263,6 +296,21 @@ def test_wrong_answers_are_whole_on_the_wire(
     assert answer.content.startswith(start)
     assert len(answer.content) == int(answer.headers["content-length"])
     assert sandbox.billed == (1 if fault in ("empty", "garbage", "json") else 0)
+
+
+def test_a_proxy_may_answer_while_the_picture_is_still_arriving(
+    sandbox: Sandbox, server: LoopbackServer, make_picture: Make
+) -> None:
+    sandbox.add_fault("status:status=413,early=yes,count=1")
+    connection = Raw(server)
+    head, body = form(make_picture(600, 600, "BMP"))
+    connection.socket.sendall(head + body[: len(body) // 2])
+    until(lambda: len(sandbox.requests) == 1)
+    assert connection.socket.recv(65536).startswith(b"HTTP/1.1 413")
+    connection.socket.sendall(body[len(body) // 2 :])
+    connection.send_picture(make_picture())
+    assert connection.socket.recv(65536).startswith(b"HTTP/1.1 200"), "the connection is still good"
+    connection.socket.close()
 
 
 def test_a_server_that_is_down_resets(sandbox: Sandbox, server: LoopbackServer, make_picture: Make) -> None:
