@@ -118,11 +118,13 @@ class Purse:
                 period_end_at=balance.period_end_at,
             )
         )
+        # what is under way was counted when it was claimed: the gate must let it through
+        for_gate = self._affordable(balance, in_flight=0)
         self._gatehouse.account_read(
             balance,
-            affordable=room,
+            affordable=for_gate,
             recheck_s=self.recheck_s,
-            is_budget_spent=room <= 0 and self._is_budget_spent(in_flight),
+            is_budget_spent=for_gate <= 0 and self._is_budget_spent(),
             in_flight=in_flight,
         )
         return room
@@ -137,9 +139,8 @@ class Purse:
             spent_today=self._spent_today(),
         )
 
-    def _is_budget_spent(self, in_flight: int) -> bool:
-        spent = self._spent_today()
-        return budget_room(self.each, self.daily_budget, spent_today=spent, in_flight=in_flight) <= 0
+    def _is_budget_spent(self) -> bool:
+        return budget_room(self.each, self.daily_budget, spent_today=self._spent_today()) <= 0
 
     def _spent_today(self) -> Decimal:
         if self.daily_budget <= 0:

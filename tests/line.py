@@ -1,5 +1,7 @@
 """What the tests of the line share: a sandbox in process, a ledger on disk, pictures, and a way to die."""
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -154,3 +156,11 @@ class Life:
 
     def states(self) -> dict[str, State]:
         return {job.source.decode(): job.state for job in self.ledger.jobs()}
+
+
+def eventually(is_so: Callable[[], object], within_s: float = 10.0) -> None:
+    """Wait for a condition that other threads bring about."""
+    until, never = time.monotonic() + within_s, threading.Event()
+    while not is_so():
+        assert time.monotonic() < until, "it did not come about in time"
+        never.wait(0.002)

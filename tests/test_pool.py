@@ -1,0 +1,182 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rembg_watch.jobs import Job, State
+from rembg_watch.ledger import Turn
+from rembg_watch.pipeline import Ready
+from rembg_watch.pool import Pool, Pulse
+from rembg_watch.report import events
+from rembg_watch.sandbox import Sandbox
+from tests.line import KEY, Life, Studio, eventually
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Studio:
+    return Studio.make(tmp_path)
+
+
+def drop_many(studio: Studio, count: int) -> None:
+    for number in range(count):
+        studio.drop(f"{number // 10}/{number}.png", (number % 256, number // 256, 7))
+
+
+@contextmanager
+def working(life: Life, *, workers: int = 4, batch_size: int = 10, pulse: Pulse | None = None) -> Iterator[Pool]:
+    pool = Pool(
+        life.line,
+        life.purse,
+        turns=lambda: [Turn("f")],
+        run_id="test",
+        workers=workers,
+        batch_size=batch_size,
+        pulse=pulse,
+    )
+    life.purse.in_flight = pool.unpaid
+    pool.start()
+    try:
+        yield pool
+    finally:
+        pool.stop()
+
+
+def count(life: Life, state: State) -> int:
+    return life.ledger.counts()[state]
+
+
+def test_everything_in_line_is_delivered_in_batches_with_one_look_at_the_credits_each(studio: Studio) -> None:
+    drop_many(studio, 35)
+    with studio.live() as life:
+        life.find()
+        with working(life, batch_size=10):
+            eventually(lambda: count(life, State.DONE) == 35)
+    batches = [event.size for event in studio.events if isinstance(event, events.BatchFormed)]
+    assert sum(batches) == 35
+    assert max(batches) <= 10
+    reads = [record for record in studio.sandbox.requests if record.path != "/rmbg"]
+    assert len(reads) >= len(batches)
+    assert len(studio.outputs()) == studio.sandbox.billed == 35
+
+
+def test_no_more_calls_go_out_at_once_than_there_are_workers(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.02))
+    drop_many(studio, 20)
+    busy, most = 0, 0
+    with studio.live() as life:
+        call = life.line.client.remove_background
+
+        def counted(*args: object, **options: object) -> object:
+            nonlocal busy, most
+            busy += 1
+            most = max(most, busy)
+            try:
+                return call(*args, **options)  # type: ignore[arg-type]
+            finally:
+                busy -= 1
+
+        life.line.client.remove_background = counted  # type: ignore[method-assign,assignment]
+        life.find()
+        with working(life, workers=3):
+            eventually(lambda: count(life, State.DONE) == 20)
+    assert most <= 3
+
+
+def test_a_batch_is_cut_to_the_credits_and_nothing_is_sent_past_them(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", credits=7))
+    drop_many(studio, 20)
+    with studio.live() as life:
+        life.purse.recheck_s = 1.0
+        life.find()
+        with working(life) as pool:
+            eventually(lambda: count(life, State.DONE) == 7 and life.gatehouse.gate.hold is not None)
+            assert sum(record.path == "/rmbg" for record in studio.sandbox.requests) == 7
+            studio.sandbox.account.prepaid += 13
+            eventually(lambda: count(life, State.DONE) == 20)
+            assert pool.in_flight() == 0
+    assert sum(record.path == "/rmbg" for record in studio.sandbox.requests) == 20
+
+
+def test_stopping_finishes_the_calls_in_flight_and_leaves_the_rest_in_line(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.2))
+    drop_many(studio, 30)
+    with studio.live() as life:
+        life.find()
+        with working(life, workers=4):
+            eventually(lambda: count(life, State.SENDING) >= 2)
+        done, queued = count(life, State.DONE), count(life, State.QUEUED)
+        assert done + queued == 30
+        assert done == studio.sandbox.billed == len(studio.outputs())
+        assert queued > 0
+        assert len(life.claim()) == 10  # nothing is left claimed
+
+
+def test_twenty_copies_of_one_picture_cost_one_call(studio: Studio) -> None:
+    first = studio.drop("0.jpg")
+    for number in range(1, 20):
+        (studio.root / f"in/{number}.jpg").write_bytes(first.read_bytes())
+    with studio.live() as life:
+        life.find()
+        with working(life):
+            eventually(lambda: count(life, State.DONE) == 20)
+    assert studio.sandbox.billed == 1
+    assert len(set(studio.outputs().values())) == 1
+
+
+def test_a_picture_whose_step_breaks_is_told_and_stops_nobody(studio: Studio) -> None:
+    drop_many(studio, 10)
+    with studio.live() as life:
+        prepare = life.line.prepare
+
+        def broken_for_one(job: Job) -> object:
+            if job.source == b"0/3.png":
+                raise RuntimeError("nobody foresaw this")
+            return prepare(job)
+
+        life.line.prepare = broken_for_one  # type: ignore[method-assign,assignment]
+        life.find()
+        with working(life):
+            eventually(lambda: count(life, State.DONE) == 9)
+            eventually(lambda: bool(studio.told(events.Mistake)))
+        [job] = [job for job in life.ledger.jobs() if job.state is not State.DONE]
+        assert (job.source, job.state, job.attempts) == (b"0/3.png", State.QUEUED, 1)
+
+
+def test_a_twin_is_woken_when_the_first_one_fails(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path)
+    first = studio.drop("0.jpg")
+    (studio.root / "in/1.jpg").write_bytes(first.read_bytes())
+    studio.sandbox.add_fault("status", status=400)
+    with studio.live() as life:
+        life.find()
+        with working(life):
+            eventually(lambda: count(life, State.FAILED) == 2)
+    assert studio.sandbox.billed == 0
+
+
+def test_a_job_that_the_ledger_did_not_take_is_taken_up_again(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        [job] = life.claim()
+        ready = life.line.prepare(job)
+        assert isinstance(ready, Ready)
+        life.line.call(ready)  # its answer is in the spool; now the finisher's step is lost
+        with working(life) as pool:
+            pool._strays[job.id] = job
+            pool.poke()
+            eventually(lambda: count(life, State.DONE) == 1)
+    assert studio.sandbox.billed == 1
+
+
+def test_idle_threads_rest_and_working_ones_beat(studio: Studio) -> None:
+    drop_many(studio, 3)
+    beats: set[str] = set()
+    rests: set[str] = set()
+    with studio.live() as life:
+        life.find()
+        with working(life, pulse=Pulse(beat=beats.add, rest=rests.add)):
+            eventually(lambda: count(life, State.DONE) == 3)
+    assert {"feeder"} <= beats
+    assert any(part.startswith("worker") for part in beats & rests)
