@@ -62,7 +62,14 @@ class FolderWatch:
         self._ledger, self._pace, self._report = ledger, pace, report
         self._marks = Marks(self.wake.set, clock)
         self._intake = Intake(folder, self._root, ledger, pace, report=report, utcnow=utcnow)
-        self._scan = Scan(folder, self._root, self, interval_s=pace.scan_interval_s, clock=clock)
+        self._scan = Scan(
+            folder,
+            self._root,
+            self,
+            interval_s=pace.scan_interval_s,
+            clock=clock,
+            wall_s=lambda: utcnow().timestamp(),
+        )
         self._guard = Guard(self._root + b"/.", make=self._observer, restart=self._rebuilt, polls=self._polls)
         self._identity: Identity | None = None
         self._mount: Mount | None = None

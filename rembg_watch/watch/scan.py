@@ -20,7 +20,7 @@ from rembg_watch.paths import Folder, accepts_name, enters, is_junk
 from rembg_watch.settle import FileStat
 from rembg_watch.watch.probe import file_stat
 
-DUTY = 0.005
+DUTY = 0.004
 """The share of time that each kind of walk may take, at most."""
 
 LONGEST_S = 600.0
@@ -124,14 +124,22 @@ class Scan:
         around: Who is asked and told.
         interval_s: How often a quick walk comes, as far as it is cheap.
         clock: Monotonic seconds, for measuring costs.
+        wall_s: Seconds since 1970, as local disks count them.
     """
 
     def __init__(
-        self, folder: Folder, root: bytes, around: Surroundings, *, interval_s: float, clock: Callable[[], float]
+        self,
+        folder: Folder,
+        root: bytes,
+        around: Surroundings,
+        *,
+        interval_s: float,
+        clock: Callable[[], float],
+        wall_s: Callable[[], float],
     ) -> None:
         self._folder, self._around = folder, around
         self._root = root + b"/."  # the root alone may be a link: a person chose it
-        self._interval_s, self._clock = interval_s, clock
+        self._interval_s, self._clock, self._wall_s = interval_s, clock, wall_s
         self._directories: dict[bytes, Directory] = {}
         self._urgent: deque[tuple[bytes, bool]] = deque()
         self._walk: Walk | None = None
@@ -322,7 +330,8 @@ class Scan:
         return [_join(directory, name) for name in record.children], files
 
     def _enter(self, directory: bytes, path: bytes, found: os.stat_result) -> Directory:
-        self._drop(directory, is_replaced=True)
+        before = self._directories.get(directory)
+        self._drop(directory, is_hidden=before is not None and before.device != found.st_dev)
         above = self._directories.get(directory.rpartition(b"/")[0]) if directory else None
         is_shared = (
             above.is_shared if above is not None and above.device == found.st_dev else self._around.hides_changes(path)
@@ -354,7 +363,7 @@ class Scan:
         """Look at every file of one directory."""
         started = self._clock()
         listing = _Listing(left=dict(self._around.known(directory)))
-        for entry in self._entries(directory, listing):
+        for entry in self._entries(directory, listing, is_shared=record.is_shared):
             self._take(directory, entry, listing)
         self._around.blocked(directory, "")
         self.is_proved = self.is_proved or listing.has_known
@@ -368,12 +377,12 @@ class Scan:
         self._note_time(record, found.st_mtime_ns, now)
         return listing.files
 
-    def _entries(self, directory: bytes, listing: _Listing) -> Iterator["os.DirEntry[bytes]"]:
+    def _entries(self, directory: bytes, listing: _Listing, *, is_shared: bool) -> Iterator["os.DirEntry[bytes]"]:
         with os.scandir(self._path(directory)) as entries:
             for entry in entries:
-                listing.names += hash((entry.name, entry.inode()))
-                if not is_junk(entry.name):
-                    yield entry
+                if is_shared:
+                    listing.names += hash((entry.name, entry.inode()))
+                yield entry
 
     def _take(self, directory: bytes, entry: "os.DirEntry[bytes]", listing: _Listing) -> None:
         name = entry.name
@@ -381,7 +390,7 @@ class Scan:
             if enters(self._folder, _join(directory, name)):
                 listing.children.add(name)
             return
-        if not accepts_name(self._folder, directory, name) and not (entry.is_symlink() and entry.is_dir()):
+        if not accepts_name(self._folder, directory, name) and not _is_link_to_directory(entry):
             return
         try:
             found = entry.stat(follow_symlinks=False)
@@ -398,19 +407,19 @@ class Scan:
         """Remember a directory's time, and trust it once it has been the same for longer than a tick of its clock."""
         if record.mtime_ns != mtime_ns:
             record.mtime_ns, record.mtime_since_s = mtime_ns, now
-        record.is_sure = now - record.mtime_since_s >= RACY_S
+        is_old = not record.is_shared and self._wall_s() - mtime_ns / 1e9 >= RACY_S  # one clock for us and the disk
+        record.is_sure = is_old or now - record.mtime_since_s >= RACY_S
 
     def _is_on_disk(self, record: Directory) -> bool:
         """Say if a directory lies on the root's own disk: another one may be unmounted, which deletes nothing."""
         top = self._directories.get(b"")
         return top is not None and record.device == top.device
 
-    def _drop(self, directory: bytes, *, is_replaced: bool = False) -> None:
+    def _drop(self, directory: bytes, *, is_hidden: bool = False) -> None:
         """
         Forget a directory with all below it, and tell what is missing with it.
 
-        Where another directory has taken its place that may be a disk that was unmounted:
-        then nothing is told.
+        Where a disk was mounted over it, or unmounted, it is merely hidden: then nothing is told.
         """
         stack = [directory]
         while stack:
@@ -422,7 +431,7 @@ class Scan:
             if record.descriptor is not None:
                 self._around.unwatch(record.descriptor, one)
             stack += [_join(one, name) for name in record.children]
-            if not is_replaced and self._is_on_disk(record) and self._has_vanished(one):
+            if not is_hidden and self._is_on_disk(record) and self._has_vanished(one):
                 self._around.missing([_join(one, name) for name in self._around.known(one)])
 
     def _has_vanished(self, directory: bytes) -> bool:
@@ -440,6 +449,10 @@ class Scan:
 
 def _join(directory: bytes, name: bytes) -> bytes:
     return directory + b"/" + name if directory else name
+
+
+def _is_link_to_directory(entry: "os.DirEntry[bytes]") -> bool:
+    return entry.is_symlink() and entry.is_dir() and not is_junk(entry.name)
 
 
 def _is_version(found: os.stat_result, version: Version) -> bool:
