@@ -1,0 +1,378 @@
+"""
+How an account stands, in words, bars and figures: what ``credits`` shows.
+
+Pure: answers of the account and a moment come in, lines and values go out.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Self
+
+from rich.table import Table
+from rich.text import Text
+
+from rembg_watch.api.responses import Account, BillingCycle, BillingPeriod
+from rembg_watch.report.words import credits_number, credits_text, span_text, utc_text
+
+SHORTEST_PACE = timedelta(hours=1)
+"""What was used in less says nothing about a month."""
+
+_NOTHING = Decimal(0)
+_SECOND = timedelta(seconds=1)
+_CLOCK_SLACK = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The time that the usage is wanted for; nothing: now."""
+
+    year: int | None = None
+    month: int | None = None
+    period_start_unix: int | None = None
+
+    @property
+    def month_text(self) -> str | None:
+        """The month as it is written in the command, if it was one."""
+        return None if self.year is None else f"{self.year:04d}-{self.month:02d}"
+
+    @property
+    def is_now(self) -> bool:
+        """Whether no time was named."""
+        return self.year is None and self.period_start_unix is None
+
+
+# --- what the figures say ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What the account answered, to what, and when."""
+
+    account: Account
+    asked: Asked
+    now: datetime
+    periods: Sequence[BillingPeriod] | None = None
+
+    @property
+    def cycle(self) -> BillingCycle | None:
+        """The billing period that the answer speaks of; a month is none."""
+        return self.account.billing_cycle if self.asked.year is None else None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the answer speaks of today, so that it tells what can be spent."""
+        cycle = self.account.billing_cycle
+        return self.asked.is_now or (cycle is not None and is_running(cycle, self.now))
+
+
+def is_running(period: BillingPeriod, now: datetime) -> bool:
+    """Say whether *now* is in *period*, give or take what clocks differ by."""
+    return period.period_start_at - _CLOCK_SLACK <= now <= period.period_end_at + _CLOCK_SLACK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """Where the present pace leads until the renewal."""
+
+    per_day: Decimal
+    included_end_at: datetime | None  # None: they last until the renewal
+    all_end_at: datetime | None  # with the prepaid ones, once the included ones have ended
+    left_at_renewal: Decimal  # of the included ones
+    prepaid_needed: Decimal
+
+
+def outlook(cycle: BillingCycle, now: datetime) -> Outlook | None:
+    """
+    Foretell the rest of a billing period from what went before.
+
+    Returns:
+        None where the period is over, has not begun or is too young to have a pace.
+    """
+    elapsed = now - cycle.period_start_at
+    left = cycle.period_end_at - now
+    if elapsed < SHORTEST_PACE or left <= timedelta(0):
+        return None
+    used = max(cycle.used_included, _NOTHING)
+    per_s = used / Decimal(elapsed.total_seconds())
+    needed = per_s * Decimal(left.total_seconds())
+    remaining = max(cycle.remaining_included, _NOTHING)
+    short = max(needed - remaining, _NOTHING)
+    prepaid = max(cycle.prepaid_credits, _NOTHING)
+    return Outlook(
+        per_day=per_s * 86_400,
+        included_end_at=_when_spent(remaining, per_s, now) if short or not remaining else None,
+        all_end_at=_when_spent(remaining + prepaid, per_s, now) if short > prepaid else None,
+        left_at_renewal=max(remaining - needed, _NOTHING),
+        prepaid_needed=min(short, prepaid),
+    )
+
+
+def _when_spent(amount: Decimal, per_s: Decimal, now: datetime) -> datetime:
+    return now + timedelta(seconds=float(amount / per_s)) if per_s > 0 else now
+
+
+def outlook_sentence(cycle: BillingCycle, now: datetime) -> str:
+    """Say in one sentence how long the credits last."""
+    found = outlook(cycle, now)
+    if found is None:
+        return "none: the period is over" if now > cycle.period_end_at else "none yet: the period has just begun"
+    if not cycle.used_included:
+        return f"nothing is used so far: all {credits_text(cycle.remaining_included)} would be left at the renewal"
+    pace = f"at the present pace of {_per_day(found.per_day)}"
+    if found.included_end_at is None:
+        return f"{pace} {_about(found.left_at_renewal)} will be left at the renewal"
+    if cycle.remaining_included <= 0:
+        ending = "the included credits are used up"
+    else:
+        early = span_text((cycle.period_end_at - found.included_end_at).total_seconds())
+        ending = f"{pace} the included credits end on {utc_text(found.included_end_at)}, {early} before the renewal"
+    return f"{ending}; {_prepaid_outlook(found, cycle)}"
+
+
+def _prepaid_outlook(found: Outlook, cycle: BillingCycle) -> str:
+    if cycle.prepaid_credits <= 0:
+        return "nothing can be spent after that, for there are no prepaid ones"
+    if found.all_end_at is None:
+        return f"the prepaid ones cover the rest: {_about(found.prepaid_needed)} of {_number(cycle.prepaid_credits)}"
+    return f"the prepaid ones last until {utc_text(found.all_end_at)} at that pace"
+
+
+def _per_day(amount: Decimal) -> str:
+    return f"{amount:,.0f} a day" if amount >= 10 else f"{amount:,.1f} a day"
+
+
+def _about(amount: Decimal) -> str:
+    return f"about {credits_text(amount.to_integral_value())}"
+
+
+# --- on a screen ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A share of a bar: how much, drawn with what, in which colour."""
+
+    amount: Decimal
+    mark: str
+    style: str
+
+
+def bar(parts: Iterable[Part], whole: Decimal, width: int, *, rest: str = "") -> Text:
+    """
+    Draw shares of a whole, one behind the other, at most *width* characters wide.
+
+    A share that is not nothing shows, however small; more than the whole fills the bar.
+    """
+    drawn, total, done = Text(), _NOTHING, 0
+    for part in parts:
+        total += max(part.amount, _NOTHING)
+        share = min(total / whole, Decimal(1)) if whole > 0 else _NOTHING
+        end = max(round(share * width), done + 1 if part.amount > 0 else done)
+        drawn.append(part.mark * (min(end, width) - done), style=part.style)
+        done = min(end, width)
+    return drawn.append(rest * (width - done), style="dim")
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What bars are drawn with, so that they can be read without colours too."""
+
+    api: str = "█"
+    app: str = "▒"
+    rest: str = "░"
+
+    @classmethod
+    def of(cls, encoding: str) -> Self:
+        """Choose what a screen of that encoding can show."""
+        return cls() if encoding.lower().startswith("utf") else cls("#", "+", ".")
+
+    def shares(self, period: BillingPeriod) -> list[Part]:
+        """Return what the API and the web editor took, as parts of a bar."""
+        return [Part(period.api_usage, self.api, "green"), Part(period.app_usage, self.app, "cyan")]
+
+
+Row = tuple[str, Text]
+_Said = list[tuple[str, str | Text]]
+
+NO_BAR, LEAST_BAR = 0, 4
+_PLAIN = Marks()
+
+
+def rows(view: View, *, bar_width: int = NO_BAR, marks: Marks = _PLAIN) -> list[Row]:
+    """Say everything as labels and sentences; with a bar where *bar_width* leaves room for one."""
+    account, cycle = view.account, view.cycle
+    found: _Said = [("Membership", account.membership or "not named")]
+    if view.is_current:
+        found.append(("Can be spent", _spendable(view)))
+    if view.asked.year is not None:
+        found.append(("UTC month", view.asked.month_text or ""))
+        found.append(("Used", _used(account.app_usage, account.api_usage)))
+    elif cycle is not None:
+        found += _cycle_rows(cycle, view.now, bar_width, marks)
+        found += _coming_rows(cycle, view.now) if view.is_current else []
+    else:
+        found.append(("Used", f"{_used(account.app_usage, account.api_usage)}, in this UTC month"))
+        found.append(("Period", "the API told nothing about a billing period"))
+    return [(label, text if isinstance(text, Text) else Text(text)) for label, text in found]
+
+
+def _cycle_rows(cycle: BillingCycle, now: datetime, bar_width: int, marks: Marks) -> _Said:
+    found: _Said = [("Period", _period_text(cycle, now))]
+    if not cycle.stripe_billing_synced:
+        found.append(("", "This is the UTC month, a stand-in: the image API may go by another period."))
+    used = f"{_number(cycle.used_included)} of {_number(cycle.included_credits)} used{_percent(cycle)}"
+    api, app = f"API {_number(cycle.api_usage)}", f"web editor {_number(cycle.app_usage)}"
+    if bar_width < LEAST_BAR:
+        return [*found, ("Included", f"{used}: {api}, {app}")]
+    drawn = bar(marks.shares(cycle), cycle.included_credits, bar_width, rest=marks.rest)
+    return [*found, ("Included", drawn), ("", used), ("", f"{marks.api} {api}, {marks.app} {app}")]
+
+
+def _coming_rows(cycle: BillingCycle, now: datetime) -> _Said:
+    return [
+        ("Prepaid", f"{credits_text(cycle.prepaid_credits)}; the period's end does not touch them"),
+        ("Renewal", _renewal(cycle, now)),
+        ("Forecast", outlook_sentence(cycle, now)),
+    ]
+
+
+def _spendable(view: View) -> Text:
+    cycle, amount = view.account.billing_cycle, view.account.spendable
+    text = Text(credits_text(amount), style="bold green" if amount > 0 else "bold red")
+    if cycle is None:
+        return text.append("; by the calendar month's usage, which may not be what is enforced", style="not bold")
+    parts = f": {_number(max(cycle.remaining_included, _NOTHING))} included, {_number(cycle.prepaid_credits)} prepaid"
+    return Text.assemble(text, (parts, ""))
+
+
+def _period_text(cycle: BillingCycle, now: datetime) -> str:
+    span = f"{utc_text(cycle.period_start_at)} to {utc_text(cycle.period_end_at)}"
+    if not cycle.period_start_at <= now <= cycle.period_end_at:
+        return span
+    days = -(-(cycle.period_end_at + _SECOND - cycle.period_start_at) // timedelta(days=1))
+    return f"{span}, day {(now - cycle.period_start_at) // timedelta(days=1) + 1} of {days}"
+
+
+def _renewal(cycle: BillingCycle, now: datetime) -> str:
+    at = cycle.period_end_at + _SECOND
+    if at <= now:
+        return f"it was due on {utc_text(at)}; look at this machine's clock"
+    return f"in {span_text((at - now).total_seconds())}, on {utc_text(at)}"
+
+
+def _percent(cycle: BillingCycle) -> str:
+    if cycle.included_credits <= 0:
+        return ""
+    return f" ({100 * cycle.used_included / cycle.included_credits:.0f} %)"
+
+
+def _used(app: Decimal, api: Decimal) -> str:
+    return f"{credits_text(app + api)}: API {_number(api)}, web editor {_number(app)}"
+
+
+def _number(amount: Decimal) -> str:
+    return f"{credits_number(amount):,}"
+
+
+NO_PERIODS = "No billing periods are listed."
+
+
+def plain_lines(view: View) -> list[str]:
+    """Say everything as lines of words, for a pipe or a log."""
+    lines = [f"{label}: {text.plain}" if label else f"  {text.plain}" for label, text in rows(view)]
+    return lines + (history_lines(view.periods) if view.periods is not None else [])
+
+
+def history_lines(periods: Sequence[BillingPeriod]) -> list[str]:
+    """Say each period in a line of words."""
+    return [
+        f"{_days(one)}: {_used(one.app_usage, one.api_usage)} (--period {one.period_start_unix})" for one in periods
+    ] or [NO_PERIODS]
+
+
+def _days(period: BillingPeriod) -> str:
+    return f"{period.period_start_at:%Y-%m-%d} to {period.period_end_at:%Y-%m-%d}"
+
+
+HISTORY_WIDTH = 68
+"""Of the table of periods without its bar; on a narrower screen there are lines instead."""
+
+
+def history_table(periods: Sequence[BillingPeriod], *, now: datetime, width: int, marks: Marks = _PLAIN) -> Table:
+    """List the periods with bars to compare them by, where there is room; the present one stands out."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in ("period", "web editor", "API", "used", "--period"):
+        table.add_column(heading, justify="left" if heading == "period" else "right", no_wrap=True)
+    most = max((one.used for one in periods), default=_NOTHING)
+    bar_width = min(40, width - HISTORY_WIDTH)
+    for one in periods:
+        numbers = [_number(one.app_usage), _number(one.api_usage), _number(one.used), str(one.period_start_unix)]
+        drawn = [bar(marks.shares(one), most, bar_width)] if bar_width >= LEAST_BAR else []
+        table.add_row(_days(one), *numbers, *drawn, style="bold" if is_running(one, now) else "")
+    return table
+
+
+# --- for machines --------------------------------------------------------------------------------
+
+
+def as_plain_values(view: View) -> dict[str, Any]:
+    """
+    Return everything as JSON holds it.
+
+    ``included``, ``prepaid``, ``spendable`` and ``period_end`` are those of ``status``; they
+    are null where the answer speaks of another time than today.
+    """
+    account, cycle, holds_today = view.account, view.account.billing_cycle, view.is_current
+    found: dict[str, Any] = {
+        "membership": account.membership,
+        "included": credits_number(cycle.remaining_included) if cycle and holds_today else None,
+        "prepaid": credits_number(account.prepaid_credits) if holds_today else None,
+        "spendable": credits_number(account.spendable) if holds_today else None,
+        "period_end": cycle.period_end_at.isoformat() if cycle and holds_today else None,
+        "plan_credits": credits_number(account.credits),
+        "usage": _usage_values(account.app_usage, account.api_usage) | {"month": view.asked.month_text},
+        "period": _cycle_values(view.cycle, view.now) if view.cycle else None,
+        "read_at": view.now.isoformat(),
+    }
+    if view.periods is not None:
+        found["history"] = [_period_values(one) for one in view.periods]
+    return found
+
+
+def _usage_values(app: Decimal, api: Decimal) -> dict[str, Any]:
+    return {"app": credits_number(app), "api": credits_number(api), "used": credits_number(app + api)}
+
+
+def _period_values(period: BillingPeriod) -> dict[str, Any]:
+    return {
+        "start": period.period_start_at.isoformat(),
+        "end": period.period_end_at.isoformat(),
+        "start_unix": period.period_start_unix,
+        **_usage_values(period.app_usage, period.api_usage),
+    }
+
+
+def _cycle_values(cycle: BillingCycle, now: datetime) -> dict[str, Any]:
+    return {
+        **_period_values(cycle),
+        "used": credits_number(cycle.used_included),
+        "included": credits_number(cycle.included_credits),
+        "remaining": credits_number(cycle.remaining_included),
+        "synced": cycle.stripe_billing_synced,
+        "renews_in_s": max(0, round((cycle.period_end_at + _SECOND - now).total_seconds())),
+        "forecast": _outlook_values(outlook(cycle, now)),
+    }
+
+
+def _outlook_values(found: Outlook | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "per_day": round(float(found.per_day), 2),
+        "included_end": found.included_end_at.isoformat() if found.included_end_at else None,
+        "all_end": found.all_end_at.isoformat() if found.all_end_at else None,
+        "left_at_renewal": round(float(found.left_at_renewal), 2),
+        "prepaid_needed": round(float(found.prepaid_needed), 2),
+    }
