@@ -7,7 +7,7 @@ configuration, its state directory, its folders.
 
 from enum import IntEnum
 
-from rembg_watch.api.errors import KeyRefusedError
+from rembg_watch.api.errors import Charge, KeyRefusedError, ParameterRefusedError, RembgError, Scope
 
 
 class ExitCode(IntEnum):
@@ -59,6 +59,15 @@ def exit_code(error: BaseException) -> ExitCode:
     """Say which exit code *error* deserves; an error that nobody foresaw counts as a failure."""
     if isinstance(error, RembgWatchError):
         return error.exit_code
+    return _of_the_api(error) if isinstance(error, RembgError) else ExitCode.SOME_FAILED
+
+
+def _of_the_api(error: RembgError) -> ExitCode:
+    """Tell what a person must change from what passes by itself: a limit, the network, a server that is down."""
     if isinstance(error, KeyRefusedError):
         return ExitCode.KEY_REFUSED
-    return ExitCode.SOME_FAILED
+    if isinstance(error, ParameterRefusedError):
+        return ExitCode.USAGE
+    if error.charge is Charge.YES or error.scope is Scope.PICTURE:
+        return ExitCode.SOME_FAILED
+    return ExitCode.WAITING if error.retryable or error.scope is Scope.ACCOUNT else ExitCode.SOME_FAILED
