@@ -31,6 +31,7 @@ PREPARERS = 2
 FINISHERS = 2
 _LOOK_S = 1.0  # how often a waiting feeder looks up
 _LEDGER_LOOK_S = 5.0  # how often it looks for what others put into the ledger
+_SHORT_S = 10.0  # how long the credits under way are waited for before the account is read again
 _BLOCKED_S = 15.0  # how long a folder whose output takes nothing is given no new work
 
 T = TypeVar("T")
@@ -118,6 +119,7 @@ class Pool:
         self._call: _Lane[Ready] = _Lane("worker", workers, self._take_call, self._pulse)
         self._finish: _Lane[Paid] = _Lane("finisher", FINISHERS, self._take_finish, self._pulse)
         self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
+        self._short_until_s = 0.0
         self.is_idle = False
 
     # --- life -----------------------------------------------------------------------------------
@@ -220,14 +222,17 @@ class Pool:
             with self._changed:
                 self.is_idle = not self._active
             return min(wait_s, _LEDGER_LOOK_S)
+        if self._active and time.monotonic() < self._short_until_s:
+            return _LOOK_S  # what is left is spoken for by what is under way
         answer = self.line.gatehouse.ask()
         if not isinstance(answer, Go):
             return self._until(answer.until)
         return self._form_batch(1 if answer.is_canary else min(room, self.batch_size), turns)
 
     def _form_batch(self, most: int, turns: list[Turn]) -> float:
-        affordable = self.purse.read()
+        affordable = self.purse.take_reading()
         if affordable is None or affordable <= 0:
+            self._short_until_s = time.monotonic() + _SHORT_S
             return _LOOK_S
         claimed = self._claim(min(most, affordable), turns, State.QUEUED)
         if not claimed:

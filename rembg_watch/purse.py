@@ -24,6 +24,9 @@ BASELINE = "account"
 """The note that holds the last reading of an account at rest."""
 
 
+_FRESH_S = 2.0
+
+
 class Purse:
     """Read the account and say how many pictures it pays for."""
 
@@ -55,6 +58,8 @@ class Purse:
         self._balance: Balance | None = balance_from_note(ledger.note(BASELINE))
         self._charged_since = Decimal(0)
         self._room: int | None = None
+        self._unused_room: int | None = None
+        self._read_at_s = float("-inf")
         self.refusal: RembgError | None = None
 
     @property
@@ -79,6 +84,21 @@ class Purse:
         if isinstance(event, CallEnded) and event.charged:
             with self._lock:
                 self._charged_since += event.charged
+
+    def take_reading(self) -> int | None:
+        """
+        Return how many more pictures may be sent, by a reading that no batch was formed on.
+
+        That is a new one, unless a hold had the account read just now.
+        """
+        with self._lock:
+            room, self._unused_room = self._unused_room, None
+            is_fresh = self._clocks.monotonic() - self._read_at_s < _FRESH_S
+        if room is None or not is_fresh:
+            self.read()
+            with self._lock:
+                room, self._unused_room = self._unused_room, None
+        return room
 
     def read(self) -> int | None:
         """
@@ -110,6 +130,7 @@ class Purse:
             self._compare(balance)
         with self._lock:
             self._balance, self._charged_since, self._room = balance, Decimal(0), room
+            self._unused_room, self._read_at_s = room, self._clocks.monotonic()
         self._report(
             CreditsRead(
                 included=balance.included_remaining,
