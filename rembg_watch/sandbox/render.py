@@ -18,7 +18,7 @@ import zlib
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 from rembg_watch.sandbox.rules import MAX_SIDE_PX, Rgba, Wish
 from rembg_watch.sandbox.sniff import picture_size
@@ -99,6 +99,8 @@ class Cutter:
         alpha = self._engine().alpha(_on_white(picture))
         if picture.getchannel("A").getextrema() != (255, 255):  # what was see-through stays so
             alpha = ImageChops.multiply(alpha, picture.getchannel("A"))
+        if picture.width * picture.height <= LARGE_PICTURE_PX:  # beyond that it costs a gigabyte and many seconds
+            picture = _without_fringe(picture, alpha)
         return self._finish(picture, alpha, wish, profile=profile, is_downgraded=is_downgraded)
 
     def _finish(
@@ -157,6 +159,21 @@ def _open(file: BinaryIO, *, is_upright: bool) -> Image.Image:
 def _on_white(picture: Image.Image) -> Image.Image:
     ground = Image.new("RGBA", picture.size, WHITE)
     return Image.alpha_composite(ground, picture).convert("RGB")
+
+
+def _without_fringe(picture: Image.Image, alpha: Image.Image) -> Image.Image:
+    """
+    Take the backdrop's colour out of half-covered edges.
+
+    They get the mean colour of the solid object around them, the more the less they are covered;
+    solid pixels keep their own.
+    """
+    solid = picture.copy()
+    solid.putalpha(alpha.point(lambda level: max(0, level * 2 - 255)))
+    radius = max(2, max(picture.size) // 250)
+    spread = solid.convert("RGBa").filter(ImageFilter.BoxBlur(radius)).convert("RGBA")
+    is_known = spread.getchannel("A").point(lambda level: 255 if level > 8 else 0)
+    return Image.composite(picture, spread, ImageChops.lighter(alpha, ImageChops.invert(is_known)))
 
 
 def target_size(size: tuple[int, int], wish: Wish) -> tuple[int, int]:

@@ -67,6 +67,16 @@ def test_the_object_keeps_its_pixels_and_the_ground_goes(fast: Sandbox, ask: Ask
     assert cutout.getpixel((3, 3))[3] == 0  # type: ignore[index]
 
 
+def test_edges_lose_the_colour_of_the_backdrop(network: Sandbox, ask: Ask, data: Path) -> None:
+    """The mug is dark; what is half covered was mixed with a light ground and is dark again."""
+    cutout = opened(ask(network, {"format": "png"}, image=(data / "packshots" / "mug.jpg").read_bytes()))
+    source = np.asarray(Image.open(data / "packshots" / "mug.jpg").convert("L"), float)
+    alpha = np.asarray(cutout.getchannel("A"))
+    edge = (alpha > 60) & (alpha < 200)
+    assert edge.sum() > 500
+    assert np.asarray(cutout.convert("RGB").convert("L"), float)[edge].mean() < source[edge].mean() - 10
+
+
 @pytest.mark.parametrize("engine", ["u2net", "fast"])
 def test_a_picture_in_which_nothing_is_found_comes_back_whole(engine: str, ask: Ask) -> None:
     blank = io.BytesIO()
