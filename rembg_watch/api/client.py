@@ -50,6 +50,7 @@ LARGEST_ANSWER_BYTES = 512 * 1024 * 1024
 
 LARGEST_ACCOUNT_BYTES = 4 * 1024 * 1024
 _SIGNATURE_BYTES = 12
+_ASIDE = "rembg_watch_location"
 _T = TypeVar("_T")
 Verify = bool | str | os.PathLike[str] | ssl.SSLContext
 _CODES: dict[type[httpx.RequestError], str] = {
@@ -128,6 +129,7 @@ class Client:
                 },
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a cookie might pass for a user token
                 follow_redirects=False,
+                event_hooks={"response": [_set_location_aside]},
                 http2=False,
             )
         except (OSError, ImportError) as why:
@@ -326,12 +328,20 @@ class _KeyForOrigins(httpx.Auth):
         yield request
 
 
+def _set_location_aside(response: httpx.Response) -> None:
+    """Keep httpx from preparing the request that would follow, with the key in it; it also fails on nonsense."""
+    if "location" in response.headers:
+        response.extensions[_ASIDE] = response.headers.pop("location")
+
+
 class _Answer:
     """An answer as it comes in, and who wants to know of it."""
 
     def __init__(self, response: httpx.Response, key: Key, deadline: Deadline) -> None:
         self.status = response.status_code
         self.headers = {name.lower(): key.hide(value) for name, value in response.headers.items()}
+        if _ASIDE in response.extensions:
+            self.headers["location"] = key.hide(response.extensions[_ASIDE])
         self.arrived_at = datetime.now(UTC)
         self._response = response
         self._key = key
@@ -384,7 +394,7 @@ def _cutout(answer: _Answer, sink: Sink, on_download: OnProgress | None) -> Cuto
     for block in chain([head], blocks):
         sink.write(block)
         if sink.size_bytes > LARGEST_ANSWER_BYTES:
-            raise BadAnswerError(message="The answer is larger than any picture can be.", code="answer_too_large")
+            raise _too_large("The answer is larger than any picture can be.")
     return sink.cutout(
         content_type=kind.content_type,
         request_id=request_id(answer.headers),
@@ -400,12 +410,16 @@ def _json(answer: _Answer) -> object:
     for block in answer.blocks():
         body += block
         if len(body) > LARGEST_ACCOUNT_BYTES:
-            raise BadAnswerError(message="The answer about the account is endless.", code="answer_too_large")
+            raise _too_large("The answer about the account is endless.")
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         pass
     raise answer.error([body])
+
+
+def _too_large(message: str) -> BadAnswerError:
+    return BadAnswerError(message=message, code="answer_too_large", status=200)
 
 
 def _lost(lost: httpx.RequestError, url: httpx.URL, deadline: Deadline, body: MultipartBody | None) -> RembgError:

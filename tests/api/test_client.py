@@ -267,6 +267,15 @@ def test_no_redirect_is_followed() -> None:
     assert "https://evil.example/take" in str(error)
 
 
+@pytest.mark.parametrize(
+    "location", ["https://[::1", "//x:99999/", "http://", "\x7f", "", "javascript:0", "https://a b/"]
+)
+def test_a_redirect_to_nonsense_is_still_a_redirect(location: str) -> None:
+    error = outcome(answering(308, b"", {"location": location}))
+    assert isinstance(error, UnknownRefusalError)
+    assert (error.code, error.charge) == ("unknown_308", Charge.NO)
+
+
 # --- the account
 
 

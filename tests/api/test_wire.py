@@ -2,6 +2,7 @@
 
 import gc
 import os
+import random
 import shutil
 import ssl
 import subprocess
@@ -377,6 +378,54 @@ def test_a_45_mb_upload_and_download_cost_no_45_mb(serve: Callable[..., Any], tm
         growth = peak_growth(lambda: client.remove_background(source, destination=tmp_path / "cut.png"))
     assert (tmp_path / "cut.png").stat().st_size == 45 * MB
     assert growth < 8 * MB  # the server's own buffers are in it
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: image/webp\r\nContent-Length: 40\r\n\r\n" + CUT[:40]
+NASTY = [
+    b"",
+    b"\r\n",
+    b"HTTP/1.1 999 What\r\n\r\n",
+    b"HTTP/1.1 42 Low\r\n\r\n",
+    b"HTTP/9.9 200 OK\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n" + CUT[:40],
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nX: \xff\xfe\x80\r\nContent-Type: \xe9\r\n\r\n" + CUT[:40],
+    b"HTTP/1.1 400 \xc3\xa9\r\nContent-Length: 2\r\n\r\n\xff\xff",
+    b"HTTP/1.1 302 Found\r\nLocation: \xff\xfe\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\nbut some",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: br, gzip, deflate, nonsense\r\n\r\n" + CUT[:40],
+    b"HTTP/1.1 200 OK\nContent-Length: 3\n\nabc",
+]
+
+
+def spoilt(count: int) -> list[bytes]:
+    """Return *count* good answers with some bytes changed, left out or doubled."""
+    chance = random.Random(20261122)
+    answers = []
+    for _ in range(count):
+        answer = bytearray(ANSWER)
+        for _ in range(chance.randint(1, 6)):
+            place = chance.randrange(len(answer))
+            answer[place : place + chance.randint(0, 3)] = chance.randbytes(chance.randint(0, 4))
+        answers.append(bytes(answer))
+    return answers
+
+
+def test_whatever_bytes_come_back_the_client_raises_its_own_errors_only(serve: Callable[..., Any]) -> None:
+    answers = [*NASTY, *spoilt(150)]
+    server = serve(*[lambda v, answer=answer: (v.read_all(), v.send(answer)) for answer in answers])
+    with Client(KEY, url=server.url, timeout_s=5) as client:
+        for answer in answers:
+            try:
+                client.remove_background(PNG)
+            except RembgError as error:
+                assert KEY not in str(error), answer  # noqa: PT017  # either end is right
+    assert len(server.visitors) == len(answers)
 
 
 # --- proxies and certificates
