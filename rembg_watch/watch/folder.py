@@ -27,7 +27,7 @@ DEBOUNCE_S = 0.05
 """Notices of one file come in volleys; so long they are collected."""
 
 ROOT_CHECK_S = 1.0
-"""How often it is made sure that the folder is there, and still the same."""
+"""How often it is made sure that the folder is there, and still the same; oftener if it is walked oftener."""
 
 SLICE_S = 0.1
 """How long a walk goes on before anything else gets its turn."""
@@ -147,7 +147,7 @@ class FolderWatch:
     def _is_there(self) -> bool:
         if self._now < self._root_at_s:
             return not self.is_away
-        self._root_at_s = self._now + ROOT_CHECK_S
+        self._root_at_s = self._now + min(ROOT_CHECK_S, self._pace.scan_interval_s)
         try:
             identity = identify(self._root)
             if not self.is_away and identity == self._identity:

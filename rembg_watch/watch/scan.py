@@ -75,6 +75,7 @@ class Directory:
         is_shared: Whether its time cannot be trusted, so that names are compared.
         descriptor: Of its watch; None if there is none.
         children: The names of its sub-directories.
+        has_held: Whether anything was ever found in it.
     """
 
     inode: int
@@ -88,6 +89,7 @@ class Directory:
     cost_s: float = 0.0
     descriptor: int | None = None
     children: frozenset[bytes] = frozenset()
+    has_held: bool = False
 
 
 @dataclass(slots=True)
@@ -247,8 +249,15 @@ class Scan:
             return
         self._has_asked_parents = True
         for directory in self._around.parents():
-            if directory not in self._directories and self._has_vanished(directory):
+            if directory not in self._directories and self._has_vanished(directory) and not self._is_hidden(directory):
                 self._around.missing([_join(directory, name) for name in self._around.known(directory)])
+
+    def _is_hidden(self, directory: bytes) -> bool:
+        """Say if a directory that is missing may merely not be mounted: then the nearest one above it is empty."""
+        while directory and self._has_vanished(directory):
+            directory = directory.rpartition(b"/")[0]
+        record = self._directories.get(directory)
+        return record is None or not self._is_sure_to_miss(record)
 
     # -- what ------------------------------------------------------------------------------
 
@@ -369,7 +378,8 @@ class Scan:
         self.is_proved = self.is_proved or listing.has_known
         for name in record.children - listing.children:
             self._drop(_join(directory, name))
-        if listing.left and (listing.has_known or (self.is_proved and self._is_on_disk(record))):
+        record.has_held = record.has_held or listing.files > 0 or bool(listing.children)
+        if listing.left and (listing.has_known or self._is_sure_to_miss(record)):
             self._around.missing([_join(directory, name) for name in listing.left])
         record.children = frozenset(listing.children)
         record.names, record.looked_at_s, record.cost_s = listing.names, now, self._clock() - started
@@ -409,6 +419,15 @@ class Scan:
             record.mtime_ns, record.mtime_since_s = mtime_ns, now
         is_old = not record.is_shared and self._wall_s() - mtime_ns / 1e9 >= RACY_S  # one clock for us and the disk
         record.is_sure = is_old or now - record.mtime_since_s >= RACY_S
+
+    def _is_sure_to_miss(self, record: Directory) -> bool:
+        """
+        Say if what is not in a directory is gone indeed.
+
+        An empty one that never held anything may be the place of a disk that is not
+        mounted. Where the source has gone after all, whoever wants to send it finds out.
+        """
+        return self.is_proved and record.has_held and self._is_on_disk(record)
 
     def _is_on_disk(self, record: Directory) -> bool:
         """Say if a directory lies on the root's own disk: another one may be unmounted, which deletes nothing."""

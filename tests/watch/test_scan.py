@@ -296,6 +296,28 @@ def test_nothing_is_missing_where_nothing_known_stands(world: World) -> None:
     assert world.lost == []
 
 
+def test_an_empty_directory_that_never_held_anything_may_be_a_disk_that_is_not_mounted(world: World) -> None:
+    world.drop("stays.jpg", is_known=True)
+    for name in ("card/a.jpg", "card/deep/b.jpg"):
+        world.drop(name, is_known=True)
+    shutil.rmtree(world.root / "card")
+    (world.root / "card").mkdir()
+    world.settles()
+    world.age(world.root / "card")
+    world.walk()
+    assert world.lost == []
+
+
+def test_a_directory_that_was_emptied_is_told(world: World) -> None:
+    world.drop("stays.jpg", is_known=True)
+    path = world.drop("sub/a.jpg", is_known=True)
+    world.settles()
+    path.unlink()
+    world.age(world.root / "sub")
+    world.walk()
+    assert world.lost == [b"sub/a.jpg"]
+
+
 def test_a_known_file_that_became_a_directory_is_missing(world: World) -> None:
     world.drop("a.jpg", is_known=True)
     world.drop("b.jpg", is_known=True).unlink()
