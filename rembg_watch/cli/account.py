@@ -132,14 +132,14 @@ def key_refusal_told(key_source: str) -> Iterator[None]:
     try:
         yield
     except KeyRefusedError as error:
-        note(key_refusal(error, key_source))
+        note(f"rembg-watch: {key_refusal(error, key_source)}")
         raise typer.Exit(ExitCode.KEY_REFUSED) from error
 
 
 def key_refusal(error: KeyRefusedError, key_source: str) -> str:
     """Say which key was refused and what to do."""
     return (
-        f"rembg-watch: the API does not accept the key from {key_source}: {error.message.rstrip('.')}; "
+        f"the API does not accept the key from {key_source}: {error.message.rstrip('.')}; "
         "put the key there that your account page shows"
     )
 

@@ -1,0 +1,118 @@
+"""How far one picture is on its way: bars on a terminal, a line elsewhere, always on standard error."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn
+from rich.progress import Progress as RichProgress
+
+from rembg_watch.api.upload import Progress
+from rembg_watch.cli.screen import ERR, note
+from rembg_watch.report.words import size_text
+
+_NAME_WIDTH = 28
+
+
+class Transfer:
+    """One picture under way; it notes whether all of it has left. This one shows nothing."""
+
+    def __init__(self) -> None:
+        self.has_left = False
+
+    def on_upload(self, progress: Progress) -> None:
+        """Take how much of the request has left."""
+        self.has_left = progress.loaded_bytes == progress.total_bytes
+
+    def on_download(self, progress: Progress) -> None:
+        """Take how much of the answer has come."""
+
+
+class Display(Protocol):
+    """Shows transfers in some way."""
+
+    def showing(self, name: str, size_bytes: int) -> "_Showing":
+        """Show one picture while the block runs."""
+
+    def tell(self, sentence: str) -> None:
+        """Say something in between."""
+
+
+class _Showing(Protocol):
+    def __enter__(self) -> Transfer:
+        """Begin."""
+
+    def __exit__(self, *what: object) -> bool | None:
+        """End."""
+
+
+class Lines:
+    """One line as a picture sets out; for logs and pipes."""
+
+    @contextmanager
+    def showing(self, name: str, size_bytes: int) -> Iterator[Transfer]:
+        """Say what sets out."""
+        note(f"{name}: sending {size_text(size_bytes)}")
+        yield Transfer()
+
+    def tell(self, sentence: str) -> None:
+        """Say something in between."""
+        note(sentence)
+
+
+class Bars:
+    """A bar that fills twice: with what has left and, after a pause for the work, with what has come back."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def showing(self, name: str, size_bytes: int) -> Iterator[Transfer]:
+        """Show a bar, which is gone after the block."""
+        columns = (
+            TextColumn("{task.fields[name]}", markup=False),
+            TextColumn("{task.description}", style="dim", markup=False),
+            BarColumn(bar_width=None),
+            DownloadColumn(),
+        )
+        with RichProgress(*columns, console=self._console, transient=True) as progress:
+            task = progress.add_task("sending", total=size_bytes, name=_shortened(name))
+            yield _BarTransfer(progress, task)
+
+    def tell(self, sentence: str) -> None:
+        """Say something above the bar."""
+        self._console.print(sentence, markup=False)
+
+
+class _BarTransfer(Transfer):
+    def __init__(self, progress: RichProgress, task: TaskID) -> None:
+        super().__init__()
+        self._progress = progress
+        self._task = task
+        self._is_coming = False
+
+    def on_upload(self, progress: Progress) -> None:
+        super().on_upload(progress)
+        if self.has_left:
+            self._progress.update(self._task, description="waiting", total=None)
+        else:
+            self._progress.update(
+                self._task, description="sending", completed=progress.loaded_bytes, total=progress.total_bytes
+            )
+
+    def on_download(self, progress: Progress) -> None:
+        if not self._is_coming:
+            self._is_coming = True
+            self._progress.reset(self._task, description="receiving", total=progress.total_bytes)
+        self._progress.update(self._task, completed=progress.loaded_bytes)
+
+
+def _shortened(name: str) -> str:
+    """Keep the end of a long path, where pictures differ."""
+    return name if len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}"
+
+
+def display() -> Display:
+    """Choose what standard error can show."""
+    return Bars(ERR) if ERR.is_terminal else Lines()
