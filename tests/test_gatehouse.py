@@ -1,0 +1,166 @@
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rembg_watch.admit import Cause, Finding, Halt, Need, Probe
+from rembg_watch.api.errors import KeyRefusedError, ServerError, Throttle, ThrottledError
+from rembg_watch.gatehouse import Clocks, Gatehouse, Ticket
+from rembg_watch.jobs import Job, State, Version
+from rembg_watch.report import events
+from rembg_watch.report.events import Event
+from rembg_watch.retry import RetryPolicy
+from tests.line import eventually
+
+START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+class Hands:
+    """Clocks that a test turns."""
+
+    def __init__(self) -> None:
+        self.s = 1000.0
+
+    def clocks(self) -> Clocks:
+        return Clocks(
+            now=lambda: START + timedelta(seconds=self.s - 1000), monotonic=lambda: self.s, chance=lambda: 0.0
+        )
+
+
+class House:
+    """A gatehouse with what it told and kept."""
+
+    def __init__(self, notes: Mapping[str, object] | None = None) -> None:
+        self.hands = Hands()
+        self.events: list[Event] = []
+        self.notes: dict[str, object] = dict(notes or {})
+        self.gatehouse = Gatehouse(
+            policy=RetryPolicy(),
+            report=self.events.append,
+            keep=self.notes.__setitem__,
+            notes=notes or {},
+            clocks=self.hands.clocks(),
+        )
+
+    def enter(self) -> Ticket:
+        ticket = self.gatehouse.enter(Need(job=1, folder="f"))
+        assert isinstance(ticket, Ticket)
+        return ticket
+
+    def told(self, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def job(number: int = 1) -> Job:
+    return Job(
+        id=number,
+        folder="f",
+        source=b"a.jpg",
+        version=Version(size_bytes=1, mtime_ns=1, inode=1),
+        state=State.SENDING,
+        enqueued_at=START,
+        changed_at=START,
+    )
+
+
+def throttled(kind: Throttle, words: str, **facts: object) -> ThrottledError:
+    return ThrottledError(message=words, status=429, throttle=kind, **facts)  # type: ignore[arg-type]
+
+
+def test_an_open_gate_lets_the_first_call_through_at_once() -> None:
+    assert House().enter().sent_at_s == 1000.0
+
+
+def test_the_pace_makes_the_second_call_wait_for_its_turn() -> None:
+    house = House()
+    house.enter()
+    found: list[object] = []
+    waiter = threading.Thread(target=lambda: found.append(house.enter()))
+    waiter.start()
+    house.hands.s += 10.0
+    eventually(lambda: found)
+    waiter.join()
+    assert isinstance(found[0], Ticket)
+
+
+def test_a_monthly_limit_shuts_the_gate_for_all_is_told_once_and_kept() -> None:
+    house = House()
+    first = house.enter()
+    house.hands.s += 5.0
+    second = house.enter()
+    error = throttled(Throttle.MONTHLY, "You've reached your monthly limit.")
+    house.gatehouse.on_errand(Probe.ACCOUNT, house.gatehouse.close)
+    assert house.gatehouse.failed(error, job(), first).state is State.QUEUED
+    house.gatehouse.failed(error, job(2), second)
+    assert len(house.told(events.GateShut)) == 1
+    assert house.gatehouse.gate.holding(Cause.MONTHLY) is not None
+    again = House(notes=house.notes)
+    assert again.gatehouse.gate.holding(Cause.MONTHLY) is not None
+
+
+def test_a_refused_key_turns_the_next_one_away_instead_of_asking_again() -> None:
+    house = House()
+    ticket = house.enter()
+    reads: list[str] = []
+
+    def read() -> None:
+        reads.append("account")
+        house.gatehouse.account_unread(Finding.KEY, recheck_s=300, text="invalid api key")
+
+    house.gatehouse.on_errand(Probe.ACCOUNT, read)
+    house.gatehouse.failed(KeyRefusedError(message="invalid api key", status=401), job(), ticket)
+    house.hands.s += 1.0
+    assert isinstance(house.gatehouse.enter(Need(job=2, folder="f")), Halt)
+    assert reads == ["account"]
+
+
+def test_a_short_term_refusal_keeps_the_job_and_slows_the_pace_down() -> None:
+    house = House()
+    before = house.gatehouse.rate_per_s
+    for _ in range(3):
+        ticket = house.enter()
+        house.hands.s += 0.3
+        house.gatehouse.answered(ticket)
+    ticket = house.enter()
+    house.hands.s += 0.2
+    decision = house.gatehouse.failed(throttled(Throttle.SHORT_TERM, "too quickly"), job(), ticket)
+    assert decision.keeps_job
+    assert decision.attempts == 0
+    assert house.gatehouse.gate.hold is None
+    assert before > 0
+
+
+def test_five_failures_in_a_row_open_the_circuit_and_one_that_goes_well_closes_it() -> None:
+    house = House()
+    for number in range(5):
+        house.hands.s += 40.0
+        ticket = house.gatehouse.enter(Need(job=number, folder="f"))
+        assert isinstance(ticket, Ticket)
+        house.gatehouse.failed(ServerError(message="down", status=503), job(number), ticket)
+    assert house.gatehouse.gate.holding(Cause.CIRCUIT) is not None
+    house.hands.s += 400.0
+    canary = house.enter()
+    assert canary.go.is_canary
+    house.gatehouse.accepted(canary)
+    assert house.gatehouse.gate.hold is None
+    assert house.told(events.GateOpened)
+
+
+def test_closing_sends_everybody_home_and_keeps_the_pace() -> None:
+    house = House()
+    house.enter()
+    found: list[object] = []
+    waiters = [threading.Thread(target=lambda: found.append(house.gatehouse.enter(Need(job=2)))) for _ in range(3)]
+    for waiter in waiters:
+        waiter.start()
+    house.gatehouse.close()
+    for waiter in waiters:
+        waiter.join(5)
+    assert found == [None] * 3
+    assert "rate" in str(house.notes["pacer"])
+
+
+@pytest.mark.parametrize("note", [None, 7, [], {"holds": "x"}, {"holds": [{"cause": "?"}]}], ids=str)
+def test_a_note_that_cannot_be_read_opens_the_gate_instead_of_stopping_the_start(note: object) -> None:
+    assert House(notes={"gate": note, "pacer": note}).gatehouse.gate.hold is None
