@@ -102,6 +102,11 @@ def accepts_name(folder: Folder, parent: bytes, name: bytes) -> bool:
     return is_wanted and not _matches(folder.exclude, text)
 
 
+def passes_over(folder: Folder, name: bytes) -> bool:
+    """Say if a name is that of a picture which is not taken, so that whoever dropped it should hear of it."""
+    return not folder.include and suffix(name) in OTHER_PICTURE_SUFFIXES and not is_junk(name)
+
+
 def enters(folder: Folder, directory: bytes) -> bool:
     """Say if pictures can be below *directory*, relative to the input root: else it is not walked."""
     if not directory:

@@ -17,6 +17,7 @@ from rembg_watch.paths import (
     is_junk,
     is_staging_name,
     mirror,
+    passes_over,
     staging_name,
 )
 
@@ -93,6 +94,14 @@ def test_every_picture_type_that_can_be_sent_is_taken_when_nothing_is_said(sourc
 )
 def test_junk_and_other_types_are_passed_over(source: bytes) -> None:
     assert not accepts(folder(), source)
+
+
+@pytest.mark.parametrize("name", [b"a.tif", b"a.HEIC", b"a.nef", b"a.gif"])
+def test_pictures_that_cannot_be_sent_are_told_from_files_that_nobody_meant_to_send(name: bytes) -> None:
+    assert passes_over(folder(), name)
+    assert not passes_over(folder(), b"._" + name)
+    assert not passes_over(folder(), name + b".xmp")
+    assert not passes_over(folder(include=("**/*.jpg",)), name), "whoever says what he wants means it"
 
 
 def test_an_include_does_not_let_junk_in() -> None:

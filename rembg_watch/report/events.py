@@ -407,6 +407,20 @@ class Settled(PictureEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver(PictureEvent):
+    """A picture of a kind that the service does not take; told for the first of each kind alone."""
+
+    LEVEL: ClassVar[Level] = Level.WARNING
+    suffix: str
+
+    def _says(self) -> str:
+        return (
+            f"{self.picture} and every other {self.suffix} file is left alone: the service takes JPEG, PNG, WebP and "
+            "BMP only; export it as one of these, or exclude it knowingly"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Enqueued(FolderEvent):
     """Settled sources are jobs on disk and survive a restart."""
 

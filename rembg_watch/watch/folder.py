@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from rembg_watch.jobs import Version
-from rembg_watch.paths import Folder
+from rembg_watch.paths import Folder, suffix
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 from rembg_watch.settle import FileStat
@@ -76,6 +76,8 @@ class FolderWatch:
         self._away_since_s: float | None = None
         self._now = self.ticked_at_s = clock()
         self._root_at_s = float("-inf")
+        self._was_at_rest = False
+        self._passed_over: set[str] = set()
 
     # -- for those who ask -----------------------------------------------------------------
 
@@ -92,10 +94,7 @@ class FolderWatch:
     @property
     def is_at_rest(self) -> bool:
         """Whether all that is there was looked at and nothing is left that time alone would bring on."""
-        if self.is_away:
-            return True
-        is_looked_through = self._scan.is_complete and self._scan.is_idle
-        return is_looked_through and self._marks.since_s is None and self._intake.is_quiet
+        return self._was_at_rest and self._marks.since_s is None
 
     def look_again(self, source: bytes) -> None:
         """Look at one source soon: somebody found it changed. Any thread may ask."""
@@ -111,15 +110,18 @@ class FolderWatch:
     def tick(self, now: float) -> float:
         """Do what is due; return when to be called again, on the same clock."""
         self._now = self.ticked_at_s = now
-        if not self._is_there():
-            self._intake.write_list(now)
-            return self._root_at_s
-        self._guard.check(now)
-        self._take_marks()
-        is_more = self._intake.turn(now, self._asks_for_writers)
-        self._walk()
+        self._was_at_rest = False  # for other threads: not before this turn has ended
+        if self._is_there():
+            self._guard.check(now)
+            self._take_marks()
+            is_more = self._intake.turn(now, self._asks_for_writers)
+            self._walk()
+            self._was_at_rest = self._scan.is_complete and self._scan.is_idle and self._intake.is_quiet
+            next_s = now if is_more else self._next_s()
+        else:
+            self._was_at_rest, next_s = True, self._root_at_s
         self._intake.write_list(now)
-        return now if is_more else self._next_s()
+        return next_s
 
     def close(self) -> None:
         """Stop noticing; what is unsettled is seen again at the next start."""
@@ -242,6 +244,13 @@ class FolderWatch:
     def seen(self, source: bytes, found: FileStat) -> None:
         """Note a file that may have to be sent."""
         self._intake.see(source, found, self._now)
+
+    def passed_over(self, source: bytes) -> None:
+        """Tell of a picture that cannot be sent, once for each kind."""
+        kind = os.fsdecode(suffix(source))
+        if kind not in self._passed_over:
+            self._passed_over.add(kind)
+            self._report(events.PassedOver(folder=self.folder.name, source=source, suffix=kind))
 
     def missing(self, sources: list[bytes]) -> None:
         """Note files that are not there any more, unless the folder itself is not."""

@@ -173,26 +173,20 @@ class Intake:
         missing: list[bytes] = []
         whole: list[tuple[bytes, FileStat]] = []
         for source in due:
-            found = self._look(source, now)
-            if found is None:
-                missing.append(source)
-            elif self._is_ready(source, found, now) and self._is_whole(source, found, now, asks_for_writers):
-                whole.append((source, found))
+            try:
+                found = file_stat(os.lstat(self._root + b"/./" + source))
+            except (FileNotFoundError, NotADirectoryError):
+                missing.append(source)  # the scan finds that too, and tells the ledger
+            except OSError as error:
+                self._put_off(source, f"it cannot be looked at: {error.strerror}", now)
+            else:
+                self._settler.see(source, found, now)
+                if self._is_ready(source, found, now) and self._is_whole(source, found, now, asks_for_writers):
+                    whole.append((source, found))
         self._enqueue(whole)
         for source in missing:
             self._forget(source)
         return len(due) == AT_ONCE
-
-    def _look(self, source: bytes, now: float) -> FileStat | None:
-        """Look at a file again; None if it went away, which the scan finds and tells for itself."""
-        try:
-            found = file_stat(os.lstat(self._root + b"/./" + source))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError:
-            return self._settler.sighting(source).stat
-        self._settler.see(source, found, now)
-        return found
 
     def _is_ready(self, source: bytes, found: FileStat, now: float) -> bool:
         """Say if it is time to open a file; an empty one is opened only to give it up."""

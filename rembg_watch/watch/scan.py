@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rembg_watch.jobs import Version
-from rembg_watch.paths import Folder, accepts_name, enters, is_junk
+from rembg_watch.paths import Folder, accepts_name, enters, is_junk, passes_over
 from rembg_watch.settle import FileStat
 from rembg_watch.watch.probe import file_stat
 
@@ -41,6 +41,9 @@ class Surroundings(Protocol):
 
     def seen(self, source: bytes, found: FileStat) -> None:
         """Note a file that the ledger does not know in this version."""
+
+    def passed_over(self, source: bytes) -> None:
+        """Note a picture of a kind that cannot be sent."""
 
     def missing(self, sources: list[bytes]) -> None:
         """Note files that the ledger knows, or that were seen, and that are not there any more."""
@@ -114,6 +117,20 @@ class _Listing:
     files: int = 0
     left: dict[bytes, Version] = field(default_factory=dict)  # what the ledger knows and nobody saw
     has_known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What a directory's entry would say of a name that was noticed."""
+
+    path: bytes
+    found: os.stat_result
+
+    def is_symlink(self) -> bool:
+        return stat.S_ISLNK(self.found.st_mode)
+
+    def is_dir(self) -> bool:
+        return os.path.isdir(self.path)  # noqa: PTH112  # bytes
 
 
 class Scan:
@@ -299,15 +316,18 @@ class Scan:
         if stat.S_ISDIR(found.st_mode):
             if enters(self._folder, source):
                 self._adopt(directory, name)
-        elif self._is_candidate(directory, name, found):
+        elif self._is_candidate(directory, name, _Named(self._path(source), found)):
             self._around.seen(source, file_stat(found))
         return None
 
-    def _is_candidate(self, directory: bytes, name: bytes, found: os.stat_result) -> bool:
+    def _is_candidate(self, directory: bytes, name: bytes, entry: "os.DirEntry[bytes] | _Named") -> bool:
         """Say if a name is to be sent, or is a link to a directory, which somebody has to be told of."""
         if accepts_name(self._folder, directory, name):
             return True
-        return stat.S_ISLNK(found.st_mode) and os.path.isdir(self._path(_join(directory, name)))  # noqa: PTH112  # bytes
+        if passes_over(self._folder, name):
+            self._around.passed_over(_join(directory, name))
+            return False
+        return entry.is_symlink() and entry.is_dir() and not is_junk(name)
 
     def _adopt(self, parent: bytes, name: bytes) -> None:
         record = self._directories[parent]
@@ -400,7 +420,7 @@ class Scan:
             if enters(self._folder, _join(directory, name)):
                 listing.children.add(name)
             return
-        if not accepts_name(self._folder, directory, name) and not _is_link_to_directory(entry):
+        if not self._is_candidate(directory, name, entry):
             return
         try:
             found = entry.stat(follow_symlinks=False)
@@ -468,10 +488,6 @@ class Scan:
 
 def _join(directory: bytes, name: bytes) -> bytes:
     return directory + b"/" + name if directory else name
-
-
-def _is_link_to_directory(entry: "os.DirEntry[bytes]") -> bool:
-    return entry.is_symlink() and entry.is_dir() and not is_junk(entry.name)
 
 
 def _is_version(found: os.stat_result, version: Version) -> bool:

@@ -76,6 +76,14 @@ def test_junk_is_passed_over_and_so_is_what_lies_in_it(studio: Any) -> None:
     assert studio.listed == []
 
 
+def test_pictures_that_cannot_be_sent_are_told_once_for_each_kind(studio: Any) -> None:
+    for name in ("1.tif", "2.TIF", "3.heic", "4.jpg"):
+        studio.drop(name)
+    studio.begin(scan_interval_s=30)
+    studio.passes(300)
+    assert sorted(event.suffix for event in studio.told(events.PassedOver)) == [".heic", ".tif"]
+
+
 def test_excluded_subtrees_are_not_even_read(studio: Any) -> None:
     studio.drop("_rejects/a.jpg")
     studio.drop("b.jpg")

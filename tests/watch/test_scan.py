@@ -26,6 +26,7 @@ class World:
         self.asked: list[bytes] = []
         self.finds: list[bytes] = []
         self.lost: list[bytes] = []
+        self.passed: list[bytes] = []
         self.reasons: dict[bytes, str] = {}
         self.watched: dict[bytes, int] = {}
         self.is_watching = self.is_shared = False
@@ -53,6 +54,9 @@ class World:
 
     def seen(self, source: bytes, found: FileStat) -> None:
         self.finds.append(source)
+
+    def passed_over(self, source: bytes) -> None:
+        self.passed.append(source)
 
     def missing(self, sources: list[bytes]) -> None:
         self.lost += sources
@@ -357,6 +361,16 @@ def test_a_directory_in_the_place_of_another_on_the_same_disk_means_that_the_oth
     (world.root / "disk").mkdir()
     world.walk()
     assert world.lost == [b"disk/deep/a.jpg"]
+
+
+def test_pictures_that_cannot_be_sent_are_told_of_however_they_are_found(world: World) -> None:
+    for name in ("a.tif", "b.heic", "._c.tif", "d.txt"):
+        world.drop(name)
+    world.walk()
+    assert sorted(world.passed) == [b"a.tif", b"b.heic"]
+    world.scan.look_at(b"", {b"a.tif", b"d.txt"})
+    assert world.passed[2:] == [b"a.tif"]
+    assert world.finds == []
 
 
 def test_notices_of_names_are_looked_at_one_by_one(world: World) -> None:
