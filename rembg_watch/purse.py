@@ -56,7 +56,7 @@ class Purse:
         self._clocks = clocks or Clocks()
         self._lock = threading.Lock()
         self._balance: Balance | None = balance_from_note(ledger.note(BASELINE))
-        self._charged_since = Decimal(0)
+        self._charged_since = ledger.spending(since=self._balance.read_at).charged if self._balance else Decimal(0)
         self._room: int | None = None
         self._unused_room: int | None = None
         self._read_at_s = float("-inf")
@@ -73,9 +73,9 @@ class Purse:
         return self._room
 
     def left(self) -> Decimal | None:
-        """Say what is left of this run's last reading, by our own count of what was charged since."""
+        """Say what is left of the last reading, perhaps an earlier run's, by our own count of what was charged since."""
         with self._lock:
-            if self._balance is None or self._room is None:
+            if self._balance is None:
                 return None
             return max(Decimal(0), self._balance.spendable - self._charged_since)
 
