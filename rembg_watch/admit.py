@@ -13,7 +13,8 @@ The rules, for whoever keeps the value:
 - When a hold is due for a look, exactly one asker gets the errand: a free reading of the account
   (``Ask``) or one real picture, the canary (``Go`` with ``is_canary``). What comes of it ends or
   prolongs the hold; stragglers sent before the hold do neither.
-- ``to_note`` and ``from_note`` carry the holds over a restart. A restart inside a hold sends nothing.
+- ``to_note`` and ``from_note`` carry the holds over a restart. A restart inside a hold sends no picture; the account,
+  where it can tell more, is read at once (``restarted``).
 """
 
 from collections.abc import Callable, Mapping
@@ -399,6 +400,16 @@ class Gate:
             if h.cause not in (Cause.PAUSED, Cause.BACKOFF)
         )
         return replace(self, holds=holds, folders=(), canary_at=None, reading_at=None, failures=0, suspect=None)
+
+    def restarted(self, *, now: datetime) -> "Gate":
+        """
+        Return the gate after a restart: what a free reading of the account can settle is looked at at once.
+
+        Nobody who has bought credits or put another key in its place, and starts
+        the program again, is to be told of the old ones. No picture is sent for it.
+        """
+        asks = (replace(h, probe_at=now) if h.probe is Probe.ACCOUNT else h for h in self.holds)
+        return replace(self, holds=tuple(asks))
 
     def _held(self, hold: Hold) -> "Gate":
         others = tuple(h for h in self.holds if h.cause is not hold.cause)

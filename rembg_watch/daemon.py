@@ -631,8 +631,9 @@ class Daemon:
         if hold is None and not counts[State.RECEIVED]:
             self._held_since_s = None
             return False
-        if hold is not None and hold.cause not in (Cause.BACKOFF, Cause.CIRCUIT, Cause.DISK, Cause.UNKNOWN):
-            return True
+        passes = (Cause.BACKOFF, Cause.CIRCUIT, Cause.DISK, Cause.UNKNOWN)
+        if hold is not None and hold.cause not in passes and not hold.is_due(self.clocks.now()):
+            return True  # one that is due is being looked at: that may end it
         now_s = time.monotonic()
         self._held_since_s = self._held_since_s or now_s
         return now_s - self._held_since_s > _PATIENCE_S

@@ -64,7 +64,7 @@ class Gatehouse:
         self._clocks = clocks or Clocks()
         self._changed = threading.Condition()
         self._turn = threading.Lock()  # one waits for the pacer; the others wait for that one
-        self._gate = Gate.from_note(notes.get("gate"))
+        self._gate = Gate.from_note(notes.get("gate")).restarted(now=self._clocks.now())
         self._pacer = Pacer(self._clocks.monotonic(), notes.get("pacer"))
         self._kept_gate = self._gate.to_note()
         self._told_rate: float | None = self._pacer.rate if notes.get("pacer") else None
