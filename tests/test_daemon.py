@@ -1,0 +1,185 @@
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rembg_watch.config import Settings, template
+from rembg_watch.daemon import STATUS_NAME, Daemon, missing_targets
+from rembg_watch.errors import ExitCode, LockedError
+from rembg_watch.jobs import State
+from rembg_watch.report import events
+from rembg_watch.report.events import Event
+from rembg_watch.report.status import read_snapshot
+from rembg_watch.sandbox import Sandbox
+from tests.line import KEY, Studio, eventually
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Studio:
+    return Studio.make(tmp_path)
+
+
+def settings(studio: Studio, *, key: str = KEY, **changes: Any) -> Settings:
+    folder = {"name": "f", "input": studio.root / "in", "output": studio.root / "out"}
+    values: dict[str, Any] = {
+        "state_dir": studio.root / "state",
+        "api": {"key": key, "url": "http://127.0.0.1/rmbg", "usage_url": "http://127.0.0.1/api/membership-usage"},
+        "watch": {"settle_s": 0.05, "scan_interval_s": 0.2, "grace_s": 0.2},
+        "output": {"free_space_reserve_mb": 0},
+        "folders": [folder],
+    }
+    return Settings(**(values | changes))
+
+
+@contextmanager
+def running(studio: Studio, made: Settings, told: list[Event] | None = None, **options: Any) -> Iterator[Daemon]:
+    report: Callable[[Event], None] = told.append if told is not None else events.nobody
+    with Daemon(made, report=report, transport=studio.sandbox.transport(), **options) as daemon:
+        yield daemon
+
+
+def test_once_does_what_is_there_and_says_that_all_is_done(studio: Studio) -> None:
+    studio.drop("a/b.jpg")
+    studio.drop("c.png")
+    with running(studio, settings(studio)) as daemon:
+        assert daemon.run_once() is ExitCode.OK
+    assert set(studio.outputs()) == {"a/b.webp", "c.webp"}
+
+
+def test_a_second_run_makes_no_call(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    for _ in range(2):
+        with running(studio, settings(studio)) as daemon:
+            assert daemon.run_once() is ExitCode.OK
+    assert studio.sandbox.billed == 1
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "key", "code"),
+    [
+        ({"credits": 0}, KEY, ExitCode.WAITING),
+        ({"faults": ["daily"]}, KEY, ExitCode.WAITING),
+        ({"faults": ["status:status=400"]}, KEY, ExitCode.SOME_FAILED),
+        ({}, "wrong-key", ExitCode.KEY_REFUSED),
+    ],
+    ids=["no credits", "a daily limit", "a refused picture", "a refused key"],
+)
+def test_the_exit_code_says_what_came_of_it(tmp_path: Path, sandbox: dict[str, Any], key: str, code: ExitCode) -> None:
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", **sandbox))
+    studio.drop("a.jpg")
+    with running(studio, settings(studio, key=key)) as daemon:
+        assert daemon.run_once() is code
+    assert studio.outputs() == {}
+
+
+def test_text_named_jpg_and_empty_files_cause_no_call_and_are_listed(studio: Studio) -> None:
+    (studio.root / "in/notes.jpg").write_text("not a picture")
+    (studio.root / "in/empty.png").touch()
+    with running(studio, settings(studio)) as daemon:
+        eventually(lambda: daemon.ledger.counts()[State.FAILED] >= 1)
+        assert not [record for record in studio.sandbox.requests if record.path == "/rmbg"]
+        eventually(lambda: daemon.ledger.unsettled_count() + daemon.ledger.counts()[State.FAILED] == 2)
+
+
+def test_pictures_dropped_while_it_runs_are_found(studio: Studio) -> None:
+    with running(studio, settings(studio)) as daemon:
+        studio.drop("late/a.jpg")
+        eventually(lambda: daemon.ledger.counts()[State.DONE] == 1)
+    assert list(studio.outputs()) == ["late/a.webp"]
+
+
+def test_how_things_stand_is_written_for_whoever_looks(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    with running(studio, settings(studio)) as daemon:
+        daemon.run_once()
+    told = read_snapshot(studio.root / "state" / STATUS_NAME)
+    assert told is not None
+    assert told["jobs"]["done"] == 1
+    assert told["gate"] == {"open": True, "reason": None, "until": None, "since": None, "why": None}
+    assert told["pid"] == os.getpid()
+    assert KEY not in (studio.root / "state" / STATUS_NAME).read_text()
+
+
+def test_a_second_daemon_on_the_same_state_is_told_and_leaves_the_first_alone(studio: Studio) -> None:
+    with running(studio, settings(studio)) as daemon:
+        with pytest.raises(LockedError, match=str(os.getpid())):
+            Daemon(settings(studio), transport=studio.sandbox.transport()).__enter__()
+        studio.drop("a.jpg")
+        eventually(lambda: daemon.ledger.counts()[State.DONE] == 1)
+
+
+def test_a_start_that_fails_lets_go_of_its_locks(studio: Studio) -> None:
+    made = settings(studio)
+    made.state_dir.mkdir()
+    (made.state_dir / "ledger.db").write_bytes(b"not a ledger" * 100)
+    with pytest.raises(Exception, match="ledger"):
+        Daemon(made, transport=studio.sandbox.transport()).__enter__()
+    (made.state_dir / "ledger.db").unlink()
+    with running(studio, made) as daemon:
+        assert daemon.run_once() is ExitCode.OK
+
+
+def write(path: Path, studio: Studio, *changes: tuple[str, str]) -> None:
+    text = template(input=studio.root / "in", output=studio.root / "out", name="f", state_dir=studio.root / "state")
+    for old, new in (
+        ("#settle_s = 3", "settle_s = 0.05"),
+        ("#free_space_reserve_mb = 256", "free_space_reserve_mb = 0"),
+    ):
+        text = text.replace(old, new)
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+PNG = ('#format = "webp"', 'format = "png"')
+
+
+def test_a_reload_puts_new_options_into_force_and_a_wrong_one_changes_nothing(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REMBG_WATCH_API__KEY", KEY)
+    config, told = studio.root / "c.toml", list[Event]()
+    write(config, studio, PNG)
+    with running(studio, settings(studio), told, reload_from=config) as daemon:
+        config.write_text(config.read_text() + "\n[nonsense]\n")
+        daemon.reload()
+        assert daemon.settings.folders[0].options.format == "webp"
+        assert [event for event in told if isinstance(event, events.ReloadRefused)]
+        write(config, studio, PNG)
+        daemon.reload()
+        studio.drop("a.jpg")
+        eventually(lambda: daemon.ledger.counts()[State.DONE] == 1)
+    assert list(studio.outputs()) == ["a.png"]
+
+
+def test_options_that_the_api_refuses_hold_the_folder_until_they_change(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path)
+    for number in range(5):
+        studio.drop(f"{number}.png", (number, 2, 3))
+    folder = {"name": "f", "input": studio.root / "in", "output": studio.root / "out"}
+    bad = settings(studio, folders=[{**folder, "options": {"bg_color": "notacolour"}}])
+    with running(studio, bad) as daemon:
+        assert daemon.run_once() is ExitCode.WAITING
+        counts = daemon.ledger.counts()
+        assert counts[State.FAILED] == 0
+        assert counts[State.HELD] >= 1
+    sent = [record for record in studio.sandbox.requests if record.path == "/rmbg"]
+    assert len(sent) <= 5
+    with running(studio, settings(studio)) as daemon:
+        assert daemon.run_once() is ExitCode.OK
+    assert len(studio.outputs()) == 5
+
+
+def test_missing_output_folders_are_made_but_not_below_a_share_that_is_away(studio: Studio, tmp_path: Path) -> None:
+    fstab = tmp_path / "fstab"
+    share, local = tmp_path / "nas", tmp_path / "local"
+    share.mkdir()
+    fstab.write_text(f"# shares\nnas:/x {share} nfs defaults 0 0\n")
+    folder = {"name": "f", "input": studio.root / "in"}
+    made = settings(studio, folders=[{**folder, "output": share / "out", "failed": local / "failed"}])
+    assert list(missing_targets(made, fstab=fstab)) == [local / "failed"]
+    assert list(missing_targets(made, fstab=tmp_path / "none")) == [share / "out", local / "failed"]
