@@ -73,7 +73,7 @@ class Purse:
         return self._room
 
     def left(self) -> Decimal | None:
-        """Say what is left of the last reading, perhaps an earlier run's, by our own count of what was charged since."""
+        """Say what is left of the last reading, perhaps an earlier run's, by our own count of charges since."""
         with self._lock:
             if self._balance is None:
                 return None
