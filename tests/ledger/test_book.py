@@ -32,6 +32,7 @@ from rembg_watch.ledger import (
     TargetsTakenError,
     Turn,
     Which,
+    work,
 )
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -232,9 +233,11 @@ class TestWhatTheWatchSideWrites:
         else:
             failed = fail(ledger)
             if settled == "put aside":
-                ledger.record(move(failed, State.FAILED, at=NOW, is_disposed=True))
+                ledger.record(move(failed, State.FAILED, at=at(1), is_disposed=True))
         assert ledger.add("f", [(b"a.jpg", version(2))], at(5)) == 1
         assert {state: n for state, n in ledger.counts().items() if n} == {State.QUEUED: 1, State.VANISHED: 1}
+        (old,) = ledger.jobs(some(State.VANISHED))
+        assert old.gone_at == (at(1) if settled == "put aside" else at(5))
 
     def test_a_newer_version_of_a_finished_source_leaves_the_finished_job_as_it_is(self, ledger: Ledger) -> None:
         done = finish(ledger, one(ledger))
@@ -285,6 +288,11 @@ class TestWhatTheWatchSideWrites:
         assert ledger.parents("f") == []
         assert ledger.gone("f", [b"a.jpg"], at(6)) == 0
         assert claim(ledger, when=at(9)) == []
+
+    def test_a_refused_picture_that_we_put_aside_stays_listed_when_the_scan_misses_it(self, ledger: Ledger) -> None:
+        put_aside = ledger.record(move(fail(ledger), State.FAILED, at=at(1), is_disposed=True))
+        assert ledger.gone("f", [b"a.jpg"], at(5)) == 0
+        assert ledger.get(put_aside.id) == put_aside
 
     def test_what_goes_on_although_its_source_is_gone_can_still_be_recorded(self, ledger: Ledger) -> None:
         job = send(ledger, one(ledger))
@@ -636,6 +644,12 @@ class TestBooks:
         receive(ledger, send(ledger, one(ledger, b"copy.jpg"), "same"))
         assert (ledger.spending().repeats, ledger.spending().doubles) == (1, 0)
 
+    def test_a_doubt_among_earlier_calls_outweighs_a_paid_one(self, ledger: Ledger) -> None:
+        finish(ledger, one(ledger), "same")
+        again = ledger.record(move(in_doubt(ledger, b"b.jpg", "same"), State.QUEUED, at=NOW))
+        receive(ledger, send(ledger, again, "same"))
+        assert (ledger.spending().repeats, ledger.spending().doubles) == (1, 1)
+
     @pytest.mark.parametrize(
         ("truth", "sums"),
         [
@@ -752,6 +766,11 @@ class TestRecovery:
         assert ledger.retry(Which(states=frozenset({state})), at(1)) == 0
         assert ledger.counts() == before
 
+    def test_a_job_that_was_finished_while_somebody_wanted_it_retried_stays_finished(self, ledger: Ledger) -> None:
+        done = finish(ledger, one(ledger))
+        assert ledger._store.write(lambda connection: work.retry(connection, [done.id], at(1))) == 0
+        assert ledger.get(done.id) == done
+
     def test_retry_does_not_queue_what_is_not_there_any_more(self, ledger: Ledger) -> None:
         ledger.record(move(fail(ledger), State.FAILED, at=NOW, is_disposed=True))
         assert ledger.retry(Which(), at(1)) == 0
@@ -842,6 +861,11 @@ class TestAnswersAndNames:
         numbered = (b"a.webp" if number == 0 else b"a-%d.webp" % number for number in count())
         assert ledger.claim_target("f", b"b.jpg", numbered, NOW) == b"a-1.webp"
 
+    def test_a_job_gets_the_name_its_source_has_even_when_a_better_one_became_free(self, ledger: Ledger) -> None:
+        ledger.claim_target("f", b"a.jpg", [b"a.jpg.webp"], NOW)
+        received = receive(ledger, send(ledger, one(ledger)), names=[b"a.webp", b"a.jpg.webp"])
+        assert received.target == b"a.jpg.webp"
+
     def test_what_stands_under_a_name_is_recorded_with_the_job(self, ledger: Ledger) -> None:
         received = receive(ledger, send(ledger, one(ledger)), names=[b"A.webp"])
         assert received.target == b"A.webp"
@@ -917,6 +941,12 @@ class TestLooking:
         assert ledger.to_dispose_of(["other"]) == []
         ledger.record(move(done, State.DONE, at=NOW, is_disposal_due=False, is_disposed=True), is_durable=False)
         assert ledger.to_dispose_of(["f"]) == [failed]
+
+    def test_the_length_of_the_queue_is_told_for_all_folders_or_some(self, ledger: Ledger) -> None:
+        queue(ledger, b"a.jpg", b"b.jpg")
+        queue(ledger, b"a.jpg", folder="g")
+        send(ledger, claim(ledger, 1)[0])
+        assert (ledger.queued(), ledger.queued(["f"]), ledger.queued(["g", "h"]), ledger.queued(["h"])) == (2, 1, 1, 0)
 
     def test_a_job_that_is_not_there_is_none(self, ledger: Ledger) -> None:
         assert ledger.get(1) is None

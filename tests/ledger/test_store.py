@@ -71,6 +71,28 @@ class TestTheFile:
             )
         assert modes == ["wal", 2, 2]
 
+    def test_a_commit_in_haste_does_not_make_the_next_one_hasty(self, path: Path) -> None:
+        with Ledger.open(path) as ledger:
+            asked = [
+                ledger._store.write(
+                    lambda connection: connection.exec_driver_sql("PRAGMA synchronous").scalar_one(), is_durable=durable
+                )
+                for durable in (True, False, False, True)
+            ]
+        assert asked == [2, 1, 1, 2]
+
+    def test_who_writes_has_the_ledger_to_himself_from_his_first_look(self, path: Path) -> None:
+        def look(connection: Connection) -> None:
+            connection.exec_driver_sql("SELECT count(*) FROM jobs").scalar_one()
+            with (
+                closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other,
+                pytest.raises(sqlite3.OperationalError, match="locked"),
+            ):
+                other.execute("BEGIN IMMEDIATE")
+
+        with Ledger.open(path) as ledger:
+            ledger._store.write(look)
+
     def test_a_start_that_died_while_it_made_the_ledger_leaves_the_next_one_undisturbed(self, path: Path) -> None:
         path.parent.mkdir()
         for suffix in ("", "-wal", "-shm"):
