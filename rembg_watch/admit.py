@@ -17,13 +17,45 @@ The rules, for whoever keeps the value:
   where it can tell more, is read at once (``restarted``).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TypeVar
 
 from rembg_watch.credits import Balance, is_stale, next_day_at, renews_at
+from rembg_watch.holds import (
+    REASONS,
+    Cause,
+    FolderHold,
+    Hold,
+    Probe,
+    after_s,
+    held,
+    hold_note,
+    probe_after_s,
+    read_folder,
+    read_hold,
+    rescheduled,
+    rows,
+)
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "Cause",
+    "Finding",
+    "FolderHold",
+    "Gate",
+    "Go",
+    "Halt",
+    "Hold",
+    "Limit",
+    "Need",
+    "Probe",
+    "Wait",
+    "admit",
+    "limiting",
+]
 
 PATIENCE_S = 30.0
 """A job waits this long for its turn with its worker; for a longer wait it goes back to the ledger."""
@@ -37,38 +69,7 @@ READING_LOST_S = 120.0
 CIRCUIT_AFTER = 5
 """Failures in a row that open the circuit: from then on one probe at a time."""
 
-DAILY_CANARIES = 27
-"""Requests refused by the daily limit in one day, after which only midnight is tried."""
-
-_CLOCK_SLACK_S = 60.0  # a clock set back by more than this has made a hold's moments meaningless
 _FAR_AT = datetime.max.replace(tzinfo=UTC)
-
-
-class Cause(StrEnum):
-    """Why the gate is shut; these words are in the ledger, the log and ``status``."""
-
-    BACKOFF = "backoff"  # two to four calls failed in a row
-    CIRCUIT = "circuit"  # the API does not answer, or fails
-    UNKNOWN = "unknown_refusal"  # a 429, or another refusal of the account, in words we do not know
-    DAILY = "daily_limit"  # the API says that the daily limit is reached
-    MONTHLY = "monthly_limit"  # the API says that the credits are spent
-    CREDITS = "credits"  # the account says so, before anything was refused
-    BUDGET = "daily_budget"  # our own limit for a day
-    KEY = "key_refused"
-    EMAIL = "email_not_verified"
-    DISK = "disk_full"
-    PAUSED = "paused"  # by a person
-    PARAMETERS = "parameters_refused"  # of one folder
-
-
-class Probe(StrEnum):
-    """What looks whether a hold may end."""
-
-    TIME = "time"  # nothing: it ends by itself
-    ACCOUNT = "account"  # a free reading of the account
-    PICTURE = "picture"  # the next real job, as a canary
-    DISK = "disk"  # a look at the free space
-    PERSON = "person"  # nothing: somebody must act
 
 
 class Finding(StrEnum):
@@ -86,63 +87,6 @@ class Finding(StrEnum):
     EMAIL = "email"
     PARAMETERS = "parameters"
     DISK = "disk"
-
-
-REASONS: dict[Cause, str] = {
-    Cause.BACKOFF: "calls failed in a row; all wait a moment",
-    Cause.CIRCUIT: "the API cannot be reached or fails; one call at a time tries it",
-    Cause.UNKNOWN: "the API refuses in words that are not known",
-    Cause.DAILY: "the API says that the daily limit is reached, as it says to callers without a key: check the key",
-    Cause.MONTHLY: "the API says that the monthly limit is reached: the credits are spent",
-    Cause.CREDITS: "no credits are left to spend",
-    Cause.BUDGET: "the daily budget is spent",
-    Cause.KEY: "the API does not accept the key",
-    Cause.EMAIL: "the account's e-mail address is not verified",
-    Cause.DISK: "the disk is full",
-    Cause.PAUSED: "paused by hand",
-    Cause.PARAMETERS: "the API does not accept the folder's options",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """One reason why nothing goes."""
-
-    cause: Cause
-    since: datetime
-    probe: Probe
-    probe_at: datetime | None  # when it is looked at next; None: only a person ends it
-    until: datetime | None = None  # when it is expected to end, where that can be said
-    step: int = 0  # canaries that were refused
-    refused: int = 1  # requests that met it
-    is_confirmed: bool = False  # a reading of the account said the same
-    text: str | None = None  # the API's own words
-
-    @property
-    def reason(self) -> str:
-        """Return a sentence for a person."""
-        return f"{REASONS[self.cause]} ({self.text})" if self.text else REASONS[self.cause]
-
-    @property
-    def ends_at(self) -> datetime | None:
-        """Return the best answer to "until when": the expected end, else the next look, else None."""
-        return self.until or self.probe_at
-
-    def is_due(self, now: datetime) -> bool:
-        """Say whether the next look is due; a clock that was set back makes it due at once."""
-        if self.probe_at is None:
-            return False
-        return now >= self.probe_at or now < self.since - timedelta(seconds=_CLOCK_SLACK_S)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderHold:
-    """A folder whose options the API refused: it waits until they change."""
-
-    folder: str
-    options: str  # the options that were refused, in any stable spelling
-    since: datetime
-    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,23 +221,23 @@ class Gate:
         step = old.step + 1 if old is not None else 0
         if gate.failures >= CIRCUIT_AFTER or old is not None:
             wait_s = probe_after_s(Cause.CIRCUIT, step, may_cost=finding is Finding.DOUBT) * (1 + 0.1 * jitter)
-            hold = _hold(Cause.CIRCUIT, now, Probe.PICTURE, _in(now, wait_s), old=old, step=step, text=text)
+            hold = held(Cause.CIRCUIT, now, Probe.PICTURE, after_s(now, wait_s), old=old, step=step, text=text)
             return gate._without(Cause.BACKOFF)._held(hold)
         if gate.failures == 1:
             return gate  # one failure alone says little: the others go on
         wait_s = 0.5 * 2 ** (gate.failures - 2) * (1 + jitter)
-        return gate._held(_hold(Cause.BACKOFF, now, Probe.TIME, _in(now, wait_s), text=text))
+        return gate._held(held(Cause.BACKOFF, now, Probe.TIME, after_s(now, wait_s), text=text))
 
     def _refused(self, cause: Cause, go: Go, now: datetime, jitter: float, text: str | None) -> "Gate":
         old = self.holding(cause)
         if old is not None and not go.is_canary:
             return self._held(replace(old, refused=old.refused + 1))  # a straggler, sent before the hold
         step = old.step + 1 if old is not None else 0
-        hold = _hold(cause, now, _FIRST_PROBE[cause], now, old=old, step=step, text=text)
+        hold = held(cause, now, _FIRST_PROBE[cause], now, old=old, step=step, text=text)
         gate = self._disproved(cause) if go.is_canary else self
         if hold.probe is Probe.ACCOUNT:
             return gate._held(hold)  # the account is read at once: it is free and says how to go on
-        return gate._held(_rescheduled(hold, now, jitter))
+        return gate._held(rescheduled(hold, now, jitter))
 
     def _disproved(self, cause: Cause) -> "Gate":
         """A canary met *cause*: whatever else would have refused it before that is over."""
@@ -304,7 +248,7 @@ class Gate:
         return replace(
             self,
             holds=tuple(
-                _rescheduled(h, now, jitter) if h.probe is Probe.PICTURE and h.cause is not but else h
+                rescheduled(h, now, jitter) if h.probe is Probe.PICTURE and h.cause is not but else h
                 for h in self.holds
             ),
         )
@@ -337,7 +281,7 @@ class Gate:
             return gate._without(Cause.CREDITS, Cause.BUDGET)
         if is_budget_spent:
             day_at = next_day_at(now)
-            hold = _hold(Cause.BUDGET, now, Probe.TIME, day_at, old=gate.holding(Cause.BUDGET), until=day_at)
+            hold = held(Cause.BUDGET, now, Probe.TIME, day_at, old=gate.holding(Cause.BUDGET), until=day_at)
             return gate._without(Cause.CREDITS)._held(hold)
         return gate._without(Cause.BUDGET)._held(_read_again(Cause.CREDITS, gate, balance, now, recheck_s))
 
@@ -375,9 +319,9 @@ class Gate:
         gate = replace(self, reading_at=None)
         if finding is Finding.KEY:
             old = gate.holding(Cause.KEY)
-            hold = _hold(Cause.KEY, now, Probe.ACCOUNT, now, old=old, text=text)
+            hold = held(Cause.KEY, now, Probe.ACCOUNT, now, old=old, text=text)
             hold = replace(hold, is_confirmed=True, step=hold.step + (old is not None and old.is_confirmed))
-            return gate._without(Cause.DAILY)._held(_rescheduled(hold, now, jitter))
+            return gate._without(Cause.DAILY)._held(rescheduled(hold, now, jitter))
         return replace(gate, holds=tuple(_unread(h, now, recheck_s) for h in gate.holds))
 
     def disk_seen(self, *, has_room: bool, now: datetime) -> "Gate":
@@ -386,11 +330,11 @@ class Gate:
         if has_room:
             return gate
         old = self.holding(Cause.DISK)
-        return gate._held(_look_at_disk(now, None) if old is None else replace(old, probe_at=_in(now, DISK_LOOK_S)))
+        return gate._held(_look_at_disk(now, None) if old is None else replace(old, probe_at=after_s(now, DISK_LOOK_S)))
 
     def paused(self, *, now: datetime) -> "Gate":
         """Return the gate shut by a person."""
-        return self._held(_hold(Cause.PAUSED, now, Probe.PERSON, None))
+        return self._held(held(Cause.PAUSED, now, Probe.PERSON, None))
 
     def resumed(self, *, now: datetime) -> "Gate":
         """Return the gate after a person has looked (reload, ``retry``): each hold is tried at once."""
@@ -428,7 +372,7 @@ class Gate:
     def to_note(self) -> dict[str, object]:
         """Return the holds as plain values for JSON; what belongs to the running process alone is left out."""
         return {
-            "holds": [_hold_note(h, self.canary_at) for h in self.holds if h.cause is not Cause.BACKOFF],
+            "holds": [hold_note(h, self.canary_at) for h in self.holds if h.cause is not Cause.BACKOFF],
             "folders": [
                 {"folder": f.folder, "options": f.options, "since": f.since.isoformat(), "text": f.text}
                 for f in self.folders
@@ -440,8 +384,8 @@ class Gate:
         """Read back what ``to_note`` wrote; what cannot be understood is left out, never an error."""
         if not isinstance(note, Mapping):
             return cls()
-        holds = {h.cause: h for h in _rows(note.get("holds"), _read_hold)}
-        folders = {f.folder: f for f in _rows(note.get("folders"), _read_folder)}
+        holds = {h.cause: h for h in rows(note.get("holds"), read_hold)}
+        folders = {f.folder: f for f in rows(note.get("folders"), read_folder)}
         return cls(holds=tuple(holds.values()), folders=tuple(folders.values()))
 
 
@@ -466,40 +410,6 @@ _FIRST_PROBE: dict[Cause, Probe] = {
     Cause.UNKNOWN: Probe.PICTURE,
 }
 _ENDED_BY_CANARY = (Cause.DAILY, Cause.MONTHLY, Cause.CREDITS, Cause.KEY, Cause.EMAIL, Cause.UNKNOWN)
-
-STEPS_S: dict[Cause, tuple[float, float]] = {
-    Cause.CIRCUIT: (5.0, 300.0),
-    Cause.UNKNOWN: (30.0, 900.0),
-    Cause.MONTHLY: (60.0, 3600.0),
-    Cause.CREDITS: (60.0, 3600.0),
-    Cause.KEY: (900.0, 3600.0),
-    Cause.EMAIL: (900.0, 3600.0),
-}
-"""The first wait before a canary, doubled after each refused one, and the longest. The daily limit has hours."""
-
-_MAY_COST_CAP_S = 3600.0  # probes that may each cost a credit are rarer
-
-
-def probe_after_s(cause: Cause, step: int, *, may_cost: bool = False) -> float:
-    """Return the wait before the canary number *step*, counted from 0."""
-    first_s, cap_s = STEPS_S[cause]
-    return float(min(first_s * 2 ** min(step, 30), _MAY_COST_CAP_S if may_cost else cap_s))
-
-
-def next_daily_at(since: datetime, now: datetime, *, refused: int = 0) -> datetime:
-    """
-    Say when the daily limit is tried next.
-
-    At 15 and 30 minutes, then each hour after *since*, and a minute after midnight
-    UTC. When many calls were under way as it struck, the hours of the first day are
-    cut, so that a day never sees more than thirty requests.
-    """
-    elapsed_s = (now - since).total_seconds()
-    minutes = next((m for m in (15, 30) if elapsed_s < m * 60), 60 * (int(max(elapsed_s, 0) // 3600) + 1))
-    next_at = since + timedelta(minutes=minutes)
-    if refused >= DAILY_CANARIES and next_at < since + timedelta(days=1):
-        next_at = since + timedelta(days=1)
-    return min(next_at, next_day_at(now) + timedelta(minutes=1))
 
 
 def admit(gate: Gate, need: Need, *, now: datetime) -> Answer:
@@ -552,8 +462,8 @@ def _errand(hold: Hold, since: datetime | None, now: datetime) -> Wait | Halt | 
     if since is None or not timedelta(0) <= now - since < timedelta(seconds=lost_s):
         return None
     if now - since < timedelta(seconds=PATIENCE_S):
-        return Wait(until=_in(since, PATIENCE_S), reason=hold.reason, cause=hold.cause)
-    return Halt(until=_in(since, lost_s), reason=hold.reason, cause=hold.cause)
+        return Wait(until=after_s(since, PATIENCE_S), reason=hold.reason, cause=hold.cause)
+    return Halt(until=after_s(since, lost_s), reason=hold.reason, cause=hold.cause)
 
 
 class Limit(StrEnum):
@@ -589,53 +499,18 @@ def limiting(gate: Gate, *, queued: int, busy: int, workers: int, is_paced: bool
     return Limit.RATE if is_paced and busy < workers else Limit.WORKERS
 
 
-def _in(now: datetime, seconds: float) -> datetime:
-    return now + timedelta(seconds=seconds)
-
-
-def _hold(
-    cause: Cause,
-    now: datetime,
-    probe: Probe,
-    probe_at: datetime | None,
-    *,
-    old: Hold | None = None,
-    step: int | None = None,
-    until: datetime | None = None,
-    text: str | None = None,
-) -> Hold:
-    """Make a hold, or go on with *old*: it keeps its beginning and its words."""
-    return Hold(
-        cause=cause,
-        since=min(old.since, now) if old else now,
-        probe=probe,
-        probe_at=probe_at,
-        until=until,
-        step=(old.step if old else 0) if step is None else step,
-        refused=(old.refused if old else 0) + 1,
-        text=text or (old.text if old else None),
-    )
-
-
-def _rescheduled(hold: Hold, now: datetime, jitter: float) -> Hold:
-    """Set the next look of a hold by its step."""
-    if hold.cause is Cause.DAILY:
-        return replace(hold, probe_at=next_daily_at(hold.since, now, refused=hold.refused))
-    return replace(hold, probe_at=_in(now, probe_after_s(hold.cause, hold.step) * (1 + 0.1 * jitter)))
-
-
 def _by_picture(hold: Hold, now: datetime, *, is_news: bool = False) -> Hold:
     """The account says nothing against a picture: one goes at once if that is news, else when its step says."""
     after = replace(hold, probe=Probe.PICTURE, probe_at=now, until=None, is_confirmed=False)
-    return after if is_news or hold.is_confirmed else _rescheduled(after, now, 0.0)
+    return after if is_news or hold.is_confirmed else rescheduled(after, now, 0.0)
 
 
 def _read_again(cause: Cause, gate: Gate, balance: Balance, now: datetime, recheck_s: float) -> Hold:
     """Nothing can be spent: the account is read again soon, and at the end of the period."""
     renewal_at = renews_at(balance, now=now)
     old = gate.holding(cause)
-    next_at = min(_in(now, recheck_s), renewal_at)
-    hold = _hold(cause, now, Probe.ACCOUNT, next_at, old=old, step=0, until=renewal_at)
+    next_at = min(after_s(now, recheck_s), renewal_at)
+    hold = held(cause, now, Probe.ACCOUNT, next_at, old=old, step=0, until=renewal_at)
     return replace(hold, refused=old.refused if old else 0, is_confirmed=True)
 
 
@@ -646,76 +521,8 @@ def _unread(hold: Hold, now: datetime, recheck_s: float) -> Hold:
         return replace(hold, probe=Probe.PICTURE, probe_at=now)
     if hold.cause in (Cause.DAILY, Cause.KEY):
         return _by_picture(replace(hold, is_confirmed=False), now)
-    return replace(hold, probe_at=_in(now, recheck_s))
+    return replace(hold, probe_at=after_s(now, recheck_s))
 
 
 def _look_at_disk(now: datetime, text: str | None) -> Hold:
-    return _hold(Cause.DISK, now, Probe.DISK, _in(now, DISK_LOOK_S), text=text)
-
-
-def _hold_note(hold: Hold, canary_at: datetime | None) -> dict[str, object]:
-    """Write down a hold; a canary that is out counts as the look that was due, lest every restart send one."""
-    if canary_at is not None and hold.probe is Probe.PICTURE and hold.is_due(canary_at):
-        hold = _rescheduled(hold, canary_at, 0.0)
-    return {
-        "cause": hold.cause.value,
-        "since": hold.since.isoformat(),
-        "probe": hold.probe.value,
-        "probe_at": hold.probe_at.isoformat() if hold.probe_at else None,
-        "until": hold.until.isoformat() if hold.until else None,
-        "step": hold.step,
-        "refused": hold.refused,
-        "is_confirmed": hold.is_confirmed,
-        "text": hold.text,
-    }
-
-
-T = TypeVar("T")
-
-
-def _rows(rows: object, read: Callable[[Mapping[str, object]], T]) -> list[T]:
-    found = []
-    for row in rows if isinstance(rows, list) else []:
-        try:
-            found.append(read(row))
-        except (KeyError, TypeError, ValueError, AttributeError):
-            continue
-    return found
-
-
-def _read_hold(row: Mapping[str, object]) -> Hold:
-    return Hold(
-        cause=Cause(str(row["cause"])),
-        since=_moment(row["since"]),
-        probe=Probe(str(row["probe"])),
-        probe_at=_moment(row["probe_at"]) if row["probe_at"] is not None else None,
-        until=_moment(row["until"]) if row["until"] is not None else None,
-        step=_count(row["step"]),
-        refused=_count(row["refused"]),
-        is_confirmed=row.get("is_confirmed") is True,
-        text=_words(row["text"]),
-    )
-
-
-def _read_folder(row: Mapping[str, object]) -> FolderHold:
-    folder, options = row["folder"], row["options"]
-    if not isinstance(folder, str) or not isinstance(options, str):
-        raise TypeError("a folder hold without a folder")
-    return FolderHold(folder=folder, options=options, since=_moment(row["since"]), text=_words(row["text"]))
-
-
-def _moment(value: object) -> datetime:
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    if moment is None or moment.tzinfo is None:
-        raise ValueError(f"not an aware moment: {value!r}")
-    return moment.astimezone(UTC)
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise ValueError(f"not a count: {value!r}")
-    return value
-
-
-def _words(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    return held(Cause.DISK, now, Probe.DISK, after_s(now, DISK_LOOK_S), text=text)

@@ -13,8 +13,6 @@ from rembg_watch.admit import (
     DISK_LOOK_S,
     PATIENCE_S,
     READING_LOST_S,
-    REASONS,
-    STEPS_S,
     Ask,
     Cause,
     Finding,
@@ -28,10 +26,9 @@ from rembg_watch.admit import (
     Wait,
     admit,
     limiting,
-    next_daily_at,
-    probe_after_s,
 )
 from rembg_watch.credits import Balance
+from rembg_watch.holds import REASONS, STEPS_S, next_daily_at, probe_after_s
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PERIOD_END = datetime(2026, 12, 5, tzinfo=UTC)
@@ -640,7 +637,8 @@ def test_a_note_that_makes_no_sense_is_an_open_gate(note: object) -> None:
 @pytest.mark.parametrize(
     "change",
     [{"cause": "weather"}, {"since": "2026-11-22T12:00:00"}, {"since": 7}, {"probe": None}, {"probe_at": "soon"},
-     {"step": -1}, {"step": "3"}, {"refused": 1.5}],
+     {"step": -1}, {"step": "3"}, {"refused": 1.5}, {"probe_at": None}, {"cause": "disk_full"},
+     {"since": "0001-01-01T00:00:00+23:59"}],
     ids=str,
 )  # fmt: skip
 def test_a_hold_that_cannot_be_read_is_left_out_and_the_others_stay(change: dict[str, object]) -> None:
@@ -665,6 +663,13 @@ def test_a_clock_that_was_years_ahead_does_not_hold_for_years() -> None:
     ahead = NOW + timedelta(days=900)
     gate = refused(Finding.EMAIL, now=ahead)
     canary(gate, now=NOW)
+
+
+def test_a_clock_that_was_ahead_while_a_hold_was_prolonged_does_not_hold_for_years() -> None:
+    gate, ahead = refused(Finding.EMAIL), NOW + timedelta(days=900)
+    ticket = canary(gate, now=ahead)
+    gate = ticket.gate.after(Finding.EMAIL, ticket, now=ahead)
+    canary(gate, now=NOW + timedelta(hours=1))
 
 
 def test_a_clock_that_goes_back_a_little_changes_nothing() -> None:
