@@ -389,6 +389,9 @@ class Gate:
         return cls(holds=tuple(holds.values()), folders=tuple(folders.values()))
 
 
+RECHECK_CAP_S = 86_400.0
+"""The account is read at least once a day while nothing can be spent."""
+
 IN_FLIGHT_RECHECK_S = 5.0
 """When the account is read again if only calls under way have used it up."""
 
@@ -509,7 +512,7 @@ def _read_again(cause: Cause, gate: Gate, balance: Balance, now: datetime, reche
     """Nothing can be spent: the account is read again soon, and at the end of the period."""
     renewal_at = renews_at(balance, now=now)
     old = gate.holding(cause)
-    next_at = min(after_s(now, recheck_s), renewal_at)
+    next_at = min(after_s(now, min(recheck_s, RECHECK_CAP_S)), renewal_at)
     hold = held(cause, now, Probe.ACCOUNT, next_at, old=old, step=0, until=renewal_at)
     return replace(hold, refused=old.refused if old else 0, is_confirmed=True)
 
@@ -521,7 +524,7 @@ def _unread(hold: Hold, now: datetime, recheck_s: float) -> Hold:
         return replace(hold, probe=Probe.PICTURE, probe_at=now)
     if hold.cause in (Cause.DAILY, Cause.KEY):
         return _by_picture(replace(hold, is_confirmed=False), now)
-    return replace(hold, probe_at=after_s(now, recheck_s))
+    return replace(hold, probe_at=after_s(now, min(recheck_s, RECHECK_CAP_S)))
 
 
 def _look_at_disk(now: datetime, text: str | None) -> Hold:

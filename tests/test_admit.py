@@ -299,6 +299,15 @@ def test_an_unreadable_account_is_read_again_and_a_canary_asks_once_the_period_i
     canary(gate, now=now)
 
 
+@pytest.mark.parametrize("recheck_s", [86_400.0, 1e7, float("inf")])
+def test_the_account_is_read_at_least_once_a_day(recheck_s: float) -> None:
+    gate = Gate().told(balance(0), affordable=0, now=NOW, recheck_s=recheck_s)
+    assert looks_at(gate, now=NOW) == NOW + timedelta(days=1)
+    now = NOW + timedelta(days=1)
+    gate = ask(gate, Probe.ACCOUNT, now=now).untold(Finding.TROUBLE, now=now, recheck_s=recheck_s)
+    assert looks_at(gate, now=now) == now + timedelta(days=1)
+
+
 def test_no_call_goes_when_the_account_says_that_nothing_is_left() -> None:
     gate = told(Gate(), 0)
     answer = admit(gate, JOB, now=NOW)
