@@ -42,7 +42,7 @@ PIPE = "-"
 
 def remove(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="The pictures; - reads one from standard input.")
+        list[str], typer.Argument(metavar="IMAGE", help="The pictures; - reads one from standard input.")
     ],
     output: Annotated[
         str | None,

@@ -8,12 +8,19 @@ pipe holds nothing but words.
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 
-OUT = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-ERR = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+def _console(stream: TextIO | None, *, is_err: bool = False) -> Console:
+    """Make a console for a stream, which is None where the caller closed it; a name such as ``:cat:`` stays one."""
+    is_terminal = stream is not None and stream.isatty()
+    return Console(stderr=is_err, highlight=False, emoji=False, soft_wrap=not is_terminal)
+
+
+OUT = _console(sys.stdout)
+ERR = _console(sys.stderr, is_err=True)
 
 
 def say(text: str = "") -> None:

@@ -187,7 +187,7 @@ class Carrier:
                     pause_s = pause_before(error, tries, jitter=self._chance())
                     if pause_s is None:
                         raise
-                    again = f"trying again in {span_text(pause_s)} ({tries} of {MOST_TRIES} tries made)"
+                    again = f"trying again in {span_text(pause_s)}"
                     self._display.tell(f"{errand.name}: {error.message.rstrip('.')}; {again}")
                 except KeyboardInterrupt:
                     if transfer.has_left:

@@ -1,0 +1,71 @@
+"""``remove`` on disks that are full, or become full while an answer that was paid for arrives."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rembg_watch.api.client import Client
+from rembg_watch.api.params import RemovalParams
+from rembg_watch.cli.straight import Carrier, Errand, Inbox, Manner, NotSentHereError
+from rembg_watch.cli.transfer import Lines
+from rembg_watch.sandbox import Sandbox
+
+pytestmark = pytest.mark.kernel
+
+PACKSHOT = Path(__file__).parent.parent / "data" / "packshots" / "mug.jpg"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a disk of 64 KiB; skip, with the kernel's words, where that is not permitted."""
+    mounted: list[Path] = []
+
+    def act(name: str) -> Path:
+        place = tmp_path / name
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"cannot mount here: {done.stderr.strip()}")
+        mounted.append(place)
+        return place
+
+    yield act
+    for place in reversed(mounted):
+        subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True)
+
+
+def test_an_answer_that_fills_one_disk_goes_on_on_the_next(small: Callable[[str], Path], tmp_path: Path) -> None:
+    full, roomy = small("full"), tmp_path / "roomy"
+    roomy.mkdir()
+    blocks = [os.urandom(7000) for _ in range(40)]
+    with Inbox([full, full, roomy], ".webp") as inbox:
+        for block in blocks:
+            inbox.write(block)
+        kept = inbox.finish()
+    assert kept.parent == roomy
+    assert kept.read_bytes() == b"".join(blocks)
+    assert not list(full.iterdir())
+    assert len(list(roomy.iterdir())) == 1
+
+
+def test_an_answer_that_fills_every_disk_is_told(small: Callable[[str], Path]) -> None:
+    one, two = small("one"), small("two")
+    with Inbox([one, two], ".webp") as inbox, pytest.raises(OSError, match="No space left"):
+        inbox.write(bytes(280_000))
+    assert not list(one.iterdir())
+    assert not list(two.iterdir())
+
+
+def test_a_disk_that_is_too_small_is_found_before_anything_is_sent(
+    small: Callable[[str], Path], tmp_path: Path
+) -> None:
+    sandbox = Sandbox("sandbox-key", engine="flat")
+    with Client("sandbox-key", transport=sandbox.transport()) as client:
+        carrier = Carrier(client, RemovalParams(), Manner(), scratch=tmp_path, display=Lines())
+        with pytest.raises(NotSentHereError, match=r"too little space in .*16\.8 MB may be needed"):
+            carrier.carry(Errand(source=PACKSHOT, target=small("out") / "mug.webp"))
+    assert not sandbox.requests
