@@ -5,17 +5,24 @@ The backlog lives here and not in memory; what is not recorded here did not happ
 package alone speaks SQL. It decides nothing about errors (``retry``), looks at no
 picture and at no folder, and holds no lock against a second daemon (``locks``).
 
-====================  ==========================================================
-``ledger.book``       ``Ledger``: add, claim, record, recover, counts and the rest
-``ledger.values``     what goes in and comes out besides jobs
-``ledger.statements`` the SQL of jobs, calls and targets
-``ledger.schema``     the tables and MIGRATIONS
-``ledger.store``      one file, its connections, commits shared by many threads
-====================  ==========================================================
+============  =====================================================================
+``book``      ``Ledger``: add, claim, record, recover, counts and the rest
+``values``    what goes in and comes out besides jobs
+``intake``    sources that came, were replaced, went away or came back
+``work``      jobs that are claimed, moved on, recovered and tried again
+``calls``     what was paid
+``targets``   who owns which output name
+``rows``      how a row becomes a job, and how jobs are found
+``schema``    the tables and MIGRATIONS
+``store``     one file and its connections; all that is particular to SQLite
+``commits``   commits that threads share
+``refusals``  why a ledger is refused, with the way out
+============  =====================================================================
 """
 
 from rembg_watch.ledger.book import Ledger
-from rembg_watch.ledger.store import Access, LedgerUnavailableError, NoLedgerError
+from rembg_watch.ledger.refusals import LedgerUnavailableError, NoLedgerError
+from rembg_watch.ledger.store import Access
 from rembg_watch.ledger.values import (
     Backlog,
     Json,
