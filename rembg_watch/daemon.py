@@ -28,7 +28,7 @@ from rembg_watch.credits import Billed, resolve_doubt
 from rembg_watch.errors import ConfigError, ExitCode, RembgWatchError
 from rembg_watch.gatehouse import Clocks, Gatehouse
 from rembg_watch.jobs import Job, State, Unsettled, Version
-from rembg_watch.ledger import Ledger, Turn, Which
+from rembg_watch.ledger import Ledger, LedgerUnavailableError, Turn, Which
 from rembg_watch.locks import Locks
 from rembg_watch.pipeline import Line, Recipe, Step, no_step
 from rembg_watch.pool import Pool, Pulse
@@ -308,7 +308,10 @@ class Daemon:
         self.purse.hear(event)
 
     def _keep_note(self, name: str, note: Mapping[str, Any]) -> None:
-        self.ledger.set_note(name, dict(note), is_durable=name == "gate")
+        try:
+            self.ledger.set_note(name, dict(note), is_durable=name == "gate")
+        except LedgerUnavailableError as error:  # what was decided holds all the same, in this run
+            self.report(events.Mistake(where="the ledger", error=error))
 
     def _look_at_disk(self) -> None:
         has_room = enough_room(self.spool.directory, 64 * _MB, self.line.reserve_bytes)

@@ -6,6 +6,7 @@ however it ends, so that a kill leaves nothing to clean up. The input folder its
 is locked, which leaves no lock file among a studio's pictures.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -51,8 +52,9 @@ class Locks:
                 f"state directory {state_dir} is in use by process {holder}: stop it, "
                 f"or give this one a state_dir of its own"
             )
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk; the kernel's table names the holder, too
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
     def take_input(self, path: Path) -> bool:
         """Lock one input folder; False if it cannot be locked at all."""

@@ -343,6 +343,11 @@ class Pool:
             return step()
         except StaleJobError:
             return None  # somebody else took care of it
+        except LedgerUnavailableError as error:  # nobody's fault; taken up again when the ledger takes entries
+            self.line.report(events.Mistake(where=doing, error=error, job=job.id))
+            with self._changed:
+                self._strays[job.id] = job
+            return None
         except Exception as error:  # noqa: BLE001 - see above
             self.line.report(events.Mistake(where=doing, error=error, job=job.id))
             try:

@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import ClassVar, NamedTuple
 
 from rembg_watch.admit import Cause
+from rembg_watch.errors import RembgWatchError
 from rembg_watch.report.words import (
     When,
     count_text,
@@ -252,14 +253,24 @@ class ReloadRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake(Event):
-    """An error that nobody foresaw; the job, if any, is kept."""
+    """An error that was not expected there; the job, if any, is kept."""
 
     LEVEL: ClassVar[Level] = Level.ERROR
     where: str
     error: BaseException
     job: int | None = None
 
+    @property
+    def is_foreseen(self) -> bool:
+        """Whether the error is a sentence for a person, as of a full disk, and its traceback says nothing more."""
+        return isinstance(self.error, RembgWatchError)
+
+    def _condition(self) -> Condition | None:
+        return Condition(("mistake", str(self.error))) if self.is_foreseen else None
+
     def _says(self) -> str:
+        if self.is_foreseen:
+            return str(self.error)
         last = traceback.format_exception_only(self.error)[-1].strip()
         return f"unforeseen error in {self.where}{f', job {self.job}' if self.job else ''}: {last}"
 

@@ -66,6 +66,8 @@ class Logs:
         if event.level < self._threshold:
             return
         error = event.error if isinstance(event, Mistake | ReporterFailed) else None
+        if isinstance(event, Mistake) and event.is_foreseen:
+            error = None
         self.logger.log(
             int(event.level), event.sentence(self._output.when), kind=kind(event), facts=facts(event), exc_info=error
         )
