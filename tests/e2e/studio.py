@@ -169,7 +169,7 @@ class Studio:
             "credits": {"recheck_s": 1},
             "watch": {"settle_s": 0.3, "scan_interval_s": 0.5, "grace_s": 1},
             "output": {"free_space_reserve_mb": 0},
-            "log": {"level": "debug", "format": "human"},
+            "log": {"level": "info", "format": "human"},
         }
         for table, changes in tables.items():
             merged = values.get(table, {}) | changes

@@ -1,4 +1,4 @@
-"""Killed with -9 in the middle and started again: nothing is lost, nothing half-made is seen, what was doubled is told."""
+"""Killed with -9 in the middle and started again: nothing is lost or half-made, what was doubled is told."""
 
 import threading
 from collections.abc import Callable, Iterator
