@@ -628,7 +628,7 @@ class _Attempt:
         except (RembgError, OSError) as error:
             self._tell_call(started_s, error)
             raise self._end(error, entered) from error
-        except (SourceError, StaleJobError) as cut_off:
+        except Exception as cut_off:  # our own: the source changed, somebody took the job, the ledger took nothing
             self._tell_call(started_s, cut_off)
             line.gatehouse.unsent(entered)
             raise
