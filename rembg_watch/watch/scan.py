@@ -346,9 +346,7 @@ class Scan:
             if record is None or (record.inode, record.device) != (found.st_ino, found.st_dev):
                 record, is_deep = self._enter(directory, path, found), True
             if record.descriptor is None and not record.is_shared:
-                record.descriptor = self._around.watch(path, directory)
-                # Whatever comes from here on is noticed, so this look has to be later.
-                found = os.lstat(path)
+                record.descriptor = self._around.watch(path, directory)  # before its names are read
             files = self._look_if_needed(directory, record, found, now, is_deep=is_deep)
         except (FileNotFoundError, NotADirectoryError):
             self._drop(directory)

@@ -444,6 +444,46 @@ def test_a_notice_of_a_deletion_reaches_the_ledger(studio: Any) -> None:
     assert studio.ledger.vanished == [b"sub/a.jpg"]
 
 
+def test_a_file_that_a_program_keeps_open_is_taken_as_soon_as_it_is_closed(studio: Any) -> None:
+    studio.begin(mode="events", settle_s=3, scan_interval_s=300)
+    studio.passes(10)
+    with studio.drop("a.jpg").open("ab"):
+        studio.notices()
+        studio.passes(30)
+        assert [one.reason for one in studio.listed] == ["a program still has it open for writing"]
+        assert studio.ledger.names == []
+        studio.watch.wake.clear()
+    studio.notices()
+    assert studio.ledger.names == [b"a.jpg"]
+
+
+def test_a_root_that_lost_its_watch_and_looks_the_same_is_watched_anew(studio: Any) -> None:
+    """A disk that was mounted again at once can have the very numbers that it had."""
+    studio.begin(mode="events", settle_s=3, scan_interval_s=300)
+    studio.passes(10)
+    studio.watch._marks.lose(b"")
+    studio.passes(1)
+    (told,) = studio.told(events.ObserverRebuilt)
+    assert "unmounted" in told.why
+    studio.watch.wake.clear()
+    studio.drop("a.jpg")
+    studio.notices()
+    assert studio.watch.unsettled == 1
+
+
+def test_nothing_is_told_as_deleted_when_it_is_the_root_that_went_away(studio: Any) -> None:
+    studio.drop("sub/a.jpg")
+    studio.begin(mode="events", settle_s=3, scan_interval_s=300)
+    studio.passes(10)
+    studio.watch.look_again(b"sub/a.jpg")
+    studio.root.rename(studio.root.with_name("aside"))
+    studio.now += 0.1
+    studio.watch.tick(studio.now)  # it is not yet time to look at the root again
+    assert studio.ledger.vanished == []
+    studio.passes(1)
+    assert studio.watch.is_away
+
+
 def test_a_renamed_directory_is_followed(studio: Any) -> None:
     studio.drop("one/a.jpg")
     studio.begin(mode="events", settle_s=3, scan_interval_s=300)
