@@ -83,7 +83,9 @@ def work_with_target(ledger: Ledger, job: Job) -> None:
 
 
 def end_to_end(ledger: Ledger, jobs: int, threads: int, act: Callable[[Ledger, Job], None]) -> float:
-    """Return jobs a second with *threads* workers that claim 50 at a time."""
+    """Return jobs a second with *threads* workers that claim 50 at a time; the queue behind them stays as long."""
+    folder = f"{act.__name__} {threads}"
+    ledger.add(folder, sources(jobs, 100), now())
     left = [jobs]
     lock = threading.Lock()
 
@@ -94,10 +96,12 @@ def end_to_end(ledger: Ledger, jobs: int, threads: int, act: Callable[[Ledger, J
                 left[0] -= want
             if not want:
                 return
-            for job in ledger.claim(want, at=datetime.now(UTC), run_id="bench", turns=[Turn("f")]):
+            for job in ledger.claim(want, at=datetime.now(UTC), run_id="bench", turns=[Turn(folder)]):
                 act(ledger, job)
 
-    return jobs / in_threads(threads, worker)
+    rate = jobs / in_threads(threads, worker)
+    assert ledger.counts(folder)[State.DONE] == jobs
+    return rate
 
 
 def plain_end_to_end(directory: Path, jobs: int, threads: int) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,9 +26,6 @@ from rembg_watch.ledger.values import Backlog, Json, Pruned, Recovery, Spending,
 
 ADDED_AT_ONCE = 2_000
 """Sources in one transaction: few enough that a worker's commit does not wait long behind them."""
-
-MOST_NAMES = 1_000
-"""How many candidates for an output name are looked at."""
 
 _PRUNABLE = (State.DONE, State.VANISHED, State.FAILED, State.IN_DOUBT)
 _EVERYTHING = Which()
@@ -217,7 +214,7 @@ class Ledger:
             ValueError: What is said about calls does not fit the states.
         """
         keeps = job.state in WORKING if keeps_claim is None else keeps_claim
-        offered = list(islice(names, MOST_NAMES))
+        offered = targets.Candidates(names)
 
         def store(connection: Connection) -> Job:
             moved = job
@@ -264,7 +261,7 @@ class Ledger:
         ``target`` in their folder: look whether ``answer_digest`` is still true.
         """
         with self._store.reading() as connection:
-            found = rows.jobs_where(connection, JOBS.c.content_key == content_key, JOBS.c.answer_digest.is_not(None))
+            found = rows.answered(connection, content_key)
         rank = {State.RECEIVED: 0, State.DONE: 1}
         return sorted(found, key=lambda job: (rank.get(job.state, 2), -job.id))
 
@@ -293,7 +290,7 @@ class Ledger:
         Raises:
             TargetsTakenError: All of them belong to other sources.
         """
-        names = list(islice(candidates, MOST_NAMES))
+        names = targets.Candidates(candidates)
         with self._store.reading() as connection:
             mine = targets.own(connection, folder, source, names)
         if mine is not None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, case, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, bindparam, case, func, select, true
 
 from rembg_watch.jobs import Job, State, Version
 from rembg_watch.ledger.schema import JOBS
@@ -66,6 +66,16 @@ def jobs_where(connection: Connection, *conditions: ColumnElement[bool], limit: 
     """Return the jobs that meet all *conditions*, oldest first."""
     statement = _ALL_OF_IT.where(*conditions).order_by(JOBS.c.id).limit(limit)
     return [job_of(row) for row in connection.execute(statement)]
+
+
+def answered(connection: Connection, content_key: str) -> list[Job]:
+    """Return the jobs that had an answer to one request, oldest first."""
+    return [job_of(row) for row in connection.execute(_ANSWERED, {"content_key": content_key})]
+
+
+_ANSWERED = _ALL_OF_IT.where(
+    JOBS.c.content_key == bindparam("content_key"), JOBS.c.answer_digest.is_not(None)
+).order_by(JOBS.c.id)
 
 
 def jobs_by_id(connection: Connection, ids: Sequence[int]) -> list[Job]:
@@ -148,15 +158,13 @@ def queued(connection: Connection, folders: Sequence[str]) -> int:
 
 def next_due_at(connection: Connection, folders: Sequence[str], state: State) -> datetime | None:
     """Return when the next job that nobody has claimed is due."""
-    moments = [
-        connection.scalar(
-            select(func.min(JOBS.c.due_at)).where(
-                JOBS.c.state == state, JOBS.c.folder == folder, JOBS.c.due_at.is_not(None)
-            )
-        )
-        for folder in folders
-    ]
+    moments = [connection.scalar(_NEXT_DUE_AT, {"state": state.value, "folder": folder}) for folder in folders]
     return min((moment for moment in moments if moment is not None), default=None)
+
+
+_NEXT_DUE_AT = select(func.min(JOBS.c.due_at)).where(
+    JOBS.c.state == bindparam("state"), JOBS.c.folder == bindparam("folder"), JOBS.c.due_at.is_not(None)
+)
 
 
 def changed_since(connection: Connection, since: datetime, states: Sequence[State]) -> dict[State, int]:

@@ -5,36 +5,62 @@ Two names that differ in case or Unicode form alone count as one, since on many 
 they are. Portable SQL; whether a file stands under a name is not known here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from rembg_watch.ledger.rows import AnyRow, slices
 from rembg_watch.ledger.schema import JOBS, TARGETS
 from rembg_watch.ledger.values import Target, TargetsTakenError, name_key
 
+MOST_NAMES = 1_000
+"""How many candidates for an output name are looked at."""
+
+
+class Candidates:
+    """Names that are made as they are asked for, and the same ones each time: a commit may be taken again."""
+
+    def __init__(self, names: Iterable[bytes]) -> None:
+        self._made: list[bytes] = []
+        self._rest = iter(islice(names, MOST_NAMES))
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._made
+        for name in self._rest:
+            self._made.append(name)
+            yield name
+
+    def __bool__(self) -> bool:
+        return any(True for _ in self)
+
 
 def of_source(connection: Connection, folder: str, source: bytes) -> list[Target]:
     """Return the names that a source owns, the oldest first."""
-    where = (TARGETS.c.folder == folder, TARGETS.c.source == source)
-    return [_target(row) for row in connection.execute(select(TARGETS).where(*where).order_by(TARGETS.c.id))]
+    return [_target(row) for row in connection.execute(_OF_SOURCE, {"folder": folder, "source": source})]
+
+
+# the statements of every picture are built once: building one takes longer than executing it
+_IN_FOLDER = select(TARGETS).where(TARGETS.c.folder == bindparam("folder"))
+_OF_SOURCE = _IN_FOLDER.where(TARGETS.c.source == bindparam("source")).order_by(TARGETS.c.id)
+_AT_NAME = _IN_FOLDER.where(TARGETS.c.key == bindparam("key"))
+_CLAIM = insert(TARGETS)
 
 
 def at_name(connection: Connection, folder: str, target: bytes) -> Target | None:
     """Return who owns a name, in whatever case or form it is spelled."""
-    where = (TARGETS.c.folder == folder, TARGETS.c.key == name_key(target))
-    row = connection.execute(select(TARGETS).where(*where)).first()
+    row = connection.execute(_AT_NAME, {"folder": folder, "key": name_key(target)}).first()
     return None if row is None else _target(row)
 
 
-def own(connection: Connection, folder: str, source: bytes, candidates: Sequence[bytes]) -> bytes | None:
+def own(connection: Connection, folder: str, source: bytes, candidates: Candidates) -> bytes | None:
     """Return the first of *candidates* that the source owns already, as it is spelled there."""
     owned = {name_key(one.target): one.target for one in of_source(connection, folder, source)}
-    return next((owned[key] for key in map(name_key, candidates) if key in owned), None)
+    return next((owned[key] for key in map(name_key, candidates) if key in owned), None) if owned else None
 
 
-def claim(connection: Connection, folder: str, source: bytes, candidates: Sequence[bytes], at: datetime) -> bytes:
+def claim(connection: Connection, folder: str, source: bytes, candidates: Candidates, at: datetime) -> bytes:
     """
     Give the source the first name that nobody else owns; its own one first.
 
@@ -47,9 +73,12 @@ def claim(connection: Connection, folder: str, source: bytes, candidates: Sequen
     for target in candidates:
         if at_name(connection, folder, target) is None:
             row = {"folder": folder, "key": name_key(target), "target": target, "source": source, "claimed_at": at}
-            connection.execute(insert(TARGETS), row)
+            connection.execute(_CLAIM, row)
             return target
     raise TargetsTakenError(folder, source)
+
+
+_OWN = insert(TARGETS)
 
 
 def release(connection: Connection, folder: str, source: bytes, target: bytes) -> bool:
@@ -65,20 +94,25 @@ def publish(connection: Connection, published: Target) -> None:
     Raises:
         TargetsTakenError: The source does not own the name.
     """
-    where = (
-        TARGETS.c.folder == published.folder,
-        TARGETS.c.source == published.source,
-        TARGETS.c.key == name_key(published.target),
-    )
     values = {
+        "this_folder": published.folder,
+        "this_source": published.source,
+        "this_key": name_key(published.target),
         "target": published.target,
         "digest": published.digest,
         "size_bytes": published.size_bytes,
         "mtime_ns": published.mtime_ns,
         "inode": published.inode,
     }
-    if connection.execute(update(TARGETS).where(*where).values(values)).rowcount == 0:
+    if connection.execute(_PUBLISH, values).rowcount == 0:
         raise TargetsTakenError(published.folder, published.source)
+
+
+_PUBLISH = update(TARGETS).where(
+    TARGETS.c.folder == bindparam("this_folder"),
+    TARGETS.c.source == bindparam("this_source"),
+    TARGETS.c.key == bindparam("this_key"),
+)
 
 
 def prune(connection: Connection, before: datetime, limit: int) -> int:
