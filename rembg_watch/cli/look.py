@@ -83,8 +83,8 @@ def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
     if told is None:
         return left, alive
     if alive is Liveness.GONE:
-        return {**told, **{name: left[name] for name in ("jobs", "unsettled", "gate")}}, alive
-    return {**told, "jobs": left["jobs"], "unsettled": left["unsettled"]}, alive
+        return {**told, **{name: left[name] for name in ("jobs", "unsettled", "gate", "spending")}}, alive
+    return {**told, **{name: left[name] for name in ("jobs", "unsettled", "spending")}}, alive
 
 
 def _left(ledger: Ledger) -> Snapshot:
@@ -103,7 +103,14 @@ def _left(ledger: Ledger) -> Snapshot:
             period_end_at=balance.period_end_at,
             read_at=balance.read_at,
         )
-    return snapshot(counts=ledger.counts(), unsettled=ledger.unsettled_count(), gate=gate, credits=credits_, now=_now())
+    return snapshot(
+        counts=ledger.counts(),
+        unsettled=ledger.unsettled_count(),
+        gate=gate,
+        credits=credits_,
+        spending=ledger.spending(),
+        now=_now(),
+    )
 
 
 # --- jobs ---------------------------------------------------------------------------------------

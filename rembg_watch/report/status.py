@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rembg_watch.jobs import State
+from rembg_watch.ledger import Spending
 from rembg_watch.report.events import waiting
 from rembg_watch.report.metrics import Figures, time_to_go_s
 from rembg_watch.report.words import (
@@ -81,6 +82,7 @@ def snapshot(
     now: datetime,
     folders: Sequence[FolderView] = (),
     figures: Figures | None = None,
+    spending: Spending | None = None,
     limiting: str | None = None,
     version: str = "",
     pid: int | None = None,
@@ -104,6 +106,7 @@ def snapshot(
             "period_end": _stamp(credits.period_end_at),
             "read_at": _stamp(credits.read_at),
         },
+        "spending": None if spending is None else _spending(spending),
         "folders": [_folder(folder) for folder in folders],
         "limiting": limiting,
         **_work(figures, jobs),
@@ -140,6 +143,18 @@ def _work(figures: Figures | None, jobs: Mapping[str, int]) -> Snapshot:
             {"at": _stamp(one.at), "kind": one.kind, "folder": one.folder, "source": one.source, "why": one.why}
             for one in figures.last_problems
         ],
+    }
+
+
+def _spending(spending: Spending) -> Snapshot:
+    return {
+        "calls": spending.calls,
+        "charged": credits_number(spending.charged),
+        "doubtful": credits_number(spending.doubtful),
+        "in_doubt": spending.in_doubt,
+        "refused": spending.refused,
+        "doubles": spending.doubles,
+        "repeats": spending.repeats,
     }
 
 
@@ -307,6 +322,8 @@ def render(
     if alive is not Liveness.GONE:
         parts += _progress(snapshot)
     parts += [_jobs(snapshot), Text(), _credits(snapshot["credits"], clock=clock)]
+    if snapshot.get("spending"):
+        parts += [Text(), _spent(snapshot["spending"])]
     if snapshot.get("folders"):
         parts += [Text(), _folders(snapshot["folders"], clock=clock)]
     if snapshot.get("last_errors"):
@@ -378,6 +395,27 @@ def _credits(held: Mapping[str, Any], *, clock: WallClock) -> RenderableType:
     lines = [f"          the period ends {clock.until(end)}"] if end else []
     lines += [f"          read at {clock.since(read)}"] if read else []
     return Text("\n".join([text, *lines]))
+
+
+def _spent(spent: Mapping[str, Any]) -> RenderableType:
+    """Say what the calls came to, and each that may have been paid for twice: nobody should have to search for it."""
+    doubts, doubles, repeats = spent["in_doubt"], spent["doubles"], spent["repeats"]
+    lines = [f"Spent     {count_text(spent['charged'], 'credit')} for sure, {count_text(spent['calls'], 'call')}"]
+    if doubts:
+        calls = f"{count_text(doubts, 'call')} that {_were(doubts)} never answered"
+        lines.append(f"          {spent['doubtful']:,} more perhaps, for {calls}")
+    if doubles:
+        lines.append(
+            f"          {count_text(doubles, 'call')} {_were(doubles)} made again after one that was never answered"
+        )
+    if repeats:
+        picture = "a picture that was" if repeats == 1 else "pictures that were"
+        lines.append(f"          {count_text(repeats, 'call')} {_were(repeats)} made for {picture} paid before")
+    return Text("\n".join(lines))
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def _folders(folders: Sequence[Mapping[str, Any]], *, clock: WallClock) -> RenderableType:

@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from rembg_watch.jobs import State
+from rembg_watch.ledger import Spending
 from rembg_watch.report.metrics import Figures, Problem
 from rembg_watch.report.status import (
     CreditsView,
@@ -354,3 +355,37 @@ def test_an_empty_start_can_be_drawn_at_any_width(width: int) -> None:
     shown = screen(snap(counts={}), width=width)
     assert "READY" in shown
     assert "not read yet" in shown
+
+
+def test_calls_that_were_paid_twice_are_shown_and_so_is_what_is_in_doubt() -> None:
+    spending = Spending(
+        calls=2113, charged=Decimal(2009), doubtful=Decimal(104), in_doubt=104, doubles=112, repeats=1, refused=2
+    )
+    found = snap(spending=spending)
+    assert found["spending"] == {
+        "calls": 2113,
+        "charged": 2009,
+        "doubtful": 104,
+        "in_doubt": 104,
+        "refused": 2,
+        "doubles": 112,
+        "repeats": 1,
+    }
+    shown = screen(found)
+    assert "Spent     2,009 credits for sure, 2,113 calls" in shown
+    assert "104 more perhaps, for 104 calls that were never answered" in shown
+    assert "112 calls were made again after one that was never answered" in shown
+    assert "1 call was made for a picture that was paid before" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_where_nothing_was_doubled_nothing_is_said_of_it() -> None:
+    shown = screen(snap(spending=Spending(calls=7, charged=Decimal(7))))
+    assert "Spent     7 credits for sure, 7 calls" in shown
+    assert "again" not in shown
+    assert "perhaps" not in shown
+
+
+def test_what_was_spent_is_not_told_by_one_who_did_not_count() -> None:
+    assert snap()["spending"] is None
+    assert "Spent" not in screen(snap())
