@@ -1,25 +1,32 @@
 """
 A real systemd for the tests, booted in namespaces of its own; the host stays as it was.
 
-It needs root, a systemd and a cgroup2 mount; where one is missing, the tests are skipped and say which.
+It needs root, a systemd and a cgroup2 mount; where one is missing, the tests are skipped and say which. The API
+is the sandbox, run by the test itself on the machine's own loopback: a test sees its books as they are.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from rembg_watch.sandbox import Sandbox
+from tests.systemd.studio import KEY, PORT, PROJECT, SOURCE, WHEELS, Studio, wait_for
 
 BOOT = Path(__file__).with_name("boot.sh")
 SYSTEMD = ("/lib/systemd/systemd", "/usr/lib/systemd/systemd")
 GROUP = "rembg-watch-test"
 BOOT_WITHIN_S = 30.0
+CLONE_NEWNET = 0x40000000
 INSIDE = {
     "container": "test",
     "HOME": "/root",
@@ -61,15 +68,6 @@ def missing() -> str | None:
     if cgroup2() is None:
         return "no cgroup2 is mounted"
     return None
-
-
-def wait_for(condition: Callable[[], object], *, within_s: float, what: str) -> None:
-    """Look again and again until *condition* holds."""
-    end_s = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > end_s:
-            raise BootError(f"{what}: not within {within_s:g} s")
-        time.sleep(0.02)
 
 
 class Machine:
@@ -117,6 +115,17 @@ class Machine:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         target.chmod(mode)
+
+    def type_in(
+        self, lines: str, *, folder: str = "/", environment: Mapping[str, str] | None = None, within_s: float = 120.0
+    ) -> str:
+        """Paste *lines* into a shell of root's, which stops at the first that fails; return what it shows."""
+        known = [f"{name}={value}" for name, value in {"PS4": "# ", **(environment or {})}.items()]
+        ended = self.run(
+            "env", "-C", folder, *known, "bash", "-ex", "-o", "pipefail", words=lines, check=False, within_s=within_s
+        )
+        assert ended.returncode == 0, f"{ended.stdout}{ended.stderr}"
+        return ended.stdout
 
     def systemctl(self, *words: str, check: bool = True, within_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         return self.run("systemctl", *words, check=check, within_s=within_s)
@@ -179,6 +188,13 @@ class Machine:
 
         wait_for(is_up, within_s=BOOT_WITHIN_S, what="boot")
 
+    def join_network(self) -> None:
+        """Let the calling thread, and it alone, make its sockets on this machine's network."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with Path(f"/proc/{self._init}/ns/net").open() as namespace:
+            if libc.setns(namespace.fileno(), CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+
     def _enter(self) -> list[str]:
         known = [f"{name}={value}" for name, value in INSIDE.items()]
         return [
@@ -221,3 +237,71 @@ def machine() -> Iterator[Machine]:
         yield booted
     finally:
         booted.close()
+
+
+# --- the API ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def api(machine: Machine) -> Iterator[Sandbox]:
+    """The sandbox, listening on the machine's loopback."""
+    sandbox = Sandbox(KEY, credits=100_000, engine="flat")
+    with ThreadPoolExecutor(1, initializer=machine.join_network) as inside:
+        server = inside.submit(sandbox.serve, "127.0.0.1", PORT).result()
+        try:
+            yield sandbox
+        finally:
+            server.stop()
+
+
+# --- the program, as the README installs it -----------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything that pip needs to install the project without a network."""
+    reason = missing() or other_python()
+    if reason:
+        pytest.skip(reason)
+    house = tmp_path_factory.mktemp("wheels")
+    made = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", house, PROJECT, "hatchling"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if made.returncode:
+        pytest.skip(f"pip cannot fetch what the project stands on: {made.stderr.strip().splitlines()[-1]}")
+    for ours in house.glob("rembg_watch-*.whl"):  # the machine builds that itself
+        ours.unlink()
+    return house
+
+
+def other_python() -> str | None:
+    """Say whether the distribution's Python is another one than the wheels are for."""
+    asked = ["/usr/bin/python3", "-c", "import sys, venv, ensurepip; print(*sys.version_info[:2])"]
+    try:
+        version = subprocess.run(asked, capture_output=True, text=True, timeout=30).stdout.strip()
+    except FileNotFoundError:
+        version = ""
+    wanted = "{}.{}".format(*sys.version_info[:2])
+    found = version.replace(" ", ".")
+    return None if found == wanted else f"/usr/bin/python3 is {found or 'missing, or without venv'}: not {wanted}"
+
+
+@pytest.fixture(scope="module")
+def with_source(machine: Machine, wheels: Path) -> Machine:
+    """The machine with the project's folder, and nothing of it installed."""
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    for name in ("rembg_watch", "systemd"):
+        shutil.copytree(PROJECT / name, machine.root / SOURCE[1:] / name, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE", "config.example.toml"):
+        shutil.copy(PROJECT / name, machine.root / SOURCE[1:])
+    shutil.copytree(wheels, machine.root / WHEELS[1:])
+    return machine
+
+
+@pytest.fixture(scope="module")
+def studio(with_source: Machine, api: Sandbox) -> Studio:
+    """The service as the README installs it, with two folders and the sandbox as its API."""
+    return Studio.installed(with_source, api)

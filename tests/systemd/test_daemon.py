@@ -1,0 +1,482 @@
+"""The real daemon under a real systemd, the sandbox as its API: what an administrator must be able to rely on."""
+
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from rembg_watch.sandbox import Sandbox
+from tests.systemd.studio import (
+    CATALOGUE,
+    CONFIG,
+    KEY,
+    PACE,
+    SHOES,
+    UNIT,
+    Studio,
+    api_table,
+    blocks,
+    folder_table,
+    moved_away,
+    picture,
+    wait_for,
+)
+
+pytestmark = pytest.mark.systemd
+
+FOUR_SECONDS = 4.0
+
+
+# --- a daemon whose pool deadlocks, beside all the others: noticing it takes a minute -----------
+
+SEIZER = '''\
+"""Takes a lock of the running daemon and never lets go of it, once /run/seize is there."""
+import gc, os, threading, time
+
+def seize():
+    done = os.path.join(os.environ["STATE_DIRECTORY"], "seized")  # only in its first life
+    if os.path.exists(done):
+        return
+    while not os.path.exists("/run/seize"):
+        time.sleep(0.05)
+    for found in gc.get_objects():
+        if type(found).__name__ == "Line" and type(found).__module__ == "rembg_watch.pipeline":
+            found._answers.acquire()
+            open(done, "w").close()
+
+if os.environ.get("SEIZES_A_LOCK"):
+    threading.Thread(target=seize, daemon=True).start()
+'''
+DOOMED = "rembg-watch@doomed.service"
+DOOMED_PORT = 8091
+
+
+@dataclass
+class Doomed:
+    """An instance of the template whose preparers and finishers will wait for ever for one lock."""
+
+    machine: Any
+    api: Sandbox
+    pid: str
+
+
+@pytest.fixture(scope="module")
+def doomed(studio: Studio) -> Iterator[Doomed]:
+    machine, sandbox = studio.machine, Sandbox(KEY, credits=100, engine="flat")
+    with ThreadPoolExecutor(1, initializer=machine.join_network) as inside:
+        server = inside.submit(sandbox.serve, "127.0.0.1", DOOMED_PORT).result()
+        folders = blocks("3. ")[0].replace("studio/exports", "doomed/in").replace("studio/cutouts", "doomed/out")
+        machine.type_in(folders)
+        machine.type_in("install -m 600 /etc/rembg-watch/api_key /etc/rembg-watch/doomed.api_key\n")
+        table = folder_table("doomed", "/srv/doomed/in", "/srv/doomed/out")
+        port = api_table(timeout_s=1).replace(":8090", f":{DOOMED_PORT}")
+        machine.write("/etc/rembg-watch/doomed.toml", port + PACE + table)
+        machine.write(
+            f"/etc/systemd/system/{DOOMED}.d/test.conf",
+            "[Service]\nReadWritePaths=/srv/doomed/out\nWatchdogSec=2s\nEnvironment=SEIZES_A_LOCK=1\n",
+        )
+        packages = next((machine.root / "opt/rembg-watch/lib").glob("python3*/site-packages"))
+        (packages / "seizer.py").write_text(SEIZER)
+        (packages / "seizer.pth").write_text("import seizer\n")
+        machine.systemctl("daemon-reload")
+        machine.systemctl("start", DOOMED)
+        found = Doomed(machine, sandbox, machine.show(DOOMED, "MainPID"))
+        (machine.root / "srv/doomed/in/first.png").write_bytes(picture(9001))
+        wait_for((machine.root / "srv/doomed/out/first.webp").exists, within_s=10, what="the first cut-out")
+        machine.write("/run/seize", "")
+        time.sleep(0.3)
+        (machine.root / "srv/doomed/in/second.png").write_bytes(picture(9002))
+        yield found
+        machine.systemctl("stop", DOOMED, check=False)
+        server.stop()
+
+
+@pytest.fixture
+def service(studio: Studio, doomed: Doomed) -> Studio:
+    studio.begin()
+    return studio
+
+
+# --- start --------------------------------------------------------------------------------------
+
+
+def test_a_dropped_picture_is_delivered_and_its_story_is_in_the_journal(service: Studio) -> None:
+    service.start()
+    assert (service.show("ActiveState"), service.show("NRestarts")) == ("active", "0")
+    service.drop(folder="shoot 7/größe/")
+    service.wait_until_delivered()
+    entries = service.machine.journal(service.since, f"REMBG_FILE={service.names[0]}.png")
+    entry = next(entry for entry in entries if "delivered as" in entry["MESSAGE"])
+    assert (entry["REMBG_FOLDER"], entry["REMBG_CREDITS"], entry["_SYSTEMD_UNIT"]) == ("catalogue", "1", UNIT)
+    assert {entry["REMBG_JOB"] for entry in entries} == {entry["REMBG_JOB"]}
+
+
+def test_start_returns_when_the_first_scan_has_begun(service: Studio) -> None:
+    """Were it earlier, systemd would not know that the process is ready, and ``start`` would be back at once."""
+    service.add_drop_ins(slow="[Service]\nExecStartPre=/bin/sleep 0.1\n")
+    service.start()
+    assert service.show("StatusText").startswith(("watching", "working"))
+    entries = service.machine.journal(service.since, "REMBG_EVENT=started")
+    started_us = int(entries[0]["__REALTIME_TIMESTAMP"])
+    active = service.machine.journal(service.since, "_PID=1", f"UNIT={UNIT}", "JOB_TYPE=start")
+    assert started_us < int(active[-1]["__REALTIME_TIMESTAMP"]), "READY came after the locks, the ledger and the key"
+
+
+def test_cutouts_have_the_mode_that_the_umask_says(service: Studio) -> None:
+    service.start()
+    service.drop(folder="a/")
+    service.wait_until_delivered()
+    service.add_drop_ins(mode="[Service]\nUMask=0002\n")
+    service.machine.systemctl("restart", UNIT)
+    service.drop(folder="b/")
+    service.wait_until_delivered()
+    first, second = (f"/srv/studio/cutouts/{name}.webp" for name in service.names)
+    shown = service.machine.run("stat", "-c", "%a %U %G", first, second).stdout.splitlines()
+    assert shown == ["640 rembg-watch rembg-watch", "664 rembg-watch rembg-watch"]
+    parents = service.machine.run("stat", "-c", "%a", "/srv/studio/cutouts/a", "/srv/studio/cutouts/b").stdout
+    assert parents.split() == ["2750", "2775"]
+
+
+def test_a_wrong_configuration_is_an_end_that_says_all_that_is_wrong(service: Studio) -> None:
+    service.configure(api_table(), "[pool]\nworkerz = 3\n", '[[folders]]\nname = "a"\ninput = "/srv/nowhere"\n')
+    began_s = time.monotonic()
+    assert service.machine.systemctl("start", UNIT, check=False).returncode != 0
+    assert time.monotonic() - began_s < 5
+    time.sleep(1.0)  # twice RestartSec=
+    state = [service.show(name) for name in ("ActiveState", "ExecMainStatus", "NRestarts")]
+    assert state == ["failed", "78", "0"]
+    assert "workerz" in service.said()
+    assert "output" in service.said()
+
+
+def test_no_credential_is_a_clear_failure(service: Studio) -> None:
+    with moved_away(service.machine, "/etc/rembg-watch/api_key"):
+        assert service.machine.systemctl("start", UNIT, check=False).returncode != 0
+        time.sleep(1.0)
+    state = [service.show(name) for name in ("ActiveState", "ExecMainStatus", "NRestarts")]
+    assert state == ["failed", "243", "0"]
+    assert "credentials" in service.said(f"UNIT={UNIT}").lower()
+
+
+def test_an_empty_key_file_is_an_end_that_names_it(service: Studio) -> None:
+    with moved_away(service.machine, "/etc/rembg-watch/api_key"):
+        service.machine.write("/etc/rembg-watch/api_key", "\n", mode=0o600)
+        assert service.machine.systemctl("start", UNIT, check=False).returncode != 0
+        service.becomes("ActiveState", "failed")
+    assert (service.show("ExecMainStatus"), service.show("NRestarts")) == ("78", "0")
+    assert "credential api_key: the API key is empty" in service.said()
+
+
+def test_a_refused_key_is_waited_for_and_shown(service: Studio) -> None:
+    service.api.key = "another"
+    try:
+        service.start()
+        service.drop()
+        wait_for(lambda: "does not accept the key" in service.show("StatusText"), within_s=10, what="status")
+        assert service.show("ActiveState") == "active"
+        assert service.delivered() == []
+    finally:
+        service.api.key = KEY
+    service.machine.systemctl("reload", UNIT)
+    service.wait_until_delivered()
+
+
+def test_an_output_folder_that_is_missing_is_told_and_no_crash_loop(service: Studio) -> None:
+    service.configure(api_table(), PACE, CATALOGUE, folder_table("lost", "/srv/shoes/in", "/srv/not-there/out"))
+    ended = service.machine.systemctl("start", UNIT, check=False)
+    said = service.said()
+    assert "/srv/not-there" in said
+    assert "Traceback" not in said
+    assert service.show("NRestarts") == "0"
+    if ended.returncode == 0:
+        service.drop()
+        service.wait_until_delivered()
+
+
+# --- what it may and may not --------------------------------------------------------------------
+
+
+TRIED = {
+    "the input folder": "touch /srv/studio/exports/x",
+    "programs": "touch /usr/bin/x",
+    "its configuration": "touch /etc/rembg-watch/x",
+    "its own program": "touch /opt/rembg-watch/x",
+    "another folder": "touch /srv/other/x",
+}
+
+
+def test_the_service_writes_no_input_no_program_and_no_configuration(service: Studio) -> None:
+    service.machine.type_in("mkdir -p /srv/other && chmod 777 /srv/studio/exports /srv/other\n")
+    tries = "\n".join(f"ExecStartPre=-/bin/sh -c '{attempt}'" for attempt in TRIED.values())
+    allowed = "ExecStartPre=/bin/sh -c 'touch /srv/studio/cutouts/x /var/lib/rembg-watch/x && rm /srv/studio/cutouts/x'"
+    service.add_drop_ins(tries=f"[Service]\n{tries}\n{allowed}\n")
+    service.start()
+    said = service.said()
+    refused = [attempt for attempt in TRIED.values() if f"'{attempt[6:]}': Read-only file system" in said]
+    assert refused == list(TRIED.values()), said
+    assert (service.machine.root / "var/lib/rembg-watch/x").exists()
+
+
+def test_the_service_cannot_read_the_key_file_nor_other_processes(service: Studio) -> None:
+    service.add_drop_ins(
+        tries="[Service]\nExecStartPre=-/bin/cat /etc/rembg-watch/api_key\n"
+        "ExecStartPre=-/bin/sh -c 'echo processes: $(ls -d /proc/[0-9]* | wc -l)'\n"
+    )
+    service.start()
+    assert "/etc/rembg-watch/api_key: Permission denied" in service.said()
+    assert int(re.findall(r"processes: (\d+)", service.said())[0]) <= 4
+
+
+def test_the_key_is_in_no_environment_command_line_journal_file_or_core(service: Studio) -> None:
+    machine = service.machine
+    service.api.add_fault("redirect", count=1)
+    service.api.add_fault("html", count=1)
+    service.api.add_fault("reset_after", count=1)
+    service.configure(api_table(), PACE, '[log]\nlevel = "debug"\n', CATALOGUE)
+    service.start()
+    service.drop(6)
+    service.wait_until_delivered(within_s=60)
+    assert service.api.statuses["/rmbg", 307] == 1, "the key was asked for elsewhere, too"
+    pid = service.show("MainPID")
+    limits = machine.run("cat", f"/proc/{pid}/limits").stdout
+    assert re.search(r"Max core file size +0 +0", limits), "a core would hold the key"
+    process = machine.run("cat", f"/proc/{pid}/environ", f"/proc/{pid}/cmdline").stdout
+    shown = machine.systemctl("show", UNIT).stdout + machine.systemctl("status", UNIT).stdout
+    machine.systemctl("kill", "--signal=ABRT", UNIT)
+    service.becomes("NRestarts", "1")
+    service.becomes("ActiveState", "active")
+    assert "Fatal Python error: Aborted" in service.said()
+    everything = machine.run("journalctl", "--output=export", "--no-pager").stdout
+    assert [KEY in text for text in (process, shown, everything)] == [False, False, False]
+    found = machine.run("grep", "-rlsF", "--devices=skip", KEY, "/etc", "/var", "/srv", "/tmp", "/run", check=False)
+    files = {path for path in found.stdout.split() if not path.startswith("/run/credentials/")}
+    assert files == {"/etc/rembg-watch/api_key", "/etc/rembg-watch/doomed.api_key"}
+
+
+def test_an_encrypted_key_works_with_the_plain_file_gone(service: Studio) -> None:
+    machine, encrypted = service.machine, "/etc/rembg-watch/api_key.encrypted"
+    encrypt, *rest = blocks("2. ")[1].splitlines(keepends=True)
+    made = machine.run(*encrypt.split(), check=False)
+    if made.returncode:
+        pytest.skip(f"systemd-creds cannot encrypt here: {made.stderr.strip()}")
+    machine.run("cp", "-a", "/etc/rembg-watch/api_key", "/root/api_key")
+    try:
+        machine.type_in("".join(rest), folder="/usr/src/rembg-watch")
+        assert not (machine.root / "etc/rembg-watch/api_key").exists()
+        assert KEY.encode() not in (machine.root / encrypted[1:]).read_bytes()
+        service.start()
+        service.drop()
+        service.wait_until_delivered()
+    finally:
+        machine.run("mv", "/root/api_key", "/etc/rembg-watch/api_key")
+
+
+# --- what it says -------------------------------------------------------------------------------
+
+
+def test_systemd_is_told_of_every_turn(service: Studio) -> None:
+    machine = service.machine
+    machine.systemctl("log-level", "debug")
+    try:
+        service.add_drop_ins(pings="[Service]\nWatchdogSec=3s\n")
+        service.api.latency_s = 2.0
+        service.start()
+        machine.systemctl("reload", UNIT)
+        service.drop()
+        service.wait_until_in_flight(1)
+        wait_for(lambda: "WATCHDOG=1" in service.told_to_systemd(), within_s=5, what="a ping")
+        service.stop()
+        told = service.told_to_systemd()
+    finally:
+        machine.systemctl("log-level", "info")
+    words = ["READY=1", "RELOADING=1, MONOTONIC_USEC=", "READY=1", "STOPPING=1", "EXTEND_TIMEOUT_USEC="]
+    places = [told.find(words[0])]
+    for word in words[1:]:
+        places.append(told.find(word, places[-1] + 1))
+    assert -1 not in places, told
+    service.wait_until_delivered(within_s=1)
+
+
+def test_the_status_says_what_is_waited_for(service: Studio) -> None:
+    service.api.account.included = 0
+    service.start()
+    service.drop(2)
+    wait_for(lambda: "credits" in service.show("StatusText"), within_s=10, what="a status")
+    assert re.fullmatch(r"waiting since .* UTC: .*credits.*; 2 pictures in line", service.show("StatusText"))
+
+
+def test_a_lasting_condition_is_told_once_and_once_when_it_ends(service: Studio) -> None:
+    service.api.is_down = True
+    service.start()
+    service.drop(3)
+    time.sleep(4.0)
+    before = service.machine.journal(service.since, "REMBG_EVENT=gate_shut")
+    service.api.is_down = False
+    service.wait_until_delivered(within_s=60)
+    assert 1 <= len(before) <= 2, [entry["MESSAGE"] for entry in before]
+    opened = service.machine.journal(service.since, "REMBG_EVENT=gate_opened")
+    assert len(opened) == 1
+
+
+# --- reload -------------------------------------------------------------------------------------
+
+
+def test_a_reload_keeps_the_process_and_watches_the_new_folder(service: Studio) -> None:
+    service.start()
+    pid = service.show("MainPID")
+    service.configure(api_table(), PACE, CATALOGUE, SHOES)
+    service.machine.systemctl("reload", UNIT)
+    (service.machine.root / "srv/shoes/in/boot.png").write_bytes(picture(7001))
+    wait_for((service.machine.root / "srv/shoes/out/boot.webp").exists, within_s=15, what="a cut-out")
+    assert service.show("MainPID") == pid
+    service.drop()
+    service.wait_until_delivered()
+    began_s = time.monotonic()
+    service.stop()
+    assert time.monotonic() - began_s < 5, "a reload leaves nothing behind that a stop would wait for"
+    assert service.show("Result") == "success"
+
+
+def test_a_broken_file_changes_nothing_and_is_told(service: Studio) -> None:
+    service.start()
+    pid = service.show("MainPID")
+    service.configure(api_table(), PACE, CATALOGUE.replace("input", "imput"))
+    service.machine.systemctl("reload", UNIT)
+    service.is_told("imput")
+    service.becomes("SubState", "running")
+    service.drop()
+    service.wait_until_delivered()
+    assert (service.show("MainPID"), service.show("NRestarts")) == (pid, "0")
+
+
+def test_calls_in_flight_outlive_a_reload(service: Studio) -> None:
+    service.api.latency_s = 2.0
+    service.start()
+    service.drop(4)
+    service.wait_until_in_flight(4)
+    service.configure(api_table(timeout_s=20), "[pool]\nworkers = 4\n", PACE, CATALOGUE)
+    service.machine.systemctl("reload", UNIT)
+    service.wait_until_delivered()
+    assert (service.api.billed, service.paid_twice()) == (4, 0)
+
+
+# --- stop ---------------------------------------------------------------------------------------
+
+
+def test_calls_in_flight_are_waited_for_and_the_queue_goes_on_at_the_next_start(service: Studio) -> None:
+    service.add_drop_ins(short="[Service]\nTimeoutStopSec=2s\n")
+    service.api.latency_s = FOUR_SECONDS
+    service.start()
+    service.drop(20)
+    service.wait_until_in_flight(8)
+    began_s = time.monotonic()
+    service.stop()
+    assert 2 < time.monotonic() - began_s < FOUR_SECONDS + 2
+    assert (service.show("Result"), service.show("ExecMainStatus")) == ("success", "0")
+    assert (len(service.delivered()), service.api.billed) == (8, 8)
+    service.api.latency_s = 0.1
+    service.start()
+    service.wait_until_delivered()
+    assert (service.api.billed, service.paid_twice()) == (20, 0)
+
+
+def test_a_second_sigterm_hurries(service: Studio) -> None:
+    service.api.latency_s = FOUR_SECONDS
+    service.start()
+    service.drop(8)
+    service.wait_until_in_flight(8)
+    service.machine.systemctl("stop", "--no-block", UNIT)
+    service.becomes("SubState", "stop-sigterm")
+    time.sleep(0.5)
+    began_s = time.monotonic()
+    service.machine.systemctl("kill", UNIT)
+    service.becomes("ActiveState", "inactive", "failed")
+    assert time.monotonic() - began_s < 2
+    assert (service.show("ActiveState"), service.show("Result")) == ("inactive", "success"), "it did as it was told"
+    service.api.latency_s = 0.1
+    service.start()
+    service.wait_until_delivered()
+    assert service.paid_twice() <= 8
+
+
+def test_twenty_starts_and_stops_under_load_lose_and_double_nothing(service: Studio) -> None:
+    service.api.latency_s = 0.3
+    for number in range(20):
+        service.start()
+        service.drop(5)
+        if number % 3:
+            service.wait_until_in_flight(1)
+        service.stop()
+        assert service.show("Result") == "success"
+    service.start()
+    service.wait_until_delivered(within_s=60)
+    assert (service.api.billed, service.paid_twice(), len(service.delivered())) == (100, 0, 100)
+
+
+# --- crashes ------------------------------------------------------------------------------------
+
+
+def test_a_killed_daemon_is_back_within_two_seconds_and_pays_twice_at_most_for_what_was_in_flight(
+    service: Studio,
+) -> None:
+    service.api.latency_s = 3.0
+    service.start()
+    service.drop(30)
+    service.wait_until_in_flight(8)
+    service.api.latency_s = 0.5
+    began_s = time.monotonic()
+    service.machine.systemctl("kill", "--signal=KILL", "--kill-who=main", UNIT)
+    service.becomes("NRestarts", "1")
+    service.becomes("ActiveState", "active")
+    assert time.monotonic() - began_s < 2
+    service.wait_until_delivered()
+    assert service.show("NRestarts") == "1"
+    assert service.paid_twice() <= 8
+    assert service.api.billed == 30 + service.paid_twice()
+
+
+def test_a_start_that_has_to_ask_a_slow_api_about_a_crash_is_given_the_time(service: Studio) -> None:
+    service.add_drop_ins(short="[Service]\nTimeoutStartSec=2s\n")
+    service.api.latency_s = 3.0
+    service.start()
+    service.drop(8)
+    service.wait_until_in_flight(8)
+    service.api.latency_s = 0.1
+    service.api.add_fault("latency", seconds=3.0, route="/api/membership-usage", count=2)
+    service.machine.systemctl("kill", "--signal=KILL", "--kill-who=main", UNIT)
+    service.becomes("NRestarts", "1")
+    service.becomes("ActiveState", "active", within_s=20)
+    assert service.show("NRestarts") == "1"
+    service.wait_until_delivered()
+
+
+def test_a_deadlocked_pool_is_ended_by_the_watchdog_with_all_tracebacks_and_comes_back(doomed: Doomed) -> None:
+    machine = doomed.machine
+
+    def is_back() -> bool:
+        shown = machine.systemctl("show", "-p", "NRestarts,ActiveState", DOOMED).stdout
+        return "NRestarts=1" in shown and "ActiveState=active" in shown
+
+    try:
+        wait_for(lambda: machine.show(DOOMED, "NRestarts") == "1", within_s=100, what="the watchdog")
+    except AssertionError:
+        print(machine.messages(f"_SYSTEMD_UNIT={DOOMED}"), machine.systemctl("status", DOOMED, check=False).stdout)
+        print(machine.systemctl("show", DOOMED).stdout)
+        raise
+    wait_for(is_back, within_s=10, what="service")
+    said = machine.messages(f"_SYSTEMD_UNIT={DOOMED}")
+    assert "makes no progress" in said or "stuck" in said, said
+    assert "Watchdog timeout" in machine.messages("_PID=1", f"UNIT={DOOMED}")
+    assert "Fatal Python error: Aborted" in said
+    assert len(re.findall(r"(?:Thread|Current thread) 0x", said)) >= 10, "main loop, feeder, preparers, workers, ..."
+    assert "in _answered_before" in said, "the traceback names the lock that is waited for"
+    wait_for((machine.root / "srv/doomed/out/second.webp").exists, within_s=10, what="the second cut-out")
+    assert doomed.api.billed == 2
+
+
+def test_everything_above_left_the_configuration_where_the_readme_puts_it(service: Studio) -> None:
+    assert (service.machine.root / CONFIG[1:]).read_text().startswith("[api]")
