@@ -261,9 +261,7 @@ class Ledger:
         ``target`` in their folder: look whether ``answer_digest`` is still true.
         """
         with self._store.reading() as connection:
-            found = rows.answered(connection, content_key)
-        rank = {State.RECEIVED: 0, State.DONE: 1}
-        return sorted(found, key=lambda job: (rank.get(job.state, 2), -job.id))
+            return rows.answered(connection, content_key)
 
     def sending_now(self, content_key: str) -> Job | None:
         """Return the job that is sending this very request now, if there is one."""

@@ -69,13 +69,21 @@ def jobs_where(connection: Connection, *conditions: ColumnElement[bool], limit: 
 
 
 def answered(connection: Connection, content_key: str) -> list[Job]:
-    """Return the jobs that had an answer to one request, oldest first."""
+    """Return some jobs that had an answer to one request: those that have it in the spool first, then the newest."""
     return [job_of(row) for row in connection.execute(_ANSWERED, {"content_key": content_key})]
 
 
-_ANSWERED = _ALL_OF_IT.where(
-    JOBS.c.content_key == bindparam("content_key"), JOBS.c.answer_digest.is_not(None)
-).order_by(JOBS.c.id)
+ANSWERS = 20
+"""So many are offered: a thousand copies of one picture are no reason to read them all for each of them."""
+
+_ANSWERED = (
+    _ALL_OF_IT.where(JOBS.c.content_key == bindparam("content_key"), JOBS.c.answer_digest.is_not(None))
+    .order_by(
+        case((JOBS.c.state == State.RECEIVED.value, 0), (JOBS.c.state == State.DONE.value, 1), else_=2),
+        JOBS.c.id.desc(),
+    )
+    .limit(ANSWERS)
+)
 
 
 def jobs_by_id(connection: Connection, ids: Sequence[int]) -> list[Job]:
