@@ -276,7 +276,7 @@ class Gate:
         """
         gate = replace(self, reading_at=None)
         recheck_s = min(recheck_s, IN_FLIGHT_RECHECK_S) if in_flight > 0 else recheck_s
-        gate = gate._told_key(now)._told_daily(now)._told_monthly(balance, now, recheck_s)
+        gate = gate._told_circuit()._told_key(now)._told_daily(now)._told_monthly(balance, now, recheck_s)
         if affordable > 0:
             return gate._without(Cause.CREDITS, Cause.BUDGET)
         if is_budget_spent:
@@ -284,6 +284,10 @@ class Gate:
             hold = held(Cause.BUDGET, now, Probe.TIME, day_at, old=gate.holding(Cause.BUDGET), until=day_at)
             return gate._without(Cause.CREDITS)._held(hold)
         return gate._without(Cause.BUDGET)._held(_read_again(Cause.CREDITS, gate, balance, now, recheck_s))
+
+    def _told_circuit(self) -> "Gate":
+        hold = self.holding(Cause.CIRCUIT)
+        return self._without(Cause.CIRCUIT) if hold is not None and hold.probe is Probe.ACCOUNT else self
 
     def _told_key(self, now: datetime) -> "Gate":
         """The account could be read: news if it could not before, so that a picture is tried at once."""
@@ -314,7 +318,8 @@ class Gate:
 
         A refused key is what the reading was to find out. Any other failure is
         no news: it is read again later, and once the moment has passed at which the
-        credits should be back, a canary asks instead.
+        credits should be back, a canary asks instead. Where nothing was held, the
+        service counts as out of reach until it can be read.
         """
         gate = replace(self, reading_at=None)
         if finding is Finding.KEY:
@@ -322,7 +327,18 @@ class Gate:
             hold = held(Cause.KEY, now, Probe.ACCOUNT, now, old=old, text=text)
             hold = replace(hold, is_confirmed=True, step=hold.step + (old is not None and old.is_confirmed))
             return gate._without(Cause.DAILY)._held(rescheduled(hold, now, jitter))
-        return replace(gate, holds=tuple(_unread(h, now, recheck_s) for h in gate.holds))
+        gate = replace(gate, holds=tuple(_unread(h, now, recheck_s) for h in gate.holds))
+        return gate._unreachable(now, jitter, text)
+
+    def _unreachable(self, now: datetime, jitter: float, text: str | None) -> "Gate":
+        """No batch goes without a look at the credits: say so, and ask again soon, then more rarely."""
+        old = self.holding(Cause.CIRCUIT)
+        is_held = any(h.cause not in (Cause.BACKOFF, Cause.CIRCUIT) for h in self.holds)
+        if is_held or (old is not None and old.probe is not Probe.ACCOUNT):
+            return self  # it is said already why nothing goes, and known when that is looked at
+        step = old.step + 1 if old is not None else 0
+        hold = held(Cause.CIRCUIT, now, Probe.ACCOUNT, now, old=old, step=step, text=text)
+        return self._held(rescheduled(hold, now, jitter))
 
     def disk_seen(self, *, has_room: bool, now: datetime) -> "Gate":
         """Return the gate after a look at the disk."""

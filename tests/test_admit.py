@@ -299,6 +299,33 @@ def test_an_unreadable_account_is_read_again_and_a_canary_asks_once_the_period_i
     canary(gate, now=now)
 
 
+def test_an_account_out_of_reach_holds_everything_is_asked_ever_more_rarely_and_ends_the_hold_when_it_answers() -> None:
+    gate, now, waits_s = Gate(), NOW, []
+    for _ in range(4):
+        gate = gate.untold(Finding.TROUBLE, now=now, recheck_s=RECHECK_S, text="no way there")
+        hold = gate.hold
+        assert hold is not None
+        assert (hold.cause, hold.since, hold.text) == (Cause.CIRCUIT, NOW, "no way there")
+        waits_s.append((looks_at(gate, now=now) - now).total_seconds())
+        now = looks_at(gate, now=now)
+        gate = ask(gate, Probe.ACCOUNT, now=now)
+    assert waits_s == [5, 10, 20, 40]
+    go(gate.told(balance(5), affordable=5, now=now, recheck_s=RECHECK_S), now=now)
+
+
+def test_an_account_out_of_reach_says_nothing_new_where_something_is_held_already() -> None:
+    gate = told(Gate(), 0)
+    assert [h.cause for h in gate.untold(Finding.TROUBLE, now=NOW, recheck_s=RECHECK_S).holds] == [Cause.CREDITS]
+
+
+def test_after_a_restart_the_account_is_read_at_once_and_no_picture_goes() -> None:
+    gate = told(refused(Finding.MONTHLY), 0)
+    again = Gate.from_note(gate.to_note()).restarted(now=after_s(1))
+    ask(again, Probe.ACCOUNT, now=after_s(1))
+    by_picture = refused(Finding.EMAIL)
+    assert Gate.from_note(by_picture.to_note()).restarted(now=after_s(1)).holds == by_picture.holds
+
+
 @pytest.mark.parametrize("recheck_s", [86_400.0, 1e7, float("inf")])
 def test_the_account_is_read_at_least_once_a_day(recheck_s: float) -> None:
     gate = Gate().told(balance(0), affordable=0, now=NOW, recheck_s=recheck_s)
