@@ -1,0 +1,163 @@
+"""``once`` for cron and for a try: exit codes, JSON, the dry run; ``status`` and ``retry`` beside a running daemon."""
+
+from collections.abc import Callable
+
+from tests.e2e.studio import Studio, picture
+
+JOB_STATES = {"queued", "sending", "received", "done", "failed", "held", "in_doubt", "vanished"}
+
+
+def is_as_designed(snapshot: dict[str, object]) -> bool:
+    gate, credits_ = snapshot["gate"], snapshot["credits"]
+    assert isinstance(gate, dict)
+    assert isinstance(credits_, dict)
+    assert isinstance(snapshot["jobs"], dict)
+    return (
+        set(snapshot["jobs"]) == JOB_STATES
+        and isinstance(snapshot["unsettled"], int)
+        and {"open", "reason", "until"} <= set(gate)
+        and {"included", "prepaid", "spendable", "period_end"} <= set(credits_)
+    )
+
+
+def test_once_with_nothing_to_do_is_content(studio: Studio) -> None:
+    said = studio.cli("once")
+    assert said.code == 0, said.text
+    assert studio.calls == []
+
+
+def test_once_json_is_one_object_on_standard_output(studio: Studio) -> None:
+    for number in range(3):
+        studio.drop(f"{number}.jpg", number)
+    said = studio.cli("once", "--json")
+    assert said.code == 0
+    assert len(said.out.splitlines()) == 1
+    assert is_as_designed(said.json)
+    assert said.json["jobs"]["done"] == 3
+    assert said.json["credits"]["spendable"] == 4997
+    assert said.json["credits"]["period_end"] is not None
+
+
+def test_a_dry_run_says_what_it_would_send_and_cost_and_sends_nothing(open_studio: Callable[..., Studio]) -> None:
+    studio = open_studio(credits=2)
+    for number in range(3):
+        studio.drop(f"{number}.jpg", number)
+    studio.put("twin.jpg", picture(0))
+    studio.put("letter.jpg", b"Dear client, " * 99)
+    said = studio.cli("once", "--dry-run")
+    assert said.code == 0, said.text
+    assert "4 pictures" in said.out
+    assert "3 credits needed, 2 credits can be spent: 1 credit too few" in said.out
+    assert "letter.jpg would not be sent" in said.out
+    told = studio.cli("once", "--dry-run", "--json").json
+    assert (told["pictures"], told["doubles"], told["credits"], told["spendable"]) == (4, 1, 3, 2)
+    assert studio.calls == []
+    assert studio.outputs() == {}
+    assert not studio.state.exists()
+
+
+def test_a_refused_picture_makes_once_end_with_1_and_delivers_the_others(studio: Studio) -> None:
+    studio.sandbox.add_fault("status", file="bad*", status=400)
+    studio.drop("bad.jpg", 1)
+    for number in range(2, 6):
+        studio.drop(f"{number}.jpg", number)
+    said = studio.cli("once")
+    assert said.code == 1, said.text
+    assert "4 delivered" in said.out
+    assert len(studio.outputs()) == 4
+    failed = studio.jobs("--state", "failed")
+    assert [job["source"] for job in failed] == ["bad.jpg"]
+    assert failed[0]["reason"]
+    calls = len(studio.calls)
+    studio.cli("once")
+    assert len(studio.calls) == calls, "it is not tried again by itself"
+    studio.sandbox.clear_faults()
+    said = studio.cli("retry", "bad*")
+    assert said.out.strip() == "1 put back in line"
+    assert studio.cli("once").code == 0
+    assert "bad.png" in studio.outputs()
+
+
+def test_an_api_that_is_down_is_told_and_waited_for(studio: Studio) -> None:
+    for number in range(4):
+        studio.drop(f"{number}.jpg", number)
+    studio.sandbox.is_down = True
+    with studio.running() as daemon:
+        daemon.wait_until(lambda: studio.status()["jobs"]["queued"] == 4, "they are in line")
+        daemon.says("cannot be reached")
+        assert studio.status()["gate"]["reason"] == "circuit"
+        assert studio.outputs() == {}
+        studio.sandbox.is_down = False
+        daemon.wait_until(lambda: len(studio.outputs()) == 4, "all of them, by itself")
+        assert daemon.stop() == 0
+    assert studio.sandbox.billed == 4
+
+
+def test_the_api_fails_for_a_while_and_every_picture_comes_all_the_same(studio: Studio) -> None:
+    studio.sandbox.add_fault("status", status=503)
+    for number in range(20):
+        studio.drop(f"{number}.jpg", number)
+    with studio.running() as daemon:
+        daemon.wait_until(lambda: studio.status()["gate"]["reason"] == "circuit", "the circuit opens")
+        assert len(studio.calls) <= 5 + 8
+        assert studio.status()["gate"]["until"] is not None
+        studio.sandbox.clear_faults()
+        daemon.wait_until(lambda: len(studio.outputs()) == 20, "all of them, by itself")
+        assert daemon.stop() == 0
+    assert studio.sandbox.billed == 20
+    assert studio.status()["jobs"]["done"] == 20
+
+
+def test_a_few_errors_of_the_server_are_ridden_out_by_once(studio: Studio) -> None:
+    studio.sandbox.add_fault("status", status=500, count=1, file="1.jpg")
+    studio.sandbox.add_fault("reset_before", count=1, file="2.jpg")
+    for number in range(6):
+        studio.drop(f"{number}.jpg", number)
+    said = studio.cli("once")
+    assert said.code == 0, said.text
+    assert len(studio.outputs()) == studio.sandbox.billed == 6
+
+
+def test_answers_that_are_no_pictures_are_never_delivered(studio: Studio) -> None:
+    spoilt = ("json", "truncated", "wrong_size")
+    for number, kind in enumerate(spoilt):
+        size = (1200, 800) if kind == "wrong_size" else (64, 48)
+        studio.put(f"{kind}.jpg", picture(number, size=size))
+        studio.sandbox.add_fault(kind, file=f"{kind}.jpg", count=1)
+    said = studio.cli("once", within_s=120)
+    assert said.code == 0, said.text
+    outputs = studio.outputs()
+    assert set(outputs) == {f"{kind}.png" for kind in spoilt}
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in outputs.values())
+    assert studio.billed_twice == len(spoilt), "each was paid, was worth nothing and was asked for once more"
+
+
+def test_an_answer_that_never_is_a_picture_ends_in_doubt_after_one_more_try(studio: Studio) -> None:
+    studio.sandbox.add_fault("garbage", file="a.jpg")
+    studio.drop("a.jpg", 1)
+    studio.drop("b.jpg", 2)
+    said = studio.cli("once", within_s=120)
+    assert said.code == 1, said.text
+    assert sum(call.filename == "a.jpg" for call in studio.calls) == 2
+    assert set(studio.outputs()) == {"b.png"}
+    assert [(job["source"], job["state"]) for job in studio.jobs("--state", "in_doubt")] == [("a.jpg", "in_doubt")]
+
+
+def test_status_beside_a_running_daemon_knows_what_is_going_on(studio: Studio) -> None:
+    studio.sandbox.latency_s = 0.5
+    with studio.running() as daemon:
+        daemon.wait_until((studio.state / "status.json").exists, "it runs")
+        for number in range(12):
+            studio.drop(f"{number}.jpg", number)
+        daemon.wait_until(lambda: studio.sandbox.in_flight > 0, "a call in flight")
+        seen = studio.status()
+        assert is_as_designed(seen)
+        assert seen["running"] is True
+        assert seen["pid"] == daemon.process.pid
+        assert "to go" in studio.cli("status").out
+        daemon.wait_until(lambda: len(studio.outputs()) == 12, "all of them")
+        assert daemon.stop() == 0
+    after = studio.status()
+    assert after["running"] is False
+    assert after["jobs"]["done"] == 12
+    assert "NOT RUNNING" in studio.cli("status").out
