@@ -455,6 +455,7 @@ class TestSharedCommits:
         def interrupt() -> None:
             while not commits._waiting:
                 pass
+            threading.Event().wait(0.2)  # until he really waits; between the two lines there is nothing to look at
             os.kill(os.getpid(), signal.SIGINT)
 
         threading.Thread(target=interrupt).start()
