@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 
+from PIL import ImageColor
+
 from rembg_watch.api.errors import FieldError, InvalidRequestError, Scope
 
 LONGEST_SIDE_PX = 10_000
@@ -22,7 +24,7 @@ _SIGNATURES = (
     ("webp", re.compile(rb"RIFF....WEBP", re.DOTALL)),
     ("bmp", re.compile(rb"BM")),
 )
-_COLOUR = re.compile(r"#(?:[0-9A-Fa-f]{3,4}|[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})|[A-Za-z]{3,32}")
+_COLOUR = re.compile(r"#(?:[0-9A-Fa-f]{3,4}|[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})")
 
 
 class Format(StrEnum):
@@ -210,8 +212,10 @@ def _flag_problem(name: str, value: object) -> str | None:
 
 
 def _colour_problem(_: str, value: object) -> str | None:
-    if value is None or (isinstance(value, str) and _COLOUR.fullmatch(value)):
+    if value is None:
         return None
+    if isinstance(value, str) and (_COLOUR.fullmatch(value) or value.lower() in ImageColor.colormap):
+        return None  # the parameter table allows names; those of CSS are what a name can mean
     return f"Invalid color format {_shown(value)}. Use hex format: #RGB, #RGBA, #RRGGBB, or #RRGGBBAA"
 
 

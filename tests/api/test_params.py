@@ -56,6 +56,8 @@ def messages(**values: object) -> list[str]:
         pytest.param({"bg_color": "light blue"}, [f"Invalid color format 'light blue'. {SIZE}"], id="two words"),
         pytest.param({"bg_color": ""}, [f"Invalid color format ''. {SIZE}"], id="an empty colour"),
         pytest.param({"bg_color": 7}, [f"Invalid color format 7. {SIZE}"], id="a number as a colour"),
+        pytest.param({"bg_color": "whitish"}, [f"Invalid color format 'whitish'. {SIZE}"], id="a name of no colour"),
+        pytest.param({"bg_color": "AntiqueWhite"}, [], id="a colour by its name"),
         pytest.param({"mask": "yes"}, ["'mask' must be true or false, got: 'yes'"], id="a word as a flag"),
         pytest.param({"expand": 1}, ["'expand' must be true or false, got: 1"], id="a number as a flag"),
         pytest.param(
