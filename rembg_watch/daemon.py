@@ -48,7 +48,7 @@ from rembg_watch.report.status import (
 from rembg_watch.retry import RetryPolicy
 from rembg_watch.spool import Spool
 from rembg_watch.systemd import Heartbeat, Notify, watchdog_interval_s
-from rembg_watch.watch import Pace, Watcher
+from rembg_watch.watch import Pace, Watcher, thread_name
 
 if TYPE_CHECKING:
     import httpx
@@ -64,6 +64,7 @@ _UPKEEP_S = 24 * 3600.0
 _REJECTED_KEPT = timedelta(days=7)
 _PATIENCE_S = 60.0  # ``once`` waits so long for what may pass by itself
 _DRAIN_EXTENSION_S = 5.0
+_WATCH_ALLOWANCE_S = 120.0
 _MB = 1_000_000
 
 
@@ -176,6 +177,8 @@ class Daemon:
         self._ping_at_s = 0.0
         self._started_s = time.monotonic()
         self._held_since_s: float | None = None
+        self._starting = threading.Lock()
+        self._is_settling = False
         self._on_settings = on_settings
 
     # --- startup --------------------------------------------------------------------------------
@@ -203,8 +206,6 @@ class Daemon:
         """
         settings = self.settings
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in missing_targets(settings):
-            path.mkdir(parents=True, exist_ok=True)
         self._locks.take(settings.state_dir, [folder.input for folder in settings.folders])
         self._exit.callback(self._locks.release)
         self.ledger = self._exit.enter_context(Ledger.open(settings.state_dir / LEDGER_NAME))
@@ -220,12 +221,53 @@ class Daemon:
                 state_dir=os.fsencode(settings.state_dir),
             )
         )
-        self._recover()
+        self._make_targets()
+        self._begin(self._recover())
         self._begin_upkeep()
-        self.pool.start()
-        self.watcher.start()
+        self._start_watcher()
         self._write_status()
         self.notify.ready(self._told_status)
+
+    def _make_targets(self) -> None:
+        """Make the folders that are written to; one that cannot be made is told, and the others have their service."""
+        names = {folder.output: folder.name for folder in self.settings.folders}
+        for path in missing_targets(self.settings):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                why = (error.strerror or str(error)).lower()
+                self.report(events.OutputBlocked(folder=names.get(path, path.name), path=os.fsencode(path), why=why))
+
+    def _begin(self, unanswered: Sequence[Job]) -> None:
+        """Let the pool work, after the account was asked about calls in doubt: nobody waits for that to be READY."""
+        if not unanswered:
+            self.pool.start()
+            return
+        self._is_settling = True
+        threading.Thread(target=self._settle, args=(unanswered,), name="settling", daemon=True).start()
+
+    def _settle(self, unanswered: Sequence[Job]) -> None:
+        """Decide what becomes of calls in doubt while nothing is sent: the account's counters stand still."""
+        try:
+            billed = self._ask_counters(unanswered)
+            with self._starting:
+                if self.stopping.is_set():
+                    return  # they stay in doubt, and are asked about at the next start
+                for job in unanswered:
+                    with contextlib.suppress(StaleJobError):
+                        self.line.take_up_doubt(job, billed)
+                self.pool.start()
+        except Exception as error:  # noqa: BLE001 - without a pool there is nothing to live for
+            self.report(events.Mistake(where="the start", error=error))
+            self.stopping.set()
+        finally:
+            self._is_settling = False
+
+    def _start_watcher(self) -> None:
+        for folder in self.settings.folders:
+            self.heartbeat.register(thread_name(folder.name), allowance_s=_WATCH_ALLOWANCE_S)
+            self.heartbeat.rest(thread_name(folder.name))
+        self.watcher.start()
 
     def _build(self) -> None:
         settings = self.settings
@@ -291,6 +333,8 @@ class Daemon:
                 mode=watch.mode,
             ),
             report=self.report,
+            beat=self.heartbeat.beat,
+            rest=self.heartbeat.rest,
         )
 
     def report(self, event: events.Event) -> None:
@@ -306,6 +350,8 @@ class Daemon:
     def _hear(self, event: events.Event) -> None:
         """Pass on what parts of the daemon have to know of each other."""
         self.purse.hear(event)
+        if isinstance(event, events.Vanished) and self.settings.folder(event.folder) is not None:
+            self.watcher.look_again(event.folder, event.source)  # what replaced it need not wait for the next scan
 
     def _keep_note(self, name: str, note: Mapping[str, Any]) -> None:
         try:
@@ -319,14 +365,11 @@ class Daemon:
 
     # --- what the last run left -----------------------------------------------------------------
 
-    def _recover(self) -> None:
-        """Take up answers that are paid for, settle calls in doubt and let go of claims."""
+    def _recover(self) -> Sequence[Job]:
+        """Take up answers that are paid for and let go of claims; return the calls that are in doubt."""
         recovery = self.ledger.recover(self.clocks.now())
         crashed = [job for job in recovery.in_doubt if job.code == "crash"]
         unanswered = [job for job in crashed if not self.line.take_up_answer(job)]
-        billed = self._ask_counters(unanswered) if unanswered else Billed.UNKNOWN
-        for job in unanswered:
-            self.line.take_up_doubt(job, billed)
         for job in self.ledger.to_dispose_of(self.line.recipes):
             self.line.put_away(job)
         self._release_held()
@@ -339,6 +382,7 @@ class Daemon:
                     in_doubt=len(unanswered),
                 )
             )
+        return unanswered
 
     def _ask_counters(self, unanswered: Sequence[Job]) -> Billed:
         """Let the account's counters say whether the calls in doubt were billed, where they can."""
@@ -397,8 +441,9 @@ class Daemon:
             self._tell_stuck()
         if now_s - self._status_at_s >= _STATUS_S:
             self._status_at_s = now_s
-            self._heed_requests()
-            self._write_status()
+            with contextlib.suppress(LedgerUnavailableError):  # the feeder tells of it, and the work waits
+                self._heed_requests()
+                self._write_status()
         if now_s - self._upkeep_at_s >= _UPKEEP_S:
             self._begin_upkeep()
 
