@@ -4,6 +4,7 @@ The API key, held so that it shows itself nowhere: not in a log, a message, a tr
 Where it comes from is not known here.
 """
 
+import json
 from typing import NoReturn
 
 from rembg_watch.api.errors import InvalidRequestError, Scope
@@ -44,3 +45,19 @@ class Key:
     def hide(self, text: str) -> str:
         """Return *text* without the key in it."""
         return text.replace(self._value, "***") if len(self._value) >= _SHORTEST_HIDDEN else text
+
+    def hide_in(self, body: bytes) -> bytes:
+        """
+        Return the *body* of an answer without the key in it.
+
+        JSON has many spellings for one text, and a piece of a key can be left where
+        words are cut off; so JSON is written anew in the one spelling that is looked for.
+        """
+        text = body.decode("utf-8-sig", "surrogateescape")
+        try:
+            text = json.dumps(json.loads(text), ensure_ascii=False)
+        except (ValueError, RecursionError):
+            return self.hide(text).encode("utf-8", "surrogateescape")
+        in_json = json.dumps(self._value)[1:-1]
+        shown = text.replace(in_json, "***") if len(self._value) >= _SHORTEST_HIDDEN else text
+        return shown.encode("utf-8", "surrogatepass")

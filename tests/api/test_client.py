@@ -25,6 +25,8 @@ from rembg_watch.api.errors import (
     ParameterRefusedError,
     RembgError,
     ServerError,
+    Throttle,
+    ThrottledError,
     UnknownRefusalError,
     UnreachableError,
 )
@@ -484,6 +486,12 @@ def cutting(request: httpx.Request) -> httpx.Response:
     return httpx.Response(500, content=b"x" * 390 + request.headers["x-api-key"].encode() + b"y" * 500)
 
 
+def escaping_and_cutting(request: httpx.Request) -> httpx.Response:
+    """Spell the key in escapes, which no search for it finds, just where the words are cut off."""
+    key = "".join(f"\\u{ord(letter):04x}" for letter in request.headers["x-api-key"])
+    return httpx.Response(400, content=f'{{"error": "{"x" * 390}{key}{"y" * 500}"}}')
+
+
 def pointing(request: httpx.Request) -> httpx.Response:
     return httpx.Response(302, headers={"location": f"https://x.example/{request.headers['x-api-key']}/y"})
 
@@ -496,7 +504,9 @@ def misanswering(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, text=f"your key is {request.headers['x-api-key']}")
 
 
-@pytest.mark.parametrize("handler", [echoing, escaping, cutting, pointing, breaking, misanswering])
+@pytest.mark.parametrize(
+    "handler", [echoing, escaping, cutting, escaping_and_cutting, pointing, breaking, misanswering]
+)
 @pytest.mark.parametrize("ask", [lambda c: c.remove_background(PNG), lambda c: c.account()], ids=["remove", "account"])
 def test_the_key_shows_nowhere_whatever_the_server_echoes(
     handler: Handler, ask: Callable[[Client], object], caplog: pytest.LogCaptureFixture
@@ -533,6 +543,26 @@ def test_a_key_does_not_let_itself_be_copied_out() -> None:
         pickle.dumps(key)
     assert KEY not in f"{key} {key!r}"
     assert Key("abc").hide("abc") == "abc", "too short to be told from other words"
+
+
+@pytest.mark.parametrize("key", ["k", "too", "quickly", "error", "status", "429", "You're", '"', "\\", "/"])
+def test_an_answer_means_the_same_whatever_letters_the_key_has(key: str) -> None:
+    """A key may be a word or a letter of the answer; hiding it must not turn one refusal into another."""
+    words = "You're making requests too quickly, Please Upgrade or slow down."
+    answer = answering(429, json.dumps({"error": words, "status": 429}).encode())
+    with Client(key, transport=httpx.MockTransport(answer)) as client, pytest.raises(ThrottledError) as caught:
+        client.remove_background(PNG)
+    assert caught.value.throttle is Throttle.SHORT_TERM
+    assert str(caught.value) == words or len(key) >= 4
+    assert len(key) < 4 or key not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ['quo"te-key-0815', "back\\slash-0815", "sl/ash-0815"])
+def test_a_key_that_json_writes_otherwise_is_hidden_too(key: str) -> None:
+    answer = answering(401, json.dumps({"error": f"{'x' * 390}{key}", "details": [key]}).encode())
+    with Client(key, transport=httpx.MockTransport(answer)) as client, pytest.raises(KeyRefusedError) as caught:
+        client.remove_background(PNG)
+    assert key[:4] not in repr(caught.value.__dict__)
 
 
 # --- any answer at all
