@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from rembg_watch.config import Settings, template
@@ -156,20 +157,33 @@ def test_a_reload_puts_new_options_into_force_and_a_wrong_one_changes_nothing(
     assert list(studio.outputs()) == ["a.png"]
 
 
-def test_options_that_the_api_refuses_hold_the_folder_until_they_change(tmp_path: Path) -> None:
-    studio = Studio.make(tmp_path)
+class Choosy(httpx.BaseTransport):
+    """The sandbox, but for one format that it takes no more: what no client can know before."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.inner = sandbox.transport()
+        self.refused = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/rmbg" and b"\r\n\r\nwebp\r\n" in request.read():
+            self.refused += 1
+            words = "Invalid format 'webp'. Allowed formats: PNG, JPEG, WEBP, BMP"
+            return httpx.Response(400, json={"error": words, "status": 400})
+        return self.inner.handle_request(request)
+
+
+def test_options_that_the_api_refuses_hold_the_folder_until_they_change(studio: Studio) -> None:
     for number in range(5):
         studio.drop(f"{number}.png", (number, 2, 3))
-    folder = {"name": "f", "input": studio.root / "in", "output": studio.root / "out"}
-    bad = settings(studio, folders=[{**folder, "options": {"bg_color": "notacolour"}}])
-    with running(studio, bad) as daemon:
+    choosy = Choosy(studio.sandbox)
+    with Daemon(settings(studio), transport=choosy) as daemon:
         assert daemon.run_once() is ExitCode.WAITING
         counts = daemon.ledger.counts()
         assert counts[State.FAILED] == 0
         assert counts[State.HELD] >= 1
-    sent = [record for record in studio.sandbox.requests if record.path == "/rmbg"]
-    assert len(sent) <= 5
-    with running(studio, settings(studio)) as daemon:
+    assert 1 <= choosy.refused <= 5
+    folder = {"name": "f", "input": studio.root / "in", "output": studio.root / "out"}
+    with Daemon(settings(studio, folders=[{**folder, "options": {"format": "png"}}]), transport=choosy) as daemon:
         assert daemon.run_once() is ExitCode.OK
     assert len(studio.outputs()) == 5
 
