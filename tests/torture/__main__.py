@@ -37,7 +37,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of all that is left to chance here")
     parser.add_argument("--sandbox-latency", type=float, default=0.2, metavar="S", help="how long a call takes")
     parser.add_argument("--placeholder", type=float, default=60.0, metavar="S", help="how long a file stays empty")
-    parser.add_argument("--frozen", type=int, default=10_000, help="of a flood: so many while the daemon stands still")
+    parser.add_argument("--frozen", type=int, default=5_000, help="of a flood: so many while the daemon stands still")
     parser.add_argument("--keep", action="store_true", help="leave folders and logs for a look")
     parser.add_argument("--json", action="store_true", help="one object a trial instead of lines")
     return parser

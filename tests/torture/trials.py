@@ -11,7 +11,7 @@ import random
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -204,20 +204,22 @@ def flood(plant: Plant, *, pictures: int, frozen: int) -> Report:
     """
     Drop pictures at full speed, half of them by rename, most of them in one directory.
 
-    While the last *frozen* of them come the daemon stands still, as on a machine that
-    is too busy: that overflows the kernel's queue for certain.
+    While the last *frozen* of them come the daemon stands still, as on a machine that is
+    too busy, and the kernel's queue is filled up first: that overflows it for certain.
     """
     report = Report(f"{pictures:,} pictures at full speed, half by rename")
+    work = _make_flood(plant, pictures)
     with _timed(report), _watched(plant, report), plant.running() as daemon:
         plant.wait("the start", lambda: plant.told("started"), PATIENCE_S)
         memory = Memory(daemon)
         begun = time.monotonic()
-        _drop_fast(plant, range(pictures - frozen))
+        _drop_fast(work[: pictures - frozen])
         spent_s = time.monotonic() - begun
         natural = len(plant.told("overflowed"))
         with daemon.frozen():
+            _make_noise(plant.input)
             begun = time.monotonic()
-            _drop_fast(plant, range(pictures - frozen, pictures))
+            _drop_fast(work[pictures - frozen :])
             spent_s += time.monotonic() - begun
         memory.start()
         plant.wait_for_rest(daemon, PATIENCE_S + pictures * PER_PICTURE_S)
@@ -236,10 +238,38 @@ def flood(plant: Plant, *, pictures: int, frozen: int) -> Report:
     return report
 
 
-def _drop_fast(plant: Plant, numbers: range) -> None:
-    for number in numbers:
-        source = b"many/%d.jpg" % number if number % 10 else b"%d/%d.jpg" % (number % 100, number)
-        (plant.move_in if number % 2 else plant.write)(source, jpeg(number))
+def _make_flood(plant: Plant, pictures: int) -> list[tuple[Path, Path, bytes]]:
+    """Make all that takes time before: contents, directories, and the files that will be moved in."""
+    work = []
+    for number in range(pictures):
+        source, content = (
+            b"many/%d.jpg" % number if number % 10 else b"%d/%d.jpg" % (number % 100, number),
+            jpeg(number),
+        )
+        plant.owns(source, content)
+        aside = plant.outside / str(number)
+        if number % 2:
+            aside.write_bytes(content)
+        work.append((plant.path(source), aside, content))
+    return work
+
+
+def _drop_fast(work: Sequence[tuple[Path, Path, bytes]]) -> None:
+    for number, (path, aside, content) in enumerate(work):
+        if number % 2:
+            aside.rename(path)
+        else:
+            path.write_bytes(content)
+
+
+def _make_noise(directory: Path) -> None:
+    """Tell the kernel's queue more than it holds, of files that nobody wants."""
+    for _ in range(FULL_QUEUE):
+        for name in (".one", ".other"):  # in turns: the same notice twice is told once
+            (directory / name).touch()
+
+
+FULL_QUEUE = 10_000
 
 
 class Memory(threading.Thread):
@@ -396,7 +426,7 @@ def again(plant: Plant, *, pictures: int, remounts: int) -> Report:
             report.expect("SIGTERM ends it with 0", daemon.stop() == 0)
     finally:
         if remounts:
-            _sh("umount", plant.input)
+            _unmount(plant.input)
     return report
 
 
@@ -408,7 +438,7 @@ def _touch(plant: Plant) -> None:
 def _remount(times: int) -> Callable[[Plant], None]:
     def act(plant: Plant) -> None:
         for _ in range(times):
-            _sh("umount", plant.input)
+            _unmount(plant.input)
             time.sleep(plant.chance.uniform(0.0, 1.5))
             _sh("mount", "--bind", plant.outside, plant.input)
             time.sleep(plant.chance.uniform(0.0, 1.5))
@@ -449,7 +479,7 @@ def full_disk(plant: Plant, *, pictures: int) -> Report:
             _expect_one_call_each(plant, report)
             report.expect("SIGTERM ends it with 0", daemon.stop() == 0)
     finally:
-        _sh("umount", plant.output)
+        _unmount(plant.output)
     return report
 
 
@@ -490,6 +520,18 @@ def may_mount(directory: Path) -> bool:
     finally:
         point.rmdir()
     return True
+
+
+def _unmount(point: Path) -> None:
+    """Unmount as an administrator does, who tries again while somebody has a file open."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return _sh("umount", point)
+        except subprocess.CalledProcessError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 def _sh(*command: str | Path) -> None:
