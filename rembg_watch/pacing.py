@@ -32,8 +32,8 @@ STEPS = (1.03, 1.05, 1.08, 1.12, 1.2, 1.3)
 STEP_S, STEP_CALLS, STEP_PATIENCE_S = 20.0, 20, 300.0
 """The least that a step up must last, and the time after which one is tried without a refusal in hand."""
 
-NEEDED, NEEDED_MOST = 50, 3200
-"""Calls after which a rate counts as good; doubled after every refused step."""
+NEEDED, NEEDED_MOST, PROVEN_S = 50, 3200, 900.0
+"""Calls after which a rate counts as good, doubled after every refused step; and the time that is always enough."""
 
 EARNED = 0.006
 BUDGET_LOW, BUDGET_HIGH = -2.0, 3.0
@@ -350,7 +350,8 @@ class Pacer:
         stretch = self._stretch
         span_s = now - stretch.since
         calls, least_s = self._proof()
-        if span_s < least_s or self._granted - stretch.granted < calls:
+        is_enough = self._granted - stretch.granted >= calls or (self._step == 0 and span_s >= PROVEN_S)
+        if span_s < least_s or not is_enough:
             return
         if not stretch.is_paced(0.9):  # the workers limit, or the queue: nothing was proven
             self._set(self.rate, now)

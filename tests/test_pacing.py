@@ -395,3 +395,38 @@ def test_where_the_workers_limit_nothing_is_refused(bench: ModuleType) -> None:
     run = simulated(bench, "bucket 10/s burst 10, 16", 1)
     assert run.goodput >= 0.95
     assert (run.refused, run.cold) == (0, 0)
+
+
+class ChangingPlan:
+    """A window of a minute whose limit changes with the account's plan after twenty minutes."""
+
+    def __init__(self, before: int, after: int) -> None:
+        self.before, self.after = before, after
+        self.seen: list[float] = []
+        self.late = self.refused = 0
+
+    def allows(self, now: float) -> bool:
+        self.seen = [at for at in self.seen if at > now - 60]
+        ok = len(self.seen) < (self.before if now < 1200 else self.after)
+        if ok:
+            self.seen.append(now)
+        self.late += ok and now >= 3000
+        self.refused += not ok and now >= 1200
+        return ok
+
+
+@pytest.mark.parametrize(("before", "after"), [(120, 30), (30, 120)], ids=["a smaller plan", "a bigger plan"])
+def test_a_changed_plan_is_learned_within_half_an_hour(bench: ModuleType, before: int, after: int) -> None:
+    plan = ChangingPlan(before, after)
+    server = bench.Server("changing", before / 60, lambda _start: plan)
+    bench.simulate(server, bench.Ours(server), 1)
+    assert plan.late >= 0.9 * after * 10
+    assert plan.refused <= 20
+
+
+def test_a_rate_beyond_what_the_workers_use_is_neither_proven_nor_raised() -> None:
+    pacer, now = learned(5.0), 0.0
+    for _ in range(500):
+        now = max(now + 0.5, send(pacer, now))
+        pacer.accepted(now, now)
+    assert pacer.rate == 5.0
