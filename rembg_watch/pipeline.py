@@ -13,16 +13,18 @@ between any two of them loses no picture and pays for none twice without saying 
 Who runs them, how many at once and when, is ``pool``'s matter.
 """
 
+import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from errno import ENOSPC
+from functools import partial
 from os import fsdecode, strerror
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 import tenacity
 
@@ -63,6 +65,7 @@ _SOURCE_RETRY_S = 30.0
 _OUTPUT_RETRY_S = 15.0
 _NAME_RETRY_S = 3600.0
 _ROOM_FACTOR = 4  # an answer can be larger than its picture: lossless and with alpha
+_BEAT_S = 1.0
 _LEAST_ROOM_BYTES = 16 * 1024 * 1024
 
 
@@ -140,6 +143,34 @@ class Blocked:
     reason: str
 
 
+class Places:
+    """
+    So many calls at once, and no more.
+
+    A call has its place from the gate to the end of the answer, and no longer: while it
+    is written down what came of it, another one is on its way.
+
+    Args:
+        count: How many; None is no limit.
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        self._free = None if count is None else threading.BoundedSemaphore(count)
+
+    @contextlib.contextmanager
+    def taken(self, beat: Callable[[], None]) -> Iterator[None]:
+        """Wait for a place, calling *beat* now and then, and have it while the context lasts."""
+        if self._free is None:
+            yield
+            return
+        while not self._free.acquire(timeout=_BEAT_S):
+            beat()
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
 class TurnedAwayError(Exception):
     """The gate is shut for longer, or the program is stopping; nothing was sent."""
 
@@ -175,6 +206,7 @@ class Line:
     stopping: threading.Event = field(default_factory=threading.Event)
     credits_left: Callable[[], Decimal | None] = lambda: None
     step: Step = no_step
+    places: Places = field(default_factory=Places)
     _answers: threading.Lock = field(default_factory=threading.Lock)
     _sending: dict[str, int] = field(default_factory=dict)  # content key -> job, from preparation to the answer
 
@@ -615,13 +647,15 @@ class _Attempt:
     def __call__(self) -> Paid:
         """Make one call, through the gate; keep its answer or record its end."""
         line = self.line
-        entered = line.gatehouse.enter(_need(self.job, self.recipe), beat=self.beat)
-        if not isinstance(entered, Ticket):
-            raise TurnedAwayError
-        self.tries += 1
-        started_s = line.clocks.monotonic()
+        with line.places.taken(self.beat):
+            entered = line.gatehouse.enter(_need(self.job, self.recipe), beat=self.beat)
+            if not isinstance(entered, Ticket):
+                raise TurnedAwayError
+            self.tries += 1
+            started_s = line.clocks.monotonic()
+            answer = self._answer()
         try:
-            cutout = self._send()
+            cutout = answer()
             line.step("answered")
             line.spool.keep(self.key)
             line.step("spooled")
@@ -647,7 +681,8 @@ class _Attempt:
             code=None,
             field=None,
         )
-        self.job = line.ledger.record(received, call=CallEnd(Charge.YES, line.price))
+        names = mirror(self.job.source, self.recipe.params.format.extension)
+        self.job = line.ledger.record(received, call=CallEnd(Charge.YES, line.price), names=names)
         line.step("received")
         expected = _expected(self.prepared, self.recipe)
         return Paid(job=self.job, recipe=self.recipe, expected=expected, ticket=entered, duration_s=duration_s)
@@ -657,6 +692,14 @@ class _Attempt:
         needed = max(_LEAST_ROOM_BYTES, _ROOM_FACTOR * self.prepared.size_bytes)
         if not enough_room(self.line.spool.directory, needed, self.line.reserve_bytes):
             raise OSError(ENOSPC, strerror(ENOSPC), str(self.line.spool.directory))
+
+    def _answer(self) -> Callable[[], Cutout]:
+        """Send, and return what gives the answer or raises what went wrong: the place need not wait for either."""
+        try:
+            cutout = self._send()
+        except Exception as error:  # noqa: BLE001 - raised again at once, by who has given the place back
+            return partial(_raise, error)
+        return lambda: cutout
 
     def _send(self) -> Cutout:
         line, job = self.line, self.job
@@ -726,6 +769,10 @@ class _Attempt:
                 request_id=cutout.request_id if cutout else getattr(error, "request_id", None),
             )
         )
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 class _Hashing:

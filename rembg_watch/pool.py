@@ -23,12 +23,12 @@ from typing import Generic, TypeVar
 from rembg_watch.admit import Go
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import LedgerUnavailableError, StaleJobError, Turn
-from rembg_watch.pipeline import Back, Blocked, Line, Over, Paid, Ready, Twin
+from rembg_watch.pipeline import Back, Blocked, Line, Over, Paid, Places, Ready, Twin
 from rembg_watch.purse import Purse
 from rembg_watch.report import events
 
 PREPARERS = 2
-FINISHERS = 2
+MOST_FINISHERS = 16
 _LOOK_S = 1.0  # how often a waiting feeder looks up
 _LEDGER_LOOK_S = 5.0  # how often it looks for what others put into the ledger
 _SHORT_S = 10.0  # how long the credits under way are waited for before the account is read again
@@ -45,6 +45,16 @@ class Pulse:
     beat: Beat = lambda _part: None
     rest: Beat = lambda _part: None
     register: Beat = lambda _part: None
+
+
+def _threads(workers: int) -> int:
+    """Return how many threads it takes to keep *workers* calls on their way."""
+    return workers + max(2, workers // 4)
+
+
+def _finishers(workers: int) -> int:
+    """Return how many threads deliver: they mostly wait for the disk, which serves many at once."""
+    return max(2, min(MOST_FINISHERS, workers // 2))
 
 
 class _Lane(Generic[T]):
@@ -116,8 +126,11 @@ class Pool:
         self._twins: dict[str, list[Job]] = defaultdict(list)
         self._blocked: dict[str, float] = {}  # folder -> monotonic moment at which its output is tried again
         self._prepare: _Lane[Job] = _Lane("preparer", PREPARERS, self._take_prepare, self._pulse)
-        self._call: _Lane[Ready] = _Lane("worker", workers, self._take_call, self._pulse)
-        self._finish: _Lane[Paid] = _Lane("finisher", FINISHERS, self._take_finish, self._pulse)
+        # more threads than places: while one writes down what came of its call, another one's call is on its way
+        self.line.places = Places(workers)
+        self._call: _Lane[Ready] = _Lane("worker", _threads(workers), self._take_call, self._pulse)
+        self._finish: _Lane[Paid] = _Lane("finisher", _finishers(workers), self._take_finish, self._pulse)
+        self._low = _threads(workers) + workers  # so many under way, or fewer, and the next batch is claimed
         self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
         self._short_until_s = 0.0
         self.is_idle = False
@@ -209,8 +222,8 @@ class Pool:
         """Claim what can be worked on now; return how long to wait before the next look."""
         self._gather_strays()
         with self._changed:
-            room = self.batch_size + self.workers - len(self._active)
-            is_full = len(self._active) > self.workers
+            room = self.batch_size + self._low - len(self._active)
+            is_full = len(self._active) > self._low
         if is_full:
             return _LOOK_S
         turns = list(self._turns())
@@ -237,7 +250,7 @@ class Pool:
         claimed = self._claim(min(most, affordable), turns, State.QUEUED)
         if not claimed:
             return _LOOK_S
-        queued = self.line.ledger.counts()[State.QUEUED]
+        queued = self.line.ledger.queued()
         spendable = self.purse.balance.spendable if self.purse.balance else affordable * self.purse.each
         self.line.report(events.BatchFormed(size=claimed, queued=queued, spendable=spendable))
         return 0.0 if claimed < self.workers else _LOOK_S
@@ -369,7 +382,7 @@ class Pool:
         with self._changed:
             self._active.pop(job.id, None)
             self._unpaid.discard(job.id)
-            is_low = len(self._active) <= self.workers
+            is_low = len(self._active) <= self._low
             if is_low:
                 self._is_poked = True
                 self._changed.notify_all()

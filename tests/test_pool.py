@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -10,7 +11,7 @@ from rembg_watch.pipeline import Ready
 from rembg_watch.pool import Pool, Pulse
 from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
-from tests.line import KEY, Life, Studio, eventually
+from tests.line import KEY, Crash, Life, Studio, eventually
 
 
 @pytest.fixture
@@ -180,3 +181,34 @@ def test_idle_threads_rest_and_working_ones_beat(studio: Studio) -> None:
             eventually(lambda: count(life, State.DONE) == 3)
     assert {"feeder"} <= beats
     assert any(part.startswith("worker") for part in beats & rests)
+
+
+def test_a_call_goes_out_while_the_answer_of_the_one_before_is_still_being_written_down(tmp_path: Path) -> None:
+    """One worker, and a disk that takes no answer until two have come: the second call must not wait for it."""
+    studio = Studio.make(tmp_path)
+    drop_many(studio, 2)
+    both_came = Barrier(2)
+    with studio.live() as life:
+        keep = life.line.spool.keep
+
+        def slow(key: str) -> Path:
+            both_came.wait(10)
+            return keep(key)
+
+        life.line.spool.keep = slow  # type: ignore[method-assign]
+        life.find()
+        with working(life, workers=1):
+            eventually(lambda: count(life, State.DONE) == 2)
+    assert not studio.told(events.Mistake)
+
+
+def test_a_delivery_waits_for_no_commit_to_have_its_name(studio: Studio) -> None:
+    """The name is claimed in the commit that records the answer."""
+    studio.drop("a/1.jpg")
+    with studio.live() as life:
+        life.find()
+        studio.die_at = lambda step: step == "received"
+        with pytest.raises(Crash):
+            life.work()
+        [target] = life.ledger.targets_of("f", b"a/1.jpg")
+    assert target.target == b"a/1.webp"
