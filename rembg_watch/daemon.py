@@ -28,7 +28,7 @@ from rembg_watch.credits import Billed, resolve_doubt
 from rembg_watch.errors import ConfigError, ExitCode, RembgWatchError
 from rembg_watch.gatehouse import Clocks, Gatehouse
 from rembg_watch.jobs import Job, State, Unsettled, Version
-from rembg_watch.ledger import Ledger, LedgerUnavailableError, Turn, Which
+from rembg_watch.ledger import Ledger, LedgerUnavailableError, StaleJobError, Turn, Which
 from rembg_watch.locks import Locks
 from rembg_watch.pipeline import Line, Recipe, Step, no_step
 from rembg_watch.pool import Pool, Pulse
@@ -45,6 +45,7 @@ from rembg_watch.report.status import (
     snapshot,
     write_snapshot,
 )
+from rembg_watch.report.words import count_text
 from rembg_watch.retry import RetryPolicy
 from rembg_watch.spool import Spool
 from rembg_watch.systemd import Heartbeat, Notify, watchdog_interval_s
@@ -350,7 +351,7 @@ class Daemon:
     def _hear(self, event: events.Event) -> None:
         """Pass on what parts of the daemon have to know of each other."""
         self.purse.hear(event)
-        if isinstance(event, events.Vanished) and self.settings.folder(event.folder) is not None:
+        if isinstance(event, events.Vanished) and event.folder in self.line.recipes:
             self.watcher.look_again(event.folder, event.source)  # what replaced it need not wait for the next scan
 
     def _keep_note(self, name: str, note: Mapping[str, Any]) -> None:
@@ -541,10 +542,13 @@ class Daemon:
         """Say in one line what is done or waited for; ``systemctl status`` shows it."""
         hold, jobs = self.gatehouse.gate.hold, told["jobs"]
         left = jobs[State.QUEUED] + jobs[State.SENDING] + jobs[State.RECEIVED]
+        line = f"{count_text(left, 'picture')} in line"
+        away = ", ".join(sorted(self.watcher.away))
+        missing = f"; not there now: {away}" if away else ""
         if hold is not None:
             until = f", next try {hold.ends_at:%Y-%m-%d %H:%M} UTC" if hold.ends_at else ""
-            return f"waiting since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.reason}{until}; {left} pictures in line"
-        return f"working: {left} pictures in line" if left else "watching; everything that has landed is dealt with"
+            return f"waiting since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.reason}{until}; {line}{missing}"
+        return (f"working: {line}" if left else "watching; everything that has landed is dealt with") + missing
 
     # --- reload ---------------------------------------------------------------------------------
 
@@ -594,9 +598,13 @@ class Daemon:
         self.line.reserve_bytes = settings.output.free_space_reserve_mb * _MB
         self.pool.batch_size = settings.pool.batch_size
         self.line.recipes = {folder.name: recipe_of(folder) for folder in settings.folders}
+        self._make_targets()
         old, self.watcher = self.watcher, self._build_watcher()
+        self.notify.extend_timeout(_DRAIN_EXTENSION_S)
         old.stop()
-        self.watcher.start()
+        for name in old.progress():
+            self.heartbeat.forget(thread_name(name))
+        self._start_watcher()
         self.gatehouse.resume()
         self._release_held()
         self.pool.poke()
@@ -609,6 +617,9 @@ class Daemon:
         queued = self.ledger.counts()[State.QUEUED]
         self.report(events.Stopping(in_flight=self.pool.in_flight(), queued=queued))
         self.notify.stopping("waiting for the calls in flight")
+        self.notify.extend_timeout(2 * _DRAIN_EXTENSION_S)
+        with self._starting:
+            pass  # whoever was about to start the pool has done so, or never will
         self.watcher.stop()
         self.pool.stop(on_wait=self._while_draining)
         figures = self.metrics.read()
@@ -624,9 +635,9 @@ class Daemon:
         self._exit.close()
 
     def _while_draining(self, in_flight: int) -> None:
-        self.notify.extend_timeout(_DRAIN_EXTENSION_S)
         self.heartbeat.beat("main loop")
-        self.heartbeat.tick()
+        if not self.heartbeat.tick():  # for a pool that hangs nobody should have to wait
+            self.notify.extend_timeout(_DRAIN_EXTENSION_S)
         if self._hurried.is_set():
             self.report(events.Stopping(in_flight=in_flight, queued=0, hurried=True))
             os._exit(128 + signal.SIGTERM)  # what is in flight is in doubt in the ledger, as after a crash
@@ -663,7 +674,7 @@ class Daemon:
         return self.verdict()
 
     def _is_done(self) -> bool:
-        if not self.watcher.is_at_rest or self.pool.in_flight():
+        if self._is_settling or not self.watcher.is_at_rest or self.pool.in_flight():
             self._held_since_s = None
             return False
         if self._is_held_for_long():

@@ -111,7 +111,7 @@ class Gatehouse:
             while True:
                 beat()
                 with self._changed:
-                    answer = self._try(need)
+                    answer = self._try(need, beat)
                 if not isinstance(answer, Ask):
                     return answer
                 if self._run(answer) is False:
@@ -119,9 +119,10 @@ class Gatehouse:
         finally:
             self._turn.release()
 
-    def _try(self, need: Need) -> Ticket | Halt | Ask | None:
+    def _try(self, need: Need, beat: Callable[[], None]) -> Ticket | Halt | Ask | None:
         """Ask gate and pacer, and nap between; the caller holds the lock."""
         while not self._is_closed:
+            beat()
             answer = admit(self._gate, need, now=self._clocks.now())
             match answer:
                 case Halt():

@@ -110,6 +110,7 @@ class Late:
 
     part: str
     silent_s: float
+    awaits_disk: bool = False  # the kernel keeps it: a dead share or disk, which no restart would bring back
 
 
 @dataclass(slots=True)
@@ -117,6 +118,7 @@ class _Part:
     allowance_s: float
     beaten_at_s: float
     is_resting: bool = False
+    thread_id: int = 0  # of the thread that beat last
 
 
 class Heartbeat:
@@ -126,11 +128,21 @@ class Heartbeat:
     Each part says ``beat`` when it has got somewhere, and ``rest`` when it has nothing to do; a part that is
     at work and silent for longer than its own allowance is late, and no ping goes until it moves. A thread
     that pings on its own would hide every deadlock, so there is none: the loop says ``tick``.
+
+    A part that hangs in the kernel, in a share that does not answer, is late too, but takes no ping away: a
+    new process would hang there again, and the calls in flight would have been paid for nothing.
     """
 
-    def __init__(self, ping: Callable[[], object], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        ping: Callable[[], object],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        awaits_disk: Callable[[int], bool] = lambda thread_id: awaits_disk(thread_id),
+    ) -> None:
         self._ping = ping
         self._clock = clock
+        self._awaits_disk = awaits_disk
         self._lock = threading.Lock()
         self._parts: dict[str, _Part] = {}
 
@@ -156,14 +168,16 @@ class Heartbeat:
         """List the parts that are at work and silent for too long, the longest first."""
         with self._lock:
             now_s = self._clock()
-            silent = {name: now_s - part.beaten_at_s for name, part in self._parts.items() if not part.is_resting}
-            found = [Late(part=name, silent_s=s) for name, s in silent.items() if s > self._parts[name].allowance_s]
+            busy = {name: part for name, part in self._parts.items() if not part.is_resting}
+            late = {name: part for name, part in busy.items() if now_s - part.beaten_at_s > part.allowance_s}
+            silent = [(name, now_s - part.beaten_at_s, part.thread_id) for name, part in late.items()]
+        found = [Late(part=name, silent_s=s, awaits_disk=self._awaits_disk(thread)) for name, s, thread in silent]
         return sorted(found, key=lambda late: -late.silent_s)
 
     def tick(self) -> Sequence[Late]:
-        """Ping if all is well; otherwise do not, and say who is late."""
+        """Ping if a restart could heal nothing; otherwise do not. Say who is late."""
         late = self.late()
-        if not late:
+        if all(one.awaits_disk for one in late):
             self._ping()
         return late
 
@@ -172,6 +186,16 @@ class Heartbeat:
             known = self._parts.get(part)
             if known:
                 known.beaten_at_s, known.is_resting = self._clock(), is_resting
+                known.thread_id = threading.get_native_id()
+
+
+def awaits_disk(thread_id: int) -> bool:
+    """Say whether a thread of this process sleeps in the kernel where no signal reaches it."""
+    try:
+        stat = Path(f"/proc/self/task/{thread_id}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[:1] == ["D"]
 
 
 # --- the drop-in for the folders ----------------------------------------------------------------

@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rembg_watch.admit import Cause, Finding, Halt, Need, Probe
+from rembg_watch.admit import Cause, Finding, Gate, Halt, Need, Probe
 from rembg_watch.api.errors import KeyRefusedError, ServerError, Throttle, ThrottledError
 from rembg_watch.gatehouse import Clocks, Gatehouse, Ticket
+from rembg_watch.holds import held
 from rembg_watch.jobs import Job, State, Version
 from rembg_watch.report import events
 from rembg_watch.report.events import Event
@@ -164,3 +165,15 @@ def test_closing_sends_everybody_home_and_keeps_the_pace() -> None:
 @pytest.mark.parametrize("note", [None, 7, [], {"holds": "x"}, {"holds": [{"cause": "?"}]}], ids=str)
 def test_a_note_that_cannot_be_read_opens_the_gate_instead_of_stopping_the_start(note: object) -> None:
     assert House(notes={"gate": note, "pacer": note}).gatehouse.gate.hold is None
+
+
+def test_a_call_that_waits_for_its_turn_shows_that_it_lives() -> None:
+    """Without it a pause of some minutes would look like a deadlock, and the watchdog would end the daemon."""
+    now = datetime.now(UTC)
+    gate = Gate(holds=(held(Cause.BUDGET, now, Probe.TIME, now + timedelta(seconds=1.2)),))
+    house = Gatehouse(
+        policy=RetryPolicy(), report=lambda _: None, keep=lambda *_: None, notes={"gate": gate.to_note(), "pacer": None}
+    )
+    beats: list[None] = []
+    assert isinstance(house.enter(Need(job=1), beat=lambda: beats.append(None)), Ticket)
+    assert len(beats) >= 4, "at the door, and each time it looks up"

@@ -2,9 +2,11 @@
 
 import configparser
 import os
+import platform
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -383,6 +385,69 @@ def test_parts_may_beat_from_any_thread(heartbeat: Heartbeat) -> None:
     for thread in threads:
         thread.join(timeout=30)
     assert heartbeat.tick() == []
+
+
+@pytest.mark.parametrize(("kept", "expected"), [(True, ["ping"]), (False, [])], ids=["a dead share", "a deadlock"])
+def test_only_what_a_restart_could_heal_takes_the_pings_away(
+    clock: Clock, pings: list[str], *, kept: bool, expected: list[str]
+) -> None:
+    heart = Heartbeat(lambda: pings.append("ping"), clock=clock, awaits_disk=lambda _thread: kept)
+    heart.register("finisher", allowance_s=30)
+    heart.beat("finisher")
+    clock.now_s += 31
+    assert [(late.part, late.awaits_disk) for late in heart.tick()] == [("finisher", kept)]
+    assert pings == expected
+
+
+def test_a_second_part_that_hangs_elsewhere_takes_the_pings_away(clock: Clock, pings: list[str]) -> None:
+    mine = threading.get_native_id()
+    heart = Heartbeat(lambda: pings.append("ping"), clock=clock, awaits_disk=lambda thread: thread == mine)
+    heart.register("in the share", allowance_s=30)
+    heart.register("in a lock", allowance_s=30)
+    heart.beat("in the share")
+    other = threading.Thread(target=heart.beat, args=("in a lock",))
+    other.start()
+    other.join()
+    clock.now_s += 31
+    assert sorted((late.part, late.awaits_disk) for late in heart.tick()) == [
+        ("in a lock", False),
+        ("in the share", True),
+    ]
+    assert pings == []
+
+
+KEPT = """
+import ctypes, os, threading, time
+from rembg_watch.systemd import awaits_disk
+
+CLONE_VFORK, SIGCHLD, SYS_CLONE = 0x4000, 17, 56
+found = []
+
+def sleep_in_the_kernel():
+    found.append(threading.get_native_id())
+    if ctypes.CDLL(None).syscall(SYS_CLONE, CLONE_VFORK | SIGCHLD, 0, 0, 0, 0) == 0:
+        time.sleep(2)
+        os._exit(0)
+
+lock = threading.Lock()
+lock.acquire()
+def wait_for_a_lock():
+    found.append(threading.get_native_id())
+    lock.acquire()
+
+for work in (sleep_in_the_kernel, wait_for_a_lock):
+    threading.Thread(target=work, daemon=True).start()
+    time.sleep(0.4)
+print(*map(awaits_disk, found), awaits_disk(1 << 30))
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the number of the system call is that of x86-64")
+def test_a_thread_that_the_kernel_keeps_is_told_from_one_that_waits_for_a_lock() -> None:
+    """A parent that waits for a vfork sleeps as a reader of a dead share does."""
+    said = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, timeout=30, check=True)
+    assert said.stdout.split() == ["True", "False", "False"]
 
 
 # --- the drop-in --------------------------------------------------------------------------------

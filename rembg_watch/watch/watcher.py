@@ -18,6 +18,11 @@ AGAIN_S = 1.0
 """How long a folder rests after its turn has failed."""
 
 
+def thread_name(folder: str) -> str:
+    """Name the thread that watches a folder."""
+    return f"watch {folder}"
+
+
 class Watcher:
     """
     Watch all folders.
@@ -32,6 +37,8 @@ class Watcher:
         report: Is told what happens, from all threads.
         clock: Monotonic seconds.
         utcnow: The wall clock.
+        beat: Is told a thread's name whenever its folder gets its turn.
+        rest: Is told it when the folder may be left alone for a while.
     """
 
     def __init__(
@@ -43,8 +50,10 @@ class Watcher:
         report: Reporter = events.nobody,
         clock: Callable[[], float] = time.monotonic,
         utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
+        beat: Callable[[str], None] = lambda _thread: None,
+        rest: Callable[[str], None] = lambda _thread: None,
     ) -> None:
-        self._report, self._clock = report, clock
+        self._report, self._clock, self._beat, self._rest = report, clock, beat, rest
         self._is_stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._folders = {
@@ -82,7 +91,7 @@ class Watcher:
     def start(self) -> None:
         """Watch from now on, in threads."""
         self._threads = [
-            threading.Thread(target=self._run, args=(one,), name=f"watch {name}", daemon=True)
+            threading.Thread(target=self._run, args=(one,), name=thread_name(name), daemon=True)
             for name, one in self._folders.items()
         ]
         for thread in self._threads:
@@ -108,14 +117,18 @@ class Watcher:
 
     def _run(self, one: FolderWatch) -> None:
         last = ""
+        name = threading.current_thread().name
         while not self._is_stopping.is_set():
+            self._beat(name)
             pause_s, error = self._turn(one)
             if error is not None and str(error) != last:
                 self._report(events.Mistake(where=f'the watch of folder "{one.folder.name}"', error=error))
             last = str(error) if error is not None else ""
+            self._rest(name)
             one.wake.wait(min(pause_s, threading.TIMEOUT_MAX))
             one.wake.clear()
         one.close()
+        self._rest(name)
 
     def _turn(self, one: FolderWatch) -> tuple[float, Exception | None]:
         """Give one folder its turn; return how long it may rest, and what went wrong."""
