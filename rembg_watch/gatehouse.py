@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rembg_watch.admit import Ask, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
-from rembg_watch.api.errors import BadAnswerError
+from rembg_watch.api.errors import BadAnswerError, RefusedError, ThrottledError
 from rembg_watch.credits import Balance
 from rembg_watch.jobs import Job
 from rembg_watch.pacing import Pacer
@@ -204,14 +204,21 @@ class Gatehouse:
                 jitter=jitter,
                 in_place=in_place,
             )
-            if ticket is not None and decision.is_rate:
-                advice_s: float | None = getattr(error, "retry_after_s", None)
-                self._pacer.refused(ticket.sent_at_s, now_s, retry_after_s=advice_s, jitter=jitter)
-            elif ticket is not None and not isinstance(error, BadAnswerError):  # that one was answered in time
-                self._pacer.neither(ticket.sent_at_s, now_s)
+            if ticket is not None:
+                self._pace(error, ticket, is_rate=decision.is_rate, now_s=now_s, jitter=jitter)
             self._swap(decision.gate)
             self._keep_rate(now_s)
             return decision
+
+    def _pace(self, error: Exception, ticket: Ticket, *, is_rate: bool, now_s: float, jitter: float) -> None:
+        """Tell the pacer how a call ended; any other refusal than for the pace has passed the limiter."""
+        if is_rate:
+            advice_s: float | None = getattr(error, "retry_after_s", None)
+            self._pacer.refused(ticket.sent_at_s, now_s, retry_after_s=advice_s, jitter=jitter)
+        elif isinstance(error, RefusedError) and not isinstance(error, ThrottledError):
+            self._pacer.accepted(ticket.sent_at_s, now_s)
+        elif not isinstance(error, BadAnswerError):  # that one was answered, and told so, before it was looked at
+            self._pacer.neither(ticket.sent_at_s, now_s)
 
     def account_read(
         self, balance: Balance, *, affordable: int, recheck_s: float, is_budget_spent: bool, in_flight: int
