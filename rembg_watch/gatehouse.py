@@ -23,7 +23,7 @@ from rembg_watch.retry import Decision, RetryPolicy, decide
 
 _LONGEST_NAP_S = 1.0  # a waiter looks up this often, so that a stuck one can be told from a patient one
 _RATE_NEWS = 1.25  # a learned rate is told and kept when it has changed by so much
-_RATE_KEPT_S = 30.0
+_RATE_KEPT_S = 10.0
 
 Errand = Callable[[], object]
 Keep = Callable[[str, Mapping[str, object]], None]
@@ -67,7 +67,7 @@ class Gatehouse:
         self._gate = Gate.from_note(notes.get("gate")).restarted(now=self._clocks.now())
         self._pacer = Pacer(self._clocks.monotonic(), notes.get("pacer"))
         self._kept_gate = self._gate.to_note()
-        self._told_rate: float | None = self._pacer.rate if notes.get("pacer") else None
+        self._told_rate: float | None = self._pacer.good
         self._rate_kept_s = self._clocks.monotonic()
         self._errands: dict[Probe, Errand] = {}
         self._is_closed = False
@@ -282,13 +282,17 @@ class Gatehouse:
             self._report(GateOpened(reason=before.cause.value, shut_s=max(0.0, shut_s)))
 
     def _keep_rate(self, now_s: float) -> None:
-        """Write the learned pace down now and then: a restart should not learn it by refusals again."""
-        rate, told = self._pacer.rate, self._told_rate
-        is_news = told is None or not told / _RATE_NEWS < rate < told * _RATE_NEWS
-        if now_s - self._rate_kept_s < (_RATE_KEPT_S if not is_news else 1.0):
+        """
+        Write the learned pace down now and then: a restart should not learn it by refusals again.
+
+        It is told when it has held, and again when another one has; before the first
+        refusal it is but a guess that grows.
+        """
+        if now_s - self._rate_kept_s < _RATE_KEPT_S:
             return
         self._rate_kept_s = now_s
         self._keep("pacer", self._pacer.to_note())
-        if is_news:
-            self._report(RateLearned(rate_per_s=rate, previous_per_s=told))
-            self._told_rate = rate
+        good, told = self._pacer.good, self._told_rate
+        if good is not None and (told is None or not told / _RATE_NEWS < good < told * _RATE_NEWS):
+            self._report(RateLearned(rate_per_s=good, previous_per_s=told))
+            self._told_rate = good
