@@ -12,6 +12,7 @@ w and h together are a box to fit into; JPEG and BMP are laid on white.
 
 import hashlib
 import io
+import math
 import struct
 import threading
 import zlib
@@ -80,8 +81,7 @@ class Cutter:
             UndecodableError: the file is no whole picture.
             MissingExtraError: the engine's libraries are not installed.
         """
-        width, height = picture_size(file) or (0, 0)
-        with self._large if width * height > LARGE_PICTURE_PX else nullcontext():
+        with self._large if _largest_px(picture_size(file), wish) > LARGE_PICTURE_PX else nullcontext():
             if self.engine != "flat":
                 return self._cut(file, wish, is_downgraded=is_downgraded)
             picture = _flat(file, sha256 or file_digest(file))
@@ -111,7 +111,7 @@ class Cutter:
         picture = _rotated(_resized(picture, wish), wish)
         if is_downgraded:
             picture.thumbnail((DOWNGRADED_PX, DOWNGRADED_PX))
-        return _encoded(_dressed(picture, wish), wish.format, profile)
+        return encoded(_dressed(picture, wish), wish.format, profile)
 
     def _engine(self) -> "Engine":
         from rembg_watch.sandbox.cutout import ENGINES
@@ -193,6 +193,13 @@ def target_size(size: tuple[int, int], wish: Wish) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
+def _largest_px(size: tuple[int, int] | None, wish: Wish) -> int:
+    """Say how many pixels have to be held: of the picture, or of what is made of it."""
+    if size is None or 0 in size:
+        return 0
+    return max(math.prod(size), math.prod(target_size(size, wish)))
+
+
 def _resized(picture: Image.Image, wish: Wish) -> Image.Image:
     size = target_size(picture.size, wish)
     if size == picture.size:
@@ -225,12 +232,20 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def _encoded(picture: Image.Image, output: str, profile: bytes | None) -> bytes:
+def encoded(picture: Image.Image, output: str, profile: bytes | None = None) -> bytes:
+    """Write *picture* in the format *output*, a WebP with loss as long as that can hold it."""
     options = dict(_SAVE_OPTIONS[output])
     if profile and output != "BMP" and picture.mode != "L":
         options["icc_profile"] = profile
     else:
         picture.info.pop("icc_profile", None)
     target = io.BytesIO()
-    picture.save(target, output, **options)
+    try:
+        picture.save(target, output, **options)
+    except ValueError:
+        if output != "WEBP":
+            raise
+        # "encoding error 6": the modes of its blocks fill 512 kB, which happens from 16 million pixels on
+        target = io.BytesIO()
+        picture.save(target, output, **options | {"lossless": True, "quality": 0, "method": 0})
     return target.getvalue()

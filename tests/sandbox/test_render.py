@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rembg_watch.sandbox import Sandbox
-from rembg_watch.sandbox.render import Cutter, UndecodableError, flat_color, target_size
+from rembg_watch.sandbox.render import Cutter, UndecodableError, encoded, flat_color, target_size
 from rembg_watch.sandbox.rules import Wish
 
 Ask = Callable[..., httpx.Response]
@@ -101,6 +101,13 @@ def test_the_format_is_the_one_asked_for(
     answer = ask(fast, asked)
     assert opened(answer).format == given
     assert answer.headers["content-type"] == media
+
+
+def test_a_picture_too_rich_for_a_webp_with_loss_is_written_without_loss() -> None:
+    rich = Image.effect_noise((4000, 4000), 80).convert("RGB")
+    written = Image.open(io.BytesIO(encoded(rich, "WEBP")))
+    assert (written.format, written.size) == ("WEBP", (4000, 4000))
+    assert written.convert("RGB").tobytes() == rich.tobytes()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "BMP"])
