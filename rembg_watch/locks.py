@@ -1,21 +1,26 @@
 """
 One daemon per state directory and per input folder, and a name for whoever holds it.
 
-Locks are ``flock`` on open files: the kernel drops them when the process ends,
-however it ends, so that a kill leaves nothing to clean up. The input folder itself
-is locked, which leaves no lock file among a studio's pictures.
+The kernel drops them when the process ends, however it ends, so that a kill leaves
+nothing to clean up. The state directory is locked by ``flock`` on a file in it. An
+input folder is locked by an abstract socket that is named after it: that leaves no
+lock file among a studio's pictures, and nothing open in there, which would keep a
+share or a card from being unmounted. It is a lock among the programs of one machine.
 """
 
 import contextlib
 import errno
 import fcntl
 import os
+import socket
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
 from rembg_watch.errors import LockedError
 
 LOCK_NAME = "lock"
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
 class Locks:
@@ -23,13 +28,14 @@ class Locks:
 
     def __init__(self) -> None:
         self._open: list[int] = []
+        self._inputs: list[socket.socket] = []
 
     def take(self, state_dir: Path, inputs: Iterable[Path]) -> None:
         """
         Lock *state_dir* and each of *inputs*.
 
-        An input that cannot be opened (a share that is offline) or locked (a network
-        file system without locks) is passed over: the state directory's own lock stands.
+        An input that is not there (a share that is offline) is passed over: the state
+        directory's own lock stands.
 
         Raises:
             LockedError: Another process holds one of them; the sentence says who.
@@ -57,28 +63,36 @@ class Locks:
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
     def take_input(self, path: Path) -> bool:
-        """Lock one input folder; False if it cannot be locked at all."""
+        """
+        Lock one input folder; False if it cannot be locked at all.
+
+        Raises:
+            LockedError: Another process holds it.
+        """
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            found = path.stat()
+            lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         except OSError:
             return False
+        name = f"\0rembg-watch input {found.st_dev:x}:{found.st_ino:x}"
         try:
-            locked = _lock(fd)
-        except OSError:
-            os.close(fd)
-            return False
-        if not locked:
-            holder = _holder(fd)
-            os.close(fd)
+            lock.bind(name)
+            lock.listen(1)
+        except OSError as error:
+            lock.close()
+            if error.errno != errno.EADDRINUSE:
+                return False
             raise LockedError(
-                f"input folder {path} is already watched by process {holder}: stop it, or remove the folder from one "
-                f"of the two configurations"
-            )
-        self._open.append(fd)
+                f"input folder {path} is already watched by process {_listener(name)}: stop it, or remove the folder "
+                f"from one of the two configurations"
+            ) from error
+        self._inputs.append(lock)
         return True
 
     def release(self) -> None:
         """Let go of everything; safe to call twice."""
+        while self._inputs:
+            self._inputs.pop().close()
         while self._open:
             os.close(self._open.pop())
 
@@ -103,3 +117,17 @@ def _holder(fd: int) -> str:
         return "unknown"
     pids = (row.split()[4] for row in rows if "FLOCK" in row and wanted in row.split())
     return next(pids, "unknown")
+
+
+def _listener(name: str) -> str:
+    """Ask the kernel who listens on a socket; "unknown" where it does not tell."""
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as caller,
+    ):
+        caller.settimeout(1.0)
+        caller.connect(name)
+        told = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid = _CREDENTIALS.unpack(told)[0]
+        return str(pid) if pid else "unknown"
+    return "unknown"

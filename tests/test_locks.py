@@ -77,3 +77,27 @@ def test_an_input_that_is_offline_is_passed_over_and_leaves_no_file(folders: tup
     assert list(source.iterdir()) == []
     assert locks.take_input(tmp_path / "offline") is False
     locks.release()
+
+
+def test_a_locked_input_is_not_kept_open_so_that_its_share_can_be_unmounted(folders: tuple[Path, Path]) -> None:
+    state, source = folders
+    locks = Locks()
+    locks.take(state, [source])
+    held = [os.path.realpath(one.path) for one in os.scandir("/proc/self/fd")]
+    assert str(source) not in held
+    with pytest.raises(LockedError, match=f"input folder .* process {os.getpid()}"):
+        Locks().take_input(source)
+    locks.release()
+    assert locks.take_input(source)
+    locks.release()
+
+
+def test_one_folder_under_two_names_is_one_folder(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    state, source = folders
+    link = tmp_path / "link"
+    link.symlink_to(source)
+    locks = Locks()
+    locks.take(state, [source])
+    with pytest.raises(LockedError, match="already watched"):
+        Locks().take_input(link)
+    locks.release()
