@@ -110,13 +110,12 @@ def kills(plant: Plant, *, pictures: int, times: int) -> Report:
     """Kill the daemon again and again while pictures are dropped: in calls, at random steps, in its start."""
     report = Report(f"{pictures:,} pictures, {plant.workers} workers, {times} times kill -9")
     dropper = Dropper(plant, pictures)
-    per_kill: list[int] = []
+    doubled = [0]  # before each life; what a kill cost shows in the life after it
     with _timed(report), _watched(plant, report):
         dropper.start()
         for number in range(1, times + 1):
-            before = plant.billed_twice
             _live_and_die(plant, pictures * number // (times + 1), pictures // (times + 1))
-            per_kill.append(plant.billed_twice - before)
+            doubled.append(plant.billed_twice)
         with plant.running() as daemon:
             dropper.finish()
             plant.wait_for_rest(daemon, PATIENCE_S + pictures * PER_PICTURE_S)
@@ -125,7 +124,7 @@ def kills(plant: Plant, *, pictures: int, times: int) -> Report:
         _retry_doubts(plant)
         plant.judge(report)
     dropper.is_over.set()
-    _count_doubles(plant, report, per_kill, times)
+    _count_doubles(plant, report, [*doubled[1:], plant.billed_twice], times)
     return report
 
 
@@ -157,11 +156,12 @@ def _retry_doubts(plant: Plant) -> None:
         daemon.stop()
 
 
-def _count_doubles(plant: Plant, report: Report, per_kill: list[int], times: int) -> None:
+def _count_doubles(plant: Plant, report: Report, doubled: list[int], times: int) -> None:
     doubles, most = plant.billed_twice, times * plant.workers
     told = json.loads(plant.cli("status", "--json"))["spending"]
     shown = told["doubles"] + told["repeats"]
-    report.figures |= {"double calls per kill": " ".join(map(str, per_kill)), "the most that kills can cost": most}
+    per_kill = " ".join(str(after - before) for before, after in itertools.pairwise(doubled))
+    report.figures |= {"double calls after each kill": per_kill, "the most that kills can cost": most}
     report.figures |= {"double calls that status shows": shown}
     report.expect(f"at most kills x workers are doubled: {doubles} of {most}", doubles <= most)
     report.expect(f"status shows every one of them: {shown} of {doubles}", shown >= doubles)
