@@ -1,5 +1,5 @@
 """
-Which file system a path lies on, from the kernel's own table.
+Which file system a path lies on, from the kernel's own table, and which ones come and go.
 """
 
 import os
@@ -52,9 +52,37 @@ def _parsed(line: bytes) -> Mount | None:
     fields, kind = before.split(b" "), after.split(b" ")[0]
     if not separator or len(fields) < 6 or not kind:
         return None
-    point = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8) & 0xFF]), fields[4])
     options = fields[5].split(b",")
-    return Mount(point=Path(os.fsdecode(point)), kind=kind.decode("ascii", "replace"), is_read_only=b"ro" in options)
+    return Mount(point=_unescaped(fields[4]), kind=kind.decode("ascii", "replace"), is_read_only=b"ro" in options)
+
+
+_COMES_AND_GOES = frozenset({"noauto", "nofail", "_netdev", "x-systemd.automount", "users", "user"})
+
+
+def shares(proc: Path = Path("/proc"), fstab: Path = Path("/etc/fstab")) -> list[Path]:
+    """List the mount points of network file systems and of whatever else comes and goes, mounted now or not."""
+    mounted = [mount.point for mount in mounts(proc) if mount.is_network]
+    try:
+        lines = fstab.read_bytes().splitlines()
+    except OSError:
+        lines = []
+    configured = [point for line in lines if (point := _share(line.split()))]
+    return list(dict.fromkeys([*mounted, *configured]))
+
+
+def _share(fields: list[bytes]) -> Path | None:
+    """Read one line of ``fstab``; None if it is no mount that comes and goes."""
+    if len(fields) < 3 or fields[0].startswith(b"#") or not fields[1].startswith(b"/"):
+        return None
+    point, kind = _unescaped(fields[1]), os.fsdecode(fields[2])
+    options = {os.fsdecode(option).partition("=")[0] for option in b",".join(fields[3:4]).split(b",")}
+    mount = Mount(point=point, kind=kind, is_read_only=False)
+    return point if mount.is_network or options & _COMES_AND_GOES else None
+
+
+def _unescaped(field: bytes) -> Path:
+    """Both tables write spaces and the like as ``\\040``."""
+    return Path(os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8) & 0xFF]), field)))
 
 
 def mount_of(path: Path, table: list[Mount]) -> Mount | None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from rembg_watch.check.mounts import shares
 from rembg_watch.cli.configured import ConfigFile
 from rembg_watch.cli.screen import note, say
 from rembg_watch.config import FOR_LOOKING, find, load, template
@@ -26,7 +27,8 @@ def init(
 ) -> None:
     """Write a commented configuration, asking for the two folders if they were not given."""
     if systemd:
-        say(drop_in(load(find(config), tolerate=FOR_LOOKING).folders).rstrip("\n"))
+        folders = load(find(config), tolerate=FOR_LOOKING).folders
+        say(drop_in(folders, shares=shares()).rstrip("\n"))
         return
     if path.exists():
         raise UsageError(f"{path} is there already and stays as it is: name another file, or move it away")
