@@ -13,18 +13,16 @@ between any two of them loses no picture and pays for none twice without saying 
 Who runs them, how many at once and when, is ``pool``'s matter.
 """
 
-import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from errno import ENOSPC
-from functools import partial
 from os import fsdecode, strerror
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 import tenacity
 
@@ -145,10 +143,11 @@ class Blocked:
 
 class Places:
     """
-    So many calls at once, and no more.
+    So many pictures with the API at once, and no more.
 
-    A call has its place from the gate to the end of the answer, and no longer: while it
-    is written down what came of it, another one is on its way.
+    A call has its place from its last byte to the end of its answer. The next pictures
+    are uploaded but for that byte meanwhile, and what came of the last ones is written
+    down, so that no place is empty for long.
 
     Args:
         count: How many; None is no limit.
@@ -157,17 +156,14 @@ class Places:
     def __init__(self, count: int | None = None) -> None:
         self._free = None if count is None else threading.BoundedSemaphore(count)
 
-    @contextlib.contextmanager
-    def taken(self, beat: Callable[[], None]) -> Iterator[None]:
-        """Wait for a place, calling *beat* now and then, and have it while the context lasts."""
-        if self._free is None:
-            yield
-            return
-        while not self._free.acquire(timeout=_BEAT_S):
+    def take(self, beat: Callable[[], None]) -> None:
+        """Wait for a place, calling *beat* now and then."""
+        while self._free is not None and not self._free.acquire(timeout=_BEAT_S):
             beat()
-        try:
-            yield
-        finally:
+
+    def give_back(self) -> None:
+        """Let the next one have the place."""
+        if self._free is not None:
             self._free.release()
 
 
@@ -643,32 +639,32 @@ class _Attempt:
         self.key = str(ready.job.content_key)
         self.beat = beat
         self.tries = 0
+        self.started_s = 0.0
+        self.has_place = False
 
     def __call__(self) -> Paid:
         """Make one call, through the gate; keep its answer or record its end."""
         line = self.line
-        with line.places.taken(self.beat):
-            entered = line.gatehouse.enter(_need(self.job, self.recipe), beat=self.beat)
-            if not isinstance(entered, Ticket):
-                raise TurnedAwayError
-            self.tries += 1
-            started_s = line.clocks.monotonic()
-            answer = self._answer()
+        entered = line.gatehouse.enter(_need(self.job, self.recipe), beat=self.beat)
+        if not isinstance(entered, Ticket):
+            raise TurnedAwayError
+        self.tries += 1
+        self.started_s = line.clocks.monotonic()
         try:
-            cutout = answer()
+            cutout = self._send()
             line.step("answered")
             line.spool.keep(self.key)
             line.step("spooled")
         except (RembgError, OSError) as error:
-            self._tell_call(started_s, error)
+            self._tell_call(error)
             raise self._end(error, entered) from error
         except Exception as cut_off:  # our own: the source changed, somebody took the job, the ledger took nothing
-            self._tell_call(started_s, cut_off)
+            self._tell_call(cut_off)
             line.gatehouse.unsent(entered)
             raise
         line.gatehouse.answered(entered)
-        duration_s = line.clocks.monotonic() - started_s
-        self._tell_call(started_s, cutout)
+        duration_s = line.clocks.monotonic() - self.started_s
+        self._tell_call(cutout)
         received = move(
             self.job,
             State.RECEIVED,
@@ -693,14 +689,6 @@ class _Attempt:
         if not enough_room(self.line.spool.directory, needed, self.line.reserve_bytes):
             raise OSError(ENOSPC, strerror(ENOSPC), str(self.line.spool.directory))
 
-    def _answer(self) -> Callable[[], Cutout]:
-        """Send, and return what gives the answer or raises what went wrong: the place need not wait for either."""
-        try:
-            cutout = self._send()
-        except Exception as error:  # noqa: BLE001 - raised again at once, by who has given the place back
-            return partial(_raise, error)
-        return lambda: cutout
-
     def _send(self) -> Cutout:
         line, job = self.line, self.job
         line.report(
@@ -714,14 +702,19 @@ class _Attempt:
         )
         self._check_room()
         file = _Hashing(self.prepared.open())
-        with line.spool.part(self.key).open("wb") as answer:
-            return line.client.remove_background(
-                file,
-                self.recipe.params,
-                filename=self.prepared.filename,
-                destination=answer,
-                on_last_byte=lambda: self._commit(file),
-            )
+        try:
+            with line.spool.part(self.key).open("wb") as answer:
+                return line.client.remove_background(
+                    file,
+                    self.recipe.params,
+                    filename=self.prepared.filename,
+                    destination=answer,
+                    on_last_byte=lambda: self._commit(file),
+                )
+        finally:
+            if self.has_place:
+                self.has_place = False
+                line.places.give_back()
 
     def _commit(self, file: "_Hashing") -> None:
         """
@@ -740,6 +733,14 @@ class _Attempt:
         sending = move(self.job, State.SENDING, at=self.line.clocks.now(), retry_at=None)
         self.job = self.line.ledger.record(sending, call=CallStart(self.line.price))
         self.line.step("sending")
+        self._take_place()
+
+    def _take_place(self) -> None:
+        """Wait until the API has room for this picture; the wait is no part of the call."""
+        began_s = self.line.clocks.monotonic()
+        self.line.places.take(self.beat)
+        self.has_place = True
+        self.started_s += self.line.clocks.monotonic() - began_s
 
     def _end(self, error: Exception, ticket: Ticket) -> _EndedError:
         """Decide what *error* means, and record it as the end of the call if one had begun."""
@@ -754,14 +755,14 @@ class _Attempt:
         job = decision.apply(self.job, at=self.line.clocks.now())
         return self.line.ledger.record(job, call=end, keeps_claim=keeps or job.state is State.FAILED)
 
-    def _tell_call(self, started_s: float, end: Cutout | Exception) -> None:
+    def _tell_call(self, end: Cutout | Exception) -> None:
         cutout, error = (end, None) if isinstance(end, Cutout) else (None, end)
         self.line.report(
             events.CallEnded(
                 folder=self.job.folder,
                 source=self.job.source,
                 job=self.job.id,
-                duration_s=self.line.clocks.monotonic() - started_s,
+                duration_s=self.line.clocks.monotonic() - self.started_s,
                 charged=self.line.price if cutout else Decimal(0),
                 sent_bytes=self.prepared.size_bytes,
                 answer_bytes=cutout.size_bytes if cutout else 0,
@@ -769,10 +770,6 @@ class _Attempt:
                 request_id=cutout.request_id if cutout else getattr(error, "request_id", None),
             )
         )
-
-
-def _raise(error: Exception) -> NoReturn:
-    raise error
 
 
 class _Hashing:

@@ -48,7 +48,7 @@ class Pulse:
 
 
 def _threads(workers: int) -> int:
-    """Return how many threads it takes to keep *workers* calls on their way."""
+    """Return how many threads it takes to keep *workers* places taken."""
     return workers + max(2, workers // 4)
 
 
@@ -126,7 +126,7 @@ class Pool:
         self._twins: dict[str, list[Job]] = defaultdict(list)
         self._blocked: dict[str, float] = {}  # folder -> monotonic moment at which its output is tried again
         self._prepare: _Lane[Job] = _Lane("preparer", PREPARERS, self._take_prepare, self._pulse)
-        # more threads than places: while one writes down what came of its call, another one's call is on its way
+        # more threads than places: while the API works on some pictures, the next ones are uploaded but for the last byte
         self.line.places = Places(workers)
         self._call: _Lane[Ready] = _Lane("worker", _threads(workers), self._take_call, self._pulse)
         self._finish: _Lane[Paid] = _Lane("finisher", _finishers(workers), self._take_finish, self._pulse)

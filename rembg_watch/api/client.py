@@ -180,20 +180,27 @@ class Client:
             on_upload: Told how much of the request has left.
             on_download: Told how much of the answer has come.
             on_last_byte: Called once, just before the last block of the body leaves.
-                If it raises, the request is cut off: the API cannot process it.
+                If it raises, the request is cut off: the API cannot process it. It may
+                take its time: the clock of the call stands still.
 
         Raises:
             RembgError: Of the kind that says what happened; see ``api.errors``.
             BaseException: What a callback raised, as it was raised.
         """
         form = (params or RemovalParams()).form_fields()
+
+        def last_byte() -> None:
+            with deadline.paused():
+                if on_last_byte:
+                    on_last_byte()
+
         with (
             open_source(image, filename=filename, is_checked=self._checks_pictures) as source,
             sink_for(destination) as sink,
             Deadline(self._timeout_s) as deadline,
         ):
             body = MultipartBody(
-                source, form, on_last_byte=on_last_byte, on_handed_over=deadline.handed_over, on_progress=on_upload
+                source, form, on_last_byte=last_byte, on_handed_over=deadline.handed_over, on_progress=on_upload
             )
             headers = {"content-type": body.content_type, "content-length": str(body.length_bytes), "accept": "image/*"}
             request = self._http.build_request("POST", self._url, headers=headers, content=body)

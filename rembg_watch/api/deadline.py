@@ -6,14 +6,17 @@ Looking up a host's name is the one step that cannot be cut off from here.
 
 import socket
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from math import inf
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
 SLOWEST_BYTES_PER_S = 32 * 1024
 """Who moves less than this gains no time beyond the time-out."""
+
+_LOOK_S = 1.0
 
 SEND_BUFFER_BYTES = 128 * 1024
 """Small enough that what is handed over is nearly sent, and that the last block means something."""
@@ -64,6 +67,16 @@ class Deadline:
         """Grant the time that *block_bytes* may take."""
         self.ends_at_s += block_bytes / SLOWEST_BYTES_PER_S
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the clock while the caller does something of his own."""
+        left_s = self.ends_at_s - monotonic()
+        self.ends_at_s = inf
+        try:
+            yield
+        finally:
+            self.ends_at_s = monotonic() + left_s
+
     def is_met(self) -> bool:
         """End the watch and say whether the time sufficed; from now on nothing is cut any more."""
         with self._lock:
@@ -84,7 +97,7 @@ class Deadline:
 
     def _watch(self) -> None:
         while (left_s := self.ends_at_s - monotonic()) > 0:
-            if self._over.wait(left_s):
+            if self._over.wait(min(left_s, _LOOK_S)):  # a pause may have ended meanwhile
                 return
         with self._lock:
             if not self._over.is_set():

@@ -1,6 +1,9 @@
 import socket
 import threading
 import time
+from math import inf
+
+import pytest
 
 from rembg_watch.api.deadline import SLOWEST_BYTES_PER_S, Deadline
 
@@ -74,3 +77,20 @@ def test_the_send_buffer_is_made_small() -> None:
         before = ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
         deadline.trace("connection.connect_tcp.complete", {"return_value": Stream(ours)})
         assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < before
+
+
+def test_the_clock_of_a_call_stands_still_while_the_caller_does_something_of_his_own() -> None:
+    with Deadline(0.05) as deadline:
+        with deadline.paused():
+            assert deadline.ends_at_s == inf
+            threading.Event().wait(0.2)
+        assert deadline.ends_at_s < inf
+        assert deadline.is_met()
+
+
+def test_the_clock_goes_on_where_it_stood_also_after_an_error() -> None:
+    with Deadline(30) as deadline:
+        before_s = deadline.ends_at_s
+        with pytest.raises(KeyError), deadline.paused():
+            raise KeyError
+        assert before_s <= deadline.ends_at_s < before_s + 10
