@@ -204,6 +204,7 @@ TRIED = {
     "the input folder": "touch /srv/studio/exports/x",
     "programs": "touch /usr/bin/x",
     "its configuration": "touch /etc/rembg-watch/x",
+    "the key": "touch /etc/rembg-watch/api_key",
     "its own program": "touch /opt/rembg-watch/x",
     "another folder": "touch /srv/other/x",
 }
@@ -216,8 +217,9 @@ def test_the_service_writes_no_input_no_program_and_no_configuration(service: St
     service.add_drop_ins(tries=f"[Service]\n{tries}\n{allowed}\n")
     service.start()
     said = service.said()
-    refused = [attempt for attempt in TRIED.values() if f"'{attempt[6:]}': Read-only file system" in said]
-    assert refused == list(TRIED.values()), said
+    for attempt in TRIED.values():
+        why = "Permission denied" if attempt.endswith("api_key") else "Read-only file system"
+        assert f"'{attempt[6:]}': {why}" in said
     assert (service.machine.root / "var/lib/rembg-watch/x").exists()
 
 
@@ -252,8 +254,9 @@ def test_the_key_is_in_no_environment_command_line_journal_file_or_core(service:
     assert "Fatal Python error: Aborted" in service.said()
     everything = machine.run("journalctl", "--output=export", "--no-pager").stdout
     assert [KEY in text for text in (process, shown, everything)] == [False, False, False]
-    found = machine.run("grep", "-rlsF", "--devices=skip", KEY, "/etc", "/var", "/srv", "/tmp", "/run", check=False)
-    files = {path for path in found.stdout.split() if not path.startswith("/run/credentials/")}
+    written = ["/etc/rembg-watch", "/etc/systemd/system", "/var/lib/rembg-watch", "/srv", "/run/log", "/run/systemd"]
+    found = machine.run("grep", "-rlsF", "--devices=skip", KEY, *written, check=False)
+    files = set(found.stdout.split())
     assert files == {"/etc/rembg-watch/api_key", "/etc/rembg-watch/doomed.api_key"}
 
 
@@ -313,13 +316,14 @@ def test_a_lasting_condition_is_told_once_and_once_when_it_ends(service: Studio)
     service.api.is_down = True
     service.start()
     service.drop(3)
-    time.sleep(4.0)
-    before = service.machine.journal(service.since, "REMBG_EVENT=gate_shut")
+    service.is_told("paused: the API cannot be reached")
+    wait_for(lambda: service.show("StatusText").startswith("waiting since"), within_s=5, what="a status")
+    time.sleep(6.0)  # it is tried again meanwhile
+    assert service.said().count("paused:") == 1, service.said()
     service.api.is_down = False
-    service.wait_until_delivered(within_s=60)
-    assert 1 <= len(before) <= 2, [entry["MESSAGE"] for entry in before]
-    opened = service.machine.journal(service.since, "REMBG_EVENT=gate_opened")
-    assert len(opened) == 1
+    service.machine.systemctl("reload", UNIT)  # every pause is tried at once
+    service.wait_until_delivered()
+    assert service.said().count("work goes on") == 1, service.said()
 
 
 # --- reload -------------------------------------------------------------------------------------
@@ -439,7 +443,7 @@ def test_a_killed_daemon_is_back_within_two_seconds_and_pays_twice_at_most_for_w
     assert service.api.billed == 30 + service.paid_twice()
 
 
-def test_a_start_that_has_to_ask_a_slow_api_about_a_crash_is_given_the_time(service: Studio) -> None:
+def test_a_start_does_not_wait_for_a_slow_api_that_has_to_be_asked_about_a_crash(service: Studio) -> None:
     service.add_drop_ins(short="[Service]\nTimeoutStartSec=2s\n")
     service.api.latency_s = 3.0
     service.start()
@@ -449,28 +453,22 @@ def test_a_start_that_has_to_ask_a_slow_api_about_a_crash_is_given_the_time(serv
     service.api.add_fault("latency", seconds=3.0, route="/api/membership-usage", count=2)
     service.machine.systemctl("kill", "--signal=KILL", "--kill-who=main", UNIT)
     service.becomes("NRestarts", "1")
-    service.becomes("ActiveState", "active", within_s=20)
-    assert service.show("NRestarts") == "1"
+    service.becomes("ActiveState", "active")
+    assert service.delivered() == [], "nothing is sent before it is known what was paid for"
     service.wait_until_delivered()
+    assert (service.show("NRestarts"), service.paid_twice() <= 8) == ("1", True)
 
 
 def test_a_deadlocked_pool_is_ended_by_the_watchdog_with_all_tracebacks_and_comes_back(doomed: Doomed) -> None:
     machine = doomed.machine
 
     def is_back() -> bool:
-        shown = machine.systemctl("show", "-p", "NRestarts,ActiveState", DOOMED).stdout
-        return "NRestarts=1" in shown and "ActiveState=active" in shown
+        return machine.show(DOOMED, "ActiveState") == "active" and machine.show(DOOMED, "MainPID") != doomed.pid
 
-    try:
-        wait_for(lambda: machine.show(DOOMED, "NRestarts") == "1", within_s=100, what="the watchdog")
-    except AssertionError:
-        print(machine.messages(f"_SYSTEMD_UNIT={DOOMED}"), machine.systemctl("status", DOOMED, check=False).stdout)
-        print(machine.systemctl("show", DOOMED).stdout)
-        raise
-    wait_for(is_back, within_s=10, what="service")
+    wait_for(is_back, within_s=100, what="another process in service")
     said = machine.messages(f"_SYSTEMD_UNIT={DOOMED}")
-    assert "makes no progress" in said or "stuck" in said, said
-    assert "Watchdog timeout" in machine.messages("_PID=1", f"UNIT={DOOMED}")
+    assert re.search(r"preparer \d has not moved for 1 min", said), said
+    assert machine.messages("_PID=1", f"UNIT={DOOMED}").count("Watchdog timeout") == 1
     assert "Fatal Python error: Aborted" in said
     assert len(re.findall(r"(?:Thread|Current thread) 0x", said)) >= 10, "main loop, feeder, preparers, workers, ..."
     assert "in _answered_before" in said, "the traceback names the lock that is waited for"
