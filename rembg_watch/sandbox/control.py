@@ -6,6 +6,7 @@ that a web page elsewhere cannot change them.
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib import resources
@@ -87,12 +88,17 @@ def state(sandbox: "Sandbox") -> dict[str, object]:
 
 
 def _requests(sandbox: "Sandbox", query: dict[str, str]) -> dict[str, object]:
-    since = int(query["since"]) if query.get("since", "").isdigit() else 0
+    since = _asked(query, "since", 0)
     with sandbox.lock:
         records = [r for r in sandbox.requests if r.number > since]
-    limit = int(query["limit"]) if query.get("limit", "").isdigit() else 1000
+    limit = _asked(query, "limit", 1000)
     rows = [{**asdict(r), "at": r.at.isoformat(), "params": dict(r.params)} for r in records[-limit:]]
     return {"requests": rows if limit else []}
+
+
+def _asked(query: dict[str, str], name: str, otherwise: int) -> int:
+    text = query.get(name, "")
+    return int(text) if re.fullmatch("[0-9]{1,15}", text) else otherwise
 
 
 def _settings(sandbox: "Sandbox", request: Request) -> Reply:

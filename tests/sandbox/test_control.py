@@ -123,3 +123,12 @@ def test_requests_are_told_from_a_number_on(sandbox: Sandbox, client: httpx.Clie
     assert [r["filename"] for r in later] == ["c.jpg"]
     last = client.get("/sandbox/requests", params={"limit": 2}).json()["requests"]
     assert [r["filename"] for r in last] == ["b.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize("nonsense", ["", "-1", "x", "²", "٣", "1.5", "9" * 5000])
+def test_a_number_that_is_none_counts_as_left_out(
+    sandbox: Sandbox, client: httpx.Client, ask: Ask, nonsense: str
+) -> None:
+    ask(sandbox)
+    answer = client.get("/sandbox/requests", params={"since": nonsense, "limit": nonsense})
+    assert [r["number"] for r in answer.json()["requests"]] == [1]
