@@ -39,11 +39,12 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Time and chance, as the shell reads them; tests bring their own."""
+    """Time, waiting and chance, as the shell has them; tests bring their own."""
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = random.random
+    nap: Callable[[threading.Condition, float], object] = threading.Condition.wait
 
 
 class Gatehouse:
@@ -138,7 +139,7 @@ class Gatehouse:
                     if nap_s <= 0:
                         self._swap(answer.gate)
                         return Ticket(answer, now_s)
-            self._changed.wait(min(max(nap_s, 0.0005), _LONGEST_NAP_S))
+            self._clocks.nap(self._changed, min(max(nap_s, 0.0005), _LONGEST_NAP_S))
         return None
 
     def ask(self) -> Go | Wait | Halt:

@@ -42,6 +42,7 @@ class Studio:
     events: list[Event] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     die_at: Callable[[str], bool] = lambda _step: False
+    clocks: Clocks = field(default_factory=lambda: Clocks(chance=lambda: 0.0))
 
     @classmethod
     def make(cls, root: Path, *, sandbox: Sandbox | None = None, **recipe: object) -> "Studio":
@@ -83,7 +84,7 @@ class Life:
         self.studio = studio
         self.ledger = Ledger.open(studio.root / "ledger.db")
         self.client = Client(KEY, transport=studio.sandbox.transport())
-        clocks = Clocks(chance=lambda: 0.0)
+        clocks = studio.clocks
         self.gatehouse = Gatehouse(
             policy=policy,
             report=studio.events.append,
