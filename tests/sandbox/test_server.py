@@ -472,9 +472,8 @@ def test_the_sandbox_leaves_no_thread_or_socket_behind(make_picture: Make) -> No
     for _ in range(5):
         with Sandbox(engine="flat").serve() as server:
             send(server, make_picture())
-    until(
-        lambda: (me.num_threads(), me.num_fds()) == before
-    )  # a thread that was joined leaves the kernel's list a little later
+    # a thread that was joined leaves the kernel's list a little later, now as at the first look
+    until(lambda: me.num_threads() <= before[0] and me.num_fds() <= before[1])
 
 
 def test_the_books_can_be_read_from_outside(server: LoopbackServer, make_picture: Make) -> None:
