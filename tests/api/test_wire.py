@@ -1,6 +1,7 @@
 """The client against a server of bare sockets: what really goes over the wire, and every way it can break."""
 
 import gc
+import json
 import os
 import random
 import shutil
@@ -15,14 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from rembg_watch import Client
 from rembg_watch.api.errors import (
     BadAnswerError,
     Charge,
+    InDoubtError,
     NoAnswerError,
     PictureRefusedError,
+    RefusedError,
     RembgError,
+    ServerError,
     Throttle,
     ThrottledError,
     UnknownRefusalError,
@@ -426,6 +432,103 @@ def test_whatever_bytes_come_back_the_client_raises_its_own_errors_only(serve: C
             except RembgError as error:
                 assert KEY not in str(error), answer  # noqa: PT017  # either end is right
     assert len(server.visitors) == len(answers)
+
+
+NAMES = [
+    b"Content-Type",
+    b"Retry-After",
+    b"Location",
+    b"X-Request-Id",
+    b"Content-Encoding",
+    b"Set-Cookie",
+    b"Connection",
+]
+NAMES += [b"X-RateLimit-Remaining", b"Transfer-Encoding", b"Content-Length", b"Upgrade"]
+VALUES = [b"0", b"-1", b"1e400", b"9" * 400, b"text/html; charset=nonsense", b"application/json", b"gzip", b"br, zstd"]
+VALUES += [b"close", b"keep-alive", b"Sun, 31 Dec 9999 23:59:59 -2359", b"//x", b"http://[", b"", KEY.encode()]
+WORDS = ["too quickly", "invalid api key", "'w' must be an integer, got: '\ud800'", KEY, "\0", "x" * 999, ""]
+no_end = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(WORDS) | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["error", "errors", "details", "detail", "field", "message", "billingCycle", "billingCycles"]
+            )
+            | st.sampled_from(["credits", "membership", "periodStartUnix", "periodEndUnix", "apiUsage", "loc"]),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+bodies = (
+    st.binary(max_size=200)
+    | st.sampled_from([CUT[:40], b"<html><title>502</title>", b"\xef\xbb\xbf{}", b"[" * 2000, b"\x1f\x8b\x08garbage"])
+    | no_end.map(lambda data: json.dumps(data).encode())
+)
+
+
+def framed(body: bytes, how: str) -> bytes:
+    """Say where *body* ends, in one way or another, and not always truly."""
+    lengths = {"true": len(body), "too long": len(body) + 7, "too short": max(0, len(body) - 3)}
+    if how in lengths:
+        return b"Content-Length: %d\r\n\r\n" % lengths[how] + body
+    chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n" + chunk
+    return {"chunked": chunked + b"0\r\n\r\n", "unended": chunked}.get(how, b"\r\n" + body)
+
+
+@pytest.fixture
+def answered(serve: Callable[..., Any]) -> Iterator[Callable[[bytes], Client]]:
+    """Give a client of a server that hears everything and says what it is told to."""
+    says = [b""]
+    server = serve(lambda visitor: (visitor.read_all(), visitor.send(says[0])))
+    with Client(KEY, url=server.url, usage_url=server.url, timeout_s=5) as client:
+
+        def by(answer: bytes) -> Client:
+            says[0] = answer
+            return client
+
+        yield by
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    start=st.sampled_from([b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0", b"ICY"]),
+    status=st.sampled_from([200, 200, 204, 302, 400, 401, 403, 404, 413, 422, 429, 500, 502, 503])
+    | st.integers(100, 999),
+    headers=st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES) | st.binary(max_size=20)), max_size=4),
+    body=bodies,
+    how=st.sampled_from(["true", "true", "too long", "too short", "chunked", "unended", "to the end"]),
+    part=st.floats(0, 3),
+)
+def test_no_headers_and_no_body_make_the_client_raise_anything_foreign(
+    answered: Callable[[bytes], Client],
+    start: bytes,
+    status: int,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes,
+    how: str,
+    part: float,
+) -> None:
+    """Whatever is said after the picture has left whole, a credit counts as safe only after a refusal."""
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+    answer = start + b" %d Words\r\n" % status + lines + framed(body, how)
+    client = answered(answer[: int(len(answer) * part)])
+    errors = [outcome_of(lambda: client.remove_background(PNG)), outcome_of(client.account)]
+    errors.append(outcome_of(client.billing_cycles))
+    assert isinstance(errors[0], RefusedError | ServerError | InDoubtError | None)
+    assert all(error is None or error.charge is Charge.NO for error in errors[1:])
+    assert KEY not in "".join(f"{error}{vars(error)}" for error in errors if error)
+
+
+def outcome_of(ask: Callable[[], object]) -> RembgError | None:
+    try:
+        ask()
+    except RembgError as error:
+        return error
+    return None
 
 
 # --- proxies and certificates
