@@ -145,9 +145,9 @@ class Places:
     """
     So many pictures with the API at once, and no more.
 
-    A call has its place from its last byte to the end of its answer. The next pictures
-    are uploaded but for that byte meanwhile, and what came of the last ones is written
-    down, so that no place is empty for long.
+    A call has its place from its last byte until its answer comes. The next pictures are
+    uploaded but for that byte meanwhile, and what came of the last ones is fetched and
+    written down, so that no place is empty for long.
 
     Args:
         count: How many; None is no limit.
@@ -709,12 +709,13 @@ class _Attempt:
                     self.recipe.params,
                     filename=self.prepared.filename,
                     destination=answer,
+                    on_upload=lambda _: self.beat(),
+                    on_download=lambda _: self.beat(),
                     on_last_byte=lambda: self._commit(file),
+                    on_download=lambda _progress: self._leave_place(),
                 )
         finally:
-            if self.has_place:
-                self.has_place = False
-                line.places.give_back()
+            self._leave_place()
 
     def _commit(self, file: "_Hashing") -> None:
         """
@@ -734,6 +735,12 @@ class _Attempt:
         self.job = self.line.ledger.record(sending, call=CallStart(self.line.price))
         self.line.step("sending")
         self._take_place()
+
+    def _leave_place(self) -> None:
+        """Let the next picture go to the API, which has done with this one."""
+        if self.has_place:
+            self.has_place = False
+            self.line.places.give_back()
 
     def _take_place(self) -> None:
         """Wait until the API has room for this picture; the wait is no part of the call."""
