@@ -6,9 +6,14 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from PIL import Image
+
+from rembg_watch import Client
+from rembg_watch.sandbox import Sandbox
 
 
 class Visitor:
@@ -146,3 +151,20 @@ def picture() -> Callable[..., bytes]:
         return file.getvalue()
 
     return make
+
+
+@pytest.fixture(params=["in process", "loopback"])
+def connect(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Give a client of a sandbox, over either of its faces."""
+
+    @contextmanager
+    def over_loopback(sandbox: Sandbox, key: str = "sandbox-key", **settings: Any) -> Iterator[Client]:
+        with sandbox.serve() as server, Client(key, url=server.url, usage_url=server.usage_url, **settings) as client:
+            yield client
+
+    @contextmanager
+    def in_process(sandbox: Sandbox, key: str = "sandbox-key", **settings: Any) -> Iterator[Client]:
+        with Client(key, transport=sandbox.transport(), **settings) as client:
+            yield client
+
+    return over_loopback if request.param == "loopback" else in_process

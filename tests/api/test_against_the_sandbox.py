@@ -1,13 +1,12 @@
 """
 Client and sandbox were built apart from the same reference: where they disagree, one of them is wrong.
 
-Every row of the error table is provoked at the sandbox and understood by the client.
+The error table is walked in ``test_error_table``; here is everything else.
 """
 
 import io
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -18,7 +17,6 @@ from PIL import Image
 
 from rembg_watch import Client
 from rembg_watch.api.errors import (
-    ERROR_TABLE,
     BadAnswerError,
     Charge,
     EmailNotVerifiedError,
@@ -27,7 +25,6 @@ from rembg_watch.api.errors import (
     NoAnswerError,
     ParameterRefusedError,
     PictureRefusedError,
-    RefusedError,
     RembgError,
     ServerError,
     Throttle,
@@ -43,23 +40,6 @@ from rembg_watch.sandbox import Sandbox
 KEY = "sandbox-key"
 
 
-@pytest.fixture(params=["in process", "loopback"])
-def connect(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Give a client of a sandbox, over either of its faces."""
-
-    @contextmanager
-    def over_loopback(sandbox: Sandbox, key: str = KEY, **settings: Any) -> Iterator[Client]:
-        with sandbox.serve() as server, Client(key, url=server.url, usage_url=server.usage_url, **settings) as client:
-            yield client
-
-    @contextmanager
-    def in_process(sandbox: Sandbox, key: str = KEY, **settings: Any) -> Iterator[Client]:
-        with Client(key, transport=sandbox.transport(), **settings) as client:
-            yield client
-
-    return over_loopback if request.param == "loopback" else in_process
-
-
 def sandbox_of(**settings: Any) -> Sandbox:
     return Sandbox(**{"engine": "flat", **settings})
 
@@ -73,87 +53,6 @@ def wide(width: int, height: int) -> bytes:
 SMALL = wide(8, 8)
 FILE = ("a.png", SMALL)
 HUGE = SMALL + bytes(LARGEST_PICTURE_BYTES)
-
-# scenario of the client's table -> what to send: file, fields, headers
-PROVOCATIONS: dict[str, tuple[tuple[str, bytes] | None, dict[str, str], dict[str, str]]] = {
-    "no image": (None, {"w": "5"}, {}),
-    "no file selected": (("", b""), {}, {}),
-    "unsupported type": (("a.exe", SMALL), {}, {}),
-    "corrupt image": (("a.png", b"hello, this is text"), {}, {}),
-    "empty file": (("a.png", b""), {}, {}),
-    "file too large": (("a.png", HUGE), {}, {}),
-    "too wide": (("a.png", wide(10_001, 1)), {}, {}),
-    "too tall": (("a.png", wide(1, 10_001)), {}, {}),
-    "bad w/h": (FILE, {"h": "abc"}, {}),
-    "w/h too small": (FILE, {"w": "-5"}, {}),
-    "w/h too big": (FILE, {"w": "15000"}, {}),
-    "bad angle": (FILE, {"angle": "ninety"}, {}),
-    "angle out of range": (FILE, {"angle": "500"}, {}),
-    "bad format": (FILE, {"format": "gif"}, {}),
-    "bad bg_color": (FILE, {"bg_color": "#12345"}, {}),
-    "mask with bg_color": (FILE, {"mask": "true", "bg_color": "#fff"}, {}),
-    "key and user token both sent": (FILE, {}, {"authorization": "Bearer x"}),
-    "invalid key": (FILE, {}, {"x-api-key": "wrong"}),
-}
-
-
-def form(picture: tuple[str, bytes] | None, fields: dict[str, str]) -> bytes:
-    """Write a form by hand: no library sends a file without a name."""
-    parts = [f'form-data; name="{name}"\r\n\r\n{value}'.encode() for name, value in fields.items()]
-    if picture:
-        parts.append(f'form-data; name="image"; filename="{picture[0]}"\r\n\r\n'.encode() + picture[1])
-    return b"".join(b"--b\r\nContent-Disposition: " + part + b"\r\n" for part in parts) + b"--b--\r\n"
-
-
-@pytest.mark.parametrize("scenario", PROVOCATIONS)
-def test_each_refusal_of_the_sandbox_is_understood_by_its_row(scenario: str) -> None:
-    picture, fields, headers = PROVOCATIONS[scenario]
-    row = next(row for row in ERROR_TABLE if row.scenario == scenario)
-    with httpx.Client(transport=sandbox_of().transport()) as http:
-        reply = http.post(
-            "https://api.rembg.com/rmbg",
-            headers={"x-api-key": KEY, "content-type": "multipart/form-data; boundary=b"} | headers,
-            content=form(picture, fields),
-        )
-    error = classify(reply.status_code, reply.headers, reply.content, now=datetime.now(UTC))
-    assert type(error) is row.error
-    assert (error.code, error.status, error.charge) == (row.code, row.status, Charge.NO)
-    assert isinstance(error, RefusedError)
-    assert row.field is None or error.field == row.field
-
-
-def test_every_row_of_the_table_is_provoked_somewhere() -> None:
-    elsewhere = {
-        "e-mail not verified",
-        "too fast (short-term)",
-        "daily limit (anonymous)",
-        "monthly limit (authenticated)",
-        "billing window with year or month",
-    }
-    assert {row.scenario for row in ERROR_TABLE} == set(PROVOCATIONS) | elsewhere
-
-
-@pytest.mark.parametrize(
-    ("settings", "key", "kind", "code"),
-    [
-        pytest.param({"is_verified": False}, KEY, EmailNotVerifiedError, "email_not_verified", id="e-mail"),
-        pytest.param({}, "wrong", KeyRefusedError, "invalid_api_key", id="key"),
-        pytest.param({"rate": "0.001"}, KEY, ThrottledError, "too_quickly", id="short-term"),
-        pytest.param({"credits": 0}, KEY, ThrottledError, "monthly_limit", id="monthly"),
-        pytest.param(
-            {"unknown_key": "anonymous", "daily_limit": 0}, "other", ThrottledError, "daily_limit", id="daily"
-        ),
-    ],
-)
-def test_refusals_of_the_account_come_through_the_client(
-    connect: Callable[..., Any], settings: dict[str, Any], key: str, kind: type[RembgError], code: str
-) -> None:
-    with connect(sandbox_of(**settings), key) as client:
-        if "rate" in settings:
-            client.remove_background(SMALL)
-        with pytest.raises(kind) as caught:
-            client.remove_background(SMALL)
-    assert (caught.value.code, caught.value.charge) == (code, Charge.NO)
 
 
 @pytest.mark.parametrize(
