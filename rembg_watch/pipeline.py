@@ -64,7 +64,8 @@ _OUTPUT_RETRY_S = 15.0
 _NAME_RETRY_S = 3600.0
 _ROOM_FACTOR = 4  # an answer can be larger than its picture: lossless and with alpha
 _BEAT_S = 1.0
-_LEAST_ROOM_BYTES = 16 * 1024 * 1024
+LEAST_ROOM_BYTES = 16 * 1024 * 1024
+"""Nothing is sent where not even so much could be kept."""
 
 
 def no_step(_name: str) -> None:
@@ -685,7 +686,7 @@ class _Attempt:
 
     def _check_room(self) -> None:
         """Look before paying whether the answer could be kept."""
-        needed = max(_LEAST_ROOM_BYTES, _ROOM_FACTOR * self.prepared.size_bytes)
+        needed = max(LEAST_ROOM_BYTES, _ROOM_FACTOR * self.prepared.size_bytes)
         if not enough_room(self.line.spool.directory, needed, self.line.reserve_bytes):
             raise OSError(ENOSPC, strerror(ENOSPC), str(self.line.spool.directory))
 
@@ -710,9 +711,8 @@ class _Attempt:
                     filename=self.prepared.filename,
                     destination=answer,
                     on_upload=lambda _: self.beat(),
-                    on_download=lambda _: self.beat(),
                     on_last_byte=lambda: self._commit(file),
-                    on_download=lambda _progress: self._leave_place(),
+                    on_download=lambda _: self._answer_comes(),
                 )
         finally:
             self._leave_place()
@@ -735,6 +735,10 @@ class _Attempt:
         self.job = self.line.ledger.record(sending, call=CallStart(self.line.price))
         self.line.step("sending")
         self._take_place()
+
+    def _answer_comes(self) -> None:
+        self.beat()
+        self._leave_place()
 
     def _leave_place(self) -> None:
         """Let the next picture go to the API, which has done with this one."""
