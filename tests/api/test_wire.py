@@ -613,6 +613,42 @@ def test_an_own_ca_may_come_by_setting_or_by_environment(
         assert client.remove_background(PNG).content == CUT
 
 
+def test_own_cas_may_be_a_folder_as_openssl_arranges_it(
+    serve_tls: Callable[..., Any], certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    asked = ["openssl", "x509", "-hash", "-noout", "-in", str(certificate[0])]
+    name = subprocess.run(asked, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+    (tmp_path / f"{name}.0").write_bytes(certificate[0].read_bytes())
+    with Client(KEY, url=serve_tls(good).url, verify=tmp_path) as client:
+        assert client.remove_background(PNG).content == CUT
+
+
+def test_a_proxy_between_sees_no_key_and_no_picture(
+    serve: Callable[..., Any], certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    seen = []
+
+    def tunnel(visitor: Any) -> None:
+        seen.append(visitor.read_head() + visitor.body)
+        visitor.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        visitor.connection, visitor.head = context.wrap_socket(visitor.connection, server_side=True), b""
+        good(visitor)
+        seen.append(visitor.head)
+
+    proxy = serve(tunnel)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with Client(KEY, url="https://localhost:444/rmbg") as client:
+        assert client.remove_background(PNG).content == CUT
+    assert seen[0].startswith(b"CONNECT localhost:444 HTTP/1.1")
+    assert KEY.encode() not in seen[0]
+    assert KEY.encode() in seen[1]
+
+
 @pytest.mark.parametrize(
     ("behave", "image", "kind"),
     [
