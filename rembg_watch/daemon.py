@@ -8,6 +8,7 @@ ledger. What the parts do is in their own modules.
 """
 
 import contextlib
+import hashlib
 import os
 import signal
 import threading
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -30,7 +32,7 @@ from rembg_watch.gatehouse import Clocks, Gatehouse
 from rembg_watch.jobs import Job, State, Unsettled, Version
 from rembg_watch.ledger import Ledger, LedgerUnavailableError, StaleJobError, Turn, Which
 from rembg_watch.locks import Locks
-from rembg_watch.pipeline import Line, Recipe, Step, no_step
+from rembg_watch.pipeline import LEAST_ROOM_BYTES, Line, Recipe, Step, no_step
 from rembg_watch.pool import Pool, Pulse
 from rembg_watch.publish import enough_room, sweep_staging
 from rembg_watch.purse import BASELINE, Purse, balance_from_note
@@ -318,9 +320,20 @@ class Daemon:
                 register=lambda part: self.heartbeat.register(part, allowance_s=allowance_s),
             ),
         )
+        if self._is_other_key():
+            self.gatehouse.resume()
         self.gatehouse.on_errand(Probe.ACCOUNT, self.purse.read)
         self.gatehouse.on_errand(Probe.DISK, self._look_at_disk)
         self.watcher = self._build_watcher()
+
+    def _is_other_key(self) -> bool:
+        """Say if the key is another one than in the last run, whose refusals mean nothing now; a digest is kept."""
+        key = self.settings.api.key
+        digest = hashlib.sha256(b"rembg-watch" + key.get_secret_value().encode()).hexdigest()[:16] if key else ""
+        before = self.ledger.note(KEY_DIGEST)
+        if before != digest:
+            self.ledger.set_note(KEY_DIGEST, digest)
+        return before is not None and before != digest
 
     def _build_watcher(self) -> Watcher:
         watch = self.settings.watch
@@ -361,7 +374,7 @@ class Daemon:
             self.report(events.Mistake(where="the ledger", error=error))
 
     def _look_at_disk(self) -> None:
-        has_room = enough_room(self.spool.directory, 64 * _MB, self.line.reserve_bytes)
+        has_room = enough_room(self.spool.directory, LEAST_ROOM_BYTES, self.line.reserve_bytes)
         self.gatehouse.disk_seen(has_room=has_room)
 
     # --- what the last run left -----------------------------------------------------------------
@@ -734,6 +747,7 @@ def _unmounted(fstab: Path) -> set[Path]:
     return {point for point in points if not point.is_mount()}
 
 
+KEY_DIGEST = "key_digest"
 RESUME = "resume"
 """The note by which ``retry`` asks a running daemon to try every hold at once."""
 
@@ -752,10 +766,12 @@ def credits_view(purse: Purse) -> CreditsView:
     if balance is None:
         return CreditsView()
     left = purse.left()
+    spent = balance.spendable - left if left is not None else Decimal(0)
+    by_included = min(spent, balance.included_remaining)  # included credits go first
     return CreditsView(
-        included=balance.included_remaining,
-        prepaid=balance.prepaid,
-        spendable=balance.spendable if left is None else left,
+        included=balance.included_remaining - by_included,
+        prepaid=balance.prepaid - (spent - by_included),
+        spendable=balance.spendable - spent,
         period_end_at=balance.period_end_at,
         read_at=balance.read_at,
     )

@@ -49,7 +49,7 @@ class Pulse:
 
 def _threads(workers: int) -> int:
     """Return how many threads it takes to keep *workers* places taken."""
-    return workers + max(2, workers // 4)
+    return workers + max(4, workers // 2)
 
 
 def _finishers(workers: int) -> int:
@@ -126,7 +126,7 @@ class Pool:
         self._twins: dict[str, list[Job]] = defaultdict(list)
         self._blocked: dict[str, float] = {}  # folder -> monotonic moment at which its output is tried again
         self._prepare: _Lane[Job] = _Lane("preparer", PREPARERS, self._take_prepare, self._pulse)
-        # more threads than places: while the API works on some pictures, the next ones are uploaded but for the last byte
+        # more threads than places: while the API works on some pictures, the next ones are uploaded
         self.line.places = Places(workers)
         self._call: _Lane[Ready] = _Lane("worker", _threads(workers), self._take_call, self._pulse)
         self._finish: _Lane[Paid] = _Lane("finisher", _finishers(workers), self._take_finish, self._pulse)
@@ -240,10 +240,13 @@ class Pool:
         answer = self.line.gatehouse.ask()
         if not isinstance(answer, Go):
             return self._until(answer.until)
-        return self._form_batch(1 if answer.is_canary else min(room, self.batch_size), turns)
+        most = 1 if answer.is_canary else min(room, self.batch_size)
+        return self._form_batch(most, turns, is_canary=answer.is_canary)
 
-    def _form_batch(self, most: int, turns: list[Turn]) -> float:
+    def _form_batch(self, most: int, turns: list[Turn], *, is_canary: bool) -> float:
         affordable = self.purse.take_reading()
+        if affordable is None and is_canary:
+            affordable = 1  # the account cannot be read: one picture is what the gate sends to find out
         if affordable is None or affordable <= 0:
             self._short_until_s = time.monotonic() + _SHORT_S
             return _LOOK_S

@@ -157,6 +157,18 @@ def test_a_reload_puts_new_options_into_force_and_a_wrong_one_changes_nothing(
     assert list(studio.outputs()) == ["a.png"]
 
 
+def test_another_key_is_not_made_to_wait_for_what_the_last_one_met(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", faults=["daily:count=1"]))
+    studio.drop("a.jpg")
+    with running(studio, settings(studio)) as daemon:
+        assert daemon.run_once() is ExitCode.WAITING
+    with running(studio, settings(studio)) as daemon:
+        assert daemon.run_once() is ExitCode.WAITING  # the same key still waits for its hour
+    studio.sandbox.key = "a-new-key"
+    with running(studio, settings(studio, key="a-new-key")) as daemon:
+        assert daemon.run_once() is ExitCode.OK
+
+
 class Choosy(httpx.BaseTransport):
     """The sandbox, but for one format that it takes no more: what no client can know before."""
 

@@ -25,6 +25,9 @@ REMIND_AFTER_S = 6 * 3600
 
 Line = MutableMapping[str, Any]
 
+_TALKATIVE = ("httpcore", "httpx", "PIL")
+"""Libraries whose lines below a warning are about themselves, dozens for each picture."""
+
 
 class Logs:
     """
@@ -80,6 +83,10 @@ class Logs:
         root.setLevel(logging.DEBUG if self._threshold <= Level.DEBUG else logging.WARNING)
         self._undo.callback(root.setLevel, level)
         self._undo.callback(root.handlers.__setitem__, slice(None), before)
+        for name in _TALKATIVE:
+            noisy = logging.getLogger(name)
+            self._undo.callback(noisy.setLevel, noisy.level)
+            noisy.setLevel(logging.WARNING)
         logging.captureWarnings(capture=True)
         self._undo.callback(logging.captureWarnings, capture=False)
         self._undo.enter_context(_last_words(self._mourn))

@@ -204,7 +204,7 @@ def test_headers_urls_and_nested_values_are_shown_without_the_key(make: Any, str
 
 def test_everything_of_other_libraries_passes_the_redactor_too(stream: io.StringIO) -> None:
     with human(stream, level="debug"):
-        logging.getLogger("httpcore.http11").debug("send_request_headers %r", [(b"x-api-key", KEY.encode())])
+        logging.getLogger("somelib.http11").debug("send_request_headers %r", [(b"x-api-key", KEY.encode())])
         try:
             raise fail()
         except ValueError:
@@ -214,7 +214,7 @@ def test_everything_of_other_libraries_passes_the_redactor_too(stream: io.String
             warnings.simplefilter("always")
             warnings.warn(f"deprecated {KEY}", UserWarning, stacklevel=1)
     told = stream.getvalue()
-    assert "httpcore.http11: send_request_headers" in told
+    assert "somelib.http11: send_request_headers" in told
     assert "somebody: it failed with ***" in told
     assert "py.warnings:" in told
     assert "live" not in told
@@ -464,3 +464,14 @@ def test_what_goes_on_for_long_is_told_again_now_and_then(told: Told) -> None:
 
 def test_single_events_are_always_told(told: Told) -> None:
     assert told(DELIVERED, DELIVERED, Stopping(in_flight=0, queued=0)) == ["delivered", "delivered", "stopping"]
+
+
+def test_libraries_that_speak_of_themselves_are_heard_from_a_warning_on() -> None:
+    stream = io.StringIO()
+    with Logs(HumanLines(stream), level="debug"):
+        logging.getLogger("httpcore.http11").debug("send_request_headers.started")
+        logging.getLogger("PIL.PngImagePlugin").debug("STREAM")
+        logging.getLogger("httpx").warning("something to know")
+    assert "send_request_headers" not in stream.getvalue()
+    assert "STREAM" not in stream.getvalue()
+    assert "something to know" in stream.getvalue()
