@@ -186,6 +186,24 @@ def inspect(fd: int) -> formats.Look:
     return formats.inspect(os.pread(fd, formats.LONG_HEAD_BYTES, 0), tail, size_bytes)
 
 
+def inspect_to_the_end(fd: int) -> formats.Look:
+    """
+    Say what kind of file an open one is, and search all of a JPEG whose tail shows no end.
+
+    Some cameras append a film to a picture, or a second one: it is whole all the same.
+    """
+    look = inspect(fd)
+    if look.is_whole or not look.data_at or not formats.has_jpeg_end(_data(fd, look.data_at)):
+        return look
+    return formats.finished(look)
+
+
+def _data(fd: int, offset: int) -> Iterator[bytes]:
+    while block := os.pread(fd, BLOCK_BYTES, offset):
+        yield block
+        offset += len(block)
+
+
 def content_at(dir_fd: int, name: bytes) -> Content | None:
     """Say what the regular file *name* holds; None if it is missing or no regular file."""
     try:

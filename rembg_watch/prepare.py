@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 from rembg_watch import disk
 from rembg_watch.disk import Step, no_step
 from rembg_watch.errors import RembgWatchError
-from rembg_watch.formats import MAX_SIDE_PX, MAX_UPLOAD_BYTES, SUFFIXES, Kind, Look, finished, why_not_sendable
+from rembg_watch.formats import MAX_SIDE_PX, MAX_UPLOAD_BYTES, SUFFIXES, Kind, Look, why_not_sendable
 from rembg_watch.jobs import Version
 
 # Both this module and ``verify`` look at the sides before anything is decoded; this is for headers that lie.
@@ -211,13 +211,13 @@ def _check_version(fd: int, source: Path, version: Version) -> None:
 
 def _read(source: Path, fd: int) -> tuple[Look, disk.Content]:
     try:
-        return disk.inspect(fd), disk.content(fd)
+        return disk.inspect_to_the_end(fd), disk.content(fd)
     except OSError as error:
         raise _unreadable(error, source) from error
 
 
 def _check_fitness(look: Look, source: Path, size_bytes: int) -> None:
-    refusal = why_not_sendable(finished(look), size_bytes)  # whether it is whole was settled before
+    refusal = why_not_sendable(look, size_bytes)  # that it is whole too: a person may ask for one again that is not
     if refusal is not None:
         raise SourceUnfitError(refusal.reason, code=refusal.code, path=source)
 

@@ -304,16 +304,18 @@ def test_a_copy_that_would_be_too_large_is_saved_again_smaller(tmp_path: Path, s
     assert caught.value.code == "too_large"
 
 
-def png_header(width: int, height: int) -> bytes:
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", width, height, 8, 2, 0, 0, 0)
+def png_of(width: int, height: int) -> bytes:
+    """A PNG as far as its header and its end tell."""
+    header = struct.pack(">I4sIIBBBBBI", 13, b"IHDR", width, height, 8, 2, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + header + bytes.fromhex("0000000049454e44ae426082")
 
 
 @pytest.mark.parametrize(
     ("data", "code"),
     [
-        pytest.param(png_header(10_001, 10), "too_wide", id="too wide"),
-        pytest.param(png_header(10, 10_001), "too_tall", id="too tall"),
-        pytest.param(png_header(100_000, 100_000), "too_wide", id="a bomb"),
+        pytest.param(png_of(10_001, 10), "too_wide", id="too wide"),
+        pytest.param(png_of(10, 10_001), "too_tall", id="too tall"),
+        pytest.param(png_of(100_000, 100_000), "too_wide", id="a bomb"),
         pytest.param(b"GIF89a" + b"\1" * 99, "wrong_type", id="another kind"),
         pytest.param(b"plain text", "not_a_picture", id="no picture"),
     ],
@@ -371,3 +373,23 @@ def test_no_file_stays_open_whatever_happens(tmp_path: Path, scratch: Path) -> N
 )
 def test_the_name_that_is_sent_is_plain_and_says_what_it_is(name: str, kind: Kind, expected: str) -> None:
     assert filename_for(name, kind) == expected
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.webp", "x.bmp"])
+def test_a_picture_that_is_not_whole_is_never_sent_though_a_person_asks_for_it_again(
+    tmp_path: Path, scratch: Path, name: str
+) -> None:
+    path = tmp_path / name
+    save(path, Image.effect_noise((200, 200), 50).convert("RGB"))
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(SourceUnfitError) as caught:
+        prepare(path, disk.version_of(path.stat()), scratch=scratch)
+    assert caught.value.code == "not_whole"
+
+
+def test_a_picture_with_a_long_film_behind_it_is_whole(tmp_path: Path, scratch: Path) -> None:
+    path = tmp_path / "x.jpg"
+    save(path, quarters())
+    path.write_bytes(path.read_bytes() + bytes(300_000))
+    with prepare(path, disk.version_of(path.stat()), scratch=scratch) as prepared:
+        assert prepared.size_bytes == path.stat().st_size

@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -92,31 +91,24 @@ def _probe_open(fd: int, seen: FileStat, *, asks_for_writers: bool, is_last: boo
         return Probe(Verdict.CHANGED)
     if asks_for_writers and has_writer(fd):
         return Probe(Verdict.STUCK, OPEN_ELSEWHERE, "open_elsewhere")
-    look = disk.inspect(fd)
-    found = _judge(fd, look, seen.size_bytes, is_last=is_last)
+    look = disk.inspect_to_the_end(fd) if is_last else disk.inspect(fd)
+    found = _judge(look, seen.size_bytes, is_last=is_last)
     if file_stat(os.fstat(fd)) != seen:
         return Probe(Verdict.CHANGED)
     return found
 
 
-def _judge(fd: int, look: formats.Look, size_bytes: int, *, is_last: bool) -> Probe:
-    is_whole = look.is_whole or (is_last and look.data_at > 0 and formats.has_jpeg_end(_data(fd, look.data_at)))
-    unfinished = None if is_whole else formats.why_not_a_picture(look)
+def _judge(look: formats.Look, size_bytes: int, *, is_last: bool) -> Probe:
+    unfinished = formats.why_not_a_picture(look)
     if unfinished is not None:
         is_final = is_last or look.is_foreign
         if is_final:
             return Probe(Verdict.REFUSED, unfinished.reason, unfinished.code)
         return Probe(Verdict.UNFINISHED, look.why, unfinished.code)
-    refusal = formats.why_not_sendable(formats.finished(look), size_bytes)
+    refusal = formats.why_not_sendable(look, size_bytes)
     if refusal is not None:
         return Probe(Verdict.REFUSED, refusal.reason, refusal.code)
     return Probe(Verdict.WHOLE)
-
-
-def _data(fd: int, offset: int) -> Iterator[bytes]:
-    while block := os.pread(fd, disk.BLOCK_BYTES, offset):
-        yield block
-        offset += len(block)
 
 
 def has_writer(fd: int) -> bool:
