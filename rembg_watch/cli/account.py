@@ -64,7 +64,7 @@ def credits_(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the account holds, how its billing period goes, and how long it will last. Costs nothing."""
+    """Show what the account holds, its billing period and a forecast."""
     asked = _asked(month, period)
     settings, key_source = account_settings(config, key_file)
     with key_refusal_told(key_source), build_client(_impatient(settings)) as client:

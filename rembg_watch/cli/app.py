@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -36,13 +37,21 @@ def _options(
     """Take what comes before a command."""
 
 
-for command in (work.demo, work.run, work.once, remove.remove):
-    app.command()(command)
-for command in (look.status, look.jobs, look.retry, look.check):
-    app.command()(command)
-app.command("credits")(account.credits_)
-app.command()(setup.sandbox)
-app.command()(setup.init)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": work.demo,
+    "run": work.run,
+    "once": work.once,
+    "remove": remove.remove,
+    "status": look.status,
+    "jobs": look.jobs,
+    "retry": look.retry,
+    "check": look.check,
+    "credits": account.credits_,
+    "sandbox": setup.sandbox,
+    "init": setup.init,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 
 
 def main() -> None:

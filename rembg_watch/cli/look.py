@@ -127,7 +127,7 @@ def jobs(
     unsettled: Annotated[bool, typer.Option("--unsettled", help="What was seen and is not whole yet.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs, the last changed first, with the reason where there is one."""
+    """List pictures with their state, and the reason where there is one."""
     _, ledger = open_ledger(config, Access.READ)
     with ledger:
         if unsettled:
@@ -233,7 +233,7 @@ def retry(
     state: Annotated[list[State] | None, typer.Option("--state", "-s", help="Only failed, held or in_doubt.")] = None,
     folder: Annotated[list[str] | None, typer.Option("--folder", "-f", help="Only these folders.")] = None,
 ) -> None:
-    """Put failed, held or in-doubt jobs back in line, and end every pause at once."""
+    """Put failed, held or in-doubt pictures back in line."""
     if not (patterns or everything or state or folder):
         raise UsageError("say which: a pattern, --state, --folder, or --all")
     _, ledger = open_ledger(config, Access.JOIN)
@@ -254,7 +254,7 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Do not ask the account; reading it is free.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find everything that could go wrong, all at once, and say what to do. Costs nothing."""
+    """Find everything that could go wrong; costs nothing."""
     found = findings(read(find(config)), ask=None if offline else over_network())
     if as_json:
         say_json(

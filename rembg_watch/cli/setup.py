@@ -25,7 +25,7 @@ def init(
     ] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Write a commented configuration, asking for the two folders if they were not given."""
+    """Write a commented configuration."""
     if systemd:
         folders = load(find(config), tolerate=FOR_LOOKING).folders
         say(drop_in(folders, shares=shares()).rstrip("\n"))
@@ -54,7 +54,7 @@ def sandbox(
     engine: Annotated[str, typer.Option("--engine", help="u2net, or fast or flat for load.")] = "u2net",
     fault: Annotated[list[str] | None, typer.Option("--fault", help="An order to misbehave; see the README.")] = None,
 ) -> None:
-    """Emulate the API on this machine, with credits, limits and faults to order."""
+    """Emulate the API on this machine."""
     try:
         from rembg_watch.sandbox import Sandbox
         from rembg_watch.sandbox.server import run_server

@@ -1,7 +1,7 @@
 """How far one picture is on its way: bars on a terminal, a line elsewhere, always on standard error."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -32,19 +32,11 @@ class Transfer:
 class Display(Protocol):
     """Shows transfers in some way."""
 
-    def showing(self, name: str, size_bytes: int) -> "_Showing":
+    def showing(self, name: str, size_bytes: int) -> AbstractContextManager[Transfer]:
         """Show one picture while the block runs."""
 
     def tell(self, sentence: str) -> None:
         """Say something in between."""
-
-
-class _Showing(Protocol):
-    def __enter__(self) -> Transfer:
-        """Begin."""
-
-    def __exit__(self, *what: object) -> bool | None:
-        """End."""
 
 
 class Lines:

@@ -21,7 +21,7 @@ from rembg_watch.report.outputs import choose_output
 
 
 def run(config: ConfigFile = None) -> None:
-    """Watch the folders until SIGTERM; SIGHUP reloads. Calls in flight are waited for, nothing is lost."""
+    """Watch the folders until SIGTERM; SIGHUP reloads."""
     path = find(config)
     settings = settings_for(path, tolerate=FOR_RUN)
     logs = _logs(settings)
@@ -42,7 +42,7 @@ def once(
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors alone.")] = False,
 ) -> None:
-    """Do everything that is there now, then end: for cron, for a try, for the end of a shoot."""
+    """Do everything that is there now, then end."""
     settings = settings_for(config, tolerate=frozenset())
     if dry_run:
         found = estimate(settings)
@@ -73,7 +73,7 @@ def demo(
         Path | None, typer.Option("--folder", help="Where to make the demo's folders; else a new temporary one.")
     ] = None,
 ) -> None:
-    """Show it all in a minute: no key, no configuration, sample pictures, the API emulated on this machine."""
+    """Show it all in a minute, with sample pictures and no key."""
     from rembg_watch.demo import run_demo
 
     raise typer.Exit(run_demo(keep, say=say, note=note, console=ERR))
