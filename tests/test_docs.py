@@ -1,20 +1,37 @@
-"""What is documented is what is there: every setting in the example file, and nothing else in it."""
+"""What is documented is what is there, in the example file and in the README: nothing less and nothing more."""
 
+import dataclasses
+import inspect
+import io
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import typer
+from PIL import Image
 
 from rembg_watch import config
+from rembg_watch.api import client, cutout, errors, params, responses, upload
+from rembg_watch.cli import app
+from rembg_watch.cli.standing import Asked, View, as_plain_values
 from rembg_watch.config.origins import Loc
 from rembg_watch.config.sentences import known
 from rembg_watch.config.settings import FolderOptions, FolderSettings, Settings
+from rembg_watch.errors import ExitCode, exit_code
+from rembg_watch.sandbox import Sandbox
+from rembg_watch.sandbox.faults import SPOILERS, Fault, FaultKind
+from rembg_watch.sandbox.openapi import document
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOT_IN_A_FILE = {("api", "key")}  # a key in a configuration file is refused
 
 
@@ -80,3 +97,267 @@ def test_every_setting_is_explained(loc: Loc) -> None:
 
 def test_the_example_is_not_wider_than_a_screen() -> None:
     assert [line for line in EXAMPLE.splitlines() if len(line) > 120] == []
+
+
+# --- the README -----------------------------------------------------------------------------------
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group has some
+OWN_SECTION = {"remove": "One picture, by hand", "credits": "The account", "sandbox": "The sandbox"}
+NAMESPACE = {
+    name: value
+    for module in (client, cutout, errors, params, responses, upload)
+    for name, value in vars(module).items()
+    if isinstance(value, type)
+}
+
+
+def section(title: str) -> str:
+    return re.split(r"^## ", README.partition(f"\n## {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def table_rows(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|") and not line.startswith("|---")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def quoted(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+def coverage() -> list[list[str]]:
+    return table_rows(section("The library").partition("### What the API offers")[2])
+
+
+def options(command: str) -> list[str]:
+    found = [name for one in COMMANDS[command].params for name in (*one.opts, *one.secondary_opts)]
+    return [name for name in found if name.startswith("--")]
+
+
+def row_of(command: str) -> str:
+    row = re.search(rf"^\| `{command}[ `].*$", section("Commands"), re.MULTILINE)
+    assert row, f"no row for {command}"
+    return row.group()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_in_the_readme_with_each_of_its_options(command: str) -> None:
+    words = row_of(command) + (section(OWN_SECTION[command]) if command in OWN_SECTION else "")
+    for option in options(command):
+        place = section("Commands") if option == "--config" else words
+        assert re.search(rf"(?<![\w-]){option}(?![\w-])", place), f"{command} {option} is not explained"
+
+
+def test_the_readme_names_no_command_and_no_option_that_is_not_there() -> None:
+    named = {quoted(row[0])[0].split()[0] for row in table_rows(section("Commands")) if row[0].startswith("`")}
+    assert named == set(COMMANDS)
+    for command, title in OWN_SECTION.items():
+        for row in table_rows(section(title)):
+            assert set(re.findall(r"--[a-z0-9-]+", row[0])) <= set(options(command)), row
+
+
+def test_the_readme_has_every_exit_code_and_no_other() -> None:
+    told = [int(row[0]) for row in table_rows(section("Commands")) if row[0].isdigit()]
+    assert told == sorted(ExitCode)
+
+
+def told_settings() -> dict[Loc, str]:
+    """Return every setting in the README with its default as it is written there."""
+    found: dict[Loc, str] = {}
+    above: tuple[str, ...] = ()
+    for name_cell, default, *_ in table_rows(section("Settings"))[1:]:
+        names = quoted(name_cell)
+        if names[0].startswith("["):
+            above = tuple(names.pop(0).strip("[]").split("."))
+        for name in names:
+            found[(*above, name)] = default
+    return found
+
+
+def test_the_readme_has_every_setting_and_no_other() -> None:
+    assert set(told_settings()) == set(known()) - NOT_IN_A_FILE
+    assert "`REMBG_WATCH_API__KEY`" in README
+
+
+def default_of(loc: Loc) -> object:
+    model: Any = Settings
+    for name in loc[:-1]:
+        inner = {"folders": FolderSettings, "options": FolderOptions}
+        model = inner.get(name) or model.model_fields[name].annotation
+    return model.model_fields[loc[-1]].get_default(call_default_factory=True)
+
+
+def test_each_default_in_the_readme_is_the_real_one() -> None:
+    compared = {loc: told for loc, told in told_settings().items() if re.fullmatch(r"`[^`]+`|[0-9]+|true|false", told)}
+    assert len(compared) > 25
+    for loc, told in compared.items():
+        default = default_of(loc)
+        real = f"{default:g}" if isinstance(default, float) else str(default)
+        assert told.strip("`") == (real.lower() if isinstance(default, bool) else real), loc
+
+
+def test_the_readme_has_every_fault_and_says_which_are_billed() -> None:
+    told = section("The sandbox")
+    before, _, after = told.partition("Faults before billing:")[2].partition("An order")[0].partition("After billing:")
+    assert set(quoted(after)) == set(SPOILERS)
+    assert set(quoted(before)) == set(FaultKind) - SPOILERS
+    measures = {one.removesuffix("=") for one in quoted(told) if one.endswith("=")}
+    assert measures == {one.name for one in dataclasses.fields(Fault)} - {"kind"}
+
+
+def test_the_readme_has_every_setting_of_the_control_route() -> None:
+    told = section("The sandbox").partition("POST /sandbox/settings`")[2].partition("\n\n")[0]
+    with httpx.Client(transport=Sandbox(engine="flat").transport()) as http:
+        refusal = http.post("http://x/sandbox/settings", json={"nonsense": 1}).json()["error"]
+    assert set(quoted(told)) == set(refusal.partition("there are ")[2].split(", "))
+
+
+def test_the_orders_of_the_readme_can_be_read() -> None:
+    rows = {quoted(row[0])[0].split()[0]: row[-1] for row in table_rows(section("The sandbox"))[1:]}
+    rates = quoted(rows["--rate"])
+    assert len(rates) >= 4
+    for rate in rates:
+        assert Sandbox(engine="flat", rate=rate).rate is not None
+    orders = quoted(rows["--fault"])
+    assert len(orders) >= 3
+    assert Sandbox(engine="flat", faults=orders).orders.standing()
+
+
+# --- the table of coverage ------------------------------------------------------------------------
+
+
+def resolve(name: str) -> bool:
+    """Say whether ``Owner``, ``Owner.attribute``, ``Owner(argument=)`` or ``Owner.method(argument=)`` is there."""
+    found = re.fullmatch(r"(\w+)(?:\.(\w+))?(?:\((\w+)=\))?", name)
+    owner = NAMESPACE.get(found[1]) if found else None
+    if found is None or owner is None:
+        return False
+    named = owner if found[2] is None else getattr(owner, found[2], None)
+    is_fact = issubclass(owner, errors.RembgError) and found[2] in inspect.signature(owner).parameters
+    return is_fact or (named is not None and (found[3] is None or found[3] in inspect.signature(named).parameters))
+
+
+def test_each_name_of_the_library_in_the_table_of_coverage_is_there() -> None:
+    names = [name for row in coverage() for name in quoted(row[1]) if name[0].isupper()]
+    assert len(names) > 60
+    assert [name for name in names if not resolve(name)] == []
+    assert not resolve("Client.remove_background(nonsense=)")
+    assert not resolve("Account.nonsense")
+
+
+def test_each_option_and_each_setting_in_the_table_of_coverage_is_there() -> None:
+    settings = {loc[-1] for loc in known()}
+    orders = set(FaultKind) | {"use_app", "new_period", "is_synced", "/", "/api/openapi"} | set(options("sandbox"))
+    for row in coverage():
+        by_hand = {one for one in quoted(row[2]) if one.startswith("--")}
+        assert by_hand <= set(options("remove")) | set(options("credits")), row
+        assert {one for one in quoted(row[3]) if one not in {"failed", "held", "Account.spendable"}} <= settings, row
+        assert set(quoted(row[4])) <= orders, row
+
+
+def test_each_documented_error_in_the_table_of_coverage_has_its_class_and_its_exit_code() -> None:
+    told = {code: row for row in coverage() for code in quoted(row[1])}
+    for known_error in errors.ERROR_TABLE:
+        row = told[known_error.code]
+        assert known_error.error.__name__ in quoted(row[1]), known_error
+        assert known_error.throttle is None or f"Throttle.{known_error.throttle.name}" in quoted(row[1])
+        assert row[2].startswith(str(int(exit_code(known_error.error(message="No."))))), known_error
+
+
+def test_each_parameter_and_query_of_the_api_is_in_the_table_of_coverage() -> None:
+    told = {name for row in coverage() for name in quoted(row[0])}
+    described = document()["paths"]
+    form = described["/rmbg"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    queries = {one["name"] for one in described["/api/membership-usage"]["get"]["parameters"]}
+    assert set(form) - {"return_base64"} <= told
+    assert queries - {"expand"} <= told
+    assert "expand=billing_cycle" in told
+    assert (set(ANSWERED) | set(ANSWERED["billingCycle"])) - {"billingCycle"} <= told
+
+
+ANSWERED: dict[str, Any] = {
+    "membership": "Premium-20000",
+    "credits": 18500,
+    "prepaidCredits": 2000,
+    "app_usage": 8500,
+    "api_usage": 10000,
+    "billingCycle": {
+        "periodStartUnix": 1740441600,
+        "periodEndUnix": 1743033599,
+        "appUsage": 4200,
+        "apiUsage": 5100,
+        "includedCredits": 18500,
+        "prepaidCredits": 2000,
+        "usedIncludedCredits": 9300,
+        "remainingIncludedCredits": 9200,
+        "stripeBillingSynced": True,
+    },
+}
+
+
+def test_the_fields_that_credits_is_said_to_show_are_in_its_json() -> None:
+    account = responses.account_from(ANSWERED)
+    shown = as_plain_values(View(account=account, asked=Asked(), now=datetime(2025, 3, 1, tzinfo=UTC)))
+    rows = coverage()[[row[2] for row in coverage()].index("`credits`") + 1 :]
+    paths = [path for row in rows for path in quoted(row[2]) if not path.startswith("--") and path != "expand"]
+    assert len(paths) >= 12
+    for path in paths:
+        value: Any = shown
+        for name in path.split("."):
+            value = value[name]
+        assert value is not None, path
+
+
+# --- the examples ---------------------------------------------------------------------------------
+
+
+def picture() -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((64, 48), 60).convert("RGB").save(file, "JPEG")
+    return file.getvalue()
+
+
+def test_the_example_of_the_library_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.jpg").write_bytes(picture())
+    monkeypatch.chdir(tmp_path)
+    example = section("The library").partition("```python\n")[2].partition("```")[0]
+    with Sandbox(engine="flat", credits=10).serve() as server:
+        for key in ("sandbox-key", "wrong"):
+            local = f'Client("{key}", url="{server.url}", usage_url="{server.usage_url}")'
+            assert example.count('Client("YOUR_API_KEY")') == 1
+            exec(compile(example.replace('Client("YOUR_API_KEY")', local), "README", "exec"), {})
+    with Image.open("out.png") as cutout:
+        assert (cutout.format, cutout.size) == ("PNG", (800, 600))
+    assert capsys.readouterr().out.splitlines() == ["9", "invalid api key no False account"]
+
+
+def test_the_examples_of_remove_run(tmp_path: Path) -> None:
+    example = section("One picture, by hand").partition("```sh\n")[2].partition("```")[0]
+    for name in ("IMG_1.jpg", "IMG_2.jpg"):
+        (tmp_path / name).write_bytes(picture())
+    with Sandbox(engine="flat").serve() as server:
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "REMBG_WATCH_API__KEY": "sandbox-key",
+            "REMBG_WATCH_API__URL": server.url,
+            "REMBG_WATCH_API__USAGE_URL": server.usage_url,
+        }
+        run = subprocess.run(
+            ["bash", "-e", "-c", example],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert run.returncode == 0, run.stderr
+    made = ["IMG_1.webp", "cutouts/IMG_1.png", "cutouts/IMG_2.png", "white.webp"]
+    assert [kind_of(tmp_path / name) for name in made] == ["WEBP", "PNG", "PNG", "WEBP"]
+
+
+def kind_of(path: Path) -> str | None:
+    with Image.open(path) as opened:
+        return opened.format

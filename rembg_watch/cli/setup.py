@@ -48,7 +48,7 @@ def sandbox(
     credits_: Annotated[int, typer.Option("--credits", min=0, help="Included credits of each period.")] = 500,
     prepaid: Annotated[int, typer.Option("--prepaid", min=0, help="Prepaid credits.")] = 0,
     rate: Annotated[
-        str | None, typer.Option("--rate", help="The short-term limit: requests a second, as 5 or '120/60s'.")
+        str | None, typer.Option("--rate", help="The short-term limit: 5 (requests a second), or as sliding:120:60.")
     ] = None,
     latency: Annotated[float, typer.Option("--latency", min=0, help="Seconds that each answer takes.")] = 0.0,
     engine: Annotated[str, typer.Option("--engine", help="u2net, or fast or flat for load.")] = "u2net",
