@@ -161,7 +161,15 @@ def _targets(settings: Settings) -> Iterator[_Row]:
             if complaint := _unwritable(path):
                 kind = Kind.AWAY if is_away(path) else Kind.ACCESS
                 what = f"the {name} folder {path} cannot be written: {complaint}"
-                yield _error(kind, ("folders", number, name), what, "let this user write there, or correct the path")
+                yield _error(kind, ("folders", number, name), what, _ACCESS if complaint != _READ_ONLY else _SANDBOX)
+
+
+_READ_ONLY = "the disk is mounted read-only"
+_ACCESS = "let this user write there, or correct the path"
+_SANDBOX = (
+    "let this user write there (a service: write its drop-in anew with `rembg-watch init --systemd` and restart it), "
+    "or correct the path"
+)
 
 
 def targets(folder: FolderSettings) -> dict[str, Path]:
@@ -199,7 +207,7 @@ def _unwritable(path: Path) -> str:
         return "it is not a folder" if standing == path else f"{standing} is not a folder"
     if os.access(standing, os.W_OK | os.X_OK):
         return ""
-    reason = "the disk is mounted read-only" if _is_read_only(standing) else "permission denied"
+    reason = _READ_ONLY if _is_read_only(standing) else "permission denied"
     return reason if standing == path else f"it is missing and cannot be created in {standing}: {reason}"
 
 

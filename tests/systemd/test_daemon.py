@@ -357,6 +357,29 @@ def test_a_broken_file_changes_nothing_and_is_told(service: Studio) -> None:
     assert (service.show("MainPID"), service.show("NRestarts")) == (pid, "0")
 
 
+def test_a_folder_that_the_sandbox_keeps_shut_is_refused_with_the_way_to_open_it(service: Studio) -> None:
+    service.machine.type_in("mkdir -p /srv/shut/in /srv/shut/out\nchown rembg-watch: /srv/shut/out\n")
+    service.start()
+    service.configure(api_table(), PACE, CATALOGUE, folder_table("shut", "/srv/shut/in", "/srv/shut/out"))
+    service.machine.systemctl("reload", UNIT)
+    service.is_told("configuration not reloaded, the old one stays in force")
+    assert "write its drop-in anew with `rembg-watch init --systemd` and restart it" in service.said()
+
+
+def test_who_works_on_the_same_ledger_is_named_and_waited_for_a_few_times(service: Studio) -> None:
+    service.api.latency_s = 3.0
+    service.drop()
+    command = ["/opt/rembg-watch/bin/rembg-watch", "once", "--config", CONFIG]
+    service.machine.run("systemd-run", "--unit=by-hand", "-E", f"REMBG_WATCH_API__KEY={KEY}", *command)
+    service.wait_until_in_flight(1)
+    pid = service.show("MainPID", "by-hand.service")
+    service.machine.systemctl("start", UNIT, check=False)
+    service.is_told(f"in use by process {pid}")
+    service.becomes("ActiveState", "active")
+    service.wait_until_delivered()
+    assert service.paid_twice() == 0
+
+
 def test_calls_in_flight_outlive_a_reload(service: Studio) -> None:
     service.api.latency_s = 2.0
     service.start()
