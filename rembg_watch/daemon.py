@@ -32,7 +32,7 @@ from rembg_watch.gatehouse import Clocks, Gatehouse
 from rembg_watch.jobs import Job, State, Unsettled, Version
 from rembg_watch.ledger import Ledger, LedgerUnavailableError, StaleJobError, Turn, Which
 from rembg_watch.locks import Locks
-from rembg_watch.pipeline import LEAST_ROOM_BYTES, Line, Recipe, Step, no_step
+from rembg_watch.pipeline import LEAST_ROOM_BYTES, Line, Recipe, Step, afterwards, no_step, recovery
 from rembg_watch.pool import Pool, Pulse
 from rembg_watch.publish import enough_room, sweep_staging
 from rembg_watch.purse import BASELINE, Purse, balance_from_note
@@ -127,7 +127,7 @@ class _Intake:
         is_new = self.ledger.reject(folder, source, version, at, reason=reason, code=code)
         job = self.ledger.find(folder, source) if is_new else None
         if job is not None:
-            self.daemon.line.set_aside(job)
+            afterwards.set_aside(self.daemon.line, job)
         return is_new
 
     def gone(self, folder: str, sources: Iterable[bytes], at: datetime) -> int:
@@ -258,7 +258,7 @@ class Daemon:
                     return  # they stay in doubt, and are asked about at the next start
                 for job in unanswered:
                     with contextlib.suppress(StaleJobError):
-                        self.line.take_up_doubt(job, billed)
+                        recovery.take_up_doubt(self.line, job, billed)
                 self.pool.start()
         except Exception as error:  # noqa: BLE001 - without a pool there is nothing to live for
             self.report(events.Mistake(where="the start", error=error))
@@ -381,18 +381,18 @@ class Daemon:
 
     def _recover(self) -> Sequence[Job]:
         """Take up answers that are paid for and let go of claims; return the calls that are in doubt."""
-        recovery = self.ledger.recover(self.clocks.now())
-        crashed = [job for job in recovery.in_doubt if job.code == "crash"]
-        unanswered = [job for job in crashed if not self.line.take_up_answer(job)]
+        left = self.ledger.recover(self.clocks.now())
+        crashed = [job for job in left.in_doubt if job.code == "crash"]
+        unanswered = [job for job in crashed if not recovery.take_up_answer(self.line, job)]
         for job in self.ledger.to_dispose_of(self.line.recipes):
-            self.line.put_away(job)
+            afterwards.put_away(self.line, job)
         self._release_held()
         self.spool.sweep(self.ledger.spool_keys())
-        if recovery.crashed or recovery.received:
+        if left.crashed or left.received:
             self.report(
                 events.Recovered(
-                    requeued=recovery.claims,
-                    received=recovery.received + len(crashed) - len(unanswered),
+                    requeued=left.claims,
+                    received=left.received + len(crashed) - len(unanswered),
                     in_doubt=len(unanswered),
                 )
             )

@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 from rembg_watch.admit import Go
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import LedgerUnavailableError, StaleJobError, Turn
-from rembg_watch.pipeline import Back, Blocked, Line, Over, Paid, Places, Ready, Twin
+from rembg_watch.pipeline import Back, Blocked, Line, Over, Paid, Places, Ready, Twin, recovery
 from rembg_watch.purse import Purse
 from rembg_watch.report import events
 
@@ -290,7 +290,7 @@ class Pool:
             strays, self._strays = list(self._strays.values()), {}
         for stray in strays:
             try:
-                self.line.reconcile(stray.id)
+                recovery.reconcile(self.line, stray.id)
             except LedgerUnavailableError:
                 with self._changed:
                     self._strays[stray.id] = stray
@@ -367,7 +367,7 @@ class Pool:
         except Exception as error:  # noqa: BLE001 - see above
             self.line.report(events.Mistake(where=doing, error=error, job=job.id))
             try:
-                self.line.mistaken(job.id, error)
+                recovery.mistaken(self.line, job.id, error)
             except Exception:  # noqa: BLE001 - the ledger takes nothing: later
                 with self._changed:
                     self._strays[job.id] = job

@@ -18,7 +18,7 @@ from rembg_watch.gatehouse import Clocks, Gatehouse
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Ledger, Turn
 from rembg_watch.paths import is_staging_name
-from rembg_watch.pipeline import Line, Paid, Ready, Recipe
+from rembg_watch.pipeline import Line, Paid, Ready, Recipe, afterwards, recovery
 from rembg_watch.purse import Purse
 from rembg_watch.report.events import Event
 from rembg_watch.retry import RetryPolicy
@@ -129,12 +129,12 @@ class Life:
 
     def recover(self) -> None:
         """Put right what the last life left, as the daemon does at its start."""
-        recovery = self.ledger.recover(self.line.clocks.now())
-        for job in recovery.in_doubt:
-            if job.code == "crash" and not self.line.take_up_answer(job):
-                self.line.take_up_doubt(job, Billed.UNKNOWN)
+        left = self.ledger.recover(self.line.clocks.now())
+        for job in left.in_doubt:
+            if job.code == "crash" and not recovery.take_up_answer(self.line, job):
+                recovery.take_up_doubt(self.line, job, Billed.UNKNOWN)
         for job in self.ledger.to_dispose_of(["f"]):
-            self.line.put_away(job)
+            afterwards.put_away(self.line, job)
         self.line.spool.sweep(self.ledger.spool_keys())
 
     def work(self) -> list[object]:

@@ -1,0 +1,41 @@
+"""
+The way of one picture from the ledger to its place: prepare, call, verify, publish, record.
+
+Three steps, each of which ends with everything it has learned on disk, so that a crash
+between any two of them loses no picture and pays for none twice without saying so:
+
+============  =====================================================================
+``prepare``   open and hash the source; take up an answer that was paid for before
+``call``      wait at the gate, send, keep the answer: the only step that costs money
+``finish``    verify the answer, publish it, put the source away
+============  =====================================================================
+
+Who runs them, how many at once and when, is ``pool``'s matter.
+
+======================  =========================================================
+``pipeline.line``       ``Line``: the three steps
+``pipeline.attempt``    one picture's calls, and the places that the API has for them
+``pipeline.afterwards`` what becomes of the source
+``pipeline.recovery``   what an earlier life, or a step that broke, left in the middle
+``pipeline.values``     what goes from step to step
+======================  =========================================================
+"""
+
+from rembg_watch.pipeline.attempt import LEAST_ROOM_BYTES, Places
+from rembg_watch.pipeline.line import Line
+from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Recipe, Step, Twin, no_step
+
+__all__ = [
+    "LEAST_ROOM_BYTES",
+    "Back",
+    "Blocked",
+    "Line",
+    "Over",
+    "Paid",
+    "Places",
+    "Ready",
+    "Recipe",
+    "Step",
+    "Twin",
+    "no_step",
+]

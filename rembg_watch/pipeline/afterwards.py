@@ -1,0 +1,66 @@
+"""
+What becomes of a source once its job is over: put away as its folder wants, or set aside with a reason.
+
+It may be asked for again after a crash; ``originals`` makes sure that only the very
+version that was worked on is touched.
+"""
+
+from typing import TYPE_CHECKING
+
+from rembg_watch import originals
+from rembg_watch.disk import DeliveryError
+from rembg_watch.jobs import Job, State, move
+from rembg_watch.ledger import StaleJobError
+from rembg_watch.originals import Disposal, Disposed
+from rembg_watch.paths import After
+from rembg_watch.pipeline.values import Recipe
+from rembg_watch.report import events
+
+if TYPE_CHECKING:
+    from rembg_watch.pipeline.line import Line
+
+
+def put_away(line: "Line", job: Job) -> Job:
+    """Do with the source of a finished job what the folder wants; also what a crash left undone."""
+    recipe = line.recipes.get(job.folder)
+    if recipe is None or not job.is_disposal_due:
+        return job
+    try:
+        disposed = _dispose(job, recipe)
+    except DeliveryError as trouble:
+        line.report(events.NotDisposed(folder=job.folder, source=job.source, job=job.id, why=trouble.reason))
+        return job
+    line.step("put away")
+    if disposed.disposal in (Disposal.MOVED, Disposal.DELETED):
+        moved_to = disposed.place
+        line.report(events.Disposed(folder=job.folder, source=job.source, job=job.id, moved_to=moved_to))
+    is_disposed = disposed.disposal in (Disposal.MOVED, Disposal.DELETED, Disposal.GONE)
+    put_away = move(job, job.state, at=job.changed_at, is_disposal_due=False, is_disposed=is_disposed)
+    try:
+        return line.ledger.record(put_away, keeps_claim=False)
+    except StaleJobError as stale:
+        return stale.job
+
+
+def _dispose(job: Job, recipe: Recipe) -> Disposed:
+    if job.state is State.FAILED and recipe.failed is not None:
+        return originals.set_aside(recipe.input, job.source, job.version, recipe.failed, advice(job))
+    after: After = recipe.after if job.state is State.DONE else "keep"
+    return originals.dispose(recipe.input, job.source, job.version, after, done_root=recipe.done)
+
+
+def set_aside(line: "Line", job: Job) -> Job:
+    """Move the source of a failed job to the folder for refused pictures, if there is one."""
+    recipe = line.recipes.get(job.folder)
+    if recipe is None or recipe.failed is None:
+        return job
+    due = line.ledger.record(move(job, State.FAILED, at=job.changed_at, is_disposal_due=True))
+    return put_away(line, due)
+
+
+def advice(job: Job) -> str:
+    """Say in the file beside a refused picture what happened and what to do."""
+    return (
+        f"This picture was not cut out: {job.reason}\n"
+        f"What to do: mend the picture and put it back into the input folder; it is then tried again by itself."
+    )

@@ -1,0 +1,120 @@
+"""
+What goes from step to step of the pipeline: frozen values, and what is asked for by name.
+
+Nothing is done here.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rembg_watch.admit import Need
+from rembg_watch.api.params import RemovalParams
+from rembg_watch.gatehouse import Ticket
+from rembg_watch.jobs import Job
+from rembg_watch.paths import After
+from rembg_watch.prepare import (
+    Prepared,
+)
+from rembg_watch.verify import Expected
+
+Step = Callable[[str], None]
+"""Is told of each step as it is done; what raises there dies there, as a crash would."""
+
+
+def no_step(_name: str) -> None:
+    """Die nowhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What is done with the pictures of one folder."""
+
+    name: str
+    input: Path
+    output: Path
+    params: RemovalParams
+    after: After = "keep"
+    done: Path | None = None
+    failed: Path | None = None
+    upright: bool = True
+
+    @property
+    def options(self) -> str:
+        """The parameters in one stable spelling, as the content key and a folder's hold know them."""
+        return self.params.canonical()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A job whose bytes are known and still have to be sent."""
+
+    job: Job
+    recipe: Recipe
+    prepared: Prepared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paid:
+    """A job whose answer is in the spool."""
+
+    job: Job
+    recipe: Recipe
+    expected: Expected | None  # None: the source is gone, its size is not known any more
+    ticket: Ticket | None = None  # None: it was answered in an earlier life, or for another job
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Over:
+    """There is nothing more to do for a job now; it is on disk in its state."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Back:
+    """The job goes back in line unchanged: the gate is shut, or the program is stopping."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twin:
+    """Another job sends the very same bytes now; this one waits for how that ends."""
+
+    job: Job
+    content_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked:
+    """An output folder takes nothing now; the paid answer waits in the spool for a better time."""
+
+    job: Job
+    path: Path
+    reason: str
+
+
+def content_key(prepared: Prepared, recipe: Recipe) -> str:
+    """
+    Name what is asked for: the picture and the parameters, and nothing of where they came from.
+
+    An upright copy is named by the picture that it is made of: the same picture stays
+    the same request when another version of the imaging library makes other bytes of it.
+    """
+    upright = "upright" if prepared.is_upright_copy else "as it is"
+    return hashlib.sha256(f"{prepared.source_digest}\n{upright}\n{recipe.options}".encode()).hexdigest()
+
+
+def need_of(job: Job, recipe: Recipe) -> Need:
+    """Return what the gate has to know of a job."""
+    return Need(job=job.id, folder=recipe.name, options=recipe.options)
+
+
+def expected_of(prepared: Prepared, recipe: Recipe) -> Expected:
+    """Return what the answer to a prepared picture is measured by."""
+    return Expected(
+        params=recipe.params, width=prepared.width, height=prepared.height, may_be_turned=prepared.may_be_turned
+    )
