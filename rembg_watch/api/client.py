@@ -269,20 +269,21 @@ class Client:
             expand=expand,
             include_billing_cycle=include_billing_cycle,
         )
-        return account_from(self._ask(query))
+        return self._ask(query, account_from)
 
     def billing_cycles(self) -> tuple[BillingPeriod, ...]:
         """List the billing windows of the account, newest first. This costs nothing."""
-        return billing_periods_from(self._ask({"listBillingCycles": "1"}))
+        return self._ask({"listBillingCycles": "1"}, billing_periods_from)
 
-    def _ask(self, query: Mapping[str, str]) -> object:
+    def _ask(self, query: Mapping[str, str], read: Callable[[object], _T]) -> _T:
         with Deadline(self._timeout_s) as deadline:
             url = self._usage_url.copy_merge_params(query)
             request = self._http.build_request("GET", url, headers={"accept": "application/json"})
             try:
-                return self._exchange(request, deadline, _json)
+                return self._exchange(request, deadline, lambda answer: read(_json(answer)))
             except RembgError as error:
                 error.charge = Charge.NO  # reading the account is free, however it ends
+                error.scope = Scope.SERVICE if error.scope is Scope.PICTURE else error.scope  # there is none
                 raise
 
     def _exchange(

@@ -14,6 +14,7 @@ from rembg_watch.api.errors import BadAnswerError, Charge, Scope
 from rembg_watch.api.params import LAST_UNIX_S
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_WORDS = 200
 _MOST = Decimal(10) ** 15  # no account has more; arithmetic beyond would round
 
 
@@ -82,7 +83,7 @@ def account_from(data: object) -> Account:
     Raises:
         BadAnswerError: It is not an account. This costs nothing.
     """
-    found = _mapping(data)
+    found = _answered(data, "credits")
     cycle = found.get("billingCycle")
     return Account(
         membership=_text(found, "membership"),
@@ -101,7 +102,7 @@ def billing_periods_from(data: object) -> tuple[BillingPeriod, ...]:
     Raises:
         BadAnswerError: It is not a list of billing cycles. This costs nothing.
     """
-    cycles = _mapping(data).get("billingCycles")
+    cycles = _answered(data, "billingCycles").get("billingCycles")
     if not isinstance(cycles, list):
         raise _not_understood("there is no list 'billingCycles' in it")
     return tuple(_billing_period(_mapping(cycle)) for cycle in cycles)
@@ -131,6 +132,16 @@ def _billing_cycle(found: Mapping[str, object]) -> BillingCycle:
         remaining_included=_amount(found, "remainingIncludedCredits", max(included - used, Decimal(0))),
         stripe_billing_synced=found.get("stripeBillingSynced") in (True, "true", 1),
     )
+
+
+def _answered(data: object, needed: str) -> Mapping[str, object]:
+    """Return the answer, or repeat what it says instead where it is a refusal in the dress of a success."""
+    found = _mapping(data)
+    said = found.get("error")
+    # what is long is not repeated: a piece of the key could be left where it is cut off
+    if needed not in found and isinstance(said, str) and said.isprintable() and 0 < len(said) <= _LONGEST_WORDS:
+        raise _not_understood(f"it says “{said}”")
+    return found
 
 
 def _mapping(data: object) -> Mapping[str, object]:

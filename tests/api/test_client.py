@@ -24,6 +24,7 @@ from rembg_watch.api.errors import (
     NotSentError,
     ParameterRefusedError,
     RembgError,
+    Scope,
     ServerError,
     Throttle,
     ThrottledError,
@@ -365,6 +366,7 @@ def test_whatever_the_account_answers_costs_nothing(handler: Handler, kind: type
     with client_of(handler) as client, pytest.raises(kind) as caught:
         client.account()
     assert (caught.value.code, caught.value.charge) == (code, Charge.NO)
+    assert caught.value.scope is not Scope.PICTURE, "no picture is concerned"
 
 
 def test_an_account_that_cannot_be_reached_costs_nothing() -> None:
@@ -504,9 +506,14 @@ def misanswering(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, text=f"your key is {request.headers['x-api-key']}")
 
 
-@pytest.mark.parametrize(
-    "handler", [echoing, escaping, cutting, escaping_and_cutting, pointing, breaking, misanswering]
-)
+def mistaking(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json={"error": f"no such key: {request.headers['x-api-key']}"})
+
+
+ECHOES = [echoing, escaping, cutting, escaping_and_cutting, pointing, breaking, misanswering, mistaking]
+
+
+@pytest.mark.parametrize("handler", ECHOES)
 @pytest.mark.parametrize("ask", [lambda c: c.remove_background(PNG), lambda c: c.account()], ids=["remove", "account"])
 def test_the_key_shows_nowhere_whatever_the_server_echoes(
     handler: Handler, ask: Callable[[Client], object], caplog: pytest.LogCaptureFixture

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -142,6 +143,15 @@ def test_a_cycle_without_sums_is_summed_up() -> None:
 def test_a_wrong_shape_is_a_bad_answer(data: object) -> None:
     with pytest.raises(BadAnswerError):
         account_from(data)
+
+
+@pytest.mark.parametrize("read", [account_from, billing_periods_from])
+def test_a_refusal_that_calls_itself_a_success_is_repeated(read: Callable[[object], object]) -> None:
+    with pytest.raises(BadAnswerError, match="it says “Internal server error”"):
+        read({"error": "Internal server error", "status": 500})
+    for unfit in ("", "x" * 201, "two\nlines", 5):
+        with pytest.raises(BadAnswerError, match=r"cannot be understood: [t']"):
+            read({"error": unfit})
 
 
 def test_the_list_of_billing_cycles_keeps_its_order() -> None:

@@ -410,7 +410,9 @@ TROUBLES = [
     ("down", "status:status=503,route=/api/membership-usage", 75),
     ("a proxy's page", "html:route=/api/membership-usage", 75),
     ("too quick", "too_quick:route=/api/membership-usage", 75),
-    ("garbage", "garbage:route=/api/membership-usage", 1),
+    ("garbage", "garbage:route=/api/membership-usage", 75),
+    ("a failure that calls itself a success", "json:route=/api/membership-usage", 75),
+    ("cut off", "cut_picture:route=/api/membership-usage", 75),
 ]
 
 
