@@ -32,7 +32,6 @@ MOST_FINISHERS = 16
 _LOOK_S = 1.0  # how often a waiting feeder looks up
 _LEDGER_LOOK_S = 5.0  # how often it looks for what others put into the ledger
 _SHORT_S = 10.0  # how long the credits under way are waited for before the account is read again
-_BLOCKED_S = 15.0  # how long a folder whose output takes nothing is given no new work
 
 T = TypeVar("T")
 Beat = Callable[[str], None]
@@ -124,7 +123,9 @@ class Pool:
         self._unpaid: set[int] = set()
         self._strays: dict[int, Job] = {}
         self._twins: dict[str, list[Job]] = defaultdict(list)
-        self._blocked: dict[str, float] = {}  # folder -> monotonic moment at which its output is tried again
+        self._blocked: set[str] = (
+            set()
+        )  # folders whose output takes nothing: no new work until a paid answer gets through
         self._prepare: _Lane[Job] = _Lane("preparer", PREPARERS, self._take_prepare, self._pulse)
         # more threads than places: while the API works on some pictures, the next ones are uploaded
         self.line.places = Places(workers)
@@ -282,7 +283,10 @@ class Pool:
         return min(_LEDGER_LOOK_S, max(0.01, (moment - self.line.clocks.now()).total_seconds()))
 
     def _is_blocked(self, folder: str) -> bool:
-        return self._blocked.get(folder, 0.0) > time.monotonic()
+        """Say if a folder's output takes nothing; the answers that wait for it are tried again by themselves."""
+        if folder in self._blocked and not self.line.ledger.counts(folder)[State.RECEIVED]:
+            self._blocked.discard(folder)
+        return folder in self._blocked
 
     def _gather_strays(self) -> None:
         """Take up jobs that could not be recorded because the ledger took nothing."""
@@ -338,11 +342,12 @@ class Pool:
         folder = paid.job.folder
         match found:
             case Blocked():
-                self._blocked[folder] = time.monotonic() + _BLOCKED_S
+                if not found.is_name:
+                    self._blocked.add(folder)
                 path = str(found.path).encode(errors="surrogateescape")
                 self.line.report(events.OutputBlocked(folder=folder, path=path, why=found.reason))
             case Over() if folder in self._blocked and found.job.state is State.DONE:
-                del self._blocked[folder]
+                self._blocked.discard(folder)
                 path = str(paid.recipe.output).encode(errors="surrogateescape")
                 self.line.report(events.OutputFree(folder=folder, path=path))
         self._over(paid.job)

@@ -1,5 +1,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from threading import Barrier, Lock
 
@@ -221,3 +223,24 @@ def test_a_delivery_waits_for_no_commit_to_have_its_name(studio: Studio) -> None
             life.work()
         [target] = life.ledger.targets_of("f", b"a/1.jpg")
     assert target.target == b"a/1.webp"
+
+
+def test_a_folder_whose_output_is_away_buys_no_more_than_what_was_under_way(studio: Studio) -> None:
+    drop_many(studio, 30)
+    (studio.root / "out").rmdir()
+    with studio.live() as life:
+        life.find()
+        with working(life, workers=2, batch_size=2) as pool:
+            eventually(lambda: count(life, State.RECEIVED) > 0 and not pool.in_flight())
+            bought = studio.sandbox.billed
+            assert bought < 30
+            for _ in range(3):
+                pool.poke()
+            eventually(lambda: not pool.in_flight())
+            assert studio.sandbox.billed == bought
+            (studio.root / "out").mkdir()
+            later = life.line.clocks.now() + timedelta(minutes=1)
+            life.line.clocks = replace(life.line.clocks, now=lambda: later)
+            pool.poke()
+            eventually(lambda: count(life, State.DONE) == 30, within_s=30)
+    assert studio.sandbox.billed == 30

@@ -261,7 +261,7 @@ class Line:
         try:
             published = self._publish(paid.job, paid.recipe, answer)
         except TargetRefusedError as refused:
-            return self._unpublished(paid.job, refused, _NAME_RETRY_S)
+            return replace(self._unpublished(paid.job, refused, _NAME_RETRY_S), is_name=True)
         except OutputUnavailableError as away:
             return self._unpublished(paid.job, away, _OUTPUT_RETRY_S)
         self.step("published")

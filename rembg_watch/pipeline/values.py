@@ -95,6 +95,7 @@ class Blocked:
     job: Job
     path: Path
     reason: str
+    is_name: bool = False  # it is this name alone that cannot be written; the folder takes others
 
 
 def content_key(prepared: Prepared, recipe: Recipe) -> str:
