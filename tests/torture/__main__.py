@@ -38,6 +38,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--sandbox-latency", type=float, default=0.2, metavar="S", help="how long a call takes")
     parser.add_argument("--placeholder", type=float, default=60.0, metavar="S", help="how long a file stays empty")
     parser.add_argument("--frozen", type=int, default=5_000, help="of a flood: so many while the daemon stands still")
+    parser.add_argument("--remounts", type=int, default=10, help="unmount and mount the input folder so often")
     parser.add_argument("--keep", action="store_true", help="leave folders and logs for a look")
     parser.add_argument("--json", action="store_true", help="one object a trial instead of lines")
     return parser
@@ -69,7 +70,8 @@ def _fitful(studio: Plant, wanted: argparse.Namespace) -> Report:
 
 def _again(studio: Plant, wanted: argparse.Namespace) -> Report:
     studio.sandbox.latency_s = 0.0
-    return trials.again(studio, pictures=wanted.pictures or 1_000, remounts=10 if trials.may_mount(studio.root) else 0)
+    remounts = wanted.remounts if trials.may_mount(studio.root) else 0
+    return trials.again(studio, pictures=wanted.pictures or 1_000, remounts=remounts)
 
 
 def _full_disk(studio: Plant, wanted: argparse.Namespace) -> Report:
@@ -99,7 +101,7 @@ def main() -> int:
     wanted = _arguments().parse_args()
     broken = False
     for name in wanted.trial or TRIALS:
-        if name in MOUNTING and INSIDE not in os.environ and (way := _way_inside()):
+        if name in MOUNTING and INSIDE not in os.environ and (way := way_inside()):
             broken |= _run_inside(way, name) != 0
             continue
         report = _run(name, wanted)
@@ -121,7 +123,7 @@ def _run(name: str, wanted: argparse.Namespace) -> Report:
             shutil.rmtree(root)
 
 
-def _way_inside() -> tuple[str, ...] | None:
+def way_inside() -> tuple[str, ...] | None:
     """Find a way into a mount namespace, where this machine permits one."""
     if shutil.which("unshare") is None:
         return None

@@ -302,7 +302,7 @@ class Plant:
         lost = self.undone()
         spent, listed = self.spending(), len(self.sources) - len(done) - len(lost)
         report.figures |= {
-            "pictures dropped": len(self.sources),
+            "sources that stand": len(self.sources),
             "different contents": len(self.wholes),
             "delivered": len(done) - len(wrong),
             "listed with a reason": listed,

@@ -120,6 +120,7 @@ def kills(plant: Plant, *, pictures: int, times: int) -> Report:
             dropper.finish()
             plant.wait_for_rest(daemon, PATIENCE_S + pictures * PER_PICTURE_S)
             report.expect("SIGTERM ends it with 0", daemon.stop() == 0)
+        report.figures["drops"] = pictures
         report.figures["set aside for a person as in doubt"] = plant.counts()[State.IN_DOUBT]
         _retry_doubts(plant)
         plant.judge(report)
