@@ -1,11 +1,4 @@
-"""
-Build everything from the settings, then start up, run and shut down: once, or until a signal.
-
-Three verbs of a life: ``startup`` takes locks, opens the ledger and puts right what the
-last run left; ``main_loop`` watches over the threads and says how things stand;
-``shutdown`` takes nothing new, waits for the calls in flight and leaves the rest in the
-ledger. What the parts do is in their own modules.
-"""
+"""The life of the daemon: startup, main loop, shutdown; reload, and a run that ends by itself."""
 
 import contextlib
 import hashlib
@@ -13,52 +6,52 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from rembg_watch import __version__
-from rembg_watch.admit import Cause, Probe, limiting
-from rembg_watch.api.client import Client
-from rembg_watch.config import FOR_RUN, FolderSettings, Settings, load
+from rembg_watch.admit import Cause, Probe
+from rembg_watch.config import FOR_RUN, Settings, load
 from rembg_watch.credits import Billed, resolve_doubt
+from rembg_watch.daemon import standing
+from rembg_watch.daemon.build import (
+    KEY_DIGEST,
+    LEDGER_NAME,
+    RESUME,
+    SPOOL_NAME,
+    STATUS_NAME,
+    build_client,
+    missing_targets,
+    policy_of,
+    recipe_of,
+)
+from rembg_watch.daemon.intake import Intake
 from rembg_watch.errors import ConfigError, ExitCode, RembgWatchError
 from rembg_watch.gatehouse import Clocks, Gatehouse
-from rembg_watch.jobs import Job, State, Unsettled, Version
+from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Ledger, LedgerUnavailableError, StaleJobError, Turn, Which
 from rembg_watch.locks import Locks
-from rembg_watch.pipeline import LEAST_ROOM_BYTES, Line, Recipe, Step, afterwards, no_step, recovery
+from rembg_watch.pipeline import LEAST_ROOM_BYTES, Line, Step, afterwards, no_step, recovery
 from rembg_watch.pool import Pool, Pulse
 from rembg_watch.publish import enough_room, sweep_staging
 from rembg_watch.purse import BASELINE, Purse, balance_from_note
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter, fan_out
-from rembg_watch.report.metrics import Figures, Metrics
+from rembg_watch.report.metrics import Metrics
 from rembg_watch.report.status import (
-    CreditsView,
-    FolderView,
-    GateView,
     Snapshot,
-    snapshot,
     write_snapshot,
 )
-from rembg_watch.report.words import count_text
-from rembg_watch.retry import RetryPolicy
 from rembg_watch.spool import Spool
 from rembg_watch.systemd import Heartbeat, Notify, watchdog_interval_s
 from rembg_watch.watch import Pace, Watcher, thread_name
 
 if TYPE_CHECKING:
     import httpx
-
-LEDGER_NAME = "ledger.db"
-SPOOL_NAME = "spool"
-STATUS_NAME = "status.json"
 
 _LOOP_S = 0.2
 _STATUS_S = 1.0
@@ -69,72 +62,6 @@ _PATIENCE_S = 60.0  # ``once`` waits so long for what may pass by itself
 _DRAIN_EXTENSION_S = 5.0
 _WATCH_ALLOWANCE_S = 120.0
 _MB = 1_000_000
-
-
-def recipe_of(folder: FolderSettings) -> Recipe:
-    """Say what is done with the pictures of a configured folder."""
-    return Recipe(
-        name=folder.name,
-        input=folder.input,
-        output=folder.output,
-        params=folder.options.params(),
-        after=folder.after,
-        done=folder.done,
-        failed=folder.failed,
-        upright=folder.upright,
-    )
-
-
-def build_client(settings: Settings, *, transport: "httpx.BaseTransport | None" = None) -> Client:
-    """
-    Make the client for the configured account.
-
-    Raises:
-        ConfigError: There is no key.
-    """
-    if settings.api.key is None:
-        raise ConfigError(["there is no API key: set api.key_file, REMBG_WATCH_API__KEY or the credential api_key"])
-    return Client(
-        settings.api.key.get_secret_value(),
-        url=settings.api.url,
-        usage_url=settings.api.usage_url,
-        timeout_s=settings.api.timeout_s,
-        transport=transport,
-        max_connections=settings.pool.workers + 4,
-    )
-
-
-@dataclass
-class _Intake:
-    """What the watch needs of the ledger, with the pool told of what is new."""
-
-    ledger: Ledger
-    daemon: "Daemon"
-
-    def known(self, folder: str, parent: bytes) -> Mapping[bytes, Version]:
-        return self.ledger.known(folder, parent)
-
-    def parents(self, folder: str) -> list[bytes]:
-        return self.ledger.parents(folder)
-
-    def add(self, folder: str, sources: Iterable[tuple[bytes, Version]], at: datetime) -> int:
-        added = self.ledger.add(folder, sources, at)
-        if added:
-            self.daemon.pool.poke()
-        return added
-
-    def reject(self, folder: str, source: bytes, version: Version, at: datetime, *, reason: str, code: str) -> bool:
-        is_new = self.ledger.reject(folder, source, version, at, reason=reason, code=code)
-        job = self.ledger.find(folder, source) if is_new else None
-        if job is not None:
-            afterwards.set_aside(self.daemon.line, job)
-        return is_new
-
-    def gone(self, folder: str, sources: Iterable[bytes], at: datetime) -> int:
-        return self.ledger.gone(folder, sources, at)
-
-    def set_unsettled(self, folder: str, items: Iterable[Unsettled]) -> bool:
-        return self.ledger.set_unsettled(folder, items)
 
 
 class Daemon:
@@ -275,7 +202,7 @@ class Daemon:
     def _build(self) -> None:
         settings = self.settings
         self.gatehouse = Gatehouse(
-            policy=_policy(settings),
+            policy=policy_of(settings),
             report=self.report,
             keep=self._keep_note,
             notes={name: self.ledger.note(name) for name in ("gate", "pacer")},
@@ -339,7 +266,7 @@ class Daemon:
         watch = self.settings.watch
         return Watcher(
             [folder.folder() for folder in self.settings.folders],
-            _Intake(self.ledger, self),
+            Intake(self.ledger, self),
             Pace(
                 settle_s=watch.settle_s,
                 scan_interval_s=watch.scan_interval_s,
@@ -498,44 +425,7 @@ class Daemon:
 
     def snapshot(self) -> Snapshot:
         """Say how everything stands, as one JSON object."""
-        figures, counts = self.metrics.read(), self.ledger.counts()
-        return snapshot(
-            counts=counts,
-            unsettled=self.watcher.unsettled,
-            gate=gate_view(self.gatehouse),
-            credits=credits_view(self.purse),
-            now=self.clocks.now(),
-            folders=list(self._folder_views()),
-            figures=figures,
-            limiting=self._limiting(counts, figures),
-            version=__version__,
-            pid=os.getpid(),
-        ) | {"learned_rate_per_s": round(self.gatehouse.rate_per_s, 3)}
-
-    def _limiting(self, counts: Mapping[State, int], figures: Figures) -> str:
-        return limiting(
-            self.gatehouse.gate,
-            queued=counts[State.QUEUED],
-            busy=figures.in_flight,
-            workers=self.settings.pool.workers,
-            is_paced=self.gatehouse.is_pacing(),
-            affordable=self.purse.room,
-        ).value
-
-    def _folder_views(self) -> Iterator[FolderView]:
-        away = self.watcher.away
-        refused = {hold.folder: hold for hold in self.gatehouse.gate.folders}
-        for folder in self.settings.folders:
-            hold = refused.get(folder.name)
-            state = "offline" if folder.name in away else "held" if hold else "watching"
-            yield FolderView(
-                name=folder.name,
-                input=str(folder.input),
-                output=str(folder.output),
-                state=state,
-                why=hold.text if hold and state == "held" else None,
-                since=hold.since if hold and state == "held" else None,
-            )
+        return standing.snapshot_of(self)
 
     def _write_status(self) -> None:
         """Write how things stand for whoever looks; rarely while nothing happens, since counting is not free."""
@@ -546,22 +436,10 @@ class Daemon:
         told = self.snapshot()
         with contextlib.suppress(OSError):  # a full disk; the log tells of it
             write_snapshot(self.settings.state_dir / STATUS_NAME, told)
-        status = self._sentence(told)
+        status = standing.sentence(self, told)
         if status != self._told_status:
             self._told_status = status
             self.notify.status(status)
-
-    def _sentence(self, told: Snapshot) -> str:
-        """Say in one line what is done or waited for; ``systemctl status`` shows it."""
-        hold, jobs = self.gatehouse.gate.hold, told["jobs"]
-        left = jobs[State.QUEUED] + jobs[State.SENDING] + jobs[State.RECEIVED]
-        line = f"{count_text(left, 'picture')} in line"
-        away = ", ".join(sorted(self.watcher.away))
-        missing = f"; not there now: {away}" if away else ""
-        if hold is not None:
-            until = f", next try {hold.ends_at:%Y-%m-%d %H:%M} UTC" if hold.ends_at else ""
-            return f"waiting since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.reason}{until}; {line}{missing}"
-        return (f"working: {line}" if left else "watching; everything that has landed is dealt with") + missing
 
     # --- reload ---------------------------------------------------------------------------------
 
@@ -603,7 +481,7 @@ class Daemon:
     def _apply(self, settings: Settings) -> None:
         """Put new settings into force: rates, credits, options, then the folders."""
         self._on_settings(settings)
-        self.gatehouse.policy = _policy(settings)
+        self.gatehouse.policy = policy_of(settings)
         self.purse.each = self.line.price = settings.credits.per_image
         self.purse.reserve = settings.credits.reserve
         self.purse.daily_budget = settings.credits.daily_budget
@@ -721,61 +599,3 @@ class Daemon:
             return ExitCode.WAITING
         figures = self.metrics.read()
         return ExitCode.SOME_FAILED if figures.failed or counts[State.IN_DOUBT] else ExitCode.OK
-
-
-def missing_targets(settings: Settings, *, fstab: Path = Path("/etc/fstab")) -> Iterator[Path]:
-    """
-    Name the output, done and failed folders that are to be made.
-
-    One that should lie on a share that is not mounted now is not made: cutouts would
-    land on the disk underneath and be hidden by the share later.
-    """
-    awaited = _unmounted(fstab)
-    for folder in settings.folders:
-        for path in (folder.output, folder.done, folder.failed):
-            if path is not None and not path.exists() and not awaited & {path, *path.parents}:
-                yield path
-
-
-def _unmounted(fstab: Path) -> set[Path]:
-    """Read which mount points are configured and have nothing mounted on them now."""
-    try:
-        rows = [line.split() for line in fstab.read_text(encoding="utf-8", errors="replace").splitlines()]
-    except OSError:
-        return set()
-    points = [Path(row[1]) for row in rows if len(row) > 1 and not row[0].startswith("#") and row[1].startswith("/")]
-    return {point for point in points if not point.is_mount()}
-
-
-KEY_DIGEST = "key_digest"
-RESUME = "resume"
-"""The note by which ``retry`` asks a running daemon to try every hold at once."""
-
-
-def gate_view(gatehouse: Gatehouse) -> GateView:
-    """Say how the gate stands, for whoever looks."""
-    hold = gatehouse.gate.hold
-    if hold is None:
-        return GateView()
-    return GateView(is_open=False, reason=hold.cause.value, why=hold.text, since=hold.since, until=hold.ends_at)
-
-
-def credits_view(purse: Purse) -> CreditsView:
-    """Say what the account held when it was last read, less what was spent since."""
-    balance = purse.balance
-    if balance is None:
-        return CreditsView()
-    left = purse.left()
-    spent = balance.spendable - left if left is not None else Decimal(0)
-    by_included = min(spent, balance.included_remaining)  # included credits go first
-    return CreditsView(
-        included=balance.included_remaining - by_included,
-        prepaid=balance.prepaid - (spent - by_included),
-        spendable=balance.spendable - spent,
-        period_end_at=balance.period_end_at,
-        read_at=balance.read_at,
-    )
-
-
-def _policy(settings: Settings) -> RetryPolicy:
-    return RetryPolicy(max_attempts=settings.retry.max_attempts, retries_doubt=settings.retry.in_doubt == "retry")

@@ -1,0 +1,27 @@
+"""
+Build everything from the settings, then start up, run and shut down: once, or until a signal.
+
+Three verbs of a life: ``startup`` takes locks, opens the ledger and puts right what the
+last run left; ``main_loop`` watches over the threads and says how things stand;
+``shutdown`` takes nothing new, waits for the calls in flight and leaves the rest in the
+ledger. What the parts do is in their own modules.
+
+====================  ==================================================
+``daemon.life``       ``Daemon``: the three verbs, reload and ``once``
+``daemon.build``      what the settings are made into
+``daemon.intake``     from the watch into the ledger
+``daemon.standing``   how everything stands, for whoever looks
+====================  ==================================================
+"""
+
+from rembg_watch.daemon.build import (
+    LEDGER_NAME,
+    RESUME,
+    STATUS_NAME,
+    build_client,
+    missing_targets,
+    recipe_of,
+)
+from rembg_watch.daemon.life import Daemon
+
+__all__ = ["LEDGER_NAME", "RESUME", "STATUS_NAME", "Daemon", "build_client", "missing_targets", "recipe_of"]
