@@ -10,9 +10,6 @@ from rembg_watch.ledger import Ledger
 from rembg_watch.pipeline import afterwards
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from rembg_watch.daemon.life import Daemon
 
 

@@ -21,9 +21,6 @@ from rembg_watch.report.status import (
 from rembg_watch.report.words import count_text
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from rembg_watch.daemon.life import Daemon
 
 
