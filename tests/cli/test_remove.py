@@ -570,7 +570,7 @@ def strict(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Strict) as server:
