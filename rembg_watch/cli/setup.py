@@ -52,6 +52,14 @@ def sandbox(
     ] = None,
     latency: Annotated[float, typer.Option("--latency", min=0, help="Seconds that each answer takes.")] = 0.0,
     engine: Annotated[str, typer.Option("--engine", help="u2net, or fast or flat for load.")] = "u2net",
+    price: Annotated[int, typer.Option("--price", min=0, help="Credits that one picture costs.")] = 1,
+    daily_limit: Annotated[int, typer.Option("--daily-limit", min=0, help="Pictures a day without a key.")] = 5,
+    unknown_key: Annotated[
+        str, typer.Option("--unknown-key", help="refuse: 401; anonymous: as without a key.")
+    ] = "refuse",
+    unverified: Annotated[bool, typer.Option("--unverified", help="The account's e-mail is not verified.")] = False,
+    unsynced: Annotated[bool, typer.Option("--unsynced", help="Billing windows follow the UTC month.")] = False,
+    retry_after: Annotated[bool, typer.Option("--retry-after", help="Short-term 429s say when to come back.")] = False,
     fault: Annotated[list[str] | None, typer.Option("--fault", help="An order to misbehave; see the README.")] = None,
 ) -> None:
     """Emulate the API on this machine."""
@@ -68,6 +76,12 @@ def sandbox(
             rate=rate,
             latency_s=latency,
             engine=engine,
+            price=price,
+            daily_limit=daily_limit,
+            unknown_key=unknown_key,
+            is_verified=not unverified,
+            is_synced=not unsynced,
+            has_retry_after=retry_after,
             faults=fault or (),
         )
         run_server(
