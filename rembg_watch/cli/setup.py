@@ -68,6 +68,8 @@ def sandbox(
         from rembg_watch.sandbox.server import run_server
     except ImportError as error:
         raise UsageError(SANDBOX_MISSING) from error
+    if unknown_key not in ("refuse", "anonymous"):
+        raise UsageError(f"--unknown-key must be refuse or anonymous, not {unknown_key!r}")
     try:
         emulator = Sandbox(
             key,
