@@ -120,8 +120,9 @@ class Settler(Generic[Key]):
 
     def _begin(self, key: Key, stat: FileStat, *, first_seen_s: float, now: float) -> None:
         reason = CHANGING if stat.size_bytes else EMPTY
-        self._sightings[key] = Sighting(stat, first_seen_s, now, 1, now + self._settle_s, reason)
-        self._push(key, now + self._settle_s)
+        due_s = now + self._settle_s
+        self._sightings[key] = Sighting(stat, first_seen_s, now, 1, due_s, reason)
+        self._push(key, due_s)
 
     def _push(self, key: Key, due_s: float) -> None:
         heapq.heappush(self._order, (due_s, next(self._serial), key))
@@ -193,8 +194,8 @@ class Settler(Generic[Key]):
         """Let a file go, settled or vanished; say if it was known."""
         return self._sightings.pop(key, None) is not None
 
-    def pending(self) -> list[Pending[Key]]:
-        """List every file that is not settled, the one that was seen first first."""
+    def pending(self, limit: int | None = None) -> list[Pending[Key]]:
+        """List the files that are not settled, all or the first *limit*, the one that was seen first first."""
         return [
             Pending(
                 key=key,
@@ -203,5 +204,6 @@ class Settler(Generic[Key]):
                 stat=sighting.stat,
                 is_put_off=sighting.is_put_off,
             )
-            for key, sighting in sorted(self._sightings.items(), key=lambda item: item[1].first_seen_s)
+            # a file keeps its place until it is forgotten: they are in the order of their first look
+            for key, sighting in itertools.islice(self._sightings.items(), limit)
         ]

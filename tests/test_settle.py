@@ -168,8 +168,8 @@ def test_what_is_forgotten_is_never_named_again() -> None:
 
 def test_pending_lists_the_oldest_first_with_reason_and_first_look() -> None:
     files = settler()
-    files.see("new.jpg", WHOLE, 5.0)
     files.see("old.jpg", replace(WHOLE, size_bytes=0), 1.0)
+    files.see("new.jpg", WHOLE, 5.0)
     files.see("old.jpg", WHOLE, 6.0)
     assert [(one.key, one.since_s, one.reason) for one in files.pending()] == [
         ("old.jpg", 1.0, CHANGING),
@@ -194,3 +194,15 @@ def test_a_file_is_only_ever_taken_after_looking_the_same_for_the_whole_time(ste
             assert now - changed_at >= SETTLE_S
             assert stat.size_bytes == size_bytes > 0
             last = -1
+
+
+def test_the_list_of_what_is_unsettled_can_be_cut_and_begins_with_what_waits_longest() -> None:
+    files = settler()
+    for number, name in enumerate(["c", "a", "b"]):
+        files.see(name, WHOLE, float(number))
+    files.see("c", replace(WHOLE, size_bytes=2), 5.0)  # a change starts its wait again, and it was still seen first
+    files.forget("a")
+    files.see("a", WHOLE, 6.0)
+    assert [one.key for one in files.pending()] == ["c", "b", "a"]
+    assert [one.key for one in files.pending(2)] == ["c", "b"]
+    assert files.pending(0) == []

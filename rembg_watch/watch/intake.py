@@ -277,7 +277,7 @@ class Intake:
             Unsettled(source=source, size_bytes=0, since_at=zero_at + timedelta(seconds=since_s), reason=reason)
             for source, (reason, since_s) in self._blocked.items()
         ]
-        for one in self._settler.pending()[: max(0, LISTED - len(listed))]:
+        for one in self._settler.pending(max(0, LISTED - len(listed))):
             since_at = zero_at + timedelta(seconds=one.since_s)
             listed.append(
                 Unsettled(source=one.key, size_bytes=one.stat.size_bytes, since_at=since_at, reason=one.reason)

@@ -8,6 +8,7 @@ mean in ``formats``. The file is never changed and never held open.
 
 import errno
 import fcntl
+import functools
 import os
 import signal
 from dataclasses import dataclass
@@ -50,7 +51,17 @@ class Probe:
 
 def file_stat(found: os.stat_result) -> FileStat:
     """Return the part of a stat that shows every change."""
-    return FileStat(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+    mtime_ns, ctime_ns = found.st_mtime_ns, found.st_ctime_ns
+    # equal numbers are kept once: a hundred thousand files may be waiting to settle
+    return FileStat(
+        found.st_size, mtime_ns, mtime_ns if ctime_ns == mtime_ns else ctime_ns, found.st_ino, _one(found.st_dev)
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _one(number: int) -> int:
+    """Return always the same object for one number."""
+    return number
 
 
 def probe(root: bytes, source: bytes, seen: FileStat, *, asks_for_writers: bool = True, is_last: bool = False) -> Probe:
