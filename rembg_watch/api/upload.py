@@ -22,6 +22,9 @@ from rembg_watch.api.errors import FieldError, InvalidRequestError, NotSentError
 from rembg_watch.api.params import Format
 
 BLOCK_BYTES = 64 * 1024
+LAST_BYTES = 1024
+"""How much of the picture waits for ``on_last_byte``, with all that comes after it: so little that it goes at once."""
+
 LARGEST_PICTURE_BYTES = 50 * 1024 * 1024
 ALLOWED_ENDINGS = ("webp", "bmp", "png", "jpg", "jpeg")
 _HEAD_BYTES = 12
@@ -318,6 +321,9 @@ class MultipartBody:
             yield held_back
             held_back = block
         if self._on_last_byte:
+            if len(held_back) > LAST_BYTES:
+                yield held_back[:-LAST_BYTES]
+                held_back = held_back[-LAST_BYTES:]
             self._on_last_byte()
         yield held_back + self._tail
 
