@@ -27,7 +27,7 @@ from rembg_watch.pipeline import Back, Blocked, Line, Over, Paid, Places, Ready,
 from rembg_watch.purse import Purse
 from rembg_watch.report import events
 
-PREPARERS = 2
+MOST_PREPARERS = 8
 MOST_FINISHERS = 16
 _LOOK_S = 1.0  # how often a waiting feeder looks up
 _LEDGER_LOOK_S = 5.0  # how often it looks for what others put into the ledger
@@ -49,6 +49,11 @@ class Pulse:
 def _threads(workers: int) -> int:
     """Return how many threads it takes to keep *workers* places taken."""
     return workers + max(4, workers // 2)
+
+
+def _preparers(workers: int) -> int:
+    """Return how many threads read and hash sources: a share far away serves several at once."""
+    return max(2, min(MOST_PREPARERS, workers // 8))
 
 
 def _finishers(workers: int) -> int:
@@ -126,7 +131,7 @@ class Pool:
         self._blocked: set[str] = (
             set()
         )  # folders whose output takes nothing: no new work until a paid answer gets through
-        self._prepare: _Lane[Job] = _Lane("preparer", PREPARERS, self._take_prepare, self._pulse)
+        self._prepare: _Lane[Job] = _Lane("preparer", _preparers(workers), self._take_prepare, self._pulse)
         # more threads than places: while the API works on some pictures, the next ones are uploaded
         self.line.places = Places(workers)
         self._call: _Lane[Ready] = _Lane("worker", _threads(workers), self._take_call, self._pulse)
