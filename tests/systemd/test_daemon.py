@@ -45,7 +45,7 @@ def seize():
     while not os.path.exists("/run/seize"):
         time.sleep(0.05)
     for found in gc.get_objects():
-        if type(found).__name__ == "Line" and type(found).__module__ == "rembg_watch.pipeline":
+        if type(found).__name__ == "Line" and type(found).__module__ == "rembg_watch.pipeline.line":
             found._answers.acquire()
             open(done, "w").close()
 

@@ -221,6 +221,7 @@ def flood(plant: Plant, *, pictures: int, frozen: int) -> Report:
         begun = time.monotonic()
         _drop_fast(work[: pictures - frozen])
         spent_s = time.monotonic() - begun
+        plant.wait("the watch", lambda: plant.told("enqueued"), PATIENCE_S)  # else there is no queue to overflow yet
         natural = len(plant.told("overflowed"))
         with daemon.frozen():
             _make_noise(plant.input)
