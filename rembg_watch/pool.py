@@ -139,7 +139,6 @@ class Pool:
         self._low = _threads(workers) + workers  # so many under way, or fewer, and the next batch is claimed
         self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
         self._short_until_s = 0.0
-        self.is_idle = False
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -154,7 +153,6 @@ class Pool:
         """Tell the feeder that there may be something new to do."""
         with self._changed:
             self._is_poked = True
-            self.is_idle = False
             self._changed.notify_all()
 
     def stop(self, *, on_wait: Callable[[int], None] = lambda _in_flight: None, every_s: float = 0.2) -> None:
@@ -238,8 +236,6 @@ class Pool:
         turns = [turn for turn in turns if not self._is_blocked(turn.folder)]
         wait_s = self._until_due(turns, State.QUEUED)
         if wait_s > 0:
-            with self._changed:
-                self.is_idle = not self._active
             return min(wait_s, _LEDGER_LOOK_S)
         if self._active and time.monotonic() < self._short_until_s:
             return _LOOK_S  # what is left is spoken for by what is under way
