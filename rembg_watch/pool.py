@@ -136,7 +136,8 @@ class Pool:
         self.line.places = Places(workers)
         self._call: _Lane[Ready] = _Lane("worker", _threads(workers), self._take_call, self._pulse)
         self._finish: _Lane[Paid] = _Lane("finisher", _finishers(workers), self._take_finish, self._pulse)
-        self._low = _threads(workers) + workers  # so many under way, or fewer, and the next batch is claimed
+        self._low = _threads(workers) + workers  # so many still to be sent, or fewer, and the next batch is claimed
+        self._most = 2 * (self._low + batch_size)  # so many under way, and none is claimed before some are delivered
         self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
         self._short_until_s = 0.0
 
@@ -226,9 +227,9 @@ class Pool:
         """Claim what can be worked on now; return how long to wait before the next look."""
         self._gather_strays()
         with self._changed:
-            room = self.batch_size + self._low - len(self._active)
-            is_full = len(self._active) > self._low
-        if is_full:
+            room = min(self.batch_size + self._low - len(self._unpaid), self._most - len(self._active))
+            is_full = len(self._unpaid) > self._low
+        if is_full or room <= 0:
             return _LOOK_S
         turns = list(self._turns())
         if self._until_due(turns, State.RECEIVED) <= 0:  # paid for: they go first, and need no credits
@@ -382,6 +383,7 @@ class Pool:
     def _is_paid(self, job: Job) -> None:
         with self._changed:
             self._unpaid.discard(job.id)
+            self._poke_if_low()
 
     def _give_back(self, job: Job) -> None:
         self._over(job)
@@ -391,10 +393,13 @@ class Pool:
         with self._changed:
             self._active.pop(job.id, None)
             self._unpaid.discard(job.id)
-            is_low = len(self._active) <= self._low
-            if is_low:
-                self._is_poked = True
-                self._changed.notify_all()
+            self._poke_if_low()
+
+    def _poke_if_low(self) -> None:
+        """Let the feeder claim more, with the lock held; what only waits to be delivered keeps nobody from it."""
+        if len(self._unpaid) <= self._low and len(self._active) < self._most:
+            self._is_poked = True
+            self._changed.notify_all()
 
     def _park(self, twin: Twin) -> None:
         """Let a job wait for another one with the same content; it costs nothing meanwhile."""

@@ -263,13 +263,10 @@ class Ledger:
         with self._store.reading() as connection:
             return rows.answered(connection, content_key)
 
-    def sending_now(self, content_key: str) -> Job | None:
-        """Return the job that is sending this very request now, if there is one."""
+    def is_waiting_to_publish(self, content_key: str) -> bool:
+        """Say whether a job has still to publish the answer to this very request."""
         with self._store.reading() as connection:
-            found = rows.jobs_where(
-                connection, JOBS.c.content_key == content_key, JOBS.c.state == State.SENDING.value, limit=1
-            )
-        return found[0] if found else None
+            return rows.is_received(connection, content_key)
 
     def claim_target(self, folder: str, source: bytes, candidates: Iterable[bytes], at: datetime) -> bytes:
         """

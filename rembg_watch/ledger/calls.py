@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import CallEnd, CallStart, Job
+from rembg_watch.ledger.prepared import Prepared
 from rembg_watch.ledger.rows import AnyRow, slices
 from rembg_watch.ledger.schema import CALLS, DAYS, JOBS, Moment, credits_of
 from rembg_watch.ledger.values import Spending
@@ -34,7 +35,7 @@ _SUMS = ("calls", "charged", "doubtful", "in_doubt", "refused", "doubles", "repe
 
 def start(connection: Connection, job: Job, call: CallStart) -> None:
     """Write down the intent to make a call, which may be charged until its end is known."""
-    charges = connection.scalars(_CHARGES, {"content_key": job.content_key})
+    charges = (row.charge for row in _CHARGES.all(connection, {"content_key": job.content_key}))
     row = {
         "job_id": job.id,
         "folder": job.folder,
@@ -44,11 +45,14 @@ def start(connection: Connection, job: Job, call: CallStart) -> None:
         "credits": call.price,
         "follows": _worst(charges).value,
     }
-    connection.execute(_START, row)
+    _START.run(connection, row)
 
 
-_CHARGES = select(CALLS.c.charge).where(CALLS.c.content_key == bindparam("content_key"))
-_START = insert(CALLS)
+_CHARGES = Prepared(select(CALLS.c.charge).where(CALLS.c.content_key == bindparam("content_key")))
+_START = Prepared(
+    insert(CALLS).inline(),
+    sets=("job_id", "folder", "content_key", "started_at", "charge", "credits", "follows"),
+)
 
 
 def _worst(charges: Iterable[str]) -> Charge:
@@ -59,10 +63,11 @@ def _worst(charges: Iterable[str]) -> Charge:
 
 def newest(connection: Connection, job_id: int) -> "AnyRow | None":
     """Return the last call that was made for a job."""
-    return connection.execute(_NEWEST, {"job_id": job_id}).first()
+    found: AnyRow | None = _NEWEST.first(connection, {"job_id": job_id})
+    return found
 
 
-_NEWEST = select(CALLS).where(CALLS.c.job_id == bindparam("job_id")).order_by(CALLS.c.id.desc()).limit(1)
+_NEWEST = Prepared(select(CALLS).where(CALLS.c.job_id == bindparam("job_id")).order_by(CALLS.c.id.desc()).limit(1))
 
 
 def end(connection: Connection, job: Job, call: CallEnd) -> CallEnd | None:
@@ -80,13 +85,13 @@ def end(connection: Connection, job: Job, call: CallEnd) -> CallEnd | None:
         raise ValueError(f"job {job.id} made no call that could end")
     was = None if row.ended_at is None else CallEnd(Charge(row.charge), row.credits, row.code)
     values = {"charge": call.charge.value, "credits": call.credits, "code": call.code}
-    connection.execute(_END, {"this_id": row.id, "ended_at": row.ended_at or job.changed_at, **values})
+    _END.run(connection, {"this_id": row.id, "ended_at": row.ended_at or job.changed_at, **values})
     if was is not None and was.charge is not call.charge:
         _follow_again(connection, row.content_key)
     return was
 
 
-_END = update(CALLS).where(CALLS.c.id == bindparam("this_id"))
+_END = Prepared(update(CALLS).where(CALLS.c.id == bindparam("this_id")), sets=("ended_at", "charge", "credits", "code"))
 
 
 def _follow_again(connection: Connection, content_key: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, bindparam, case, func, select, true
 
 from rembg_watch.jobs import Job, State, Version
+from rembg_watch.ledger.prepared import Prepared
 from rembg_watch.ledger.schema import JOBS
 from rembg_watch.ledger.values import Backlog, Which
 
@@ -70,19 +71,29 @@ def jobs_where(connection: Connection, *conditions: ColumnElement[bool], limit: 
 
 def answered(connection: Connection, content_key: str) -> list[Job]:
     """Return some jobs that had an answer to one request: those that have it in the spool first, then the newest."""
-    return [job_of(row) for row in connection.execute(_ANSWERED, {"content_key": content_key})]
+    return [job_of(row) for row in _ANSWERED.all(connection, {"content_key": content_key})]
 
 
 ANSWERS = 20
 """So many are offered: a thousand copies of one picture are no reason to read them all for each of them."""
 
-_ANSWERED = (
+_ANSWERED = Prepared(
     _ALL_OF_IT.where(JOBS.c.content_key == bindparam("content_key"), JOBS.c.answer_digest.is_not(None))
     .order_by(
         case((JOBS.c.state == State.RECEIVED.value, 0), (JOBS.c.state == State.DONE.value, 1), else_=2),
         JOBS.c.id.desc(),
     )
     .limit(ANSWERS)
+)
+
+
+def is_received(connection: Connection, content_key: str) -> bool:
+    """Say whether a job has an answer to one request that it did not publish yet."""
+    return _RECEIVED.scalar(connection, {"content_key": content_key}) is not None
+
+
+_RECEIVED = Prepared(
+    select(JOBS.c.id).where(JOBS.c.content_key == bindparam("content_key"), JOBS.c.state == State.RECEIVED.value)
 )
 
 
@@ -166,12 +177,14 @@ def queued(connection: Connection, folders: Sequence[str]) -> int:
 
 def next_due_at(connection: Connection, folders: Sequence[str], state: State) -> datetime | None:
     """Return when the next job that nobody has claimed is due."""
-    moments = [connection.scalar(_NEXT_DUE_AT, {"state": state.value, "folder": folder}) for folder in folders]
+    moments = [_NEXT_DUE_AT.scalar(connection, {"state": state.value, "folder": folder}) for folder in folders]
     return min((moment for moment in moments if moment is not None), default=None)
 
 
-_NEXT_DUE_AT = select(func.min(JOBS.c.due_at)).where(
-    JOBS.c.state == bindparam("state"), JOBS.c.folder == bindparam("folder"), JOBS.c.due_at.is_not(None)
+_NEXT_DUE_AT = Prepared(
+    select(func.min(JOBS.c.due_at)).where(
+        JOBS.c.state == bindparam("state"), JOBS.c.folder == bindparam("folder"), JOBS.c.due_at.is_not(None)
+    )
 )
 
 

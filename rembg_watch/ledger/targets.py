@@ -11,6 +11,7 @@ from itertools import islice
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from rembg_watch.ledger.prepared import Prepared
 from rembg_watch.ledger.rows import AnyRow, slices
 from rembg_watch.ledger.schema import JOBS, TARGETS
 from rembg_watch.ledger.values import Target, TargetsTakenError, name_key
@@ -38,19 +39,18 @@ class Candidates:
 
 def of_source(connection: Connection, folder: str, source: bytes) -> list[Target]:
     """Return the names that a source owns, the oldest first."""
-    return [_target(row) for row in connection.execute(_OF_SOURCE, {"folder": folder, "source": source})]
+    return [_target(row) for row in _OF_SOURCE.all(connection, {"folder": folder, "source": source})]
 
 
-# the statements of every picture are built once: building one takes longer than executing it
 _IN_FOLDER = select(TARGETS).where(TARGETS.c.folder == bindparam("folder"))
-_OF_SOURCE = _IN_FOLDER.where(TARGETS.c.source == bindparam("source")).order_by(TARGETS.c.id)
-_AT_NAME = _IN_FOLDER.where(TARGETS.c.key == bindparam("key"))
-_CLAIM = insert(TARGETS)
+_OF_SOURCE = Prepared(_IN_FOLDER.where(TARGETS.c.source == bindparam("source")).order_by(TARGETS.c.id))
+_AT_NAME = Prepared(_IN_FOLDER.where(TARGETS.c.key == bindparam("key")))
+_CLAIM = Prepared(insert(TARGETS).inline(), sets=("folder", "key", "target", "source", "claimed_at"))
 
 
 def at_name(connection: Connection, folder: str, target: bytes) -> Target | None:
     """Return who owns a name, in whatever case or form it is spelled."""
-    row = connection.execute(_AT_NAME, {"folder": folder, "key": name_key(target)}).first()
+    row = _AT_NAME.first(connection, {"folder": folder, "key": name_key(target)})
     return None if row is None else _target(row)
 
 
@@ -73,12 +73,9 @@ def claim(connection: Connection, folder: str, source: bytes, candidates: Candid
     for target in candidates:
         if at_name(connection, folder, target) is None:
             row = {"folder": folder, "key": name_key(target), "target": target, "source": source, "claimed_at": at}
-            connection.execute(_CLAIM, row)
+            _CLAIM.run(connection, row)
             return target
     raise TargetsTakenError(folder, source)
-
-
-_OWN = insert(TARGETS)
 
 
 def release(connection: Connection, folder: str, source: bytes, target: bytes) -> bool:
@@ -104,14 +101,17 @@ def publish(connection: Connection, published: Target) -> None:
         "mtime_ns": published.mtime_ns,
         "inode": published.inode,
     }
-    if connection.execute(_PUBLISH, values).rowcount == 0:
+    if _PUBLISH.run(connection, values) == 0:
         raise TargetsTakenError(published.folder, published.source)
 
 
-_PUBLISH = update(TARGETS).where(
-    TARGETS.c.folder == bindparam("this_folder"),
-    TARGETS.c.source == bindparam("this_source"),
-    TARGETS.c.key == bindparam("this_key"),
+_PUBLISH = Prepared(
+    update(TARGETS).where(
+        TARGETS.c.folder == bindparam("this_folder"),
+        TARGETS.c.source == bindparam("this_source"),
+        TARGETS.c.key == bindparam("this_key"),
+    ),
+    sets=("target", "digest", "size_bytes", "mtime_ns", "inode"),
 )
 
 

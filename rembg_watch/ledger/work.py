@@ -16,6 +16,7 @@ from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import TRANSITIONS, WORKING, CallEnd, CallStart, IllegalTransitionError, Job, State, book, move
 from rembg_watch.ledger import calls
 from rembg_watch.ledger.intake import queued_anew
+from rembg_watch.ledger.prepared import Prepared
 from rembg_watch.ledger.rows import AnyRow, jobs_by_id, jobs_where, slices
 from rembg_watch.ledger.schema import JOBS
 from rembg_watch.ledger.values import Recovery, SendingTwiceError, StaleJobError, Turn, take_turns
@@ -44,9 +45,12 @@ _LINE_TO_SEND = _LINE.where(
     .where(_OTHER.c.folder == JOBS.c.folder, _OTHER.c.source == JOBS.c.source, _OTHER.c.state.in_(sorted(WORKING)))
     .exists()
 )
-_FOUND = select(JOBS.c.state, JOBS.c.revision, JOBS.c.claimed_by, JOBS.c.gone_at).where(JOBS.c.id == bindparam("id"))
-_SENDING = select(JOBS.c.id).where(JOBS.c.content_key == bindparam("content_key"), JOBS.c.state == State.SENDING.value)
-_STORE = update(JOBS).where(JOBS.c.id == bindparam("this_id"), JOBS.c.revision == bindparam("this_revision"))
+_FOUND = Prepared(
+    select(JOBS.c.state, JOBS.c.revision, JOBS.c.claimed_by, JOBS.c.gone_at).where(JOBS.c.id == bindparam("id"))
+)
+_SENDING = Prepared(
+    select(JOBS.c.id).where(JOBS.c.content_key == bindparam("content_key"), JOBS.c.state == State.SENDING.value)
+)
 _KEPT = (
     "changed_at",
     "attempts",
@@ -63,6 +67,10 @@ _KEPT = (
     "request_id",
     "is_disposal_due",
     "is_disposed",
+)
+_STORE = Prepared(
+    update(JOBS).where(JOBS.c.id == bindparam("this_id"), JOBS.c.revision == bindparam("this_revision")),
+    sets=(*_KEPT, "state", "claimed_by", "due_at", "gone_at", "revision"),
 )
 
 
@@ -123,7 +131,7 @@ def record(connection: Connection, job: Job, call: CallStart | CallEnd | None, *
         SendingTwiceError: Another job is sending the same content.
         ValueError: What is recorded about calls does not fit the state.
     """
-    found = connection.execute(_FOUND, {"id": job.id}).first()
+    found = _FOUND.first(connection, {"id": job.id})
     if found is None or found.revision != job.revision:
         raise StaleJobError(job, None if found is None else State(found.state))
     if job.state not in TRANSITIONS[State(found.state)]:
@@ -147,7 +155,7 @@ def _booked(connection: Connection, job: Job, was: State, call: CallStart | Call
 def _send_once(connection: Connection, job: Job) -> None:
     if job.content_key is None:
         raise ValueError(f"job {job.id} cannot be sent before its content is known")
-    other = connection.scalar(_SENDING, {"content_key": job.content_key})
+    other = _SENDING.scalar(connection, {"content_key": job.content_key})
     if other is not None:
         raise SendingTwiceError(job, other)
 
@@ -167,7 +175,7 @@ def _store(connection: Connection, job: Job, found: AnyRow, *, keeps_claim: bool
         "this_id": job.id,
         "this_revision": job.revision,
     }
-    if connection.execute(_STORE, values).rowcount != 1:
+    if _STORE.run(connection, values) != 1:
         raise StaleJobError(job, State(found.state))
     return stored
 

@@ -57,6 +57,11 @@ from rembg_watch.verify import AnswerRejectedError, Expected, verify
 _SOURCE_RETRY_S = 30.0
 _OUTPUT_RETRY_S = 15.0
 _NAME_RETRY_S = 3600.0
+_STRIPES = 64  # locks for the answers: many more than there are threads that meet there
+
+
+def _locks() -> tuple[threading.Lock, ...]:
+    return tuple(threading.Lock() for _ in range(_STRIPES))
 
 
 @dataclass(kw_only=True)
@@ -81,7 +86,7 @@ class Line:
     credits_left: Callable[[], Decimal | None] = lambda: None
     step: Step = no_step
     places: Places = field(default_factory=Places)
-    _answers: threading.Lock = field(default_factory=threading.Lock)
+    _answers: tuple[threading.Lock, ...] = field(default_factory=_locks)
     _sending: dict[str, int] = field(default_factory=dict)  # content key -> job, from preparation to the answer
 
     # --- prepare --------------------------------------------------------------------------------
@@ -118,7 +123,7 @@ class Line:
 
     def _answered_before(self, job: Job, recipe: Recipe, prepared: Prepared) -> Ready | Paid | Twin | Over:
         key = str(job.content_key)
-        with self._answers:
+        with self._answer(key):
             if self._sending.get(key, job.id) != job.id:
                 prepared.close()
                 return Twin(job=job, content_key=key)
@@ -187,8 +192,12 @@ class Line:
 
     def settle(self, key: str) -> None:
         """Let the twins of a picture find out how it went."""
-        with self._answers:
+        with self._answer(key):
             self._sending.pop(key, None)
+
+    def _answer(self, key: str) -> threading.Lock:
+        """Return the lock that one content's answer has; two contents may share it, and then wait for each other."""
+        return self._answers[hash(key) % _STRIPES]
 
     def is_sending(self, key: str) -> bool:
         """Say whether a job with this very content is on its way to an answer now."""
@@ -307,7 +316,7 @@ class Line:
                     stage(answer, recipe.output, target, step=self.step) if staged is None else staged.under(target)
                 )
                 try:
-                    return publish(staged, replace=self._older(job.folder, target), step=self.step)
+                    return self._put(staged, job.folder)
                 except TargetTakenError:
                     self.ledger.release_target(job.folder, job.source, target)
                     taken.add(target)
@@ -315,6 +324,16 @@ class Line:
             if staged is not None:
                 discard(staged)
             raise
+
+    def _put(self, staged: Staged, folder: str) -> Published:
+        """Take the name, which is free nearly always; what we put there before is looked up only if it is not."""
+        try:
+            return publish(staged, step=self.step)
+        except TargetTakenError:
+            older = self._older(folder, staged.target)
+            if older is None:
+                raise
+        return publish(staged, replace=older, step=self.step)
 
     def _older(self, folder: str, target: bytes) -> Content | None:
         """Say what we put under this name before, so that only that is replaced."""
@@ -354,8 +373,8 @@ class Line:
 
     def _drop(self, key: str) -> None:
         """Take a published answer from the spool, unless another job has still to publish it."""
-        with self._answers:
-            if not any(job.state is State.RECEIVED for job in self.ledger.answers_for(key)):
+        with self._answer(key):
+            if not self.ledger.is_waiting_to_publish(key):
                 self.spool.drop(key)
 
     # --- ends without a call --------------------------------------------------------------------

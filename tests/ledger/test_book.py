@@ -587,13 +587,14 @@ class TestRecords:
         queue(ledger, b"a.jpg", b"copy.jpg")
         first, second = claim(ledger)
         sent = send(ledger, first, "same")
-        assert ledger.sending_now("same") == sent
         with pytest.raises(SendingTwiceError) as twice:
             send(ledger, second, "same")
         assert twice.value.other_id == first.id
         assert ledger.spending().calls == 1
+        assert not ledger.is_waiting_to_publish("same")
         receive(ledger, sent)
-        assert ledger.sending_now("same") is None
+        assert ledger.is_waiting_to_publish("same")
+        assert not ledger.is_waiting_to_publish("other")
 
 
 class TestBooks:

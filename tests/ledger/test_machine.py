@@ -98,10 +98,11 @@ class LedgerMachine(RuleBasedStateMachine):
     def send(self, job: Job, content: str) -> object:
         if State.SENDING not in TRANSITIONS[job.state]:
             return job
-        busy = self.ledger.sending_now(content)
+        sending = self.ledger.jobs(Which(states=frozenset({State.SENDING})))
+        busy = next((one for one in sending if one.content_key == content), None)
         try:
-            sending = move(with_content(job, content), State.SENDING, at=self.tick())
-            stored = self.ledger.record(sending, call=CallStart(Decimal("0.5")))
+            moved = move(with_content(job, content), State.SENDING, at=self.tick())
+            stored = self.ledger.record(moved, call=CallStart(Decimal("0.5")))
         except SendingTwiceError:
             assert busy is not None
             return job
