@@ -10,7 +10,7 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -21,6 +21,7 @@ from typing import Self, TypeVar
 
 import httpx
 
+from rembg_watch.api.connections import KEPT_S, Connection, Connections, has_more
 from rembg_watch.api.cutout import Cutout, Destination, Sink, TempCutout, sink_for, temporary_file
 from rembg_watch.api.deadline import Deadline
 from rembg_watch.api.errors import (
@@ -72,8 +73,9 @@ class Client:
     """
     The Rembg API, one method for each thing that it does.
 
-    Safe to share between threads. Every connection is new: a kept one may have died
-    unnoticed, and a picture sent into it would be in doubt. The key goes to the two
+    Safe to share between threads. A connection is kept for the next picture for
+    ``connections.KEPT_S``; one that dies meanwhile is noticed before the picture has left
+    whole, and the picture is sent over a new one. The key goes to the two
     given addresses alone, is in no message, and no redirect is followed. Proxies and
     ``SSL_CERT_FILE`` in the environment are honoured as httpx does.
 
@@ -113,31 +115,43 @@ class Client:
         self._usage_url = _address(usage_url, "usage_url")
         self._timeout_s = timeout_s
         self._checks_pictures = checks_pictures
+        self._transport = transport
+        self._proxy = proxy
+        self._max_connections = max_connections
         problem = ""  # raised outside of the handler: the frames of httpx have a proxy's password
         try:
-            self._http = httpx.Client(
-                auth=_KeyForOrigins(self._key, [self._url, self._usage_url]),
-                transport=transport,
-                proxy=proxy,
-                verify=_trust(verify),
-                timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, LONGEST_CONNECT_S)),
-                limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=0),
-                headers={
-                    "user-agent": f"rembg-watch httpx/{httpx.__version__}",
-                    "accept-encoding": "identity",
-                    "connection": "close",
-                },
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a cookie might pass for a user token
-                follow_redirects=False,
-                event_hooks={"response": [_set_location_aside]},
-                http2=False,
-            )
+            self._trust = None if transport else _trust(verify)
+            self._http = self._opened(httpx.Limits(max_connections=max_connections, max_keepalive_connections=0))
+            self._connections = None if transport else Connections(self._kept, max_connections)
         except (OSError, ImportError) as why:
             problem = f"The connection cannot be set up: {why}."
         except (ValueError, httpx.InvalidURL):  # its words may quote a part of the proxy's password
             problem = "The connection cannot be set up: the address of a proxy, given or in the environment, is wrong."
         if problem:
             raise _unusable(problem, "client_settings")
+
+    def _kept(self) -> httpx.Client:
+        """Make a client for one connection that is kept."""
+        return self._opened(httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT_S))
+
+    def _opened(self, limits: httpx.Limits) -> httpx.Client:
+        return httpx.Client(
+            auth=_KeyForOrigins(self._key, [self._url, self._usage_url]),
+            transport=self._transport,
+            proxy=self._proxy,
+            verify=True if self._trust is None else self._trust,
+            timeout=httpx.Timeout(self._timeout_s, connect=min(self._timeout_s, LONGEST_CONNECT_S)),
+            limits=limits,
+            headers={
+                "user-agent": f"rembg-watch httpx/{httpx.__version__}",
+                "accept-encoding": "identity",
+                "connection": "keep-alive" if limits.max_keepalive_connections else "close",
+            },
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # a cookie might pass for a user token
+            follow_redirects=False,
+            event_hooks={"response": [_set_location_aside]},
+            http2=False,
+        )
 
     def __repr__(self) -> str:
         return f"Client({str(self._url)!r}, api_key={self._key!r})"
@@ -153,6 +167,8 @@ class Client:
     def close(self) -> None:
         """Give up all connections; the client cannot be used again."""
         self._http.close()
+        if self._connections is not None:
+            self._connections.close()
 
     def remove_background(
         self,
@@ -198,13 +214,20 @@ class Client:
             open_source(image, filename=filename, is_checked=self._checks_pictures) as source,
             sink_for(destination) as sink,
             Deadline(self._timeout_s) as deadline,
+            self._connected(deadline, is_new=source.start is None) as connection,
         ):
             body = MultipartBody(
-                source, form, on_last_byte=last_byte, on_handed_over=deadline.handed_over, on_progress=on_upload
+                source,
+                form,
+                on_last_byte=last_byte,
+                is_stopped=connection.stops_if_left,
+                on_handed_over=deadline.handed_over,
+                on_progress=on_upload,
             )
             headers = {"content-type": body.content_type, "content-length": str(body.length_bytes), "accept": "image/*"}
-            request = self._http.build_request("POST", self._url, headers=headers, content=body)
-            return self._exchange(request, deadline, lambda answer: _cutout(answer, sink, on_download), body)
+            request = connection.http.build_request("POST", self._url, headers=headers, content=body)
+            call = _Call(connection, request, deadline, body)
+            return self._exchange(call, lambda answer: _cutout(answer, sink, on_download))
 
     def remove_to_tempfile(
         self,
@@ -276,50 +299,125 @@ class Client:
         return self._ask({"listBillingCycles": "1"}, billing_periods_from)
 
     def _ask(self, query: Mapping[str, str], read: Callable[[object], _T]) -> _T:
-        with Deadline(self._timeout_s) as deadline:
+        with Deadline(self._timeout_s) as deadline, _serving(Connection(self._http), deadline) as connection:
             url = self._usage_url.copy_merge_params(query)
             request = self._http.build_request("GET", url, headers={"accept": "application/json"})
             try:
-                return self._exchange(request, deadline, lambda answer: read(_json(answer)))
+                return self._exchange(_Call(connection, request, deadline), lambda answer: read(_json(answer)))
             except RembgError as error:
                 error.charge = Charge.NO  # reading the account is free, however it ends
                 error.scope = Scope.SERVICE if error.scope is Scope.PICTURE else error.scope  # there is none
                 raise
 
-    def _exchange(
-        self,
-        request: httpx.Request,
-        deadline: Deadline,
-        receive: Callable[["_Answer"], _T],
-        body: MultipartBody | None = None,
-    ) -> _T:
+    @contextmanager
+    def _connected(self, deadline: Deadline, *, is_new: bool) -> Iterator[Connection]:
+        """Lend a connection for one call; a transport that was given has connections of its own."""
+        if self._connections is None:
+            with _serving(Connection(self._http), deadline) as connection:
+                yield connection
+            return
+        taken = self._connections.take(self._timeout_s)
+        if taken is None:
+            host = _host(self._url)
+            message = f"The picture could not be sent to {host}: all connections were taken for too long."
+            raise UnreachableError(message=message, code="no_free_connection")
+        try:
+            with _serving(taken, deadline, is_new=is_new) as connection:
+                yield connection
+        finally:
+            self._connections.put_back(taken)
+
+    def _exchange(self, call: "_Call", receive: Callable[["_Answer"], _T]) -> _T:
         """
-        Send *request* once and return what *receive* makes of the answer.
+        Send a request and return what *receive* makes of the answer.
 
         Errors are raised outside of the handlers, so that none drags along one of
         httpx: its frames and its request know the key.
         """
-        request.extensions["trace"] = deadline.trace
         failure: BaseException | None
         try:
-            response = self._http.send(request, stream=True)
-            answer = _Answer(response, self._key, deadline)
+            response = call.send()
+            answer = _Answer(response, self._key, call.deadline)
             try:
                 return receive(answer)
             finally:
-                with suppress(httpx.HTTPError):
-                    response.close()
+                call.close(response)
         except BodyCutOffError:
-            failure = body.failure if body else None
+            failure = call.body.failure if call.body else None
         except httpx.RequestError as lost:
-            failure = _lost(lost, request.url, deadline, body)
+            failure = _lost(lost, call)
         except RembgError as known:
             failure = known
         if isinstance(failure, RembgError):
-            _settle(failure, self._key, body)
+            _settle(failure, self._key, call.body)
             failure = failure.with_traceback(None)  # the frames it passed have the answer as it came
         assert failure is not None
         raise failure
+
+
+@contextmanager
+def _serving(connection: Connection, deadline: Deadline, *, is_new: bool = False) -> Iterator[Connection]:
+    connection.begin(deadline, is_new=is_new)
+    try:
+        yield connection
+    finally:
+        connection.end()
+
+
+class _Call:
+    """One request on its way over one connection."""
+
+    def __init__(
+        self, connection: Connection, request: httpx.Request, deadline: Deadline, body: MultipartBody | None = None
+    ) -> None:
+        request.extensions["trace"] = connection.trace
+        self.connection = connection
+        self.request = request
+        self.deadline = deadline
+        self.body = body
+
+    def send(self) -> httpx.Response:
+        """
+        Send the request and return the answer's head.
+
+        A kept connection that turns out to be dead before the last block was let go is no
+        news about the API: the request is sent once more, over a new one.
+        """
+        response: httpx.Response | None = None
+        try:
+            response = self._send()
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            self.connection.was_left |= self.connection.is_reused and not self.deadline.is_passed
+            if not self._is_to_be_sent_again():
+                raise
+        if response is not None:
+            if not (_is_of_another(response) and self._is_to_be_sent_again()):
+                return response
+            self.connection.was_left = True
+            self.close(response)
+        if self.body is not None:
+            self.body.rewind()
+        return self._send()
+
+    def _send(self) -> httpx.Response:
+        return self.connection.http.send(self.request, stream=True)
+
+    def _is_to_be_sent_again(self) -> bool:
+        if self.body is None or self.deadline.is_passed:
+            return False
+        return self.connection.is_reused and self.body.can_be_sent_again
+
+    def close(self, response: httpx.Response) -> None:
+        """Have done with *response*; what it leaves behind must not meet the next one."""
+        with suppress(httpx.HTTPError):
+            response.close()
+        if has_more(response):
+            self.connection.hang_up()
+
+
+def _is_of_another(response: httpx.Response) -> bool:
+    """Say whether this can be no answer to a request that is not yet whole: a success, or a wait that was too long."""
+    return response.is_success or response.status_code == 408
 
 
 class _KeyForOrigins(httpx.Auth):
@@ -433,15 +531,15 @@ def _too_large(message: str) -> BadAnswerError:
     return BadAnswerError(message=message, code="answer_too_large", status=200)
 
 
-def _lost(lost: httpx.RequestError, url: httpx.URL, deadline: Deadline, body: MultipartBody | None) -> RembgError:
+def _lost(lost: httpx.RequestError, call: _Call) -> RembgError:
     """Say what a broken connection means: whether the body had wholly left decides."""
     code, words = _CODES.get(type(lost), "connection_lost"), str(lost).rstrip(".") or type(lost).__name__
-    if not deadline.is_met():
+    if not call.deadline.is_met():
         code, words = "deadline_passed", "it took too long"
-    host = url.netloc.decode("ascii", "replace")
-    if body is None:
+    host = _host(call.request.url)
+    if call.body is None:
         return UnreachableError(message=f"No answer came from {host}: {words}.", code=code)
-    if body.is_handed_over:
+    if call.body.is_handed_over:
         message = f"The picture was sent to {host}, but no whole answer came: {words}."
         return NoAnswerError(message=message, code=code)
     return UnreachableError(message=f"The picture could not be sent to {host}: {words}.", code=code)
@@ -476,13 +574,17 @@ def _address(url: str, name: str) -> httpx.URL:
     return parsed
 
 
+def _host(url: httpx.URL) -> str:
+    return url.netloc.decode("ascii", "replace")
+
+
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _trust(verify: Verify) -> bool | ssl.SSLContext:
+def _trust(verify: Verify) -> ssl.SSLContext:
     if isinstance(verify, bool | ssl.SSLContext):
-        return verify
+        return httpx.create_ssl_context(verify=verify)
     is_folder = Path(verify).is_dir()
     return ssl.create_default_context(cafile=None if is_folder else verify, capath=verify if is_folder else None)
 

@@ -66,18 +66,32 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(slots=True)
 class Source:
-    """A picture that is open and has been looked at; it is read once, from front to back."""
+    """A picture that is open and has been looked at; it is read from front to back."""
 
     name: str
     size_bytes: int
     head: bytes  # the first block, already read
     file: Readable
+    start: int | None = None  # where in the file it begins; None where there is no way back
 
     @property
     def content_type(self) -> str:
         """The media type by the first bytes; they are what the API goes by."""
         kind = Format.of(self.head)
         return kind.content_type if kind else "application/octet-stream"
+
+    def rewind(self) -> None:
+        """
+        Go back to the beginning, to be read once more.
+
+        Raises:
+            NotSentError: It cannot be read again.
+        """
+        try:
+            self.file.seek(self.start)  # type: ignore[attr-defined]  # what has a start can seek
+        except (AttributeError, OSError, ValueError, TypeError) as why:
+            raise _unreadable(self.name, why) from None
+        self.head = _read(self.file, BLOCK_BYTES, self.name)
 
     def blocks(self) -> Iterator[bytes]:
         """
@@ -114,8 +128,9 @@ def open_source(image: Image, *, filename: str | None = None, is_checked: bool =
     with ExitStack() as ours:
         own_name, file = _opened(image, ours)
         size_bytes, file = _measured(file, own_name, ours)
+        start = _place(file)
         head = _read(file, BLOCK_BYTES, own_name) if size_bytes else b""
-        source = Source(_sendable(filename or own_name, head), size_bytes, head, file)
+        source = Source(_sendable(filename or own_name, head), size_bytes, head, file, start)
         if is_checked:
             _check(source)
         yield source
@@ -172,6 +187,16 @@ def _bytes_left(file: Readable) -> int | None:
     except (AttributeError, OSError, ValueError):
         return _stated_size(file)
     return max(0, end - here)
+
+
+def _place(file: Readable) -> int | None:
+    """Return where *file* stands, or None if it cannot come back to it."""
+    try:
+        here: int = file.tell()  # type: ignore[attr-defined]  # asking is how one finds out
+        file.seek(here)  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return None
+    return here
 
 
 def _stated_size(file: Readable) -> int | None:
@@ -265,10 +290,12 @@ class MultipartBody:
     traceback does not lead through the HTTP client, whose frames know the key.
 
     Args:
-        source: The picture; its blocks are read once.
+        source: The picture; its blocks are read once, and again after ``rewind``.
         form: The other fields, in order.
         on_last_byte: Called once, when all but the last block was handed over. If it
             raises, the last block is never sent.
+        is_stopped: Asked just before ``on_last_byte`` and just after it. Where it says true, it has
+            seen to it that nothing more can be sent, and ``on_last_byte`` is not called.
         on_handed_over: Called after each block with its bytes and those still to come.
         on_progress: Told after each block; the first time before any.
     """
@@ -279,21 +306,40 @@ class MultipartBody:
         form: Mapping[str, str],
         *,
         on_last_byte: Callable[[], object] | None = None,
+        is_stopped: Callable[[], bool] | None = None,
         on_handed_over: Callable[[int, int], object] | None = None,
         on_progress: OnProgress | None = None,
     ) -> None:
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self.is_handed_over = False
+        self.is_let_go = False
+        """Whether ``on_last_byte`` was called, or would have been."""
         self.failure: BaseException | None = None
         self._source = source
         self._lead = _part(boundary, "image", filename=source.name, content_type=source.content_type)
         fields = b"".join(b"\r\n" + _part(boundary, name) + value.encode() for name, value in form.items())
         self._tail = fields + f"\r\n--{boundary}--\r\n".encode()
         self.length_bytes = len(self._lead) + source.size_bytes + len(self._tail)
+        self._told_bytes = 0
         self._on_last_byte = on_last_byte
+        self._is_stopped = is_stopped
         self._on_handed_over = on_handed_over
         self._on_progress = on_progress
+
+    @property
+    def can_be_sent_again(self) -> bool:
+        """Whether it can be read from its beginning, and nobody was told yet that the last block leaves."""
+        return self._source.start is not None and not self.is_let_go and self.failure is None
+
+    def rewind(self) -> None:
+        """
+        Go back to the beginning, to be sent once more.
+
+        Raises:
+            NotSentError: The picture cannot be read again.
+        """
+        self._source.rewind()
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -317,21 +363,34 @@ class MultipartBody:
 
     def _blocks(self) -> Iterator[bytes]:
         held_back = self._lead
+        is_first = True
         for block in self._source.blocks():
+            if is_first:  # a write of its own for the lead would be a packet of its own
+                held_back, is_first = held_back + block, False
+                continue
             yield held_back
             held_back = block
-        if self._on_last_byte:
-            if len(held_back) > LAST_BYTES:
-                yield held_back[:-LAST_BYTES]
-                held_back = held_back[-LAST_BYTES:]
-            self._on_last_byte()
+        if len(held_back) > LAST_BYTES:
+            yield held_back[:-LAST_BYTES]
+            held_back = held_back[-LAST_BYTES:]
+        self._let_go()
         yield held_back + self._tail
+
+    def _let_go(self) -> None:
+        if self._is_stopped and self._is_stopped():
+            return
+        self.is_let_go = True
+        if self._on_last_byte:
+            self._on_last_byte()
+        if self._is_stopped:
+            self._is_stopped()
 
     def _tell(self, block_bytes: int, loaded_bytes: int) -> None:
         if self._on_handed_over:
             self._on_handed_over(block_bytes, self.length_bytes - loaded_bytes)
+        self._told_bytes = max(self._told_bytes, loaded_bytes)  # no step back when it is sent again
         if self._on_progress:
-            self._on_progress(Progress(loaded_bytes, self.length_bytes))
+            self._on_progress(Progress(self._told_bytes, self.length_bytes))
 
 
 def _part(boundary: str, name: str, *, filename: str | None = None, content_type: str | None = None) -> bytes:

@@ -25,16 +25,28 @@ class Visitor:
         self.head = b""
         self.body = b""
 
+    def next_request(self) -> bool:
+        """Wait for the next request over the same connection; False at its end, when the last is still known."""
+        head, body = self._head_and_more()
+        if not head:
+            return False
+        self.head, self.body = head, body
+        return True
+
     def read_head(self) -> bytes:
-        if self.body:
-            return self.head
-        while b"\r\n\r\n" not in self.head:
+        if not self.head:
+            self.head, self.body = self._head_and_more()
+        return self.head
+
+    def _head_and_more(self) -> tuple[bytes, bytes]:
+        data = b""
+        while b"\r\n\r\n" not in data:
             part = self.connection.recv(4096)
             if not part:
-                return self.head
-            self.head += part
-        self.head, _, self.body = self.head.partition(b"\r\n\r\n")
-        return self.head
+                return data, b""
+            data += part
+        head, _, body = data.partition(b"\r\n\r\n")
+        return head, body
 
     def length(self) -> int:
         lines = self.head.lower().split(b"\r\n")
@@ -64,9 +76,10 @@ class Visitor:
     def send(self, data: bytes) -> None:
         self.connection.sendall(data)
 
-    def answer(self, status: str, body: bytes, *headers: str, stated: int | None = None) -> None:
+    def answer(self, status: str, body: bytes, *headers: str, stated: int | None = None, is_last: bool = True) -> None:
         length = len(body) if stated is None else stated
-        lines = [f"HTTP/1.1 {status}", f"Content-Length: {length}", *headers, "", ""]
+        last = ["Connection: close"] if is_last else []
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {length}", *headers, *last, "", ""]
         self.send("\r\n".join(lines).encode() + body)
 
     def stall(self) -> None:

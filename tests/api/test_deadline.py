@@ -1,21 +1,14 @@
+import math
+import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from math import inf
 
 import pytest
 
-from rembg_watch.api.deadline import SLOWEST_BYTES_PER_S, Deadline
-
-
-class Stream:
-    """What httpx tells of a new connection."""
-
-    def __init__(self, connection: object) -> None:
-        self._connection = connection
-
-    def get_extra_info(self, name: str) -> object:
-        return self._connection if name == "socket" else None
+from rembg_watch.api.deadline import SLOWEST_BYTES_PER_S, WATCH, Deadline, Watch
 
 
 def wait_until_cut(connection: socket.socket) -> bytes:
@@ -23,10 +16,32 @@ def wait_until_cut(connection: socket.socket) -> bytes:
     return connection.recv(1)
 
 
+def watched_until(has_come: Callable[[], bool]) -> None:
+    """Wait until *has_come*, and until the watch has then told all whose end has come."""
+    until_s = time.monotonic() + 5
+    while not has_come():
+        assert time.monotonic() < until_s
+        threading.Event().wait(0.001)
+    last = End(0.0)
+    WATCH.add(last)
+    assert last.came.wait(5)
+
+
+class End:
+    """Something with an end, and nothing else."""
+
+    def __init__(self, in_s: float) -> None:
+        self.ends_at_s = time.monotonic() + in_s
+        self.came = threading.Event()
+
+    def come_to_end(self) -> None:
+        self.came.set()
+
+
 def test_a_call_that_takes_too_long_is_cut_wherever_it_waits() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, Deadline(0.05) as deadline:
-        deadline.trace("connection.connect_tcp.complete", {"return_value": Stream(ours)})
+        deadline.cuts(ours)
         assert wait_until_cut(ours) == b""
         assert not deadline.is_met()
 
@@ -34,10 +49,8 @@ def test_a_call_that_takes_too_long_is_cut_wherever_it_waits() -> None:
 def test_a_connection_that_comes_too_late_is_cut_at_once() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, Deadline(0.0) as deadline:
-        until = time.monotonic() + 5
-        while not deadline.is_passed and time.monotonic() < until:
-            threading.Event().wait(0.001)
-        deadline.trace("connection.connect_tcp.complete", {"return_value": Stream(ours)})
+        watched_until(lambda: deadline.is_passed)
+        deadline.cuts(ours)
         assert wait_until_cut(ours) == b""
 
 
@@ -45,9 +58,9 @@ def test_a_call_that_is_done_is_never_cut() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         with Deadline(0.05) as deadline:
-            deadline.trace("connection.connect_tcp.complete", {"return_value": Stream(ours)})
+            deadline.cuts(ours)
             assert deadline.is_met()
-            deadline._watcher.join(5)
+            watched_until(lambda: time.monotonic() > deadline.ends_at_s)
         theirs.send(b"x")
         assert wait_until_cut(ours) == b"x"
 
@@ -61,22 +74,6 @@ def test_bytes_that_move_earn_time_and_the_last_of_the_body_starts_anew() -> Non
         assert deadline.ends_at_s == first + 3
         deadline.handed_over(SLOWEST_BYTES_PER_S, 0)
         assert first <= deadline.ends_at_s < first + 2
-
-
-def test_what_has_no_socket_is_left_alone() -> None:
-    with Deadline(60) as deadline:
-        deadline.trace("connection.connect_tcp.started", {})
-        deadline.trace("connection.start_tls.complete", {"return_value": Stream(None)})
-        assert deadline.is_met()
-
-
-def test_the_send_buffer_is_made_small() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs, Deadline(60) as deadline:
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        before = ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-        deadline.trace("connection.connect_tcp.complete", {"return_value": Stream(ours)})
-        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < before
 
 
 def test_the_clock_of_a_call_stands_still_while_the_caller_does_something_of_his_own() -> None:
@@ -94,3 +91,78 @@ def test_the_clock_goes_on_where_it_stood_also_after_an_error() -> None:
         with pytest.raises(KeyError), deadline.paused():
             raise KeyError
         assert before_s <= deadline.ends_at_s < before_s + 10
+
+
+def test_a_socket_that_may_serve_another_call_is_never_cut() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Deadline(0.02) as deadline:
+        deadline.cuts(ours)
+        deadline.cuts(None)
+        watched_until(lambda: deadline.is_passed)
+        theirs.send(b"x")
+        assert wait_until_cut(ours) == b"x"
+
+
+# --- the watch
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+def test_an_earlier_end_comes_first_also_when_the_watch_sleeps_for_a_later_one(watch: Watch) -> None:
+    late, early = End(60), End(0.02)
+    watch.add(late)
+    watch.add(early)
+    assert early.came.wait(5)
+    assert not late.came.is_set()
+    watch.remove(late)
+
+
+def test_one_thread_watches_all(watch: Watch) -> None:
+    before = threading.active_count()
+    ends = [End(60) for _ in range(20)] + [End(0.01) for _ in range(20)]
+    for end in ends:
+        watch.add(end)
+    assert all(end.came.wait(5) for end in ends[20:])
+    assert threading.active_count() <= before + 1
+    for end in ends:
+        watch.remove(end)
+
+
+def test_an_end_that_moves_is_found_within_a_second(watch: Watch) -> None:
+    moving = End(60)
+    watch.add(moving)
+    moving.ends_at_s = time.monotonic()
+    assert moving.came.wait(3)
+
+
+@pytest.mark.parametrize("end_s", [None, "soon", math.nan], ids=repr)
+def test_what_is_broken_keeps_nobody_else_from_coming_to_an_end(watch: Watch, end_s: object) -> None:
+    class Broken(End):
+        def come_to_end(self) -> None:
+            super().come_to_end()
+            raise RuntimeError
+
+    broken, fine, raising = End(0), End(0.02), Broken(0)
+    broken.ends_at_s = end_s  # type: ignore[assignment]
+    for one in (broken, raising, fine):
+        watch.add(one)
+    assert fine.came.wait(5)
+    assert raising.came.wait(5)
+    again = End(0)
+    watch.add(again)
+    assert again.came.wait(5)
+    watch.remove(broken)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_process_watches_with_a_thread_of_its_own() -> None:
+    with Deadline(60):
+        child = os.fork()
+        if child == 0:
+            end = End(0.01)
+            WATCH.add(end)
+            os._exit(0 if end.came.wait(5) else 1)
+        assert os.waitpid(child, 0)[1] == 0

@@ -13,6 +13,7 @@ from rembg_watch.api.errors import InvalidRequestError, NotSentError
 from rembg_watch.api.upload import (
     BLOCK_BYTES,
     LARGEST_PICTURE_BYTES,
+    LAST_BYTES,
     Base64,
     BodyCutOffError,
     Image,
@@ -269,7 +270,7 @@ def test_a_hook_that_raises_keeps_the_last_block_back(size: int) -> None:
 
 
 def test_a_block_that_is_not_taken_is_not_counted_as_handed_over() -> None:
-    with open_source(PNG) as source:
+    with open_source(PNG + bytes(LAST_BYTES)) as source:
         body = MultipartBody(source, {})
         blocks = iter(body)
         taken = [next(blocks), next(blocks)]
@@ -327,3 +328,71 @@ def test_a_disk_error_in_mid_picture_is_a_picture_that_was_not_sent() -> None:
 
 def test_a_base64_picture_does_not_print_itself() -> None:
     assert repr(Base64("AAAA" * 1000)) == "Base64()"
+
+
+def test_a_body_is_sent_again_from_its_beginning_and_progress_never_goes_back(tmp_path: Path) -> None:
+    data = PNG + os.urandom(3 * BLOCK_BYTES)
+    file = io.BytesIO(b"before" + data)
+    file.seek(6)
+    told: list[Progress] = []
+    with open_source(file) as source:
+        body = MultipartBody(source, {"w": "5"}, on_progress=told.append)
+        blocks = iter(body)
+        first = [next(blocks), next(blocks), next(blocks)]
+        assert body.can_be_sent_again
+        body.rewind()
+        sent = b"".join(body)
+        assert sent.startswith(b"".join(first))
+        assert parts_of(body, sent) == [("image", "image.png", data), ("w", None, b"5")]
+        assert not body.can_be_sent_again
+    assert [one.loaded_bytes for one in told] == sorted(one.loaded_bytes for one in told)
+
+
+def test_what_cannot_go_back_is_not_sent_again(tmp_path: Path) -> None:
+    class OneWay(ReadOnly):
+        def fileno(self) -> int:
+            return descriptor
+
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG + bytes(3 * BLOCK_BYTES))
+    with open_source(ReadOnly(path.read_bytes())) as spooled:
+        assert MultipartBody(spooled, {}).can_be_sent_again
+    with path.open("rb") as file:
+        descriptor = file.fileno()
+        with open_source(OneWay(path.read_bytes())) as source:
+            assert not MultipartBody(source, {}).can_be_sent_again
+
+
+def test_a_file_that_fails_to_go_back_is_a_picture_that_was_not_sent() -> None:
+    file = io.BytesIO(PNG + bytes(BLOCK_BYTES))
+    with open_source(file) as source:
+        body = MultipartBody(source, {})
+        file.close()
+        with pytest.raises(NotSentError, match="cannot be read"):
+            body.rewind()
+
+
+@pytest.mark.parametrize(
+    ("says", "log", "is_let_go"),
+    [
+        pytest.param([True], ["asked"], False, id="left before the hook"),
+        pytest.param([False, True], ["asked", "hook", "asked"], True, id="left in the hook"),
+        pytest.param([False, False], ["asked", "hook", "asked"], True, id="still there"),
+    ],
+)
+def test_the_other_side_is_looked_at_on_both_sides_of_the_hook(
+    says: list[bool], log: list[str], is_let_go: bool
+) -> None:
+    seen: list[str] = []
+    answers = iter(says)
+
+    def is_stopped() -> bool:
+        seen.append("asked")
+        return next(answers)
+
+    with open_source(PNG + bytes(5000)) as source:
+        body = MultipartBody(source, {}, on_last_byte=lambda: seen.append("hook"), is_stopped=is_stopped)
+        list(body)
+    assert seen == log
+    assert body.is_let_go is is_let_go
+    assert body.can_be_sent_again is not is_let_go
