@@ -409,10 +409,20 @@ class _Call:
 
     def close(self, response: httpx.Response) -> None:
         """Have done with *response*; what it leaves behind must not meet the next one."""
+        is_all_sent = self.body is None or self.body.is_handed_over
+        should_stand = is_all_sent and _leaves_connection(response) and not self.deadline.is_passed
         with suppress(httpx.HTTPError):
             response.close()
         if has_more(response):
             self.connection.hang_up()
+        elif should_stand and not self.connection.stands:
+            self.connection.was_left = True
+
+
+def _leaves_connection(response: httpx.Response) -> bool:
+    """Say whether *response* was read to its end, and its sender promised to serve the next call too."""
+    is_last = "close" in response.headers.get("connection", "").lower()
+    return response.is_closed and response.http_version == "HTTP/1.1" and not is_last
 
 
 def _is_of_another(response: httpx.Response) -> bool:

@@ -2,11 +2,15 @@
 
 import contextlib
 import io
+import shutil
 import socket
+import ssl
 import struct
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,6 +96,10 @@ class Visitor:
             self.send(data[n : n + 1])
             self.released.wait(0.05)
 
+    def half_close(self) -> None:
+        """Say that nothing more will be sent, and go on listening."""
+        socket.socket.shutdown(self.connection, socket.SHUT_WR)
+
     def reset(self) -> None:
         """Close so that the other side sees a reset, not an end."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -152,6 +160,41 @@ def serve() -> Iterator[Callable[..., BareServer]]:
     yield start
     for server in servers:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    openssl = shutil.which("openssl")
+    if not openssl:
+        pytest.skip("needs the openssl command to make a certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    made = folder / "cert.pem", folder / "key.pem"
+    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    extension = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run(
+        [openssl, *command.split(), *extension, "-out", str(made[0]), "-keyout", str(made[1])],
+        check=True,
+        capture_output=True,
+        timeout=30,
+    )
+    return made
+
+
+@pytest.fixture
+def serve_tls(serve: Callable[..., Any], certificate: tuple[Path, Path]) -> Callable[..., Any]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+
+    def start(behave: Callable[[Any], object]) -> Any:
+        def secured(visitor: Any) -> None:
+            visitor.connection = context.wrap_socket(visitor.connection, server_side=True)
+            behave(visitor)
+
+        server = serve(secured)
+        server.url = server.url.replace("http:", "https:")
+        return server
+
+    return start
 
 
 @pytest.fixture(scope="session")

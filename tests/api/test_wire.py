@@ -4,7 +4,6 @@ import gc
 import json
 import os
 import random
-import shutil
 import ssl
 import subprocess
 import threading
@@ -558,41 +557,6 @@ def test_a_proxy_that_is_given_is_used_and_its_password_is_not_told(serve: Calla
     assert KEY.encode() not in proxy.visitors[0].head
     assert caught.value.code == "proxy_failed"
     assert "geheim" not in str(caught.value)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    openssl = shutil.which("openssl")
-    if not openssl:
-        pytest.skip("needs the openssl command to make a certificate")
-    folder = tmp_path_factory.mktemp("tls")
-    made = folder / "cert.pem", folder / "key.pem"
-    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    extension = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    subprocess.run(
-        [openssl, *command.split(), *extension, "-out", str(made[0]), "-keyout", str(made[1])],
-        check=True,
-        capture_output=True,
-        timeout=30,
-    )
-    return made
-
-
-@pytest.fixture
-def serve_tls(serve: Callable[..., Any], certificate: tuple[Path, Path]) -> Callable[..., Any]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-
-    def start(behave: Callable[[Any], object]) -> Any:
-        def secured(visitor: Any) -> None:
-            visitor.connection = context.wrap_socket(visitor.connection, server_side=True)
-            behave(visitor)
-
-        server = serve(secured)
-        server.url = server.url.replace("http:", "https:")
-        return server
-
-    return start
 
 
 def test_a_certificate_that_nobody_vouches_for_is_not_trusted(serve_tls: Callable[..., Any]) -> None:
