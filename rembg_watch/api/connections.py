@@ -21,12 +21,12 @@ from rembg_watch.api.deadline import WATCH, Deadline
 if TYPE_CHECKING:
     import httpx
 
-KEPT_S = 2.0
+KEPT_S = 1.5
 """
 How long a connection is kept without a call.
 
-Servers and proxies hang up on an idle connection after 5 s at the earliest (Node, uvicorn; nginx 75 s). Who
-hangs up first does not run into the other's hanging up.
+Servers hang up on an idle one after 2 s at the earliest (Gunicorn; Node, Apache and uvicorn 5 s, nginx 75 s), and
+who hangs up first does not run into the other's hanging up.
 """
 
 WARY_S = 60.0
