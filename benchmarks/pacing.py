@@ -180,7 +180,7 @@ class Ours:
     name = "rembg-watch"
 
     def __init__(self, _server: Server) -> None:
-        self.pacer = Pacer(0.0)
+        self.pacer = Pacer(-60.0)  # the daemon stands before the first picture comes
         self.try_acquire, self.accepted, self.refused = self.pacer.try_acquire, self.pacer.accepted, self.pacer.refused
 
     def pause_s(self, _tries: int, _chance: random.Random) -> float:

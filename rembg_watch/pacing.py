@@ -15,7 +15,8 @@ How it learns:
   reopened as it is when it reopens now (and as empty at one loss as at the next). The calls
   granted in between, divided by the time, are the rate, or less: that is what to come back to.
 - A rate that held for long enough is good. From there small steps up are tried, within a budget of
-  refusals, half-way at most to where the last loss was. A refused step leads straight back.
+  refusals, half-way at most to where the last loss was. A refused step leads straight back. After
+  a cut that was a guess (the first one, mostly) the steps are half-way each: small ones would take minutes.
 """
 
 from collections.abc import Mapping
@@ -38,6 +39,9 @@ NEEDED, NEEDED_MOST, PROVEN_S = 50, 3200, 900.0
 EARNED = 0.006
 BUDGET_LOW, BUDGET_HIGH = -2.0, 3.0
 """Each accepted call pays this share of a refusal; steps up are taken with one refusal in hand."""
+
+NEAR = 0.93
+"""From this share of the rate of the last loss on, steps are small and are given more calls to fail."""
 
 LEAST, LEAST_COLD, RARE = 20, 6, 200
 """Calls that say something about a rate; at first; and among which one loss is cheaper than a lower rate."""
@@ -124,6 +128,7 @@ class Pacer:
         self._cut_at = self._loss_at = _NEVER
         self._losses = 0  # before this one, within half a minute of each other
         self._longest_block_s = 0.0
+        self._is_guess = False  # nothing was known at the last cut
         self._slow_refusal_s = 0.5
         self._slack = SLACK_CALLS
         self._budget = 1.0
@@ -160,6 +165,7 @@ class Pacer:
         if self._granted == 0:
             self._first_at = now
             self._stretch = _Stretch(now, 0)
+            self._next_at = now  # what was saved up while there was no picture is not sent ahead
         slack_s = min(self._slack / self.rate, SLACK_S)
         self._next_at = max(self._next_at, now - slack_s) + 1 / self.rate
         self._granted += 1
@@ -280,11 +286,14 @@ class Pacer:
 
     def _rate_after(self, block: _Block, mark: _Mark) -> float:
         good, self.good = self.good, None
+        self._is_guess = False
         cycle = self._reopened[-1] if self._reopened else _Mark(self._first_at, 0)
         is_long = block.tries >= 2 and mark.at - block.lost_at > 0.2 * (mark.at - cycle.at)
         if is_long and (self._is_cold or mark.granted - cycle.granted >= LEAST):
             return min(CUT * self.rate, MARGIN * self._by_block(block, mark, cycle))
-        rate = self._below(self._bound(block, mark))
+        bound = self._bound(block, mark)
+        self._is_guess = bound is None
+        rate = self._below(bound)
         if good is not None and self.rate > 1.005 * good:  # it was a step up
             self._needed = min(NEEDED_MOST, 2 * self._needed)
             self.good = good
@@ -371,7 +380,7 @@ class Pacer:
         """Return the calls and the seconds after which the present rate counts as good."""
         if self._step == 0:
             return self._needed, max(STEP_S, min(300.0, 1.2 * self._longest_block_s))
-        near = self._lost_rate is not None and self.rate >= 0.93 * self._lost_rate
+        near = self._lost_rate is not None and self.rate >= NEAR * self._lost_rate
         return 3 * STEP_CALLS if near else STEP_CALLS, max(STEP_S, min(300.0, self._longest_block_s))
 
     def _step_up(self, now: float) -> float | None:
@@ -379,6 +388,8 @@ class Pacer:
         if self._lost_rate is None or not self._remembers(now) or self.rate >= self._lost_rate:
             return rate
         half_way = sqrt(self.rate * self._lost_rate)
+        if self._is_guess and self.rate < NEAR * self._lost_rate:
+            return half_way
         return min(rate, half_way) if half_way >= 1.008 * self.rate else None
 
 

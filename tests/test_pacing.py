@@ -102,6 +102,14 @@ def test_it_starts_slowly_and_grows_while_it_is_the_limit() -> None:
     assert pacer.rate > 10 * FIRST_RATE
 
 
+@pytest.mark.parametrize("idle_s", [0.3, 60.0, 1e6])
+def test_it_grows_as_fast_when_it_had_to_wait_for_the_first_picture(idle_s: float) -> None:
+    at_once, late = Pacer(0.0), Pacer(0.0)
+    sent = run(at_once, 10)
+    assert len(run(late, 10, now=idle_s)) == len(sent)
+    assert late.rate == pytest.approx(at_once.rate)
+
+
 def test_it_does_not_grow_while_the_workers_are_the_limit() -> None:
     pacer, now = Pacer(0.0), 0.0
     for _ in range(2000):
@@ -264,6 +272,21 @@ def test_a_rate_that_held_is_tried_a_little_higher_and_a_refused_step_goes_strai
     canary_at = send(pacer, now)
     pacer.accepted(canary_at, canary_at + 0.3)
     assert held <= pacer.rate < step
+
+
+def test_after_a_first_cut_that_was_a_guess_it_comes_back_half_way_each_time() -> None:
+    pacer = Pacer(0.0)
+    sent, lost = run(pacer, 1.5), pacer.rate
+    pacer.refused(sent[-1], sent[-1] + 0.1)
+    now = send(pacer, sent[-1] + 0.1)
+    pacer.accepted(now, now + 0.1)
+    assert pacer.rate == pytest.approx(lost / 2)
+    rates = [pacer.rate]
+    for _ in range(4):
+        now = run(pacer, 21, now=now)[-1]
+        rates.append(pacer.rate)
+    assert rates[1:4] == pytest.approx([lost * 2 ** -(0.5**step) for step in (1, 2, 3)], rel=0.001)
+    assert rates[3] < rates[4] < 0.96 * lost
 
 
 def test_a_rate_is_not_raised_before_it_was_proven() -> None:
