@@ -35,7 +35,7 @@ FOUR_SECONDS = 4.0
 # --- a daemon whose pool deadlocks, beside all the others: noticing it takes a minute -----------
 
 SEIZER = '''\
-"""Takes a lock of the running daemon and never lets go of it, once /run/seize is there."""
+"""Takes the locks of the running daemon's answers and never lets go of them, once /run/seize is there."""
 import gc, os, threading, time
 
 def seize():
@@ -46,7 +46,8 @@ def seize():
         time.sleep(0.05)
     for found in gc.get_objects():
         if type(found).__name__ == "Line" and type(found).__module__ == "rembg_watch.pipeline.line":
-            found._answers.acquire()
+            for lock in found._answers:
+                lock.acquire()
             open(done, "w").close()
 
 if os.environ.get("SEIZES_A_LOCK"):
