@@ -15,6 +15,7 @@ from rembg_watch.cli.screen import ERR, OUT, note, say, say_json
 from rembg_watch.config import FOR_RUN, Settings, find
 from rembg_watch.daemon import Daemon
 from rembg_watch.errors import ExitCode
+from rembg_watch.memory import settle_heaps
 from rembg_watch.report.events import Reporter
 from rembg_watch.report.logs import Logs, OncePerCondition
 from rembg_watch.report.outputs import choose_output
@@ -22,6 +23,7 @@ from rembg_watch.report.outputs import choose_output
 
 def run(config: ConfigFile = None) -> None:
     """Watch the folders until SIGTERM; SIGHUP reloads."""
+    settle_heaps()
     path = find(config)
     settings = settings_for(path, tolerate=FOR_RUN)
     logs = _logs(settings)
@@ -43,6 +45,7 @@ def once(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors alone.")] = False,
 ) -> None:
     """Do everything that is there now, then end."""
+    settle_heaps()
     settings = settings_for(config, tolerate=frozenset())
     if dry_run:
         found = estimate(settings)
