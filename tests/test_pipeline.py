@@ -149,6 +149,46 @@ def test_a_twin_that_comes_while_the_first_is_sent_waits_for_its_answer(studio: 
     assert set(studio.outputs()) == {"a.webp", "b.webp"}
 
 
+def test_an_answer_paid_for_anew_stays_for_the_job_whose_own_was_lost(studio: Studio) -> None:
+    first = studio.drop("a.jpg")
+    (studio.root / "in/b.jpg").write_bytes(first.read_bytes())
+    with studio.live() as life:
+        life.find()
+        one, other = life.claim()
+        ready = life.line.prepare(one)
+        assert isinstance(ready, Ready)
+        waiting = life.line.call(ready)
+        assert isinstance(waiting, Paid)
+        key = str(waiting.job.content_key)
+        life.line.settle(key)  # an earlier life ended here, and a hand emptied the spool
+        life.line.spool.drop(key)
+        again = life.line.prepare(other)
+        assert isinstance(again, Ready)
+        paid = life.line.call(again)
+        assert isinstance(paid, Paid)
+        life.line.finish(paid)
+        assert isinstance(life.line.finish(waiting), Over)
+    assert studio.sandbox.billed == 2
+    assert set(studio.outputs()) == {"a.webp", "b.webp"}
+
+
+def test_a_name_that_somebody_took_after_the_answer_came_is_left_to_him(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        (job,) = life.claim()
+        ready = life.line.prepare(job)
+        assert isinstance(ready, Ready)
+        paid = life.line.call(ready)
+        assert isinstance(paid, Paid)
+        assert paid.job.target == b"a.webp"
+        (studio.root / "out/a.webp").write_bytes(b"somebody's own")
+        life.line.finish(paid)
+    assert studio.outputs()["a.webp"] == b"somebody's own"
+    assert len(studio.outputs()) == 2
+    assert studio.sandbox.billed == 1
+
+
 def test_a_touched_picture_costs_nothing(studio: Studio) -> None:
     source = studio.drop("a.jpg")
     with studio.live() as life:

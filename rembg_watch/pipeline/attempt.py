@@ -90,6 +90,7 @@ class Attempt:
         self.recipe = ready.recipe
         self.prepared = ready.prepared
         self.job = ready.job
+        self.is_first = ready.is_first
         self.key = str(ready.job.content_key)
         self.beat = beat
         self.tries = 0
@@ -135,7 +136,14 @@ class Attempt:
         self.job = line.ledger.record(received, call=CallEnd(Charge.YES, line.price), names=names)
         line.step("received")
         expected = expected_of(self.prepared, self.recipe)
-        return Paid(job=self.job, recipe=self.recipe, expected=expected, ticket=entered, duration_s=duration_s)
+        return Paid(
+            job=self.job,
+            recipe=self.recipe,
+            expected=expected,
+            ticket=entered,
+            is_first=self.is_first,
+            duration_s=duration_s,
+        )
 
     def _check_room(self) -> None:
         """Look before paying whether the answer could be kept."""

@@ -128,13 +128,14 @@ class Line:
                 prepared.close()
                 return Twin(job=job, content_key=key)
             try:
-                known = next((one for one in self.ledger.answers_for(key) if self._take_up(key, one)), None)
+                answered = self.ledger.answers_for(key)
+                known = next((one for one in answered if self._take_up(key, one)), None)
             except DeliveryError as away:  # it may be paid for: better wait for the folder than pay again
                 prepared.close()
                 return self._later(job, away.reason, away.code)
             if known is None:
                 self._sending[key] = job.id
-                return Ready(job=job, recipe=recipe, prepared=prepared)
+                return Ready(job=job, recipe=recipe, prepared=prepared, is_first=not answered)
             answer = {"answer_digest": known.answer_digest, "answer_bytes": known.answer_bytes}
             received = self.ledger.record(
                 move(job, State.RECEIVED, at=self.now(), retry_at=None, reason=None, code=None, **answer)
@@ -268,7 +269,7 @@ class Line:
         if paid.ticket is not None:
             self.gatehouse.accepted(paid.ticket)
         try:
-            published = self._publish(paid.job, paid.recipe, answer)
+            published = self._publish(paid, answer)
         except TargetRefusedError as refused:
             return replace(self._unpublished(paid.job, refused, _NAME_RETRY_S), is_name=True)
         except OutputUnavailableError as away:
@@ -290,7 +291,7 @@ class Line:
         )
         self.step("recorded")
         self._tell_delivered(paid, done)
-        self._drop(key)
+        self._drop(paid, key)
         return Over(job=afterwards.put_away(self, done))
 
     def _rejected(self, paid: Paid, key: str, why: Exception) -> Over:
@@ -304,14 +305,17 @@ class Line:
         job = self.ledger.record(decision.apply(forgotten, at=self.now()), call=end)
         return self.ended(job)
 
-    def _publish(self, job: Job, recipe: Recipe, answer: Path) -> Published:
+    def _publish(self, paid: Paid, answer: Path) -> Published:
         """Put the answer under the best name that is free, or over our own older output."""
+        job, recipe = paid.job, paid.recipe
         taken: set[bytes] = set()
         staged: Staged | None = None
+        target = job.target if paid.ticket is not None else None  # it got its name with its answer, a moment ago
         try:
             while True:
-                names = (name for name in mirror(job.source, recipe.params.format.extension) if name not in taken)
-                target = self.ledger.claim_target(job.folder, job.source, names, self.now())
+                if target is None:
+                    names = (name for name in mirror(job.source, recipe.params.format.extension) if name not in taken)
+                    target = self.ledger.claim_target(job.folder, job.source, names, self.now())
                 staged = (
                     stage(answer, recipe.output, target, step=self.step) if staged is None else staged.under(target)
                 )
@@ -320,6 +324,7 @@ class Line:
                 except TargetTakenError:
                     self.ledger.release_target(job.folder, job.source, target)
                     taken.add(target)
+                    target = None
         except Exception:
             if staged is not None:
                 discard(staged)
@@ -371,8 +376,16 @@ class Line:
             )
         )
 
-    def _drop(self, key: str) -> None:
-        """Take a published answer from the spool, unless another job has still to publish it."""
+    def _drop(self, paid: Paid, key: str) -> None:
+        """
+        Take a published answer from the spool, unless another job has still to publish it.
+
+        To the first answer there ever was nobody else has a claim before ``settle``: who
+        asked for the same meanwhile became a twin, who looks again after it.
+        """
+        if paid.is_first:
+            self.spool.drop(key)
+            return
         with self._answer(key):
             if not self.ledger.is_waiting_to_publish(key):
                 self.spool.drop(key)

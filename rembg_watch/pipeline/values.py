@@ -53,6 +53,7 @@ class Ready:
     job: Job
     recipe: Recipe
     prepared: Prepared
+    is_first: bool = False  # nobody ever had an answer to this request, so none waits for this one in the spool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ class Paid:
     recipe: Recipe
     expected: Expected | None  # None: the source is gone, its size is not known any more
     ticket: Ticket | None = None  # None: it was answered in an earlier life, or for another job
+    is_first: bool = False
     duration_s: float = 0.0
 
 
