@@ -8,9 +8,10 @@ ledger says which answers are still needed.
 
 import contextlib
 import hashlib
+import io
 import os
 import shutil
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 _PART = ".part"
@@ -33,20 +34,28 @@ class Spool:
         """Say where the answer for *key* is written while it arrives."""
         return self.directory / f"{key}{_PART}"
 
+    @contextlib.contextmanager
+    def arriving(self, key: str) -> Iterator[io.FileIO]:
+        """
+        Open the part file for the answer to *key*; what was written is on the disk when the block ends well.
+
+        It has no buffer, since an answer comes in blocks, and may take less than it is given.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        with io.FileIO(f"{self.directory}/{key}{_PART}", "wb") as part:
+            yield part
+            os.fsync(part.fileno())
+
     def keep(self, key: str) -> Path:
         """
-        Make the arrived answer durable under its final name.
+        Give the answer that has arrived (see ``arriving``) its final name, durably.
 
         Raises:
             OSError: The disk refused; the answer is still in its part file.
         """
-        part, whole = self.part(key), self.path(key)
-        fd = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        part.rename(whole)
+        whole = self.part(key).rename(self.path(key))
         self._sync()
         return whole
 
@@ -57,8 +66,10 @@ class Spool:
         Raises:
             OSError: It cannot be read, or the disk refused.
         """
-        with answer.open("rb") as source, self.part(key).open("wb") as part:
-            shutil.copyfileobj(source, part, _BLOCK_BYTES)
+        with answer.open("rb") as source, self.arriving(key) as part:
+            whole = io.BufferedWriter(part)  # a disk that takes less than it is given says so only at the next write
+            shutil.copyfileobj(source, whole, _BLOCK_BYTES)
+            whole.flush()
         return self.keep(key)
 
     def digest(self, key: str) -> str:

@@ -1,5 +1,7 @@
+import io
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,8 @@ def spool(tmp_path: Path) -> Spool:
 
 
 def test_an_answer_is_whole_only_under_its_final_name(spool: Spool) -> None:
-    spool.part("k").write_bytes(b"answer")
+    with spool.arriving("k") as part:
+        part.write(b"answer")
     assert not spool.path("k").exists()
     assert spool.keep("k").read_bytes() == b"answer"
     assert not spool.part("k").exists()
@@ -48,6 +51,41 @@ def test_an_answer_that_stands_elsewhere_is_taken_in_whole(spool: Spool, tmp_pat
     (tmp_path / "cutout").write_bytes(b"answer")
     assert spool.copy_in("k", tmp_path / "cutout").read_bytes() == b"answer"
     assert spool.digest("k") == "0db52f4076c082518412afd3dd3576e2cb0c63703fd7fed5e23ade60efef31d9"
+
+
+def test_an_answer_and_then_its_name_are_on_the_disk_before_it_is_kept(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def sync(fd: int) -> None:
+        done.append(f"synced {Path(f'/proc/self/fd/{fd}').readlink().name} of {os.fstat(fd).st_size}")
+        fsync(fd)
+
+    def name(old: str, new: str) -> None:
+        done.append("renamed")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "rename", name)
+    with spool.arriving("k") as part:
+        part.write(b"answer")
+    spool.keep("k")
+    assert [done[0], done[1], done[2].split(" of ")[0]] == ["synced k.part of 6", "renamed", "synced spool"]
+    done.clear()
+    spool.copy_in("l", spool.path("k"))
+    assert [done[0], done[1], done[2].split(" of ")[0]] == ["synced l.part of 6", "renamed", "synced spool"]
+
+
+def test_a_disk_that_takes_only_a_part_of_a_block_costs_no_byte(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Scarce(io.FileIO):
+        def write(self, block: Any, /) -> int:
+            return super().write(bytes(block)[:1000])
+
+    (spool.directory / "elsewhere").write_bytes(bytes(range(256)) * 40)
+    monkeypatch.setattr(io, "FileIO", Scarce)
+    assert spool.copy_in("k", spool.directory / "elsewhere").read_bytes() == bytes(range(256)) * 40
 
 
 def test_a_lost_part_is_an_error_not_an_empty_answer(spool: Spool) -> None:

@@ -91,7 +91,7 @@ class Source:
             self.file.seek(self.start)  # type: ignore[attr-defined]  # what has a start can seek
         except (AttributeError, OSError, ValueError, TypeError) as why:
             raise _unreadable(self.name, why) from None
-        self.head = _read(self.file, BLOCK_BYTES, self.name)
+        self.head = _read(self.file, min(BLOCK_BYTES, self.size_bytes), self.name)
 
     def blocks(self) -> Iterator[bytes]:
         """
@@ -106,7 +106,7 @@ class Source:
             if left < 0:
                 raise _changed(self.name)
             yield block
-            block = _read(self.file, BLOCK_BYTES, self.name)
+            block = _read(self.file, min(BLOCK_BYTES, left) or 1, self.name)  # at the end, there must be no more
         if left:
             raise _changed(self.name)
 
@@ -129,7 +129,7 @@ def open_source(image: Image, *, filename: str | None = None, is_checked: bool =
         own_name, file = _opened(image, ours)
         size_bytes, file = _measured(file, own_name, ours)
         start = _place(file)
-        head = _read(file, BLOCK_BYTES, own_name) if size_bytes else b""
+        head = _read(file, min(BLOCK_BYTES, size_bytes), own_name)  # no more, or it would look for the end here
         source = Source(_sendable(filename or own_name, head), size_bytes, head, file, start)
         if is_checked:
             _check(source)

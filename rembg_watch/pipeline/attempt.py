@@ -6,6 +6,7 @@ recorded here; whether the answer is worth anything is looked at later, in ``lin
 """
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable
 from decimal import Decimal
@@ -165,7 +166,7 @@ class Attempt:
         self._check_room()
         file = Hashing(self.prepared.open())
         try:
-            with line.spool.part(self.key).open("wb") as answer:
+            with line.spool.arriving(self.key) as answer:
                 return line.client.remove_background(
                     file,
                     self.recipe.params,
@@ -245,15 +246,22 @@ class Attempt:
 
 
 class Hashing:
-    """A file that knows the digest of what was read from it."""
+    """
+    A regular file that knows the digest of what was read from it.
+
+    It is read by place, past the buffer and the place of the file itself: with many threads, each
+    system call costs a change of threads.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._place = 0
         self._hash = hashlib.sha256()
 
-    def read(self, size: int = -1) -> bytes:
-        """Read on."""
-        block = self._file.read(size)
+    def read(self, size: int) -> bytes:
+        """Read on, at most *size* bytes."""
+        block = os.pread(self._file.fileno(), size, self._place)
+        self._place += len(block)
         self._hash.update(block)
         return block
 
@@ -265,16 +273,16 @@ class Hashing:
         """Return the file's descriptor, from which its size can be told."""
         return self._file.fileno()
 
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move to another place; from the start, the digest begins anew."""
-        place = self._file.seek(offset, whence)
-        if place == 0:
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to another place, from the start or the end; from the start, the digest begins anew."""
+        self._place = offset + (os.fstat(self._file.fileno()).st_size if whence == os.SEEK_END else 0)
+        if self._place == 0:
             self._hash = hashlib.sha256()
-        return place
+        return self._place
 
     def tell(self) -> int:
         """Return the place in the file."""
-        return self._file.tell()
+        return self._place
 
 
 def call_end(error: Exception, price: Decimal) -> CallEnd:
