@@ -52,7 +52,7 @@ from rembg_watch.publish import Published, Staged, discard, is_ours, publish, st
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 from rembg_watch.spool import Spool
-from rembg_watch.verify import AnswerRejectedError, Expected, verify
+from rembg_watch.verify import AnswerRejectedError, Expected, Verified, verify
 
 _SOURCE_RETRY_S = 30.0
 _OUTPUT_RETRY_S = 15.0
@@ -86,6 +86,7 @@ class Line:
     credits_left: Callable[[], Decimal | None] = lambda: None
     step: Step = no_step
     places: Places = field(default_factory=Places)
+    verify: Callable[[Path, Expected], Verified] = verify
     _answers: tuple[threading.Lock, ...] = field(default_factory=_locks)
     _sending: dict[str, int] = field(default_factory=dict)  # content key -> job, from preparation to the answer
 
@@ -262,7 +263,7 @@ class Line:
     def _finish(self, paid: Paid, key: str) -> Over | Blocked:
         answer = self.spool.path(key)
         try:
-            verify(answer, paid.expected or Expected.of_unknown_source(paid.recipe.params))
+            self.verify(answer, paid.expected or Expected.of_unknown_source(paid.recipe.params))
         except (AnswerRejectedError, FileNotFoundError) as rejected:
             return self._rejected(paid, key, rejected)
         self.step("verified")
