@@ -40,6 +40,7 @@ from rembg_watch.api.headers import rate_limit, request_id
 from rembg_watch.api.key import Key
 from rembg_watch.api.params import Format, RemovalParams, usage_query
 from rembg_watch.api.responses import Account, BillingPeriod, account_from, billing_periods_from
+from rembg_watch.api.streams import use_few_calls
 from rembg_watch.api.upload import BodyCutOffError, Image, MultipartBody, OnProgress, Progress, open_source
 
 API_URL = "https://api.rembg.com/rmbg"
@@ -132,7 +133,9 @@ class Client:
 
     def _kept(self) -> httpx.Client:
         """Make a client for one connection that is kept."""
-        return self._opened(httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT_S))
+        http = self._opened(httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT_S))
+        use_few_calls(http)
+        return http
 
     def _opened(self, limits: httpx.Limits) -> httpx.Client:
         return httpx.Client(

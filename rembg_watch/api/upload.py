@@ -21,7 +21,7 @@ from typing import Protocol
 from rembg_watch.api.errors import FieldError, InvalidRequestError, NotSentError
 from rembg_watch.api.params import Format
 
-BLOCK_BYTES = 64 * 1024
+BLOCK_BYTES = 128 * 1024
 LAST_BYTES = 1024
 """How much of the picture waits for ``on_last_byte``, with all that comes after it: so little that it goes at once."""
 
@@ -359,20 +359,23 @@ class MultipartBody:
             # whoever asks for the next block has taken the whole of this one
             loaded_bytes += len(block)
             self.is_handed_over = loaded_bytes == self.length_bytes
-            self._tell(len(block), loaded_bytes)
+            if block:
+                self._tell(len(block), loaded_bytes)
 
     def _blocks(self) -> Iterator[bytes]:
         held_back = self._lead
-        is_first = True
+        is_first = is_whole = True
         for block in self._source.blocks():
             if is_first:  # a write of its own for the lead would be a packet of its own
                 held_back, is_first = held_back + block, False
                 continue
             yield held_back
-            held_back = block
+            held_back, is_whole = block, False
         if len(held_back) > LAST_BYTES:
             yield held_back[:-LAST_BYTES]
             held_back = held_back[-LAST_BYTES:]
+        elif is_whole:
+            yield b""  # the head of the request, which waits for a first block, has to go before the last
         self._let_go()
         yield held_back + self._tail
 

@@ -217,14 +217,16 @@ def test_a_server_that_hung_up_without_a_word_gets_new_connections_for_a_while(c
 def test_a_server_that_hangs_up_without_a_word_puts_at_most_one_picture_in_doubt(call_of: Any) -> None:
     """Who is faster than the news cannot know; but then no connection is kept for a while."""
     call, server = call_of(answer_one)
-    doubts = 0
+    doubts = unsent = 0
     for _ in range(30):
         try:
             assert call() == CUT
         except NoAnswerError:
             doubts += 1
-    assert doubts <= 1
-    assert len(server.visitors) == 30 - doubts
+        except UnreachableError as just_in_time:  # the news came between the two looks at the last byte
+            unsent += just_in_time.charge is Charge.NO
+    assert doubts + unsent <= 1
+    assert len(server.visitors) == 30 - doubts - unsent
 
 
 @pytest.mark.parametrize(
