@@ -131,11 +131,12 @@ class Client:
         if problem:
             raise _unusable(problem, "client_settings")
 
-    def _kept(self) -> httpx.Client:
-        """Make a client for one connection that is kept."""
+    def _kept(self) -> Connection:
+        """Make one more connection that is kept, with a client of its own."""
         http = self._opened(httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT_S))
-        use_few_calls(http)
-        return http
+        connection = Connection(http)
+        connection.is_told = use_few_calls(http, connection.trace)
+        return connection
 
     def _opened(self, limits: httpx.Limits) -> httpx.Client:
         return _WithoutCookies(
@@ -371,7 +372,8 @@ class _Call:
     def __init__(
         self, connection: Connection, request: httpx.Request, deadline: Deadline, body: MultipartBody | None = None
     ) -> None:
-        request.extensions["trace"] = connection.trace
+        if not connection.is_told:
+            request.extensions["trace"] = connection.trace
         self.connection = connection
         self.request = request
         self.deadline = deadline

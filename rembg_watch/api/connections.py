@@ -54,6 +54,8 @@ class Connection:
 
     def __init__(self, http: "httpx.Client") -> None:
         self.http = http
+        self.is_told = False
+        """Whether ``trace`` is called by whoever opens a connection, without a word in each request."""
         self.is_reused = False
         """Whether this call goes over a connection that has served another."""
         self.was_left = False
@@ -153,13 +155,13 @@ class Connections:
     other side, none is kept for ``WARY_S``.
 
     Args:
-        open_http: Makes a client for one more connection.
+        more: Makes one more connection, with a client of its own.
         most: How many calls may be on their way at once.
     """
 
-    def __init__(self, open_http: "Callable[[], httpx.Client]", most: int) -> None:
+    def __init__(self, more: Callable[[], Connection], most: int) -> None:
         self.ends_at_s = inf
-        self._open_http = open_http
+        self._more = more
         self._places = threading.Semaphore(most)
         self._lock = threading.Lock()
         self._idle: deque[Connection] = deque()  # those without a connection first, then by age
@@ -177,7 +179,7 @@ class Connections:
         if not self._places.acquire(timeout=timeout_s):
             return None
         try:
-            return self._idle_one() or Connection(self._open_http())
+            return self._idle_one() or self._more()
         except BaseException:
             self._places.release()
             raise

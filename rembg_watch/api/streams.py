@@ -10,17 +10,23 @@ import socket
 import ssl
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import httpcore
+
+Trace = Callable[[str, Mapping[str, Any]], object]
+"""Who wants to know of new connections, with the names and values that httpcore's trace has for it."""
 
 _HAS_KERNEL_TIMEOUTS = sys.platform == "linux"
 _UNSET = object()
 
 
-def use_few_calls(http: object) -> bool:
+def use_few_calls(http: object, trace: Trace) -> bool:
     """
     Let the connections that *http*, a client of httpx, opens from now on go through ``Stream``; say if it worked.
+
+    *trace* is then told of each new connection; that of httpcore tells of each step, for 5 % of a call.
 
     httpx shows no way to it. If the way there is lost in another version, calls are as they
     were, and cost more.
@@ -29,11 +35,14 @@ def use_few_calls(http: object) -> bool:
     pools = [getattr(one, "_pool", None) for one in transports if one is not None]  # no proxy is a mount of None
     found = [pool for pool in pools if hasattr(pool, "_network_backend")]
     for pool in found:
-        setattr(pool, "_network_backend", _Backend())  # noqa: B010  # no type knows it
+        setattr(pool, "_network_backend", _Backend(trace))  # noqa: B010  # no type knows it
     return bool(pools) and found == pools
 
 
 class _Backend(httpcore.SyncBackend):
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
     def connect_tcp(
         self,
         host: str,
@@ -42,7 +51,10 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        return Stream(super().connect_tcp(host, port, timeout, local_address, socket_options))
+        self._trace("connect_tcp.started", {})
+        stream = Stream(super().connect_tcp(host, port, timeout, local_address, socket_options), self._trace)
+        self._trace("connect_tcp.complete", {"return_value": stream})
+        return stream
 
 
 class Stream(httpcore.NetworkStream):
@@ -56,10 +68,12 @@ class Stream(httpcore.NetworkStream):
 
     Args:
         stream: The one of httpcore, on a connected socket.
+        trace: Told when TLS has begun, on a socket of its own.
     """
 
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, trace: Trace) -> None:
         self._stream = stream
+        self._trace = trace
         self._socket: socket.socket = stream.get_extra_info("socket")
         self._is_plain = stream.get_extra_info("ssl_object") is None
         self._head = b""
@@ -131,7 +145,8 @@ class Stream(httpcore.NetworkStream):
     ) -> httpcore.NetworkStream:
         """Go on in TLS; through a proxy that is spoken to in TLS already, as httpcore does."""
         secured = self._stream.start_tls(ssl_context, server_hostname, timeout)
-        return Stream(secured) if self._is_plain else secured
+        self._trace("start_tls.complete", {"return_value": secured})
+        return Stream(secured, self._trace) if self._is_plain else secured
 
     def get_extra_info(self, info: str) -> object:
         """Return what httpcore's stream knows."""

@@ -467,11 +467,11 @@ def opened() -> list[Opened]:
 
 
 def stack(opened: list[Opened], most: int) -> Connections:
-    def open_http() -> Any:
+    def more() -> Connection:
         opened.append(Opened())
-        return opened[-1]
+        return Connection(opened[-1])  # type: ignore[arg-type]
 
-    return Connections(open_http, most)
+    return Connections(more, most)
 
 
 def taken(connections: Connections) -> Connection:

@@ -4,7 +4,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpcore
@@ -12,13 +12,17 @@ import httpx
 import pytest
 
 from rembg_watch import Client
-from rembg_watch.api.streams import Stream, use_few_calls
+from rembg_watch.api.streams import Stream, Trace, use_few_calls
 
 KEY = "k-0123456789abcdef"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(300_000)
 TINY = PNG[:100]
 CUT = b"RIFF\x10\x0a\x20\x00WEBPVP8 " + bytes(10_000)
 HEAD = b"POST / HTTP/1.1\r\n\r\n"
+
+
+def untold(event: str, info: Mapping[str, Any]) -> None:
+    pass
 
 
 class Plain(httpcore.NetworkStream):
@@ -39,7 +43,7 @@ def pair() -> Iterator[tuple[Stream, socket.socket]]:
     ours, theirs = socket.socketpair()
     theirs.settimeout(5)
     with ours, theirs:
-        yield Stream(Plain(ours)), theirs
+        yield Stream(Plain(ours), untold), theirs
 
 
 def come(theirs: socket.socket) -> bytes:
@@ -152,12 +156,12 @@ def test_the_kernel_minds_the_time_out(pair: tuple[Stream, socket.socket]) -> No
 def test_httpx_still_has_the_way_to_its_connections(proxy: str | None) -> None:
     """If this fails with a new version of httpx or httpcore, all works and costs more; find the new way."""
     with httpx.Client(proxy=proxy) as http:
-        assert use_few_calls(http)
+        assert use_few_calls(http, untold)
 
 
 def test_a_client_without_that_way_is_left_as_it_is() -> None:
     with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))) as http:
-        assert not use_few_calls(http)
+        assert not use_few_calls(http, untold)
         assert http.get("http://api.invalid").status_code == 200
 
 
@@ -165,7 +169,32 @@ def test_proxies_of_the_environment_take_part(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "localhost")
     with httpx.Client() as http:
-        assert use_few_calls(http)
+        assert use_few_calls(http, untold)
+
+
+@pytest.mark.parametrize("serve_fixture", ["serve", "serve_tls"])
+def test_each_new_connection_is_told_of_with_its_socket(request: pytest.FixtureRequest, serve_fixture: str) -> None:
+    """As httpcore's own trace would: on these words hangs which socket a deadline cuts."""
+    ours: list[tuple[str, Any]] = []
+    theirs: list[tuple[str, Any]] = []
+
+    def trace_into(told: list[tuple[str, Any]]) -> Trace:
+        def trace(event: str, info: Mapping[str, Any]) -> None:
+            step = event.removeprefix("connection.")
+            if step in {"connect_tcp.started", "connect_tcp.complete", "start_tls.complete"}:
+                stream = info.get("return_value")
+                told.append((step, type(stream and stream.get_extra_info("socket")).__name__))
+
+        return trace
+
+    server = request.getfixturevalue(serve_fixture)(lambda v: (v.read_all(), v.answer("200 OK", CUT)))
+    with httpx.Client(verify=False) as http:
+        http.get(server.url, extensions={"trace": trace_into(theirs)})
+    with httpx.Client(verify=False) as http:
+        assert use_few_calls(http, trace_into(ours))
+        http.get(server.url)
+    assert ours == theirs
+    assert len(ours) == (3 if serve_fixture == "serve_tls" else 2)
 
 
 @pytest.mark.parametrize("serve_fixture", ["serve", "serve_tls"])
