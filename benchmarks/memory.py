@@ -5,7 +5,8 @@ What the daemon needs of memory: while large pictures are uploaded, and with a l
     python -m benchmarks.memory --queued 10000
 
 The server reads no body before 16 have begun, so that they are really under way at once.
-Growth is the most that the kernel ever counted (``VmHWM``) less what the daemon had at rest.
+Growth is the most that the kernel ever counted (``VmHWM``) less what the daemon had at rest. Both are sums over the
+daemon and its children that decode answers; the sum of their peaks is more than was ever used at once.
 The long queue is found by the daemon itself in its folder, and held by an account without credits.
 """
 

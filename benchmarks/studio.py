@@ -113,18 +113,38 @@ class Process:
         self.pid = child.pid
 
     def cpu_s(self) -> float:
-        """Return the processor seconds used so far, by all its threads."""
-        after_name = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        return (int(after_name[11]) + int(after_name[12])) * TICKS_S
+        """Return the processor seconds used so far, by all its threads and by its children, those that ended too."""
+        return _cpu_s(self.pid) + sum(_cpu_s(pid) for pid in self.children())
 
     def memory_mb(self, name: str = "VmRSS") -> float:
-        """Return ``VmRSS``, or ``VmHWM``, the most it ever was."""
-        rows = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines()
-        return next(int(row.split()[1]) for row in rows if row.startswith(f"{name}:")) * 1024 / 1e6
+        """
+        Return ``VmRSS``, or ``VmHWM``, the most it ever was, of the process and of its children that live now.
+
+        That is too much rather than too little: what they share is counted for each, and
+        the peaks are added as if they had been at the same time.
+        """
+        return sum(_memory_mb(pid, name) for pid in (self.pid, *self.children()))
+
+    def children(self) -> list[int]:
+        """Return the processes it started that are still there."""
+        lists = Path(f"/proc/{self.pid}/task").glob("*/children")
+        return [int(pid) for one in lists for pid in one.read_text(encoding="ascii").split()]
 
     def forget_peak(self) -> None:
         """Let ``VmHWM`` begin anew."""
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
+        for pid in (self.pid, *self.children()):
+            Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+
+
+def _cpu_s(pid: int) -> float:
+    """Return what a process used and what it heard of children that ended."""
+    after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return sum(int(ticks) for ticks in after_name[11:15]) * TICKS_S
+
+
+def _memory_mb(pid: int, name: str) -> float:
+    rows = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith(f"{name}:")) * 1024 / 1e6
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What the settings are made into: recipes, the client, the policy, and the folders that are missing."""
+"""What the settings are made into: recipes, the client, the policy, the verifiers, and the folders that are missing."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,10 @@ from rembg_watch.api.client import Client
 from rembg_watch.config import FolderSettings, Settings
 from rembg_watch.errors import ConfigError
 from rembg_watch.pipeline import Recipe
+from rembg_watch.report import events
+from rembg_watch.report.events import Reporter
 from rembg_watch.retry import RetryPolicy
+from rembg_watch.verifiers import Verifiers
 
 if TYPE_CHECKING:
     import httpx
@@ -53,6 +56,11 @@ def build_client(settings: Settings, *, transport: "httpx.BaseTransport | None" 
         transport=transport,
         max_connections=settings.pool.workers + 4,
     )
+
+
+def build_verifiers(report: Reporter) -> Verifiers:
+    """Make the processes that decode answers; how one of them ended is told."""
+    return Verifiers(tell=lambda error: report(events.Mistake(where="verifying", error=error)))
 
 
 def policy_of(settings: Settings) -> RetryPolicy:

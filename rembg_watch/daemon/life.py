@@ -25,6 +25,7 @@ from rembg_watch.daemon.build import (
     SPOOL_NAME,
     STATUS_NAME,
     build_client,
+    build_verifiers,
     missing_targets,
     policy_of,
     recipe_of,
@@ -220,6 +221,8 @@ class Daemon:
             in_flight=lambda: self.pool.unpaid(),
             clocks=self.clocks,
         )
+        self.verifiers = build_verifiers(self.report)
+        self._exit.callback(self.verifiers.close)
         self.line = Line(
             ledger=self.ledger,
             client=self.client,
@@ -232,6 +235,7 @@ class Daemon:
             clocks=self.clocks,
             credits_left=self.purse.left,
             step=self._step,
+            verify=self.verifiers,
         )
         allowance_s = settings.api.timeout_s + 60.0
         self.pool = Pool(
@@ -373,6 +377,7 @@ class Daemon:
     def tick(self) -> None:
         """Do what is due: reload, tell systemd, write how things stand, clean up."""
         self.heartbeat.beat("main loop")
+        self.verifiers.end_idle()
         now_s = time.monotonic()
         if self._wants_reload.is_set():
             self._wants_reload.clear()
