@@ -1,11 +1,11 @@
 """
 Processes that decode answers, so that no decoder runs where the daemon lives.
 
-A decoder holds the interpreter's lock while it works: half a second for a large WebP, in
-which no other thread of the process moves. And it is C code that reads what came over the
-network. So a few children do it (``decoder``), one picture at a time each. They are
-started when they are needed, the one that rested last is asked first, and one that nobody
-asks ends.
+A decoder is C code that reads what came over the network. It may crash, needs hundreds of
+megabytes for a large picture, and copies them while it holds the interpreter's lock, so
+that no other thread moves. So a few children do it (``decoder``), one picture at a time
+each. They are started when they are needed, the one that rested last is asked first, and
+one that nobody asks ends.
 
 A wrong "no" costs a credit. So a picture is at fault only where that is sure: two
 processes crashed on it, or it took more processor time than any picture needs. One that

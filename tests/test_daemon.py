@@ -92,6 +92,22 @@ def test_pictures_dropped_while_it_runs_are_found(studio: Studio) -> None:
     assert list(studio.outputs()) == ["late/a.webp"]
 
 
+def test_the_processes_that_verify_end_when_nobody_asks_and_with_the_daemon(studio: Studio) -> None:
+    with running(studio, settings(studio)) as daemon:
+        assert daemon.verifiers.pids == frozenset()
+        studio.drop("a.jpg")
+        eventually(lambda: daemon.ledger.counts()[State.DONE] == 1)
+        first = daemon.verifiers.pids
+        daemon.verifiers._idle_s = 0.0
+        daemon.tick()
+        assert (len(first), daemon.verifiers.pids) == (1, frozenset())
+        studio.drop("b.png")
+        eventually(lambda: daemon.ledger.counts()[State.DONE] == 2)
+        second = daemon.verifiers.pids
+        assert second
+    assert [pid for pid in first | second if Path(f"/proc/{pid}").exists()] == []
+
+
 def test_how_things_stand_is_written_for_whoever_looks(studio: Studio) -> None:
     studio.drop("a.jpg")
     with running(studio, settings(studio)) as daemon:
