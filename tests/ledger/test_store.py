@@ -458,9 +458,13 @@ class TestSharedCommits:
             threading.Event().wait(0.2)  # until he really waits; between the two lines there is nothing to look at
             os.kill(os.getpid(), signal.SIGINT)
 
-        threading.Thread(target=interrupt).start()
-        with pytest.raises(KeyboardInterrupt):
-            commits.run(recorder.work("second"), is_durable=True)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+        try:
+            threading.Thread(target=interrupt).start()
+            with pytest.raises(KeyboardInterrupt):
+                commits.run(recorder.work("second"), is_durable=True)
+        finally:
+            signal.signal(signal.SIGINT, before)
         recorder.may_commit.set()
         leader.join(10)
         assert commits.run(recorder.work("third"), is_durable=True) == "did third"
