@@ -34,9 +34,8 @@ import rembg_watch
 from rembg_watch import decoder
 from rembg_watch.disk import BLOCK_BYTES
 from rembg_watch.errors import RembgWatchError
-from rembg_watch.verify import AnswerRejectedError, Expected, Verified, verify
+from rembg_watch.verify import AT_ONCE, AnswerRejectedError, Expected, Verified, broken, verify
 
-MOST = 4  # decoding is bound by the processor: more are not faster and need 100 to 800 MB each at the worst
 IDLE_S = 30.0
 
 # Without ``site``: its work is done, ``_environment`` hands on what came of it.
@@ -191,7 +190,7 @@ class Verifiers:
         self._command = command
         self._idle_s = idle_s
         self._places: queue.SimpleQueue[None] = queue.SimpleQueue()  # a semaphore that costs next to nothing
-        for _ in range(most or min(MOST, os.cpu_count() or 1)):
+        for _ in range(most or AT_ONCE):
             self._places.put(None)
         self._lock = threading.Lock()
         self._all: set[_Child] = set()
@@ -335,8 +334,7 @@ def _blamed(answer: Path, expected: Expected, why: str) -> AnswerRejectedError:
     with answer.open("rb", buffering=0) as file:
         while file.read(BLOCK_BYTES):
             pass
-    kind = expected.params.format.upper()
-    return AnswerRejectedError(f"The answer is a {kind} picture that cannot be decoded: {why}.", code="broken")
+    return broken(expected.params.format, why)
 
 
 def _environment() -> dict[str, str]:

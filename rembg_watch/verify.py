@@ -35,8 +35,10 @@ _LARGEST_PIXELS = 2 * LONGEST_SIDE_PX**2
 
 Image.MAX_IMAGE_PIXELS = _LARGEST_PIXELS
 
-# Decoding is bound by the processor: more at once are not faster and need 100 to 800 MB each at the worst.
-_DECODING = threading.BoundedSemaphore(min(4, os.cpu_count() or 1))
+AT_ONCE = min(4, os.cpu_count() or 1)
+"""Decoding is bound by the processor: more at once are not faster and need 100 to 800 MB each at the worst."""
+
+_DECODING = threading.BoundedSemaphore(AT_ONCE)
 
 
 class AnswerRejectedError(RembgWatchError):
@@ -125,15 +127,14 @@ def _decode(answer: Path, kind: Format, expected: Expected) -> tuple[int, int, s
     except OSError as error:
         if error.errno is not None:  # the disk, not the picture
             raise
-        raise _broken(kind, error) from error
+        raise broken(kind, error) from error
     except (ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _broken(kind, error) from error
+        raise broken(kind, error) from error
 
 
-def _broken(kind: Format, error: Exception) -> AnswerRejectedError:
-    return AnswerRejectedError(
-        f"The answer is a {kind.upper()} picture that cannot be decoded: {error}.", code="broken"
-    )
+def broken(kind: Format, why: object) -> AnswerRejectedError:
+    """Say that no picture comes out of an answer, and *why*."""
+    return AnswerRejectedError(f"The answer is a {kind.upper()} picture that cannot be decoded: {why}.", code="broken")
 
 
 def _check_size(width: int, height: int, expected: Expected) -> None:
