@@ -44,7 +44,7 @@ class Spool:
         Raises:
             OSError: The disk refused.
         """
-        with io.FileIO(f"{self.directory}/{key}{_PART}", "wb") as part:
+        with io.FileIO(self.part(key), "wb") as part:
             yield part
             os.fsync(part.fileno())
 
