@@ -6,13 +6,13 @@ import pytest
 from PIL import Image
 
 from rembg_watch.api.params import Format, RemovalParams
-from rembg_watch.jobs import State
+from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Turn
 from rembg_watch.pipeline import Back, Blocked, Over, Paid, Ready, Twin
 from rembg_watch.report import events
 from rembg_watch.retry import RetryPolicy
 from rembg_watch.sandbox import Sandbox
-from tests.line import KEY, Crash, Studio
+from tests.line import KEY, Crash, Life, Studio
 
 
 @pytest.fixture
@@ -129,14 +129,20 @@ def test_the_same_bytes_under_another_name_are_delivered_without_a_call(studio: 
     assert len(studio.told(events.Reused)) == 1
 
 
-def test_a_twin_that_comes_while_the_first_is_sent_waits_for_its_answer(studio: Studio) -> None:
+def ready_twins(studio: Studio, life: Life) -> tuple[Ready, Job]:
+    """Drop one picture under two names; return the first, prepared, and the job of the second."""
     first = studio.drop("a.jpg")
     (studio.root / "in/b.jpg").write_bytes(first.read_bytes())
+    life.find()
+    one, other = life.claim()
+    ready = life.line.prepare(one)
+    assert isinstance(ready, Ready)
+    return ready, other
+
+
+def test_a_twin_that_comes_while_the_first_is_sent_waits_for_its_answer(studio: Studio) -> None:
     with studio.live() as life:
-        life.find()
-        one, other = life.claim()
-        ready = life.line.prepare(one)
-        assert isinstance(ready, Ready)
+        ready, other = ready_twins(studio, life)
         assert isinstance(life.line.prepare(other), Twin)
         paid = life.line.call(ready)
         assert isinstance(paid, Paid)
@@ -150,13 +156,8 @@ def test_a_twin_that_comes_while_the_first_is_sent_waits_for_its_answer(studio: 
 
 
 def test_an_answer_paid_for_anew_stays_for_the_job_whose_own_was_lost(studio: Studio) -> None:
-    first = studio.drop("a.jpg")
-    (studio.root / "in/b.jpg").write_bytes(first.read_bytes())
     with studio.live() as life:
-        life.find()
-        one, other = life.claim()
-        ready = life.line.prepare(one)
-        assert isinstance(ready, Ready)
+        ready, other = ready_twins(studio, life)
         waiting = life.line.call(ready)
         assert isinstance(waiting, Paid)
         key = str(waiting.job.content_key)

@@ -173,7 +173,7 @@ def test_what_goes_wrong_to_order_is_understood_and_never_denied_if_it_was_bille
     connect: Callable[..., Any], fault: str, kind: type[RembgError], code: str | None, charge: Charge
 ) -> None:
     sandbox = sandbox_of(faults=[fault])
-    large = SMALL + bytes(12_000_000)  # half of it is more than the kernel takes in on either side
+    large = SMALL + bytes(12_000_000)  # so that the kernel does not take in half of it at once
     with connect(sandbox, timeout_s=1) as client, pytest.raises(kind) as caught:
         client.remove_background(large)
     error = caught.value
