@@ -91,7 +91,7 @@ class Job:
     request_id: str | None = None
     is_disposal_due: bool = False  # the source is still to be moved or deleted
     is_disposed: bool = False  # we moved or deleted the source ourselves
-    gone_at: datetime | None = None  # since when the source does not stand there in this version; the ledger says so
+    gone_at: datetime | None = None  # since when the source does not stand there in this version, when it was read
     revision: int = 0  # counts what the ledger recorded; a job that is behind cannot be recorded
 
 

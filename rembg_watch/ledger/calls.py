@@ -35,23 +35,34 @@ _SUMS = ("calls", "charged", "doubtful", "in_doubt", "refused", "doubles", "repe
 
 def start(connection: Connection, job: Job, call: CallStart) -> None:
     """Write down the intent to make a call, which may be charged until its end is known."""
-    charges = (row.charge for row in _CHARGES.all(connection, {"content_key": job.content_key}))
     row = {
         "job_id": job.id,
         "folder": job.folder,
         "content_key": job.content_key,
+        "this_content": job.content_key,
         "started_at": job.changed_at,
         "charge": Charge.MAYBE.value,
         "credits": call.price,
-        "follows": _worst(charges).value,
     }
     _START.run(connection, row)
 
 
-_CHARGES = Prepared(select(CALLS.c.charge).where(CALLS.c.content_key == bindparam("content_key")))
+def _have(charge: Charge) -> ColumnElement[bool]:
+    """Say in SQL if an earlier call for the same content was booked like this."""
+    same = _EARLIER.c.content_key == bindparam("this_content")
+    return select(_EARLIER.c.id).where(same, _EARLIER.c.charge == charge.value).exists()
+
+
+_EARLIER = CALLS.alias("earlier")
 _START = Prepared(
-    insert(CALLS).inline(),
-    sets=("job_id", "folder", "content_key", "started_at", "charge", "credits", "follows"),
+    insert(CALLS)
+    .inline()
+    .values(  # the same as ``_worst``
+        follows=case(
+            (_have(Charge.MAYBE), Charge.MAYBE.value), (_have(Charge.YES), Charge.YES.value), else_=Charge.NO.value
+        )
+    ),
+    sets=("job_id", "folder", "content_key", "started_at", "charge", "credits"),
 )
 
 
@@ -68,6 +79,18 @@ def newest(connection: Connection, job_id: int) -> "AnyRow | None":
 
 
 _NEWEST = Prepared(select(CALLS).where(CALLS.c.job_id == bindparam("job_id")).order_by(CALLS.c.id.desc()).limit(1))
+
+
+def end_open(connection: Connection, job: Job, call: CallEnd) -> bool:
+    """Write down what the last call of *job* came to, if that was not known yet; say if so."""
+    values = {"charge": call.charge.value, "credits": call.credits, "code": call.code}
+    return _END_OPEN.run(connection, {"this_job": job.id, "ended_at": job.changed_at, **values}) == 1
+
+
+_LAST = select(func.max(_EARLIER.c.id)).where(_EARLIER.c.job_id == bindparam("this_job")).scalar_subquery()
+_END_OPEN = Prepared(
+    update(CALLS).where(CALLS.c.id == _LAST, CALLS.c.ended_at.is_(None)), sets=("ended_at", "charge", "credits", "code")
+)
 
 
 def end(connection: Connection, job: Job, call: CallEnd) -> CallEnd | None:

@@ -185,9 +185,7 @@ class Store:
 
     def _sync_fully(self, connection: Connection, is_full: bool) -> None:  # noqa: FBT001
         if is_full is not self._is_full_sync:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            driver.execute(f"PRAGMA synchronous={'FULL' if is_full else 'NORMAL'}")
+            _driver(connection).execute(f"PRAGMA synchronous={'FULL' if is_full else 'NORMAL'}")
             self._is_full_sync = is_full
 
     @contextlib.contextmanager
@@ -198,6 +196,12 @@ class Store:
             if isinstance(error, StatementError) and isinstance(error.orig, ValueError):
                 raise error.orig from error  # a value that cannot be stored: nothing is wrong with the ledger
             raise explained(error, self.path) from error
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
 
 
 def _unused_pages(connection: sqlite3.Connection) -> int:
@@ -222,7 +226,7 @@ def _writing(path: Path) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # not a plain BEGIN: one that reads first and then wants to write can be refused without waiting
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        _driver(connection).execute("BEGIN IMMEDIATE")
 
     return engine
 

@@ -45,7 +45,23 @@ def of_source(connection: Connection, folder: str, source: bytes) -> list[Target
 _IN_FOLDER = select(TARGETS).where(TARGETS.c.folder == bindparam("folder"))
 _OF_SOURCE = Prepared(_IN_FOLDER.where(TARGETS.c.source == bindparam("source")).order_by(TARGETS.c.id))
 _AT_NAME = Prepared(_IN_FOLDER.where(TARGETS.c.key == bindparam("key")))
-_CLAIM = Prepared(insert(TARGETS).inline(), sets=("folder", "key", "target", "source", "claimed_at"))
+_NAMED = ("folder", "key", "target", "source", "claimed_at")
+_CLAIM = Prepared(insert(TARGETS).inline(), sets=_NAMED)
+_OWNED = TARGETS.alias("owned")
+_THIS = {name: bindparam(f"this_{name}", type_=TARGETS.c[name].type) for name in _NAMED}
+_CLAIM_BEST = Prepared(
+    insert(TARGETS)
+    .from_select(
+        _NAMED,
+        select(*_THIS.values()).where(
+            *(
+                ~select(_OWNED.c.id).where(_OWNED.c.folder == _THIS["folder"], _OWNED.c[name] == _THIS[name]).exists()
+                for name in ("source", "key")
+            )
+        ),
+    )
+    .inline()
+)
 
 
 def at_name(connection: Connection, folder: str, target: bytes) -> Target | None:
@@ -67,6 +83,9 @@ def claim(connection: Connection, folder: str, source: bytes, candidates: Candid
     Raises:
         TargetsTakenError: Other sources own all of them.
     """
+    best = next(iter(candidates), None)
+    if best is not None and _claim_best(connection, folder, source, best, at):
+        return best
     mine = own(connection, folder, source, candidates)
     if mine is not None:
         return mine
@@ -76,6 +95,12 @@ def claim(connection: Connection, folder: str, source: bytes, candidates: Candid
             _CLAIM.run(connection, row)
             return target
     raise TargetsTakenError(folder, source)
+
+
+def _claim_best(connection: Connection, folder: str, source: bytes, target: bytes, at: datetime) -> bool:
+    """Give the source this name if it owns none and nobody else has it: nearly always; say if so."""
+    row = {"folder": folder, "key": name_key(target), "target": target, "source": source, "claimed_at": at}
+    return _CLAIM_BEST.run(connection, {f"this_{name}": value for name, value in row.items()}) == 1
 
 
 def release(connection: Connection, folder: str, source: bytes, target: bytes) -> bool:

@@ -8,17 +8,19 @@ a way that TRANSITIONS knows; all else would lose what somebody else recorded.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from itertools import groupby
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, null, or_, select, update
 
 from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import TRANSITIONS, WORKING, CallEnd, CallStart, IllegalTransitionError, Job, State, book, move
 from rembg_watch.ledger import calls
 from rembg_watch.ledger.intake import queued_anew
 from rembg_watch.ledger.prepared import Prepared
-from rembg_watch.ledger.rows import AnyRow, jobs_by_id, jobs_where, slices
-from rembg_watch.ledger.schema import JOBS
+from rembg_watch.ledger.rows import jobs_by_id, jobs_where, slices
+from rembg_watch.ledger.schema import JOBS, Moment
 from rembg_watch.ledger.values import Recovery, SendingTwiceError, StaleJobError, Turn, take_turns
 
 IN_LINE = (State.QUEUED, State.RECEIVED)
@@ -45,12 +47,11 @@ _LINE_TO_SEND = _LINE.where(
     .where(_OTHER.c.folder == JOBS.c.folder, _OTHER.c.source == JOBS.c.source, _OTHER.c.state.in_(sorted(WORKING)))
     .exists()
 )
-_FOUND = Prepared(
-    select(JOBS.c.state, JOBS.c.revision, JOBS.c.claimed_by, JOBS.c.gone_at).where(JOBS.c.id == bindparam("id"))
+_FOUND = Prepared(select(JOBS.c.state, JOBS.c.revision).where(JOBS.c.id == bindparam("id")))
+_SENT_BY_ANOTHER = select(_OTHER.c.id).where(
+    _OTHER.c.content_key == bindparam("sent_key"), _OTHER.c.state == State.SENDING.value
 )
-_SENDING = Prepared(
-    select(JOBS.c.id).where(JOBS.c.content_key == bindparam("content_key"), JOBS.c.state == State.SENDING.value)
-)
+_SENDING = Prepared(_SENT_BY_ANOTHER)
 _KEPT = (
     "changed_at",
     "attempts",
@@ -67,10 +68,6 @@ _KEPT = (
     "request_id",
     "is_disposal_due",
     "is_disposed",
-)
-_STORE = Prepared(
-    update(JOBS).where(JOBS.c.id == bindparam("this_id"), JOBS.c.revision == bindparam("this_revision")),
-    sets=(*_KEPT, "state", "claimed_by", "due_at", "gone_at", "revision"),
 )
 
 
@@ -125,59 +122,86 @@ def record(connection: Connection, job: Job, call: CallStart | CallEnd | None, *
     """
     Store a job that was moved on, with the call that began or ended.
 
+    What is expected is tried at once, with all that speaks against it as a condition; what
+    it was that spoke against it is looked up only then.
+
     Raises:
         StaleJobError: Somebody recorded the job since it was read.
         IllegalTransitionError: The stored state cannot become this one.
         SendingTwiceError: Another job is sending the same content.
         ValueError: What is recorded about calls does not fit the state.
     """
+    if isinstance(call, CallStart) is not (job.state is State.SENDING) or (
+        isinstance(call, CallStart) and job.content_key is None
+    ):
+        _object(connection, job, call)
+    if isinstance(call, CallEnd):
+        job = _booked(connection, job, call)
+    stands = not job.is_disposed and job.state is not State.VANISHED
+    stored = replace(job, revision=job.revision + 1, gone_at=job.gone_at if stands else job.gone_at or job.changed_at)
+    values = {name: getattr(stored, name) for name in _KEPT} | {
+        "state": stored.state.value,
+        "revision": stored.revision,
+        "this_place": stored.retry_at or stored.enqueued_at,
+        "this_moment": stored.changed_at,
+        "this_id": job.id,
+        "this_revision": job.revision,
+        "sent_key": job.content_key,
+    }
+    store = _storing(job.state, ends_call=isinstance(call, CallEnd), keeps_claim=keeps_claim, stands=stands)
+    if store.run(connection, values) != 1:
+        _object(connection, job, call)
+        raise StaleJobError(job, None)
+    if isinstance(call, CallStart):
+        calls.start(connection, job, call)
+    return stored
+
+
+@cache
+def _storing(state: State, *, ends_call: bool, keeps_claim: bool, stands: bool) -> Prepared:
+    """Return the statement that stores a job in *state* unless ``_object`` has something against it."""
+    before = [one for one in State if state in TRANSITIONS[one] and (ends_call or one is not State.SENDING)]
+    conditions: list[ColumnElement[bool]] = [
+        JOBS.c.id == bindparam("this_id"),
+        JOBS.c.revision == bindparam("this_revision"),
+        or_(*(JOBS.c.state == one.value for one in before)),
+    ]
+    if state is State.SENDING:
+        conditions.append(~_SENT_BY_ANOTHER.exists())
+    place: ColumnElement[Any] = bindparam("this_place", type_=Moment) if state in IN_LINE else null()
+    values: dict[str, ColumnElement[Any]] = {"due_at": place, "claimed_by": null()}
+    if keeps_claim:
+        values = {"due_at": case((JOBS.c.claimed_by.is_(None), place), else_=null())}
+    if not stands:
+        values["gone_at"] = func.coalesce(JOBS.c.gone_at, bindparam("this_moment", type_=Moment))
+    return Prepared(update(JOBS).where(*conditions).values(values), sets=(*_KEPT, "state", "revision"))
+
+
+def _booked(connection: Connection, job: Job, call: CallEnd) -> Job:
+    """Write down the end of the job's call, or book anew one whose end was known, and add it to the job's own books."""
+    if calls.end_open(connection, job, call):
+        return book(job, call)
+    _object(connection, job, call)
+    return book(job, call, instead_of=calls.end(connection, job, call))
+
+
+def _object(connection: Connection, job: Job, call: CallStart | CallEnd | None) -> None:
+    """Raise what speaks against storing a job, if anything does; see ``record``."""
     found = _FOUND.first(connection, {"id": job.id})
     if found is None or found.revision != job.revision:
         raise StaleJobError(job, None if found is None else State(found.state))
     if job.state not in TRANSITIONS[State(found.state)]:
         raise IllegalTransitionError(f"job {job.id}: {found.state} in the ledger cannot become {job.state}")
-    return _store(connection, _booked(connection, job, State(found.state), call), found, keeps_claim=keeps_claim)
-
-
-def _booked(connection: Connection, job: Job, was: State, call: CallStart | CallEnd | None) -> Job:
     if isinstance(call, CallStart) is not (job.state is State.SENDING):
         raise ValueError(f"job {job.id}: a call starts with state sending, and with no other ({job.state})")
-    if isinstance(call, CallStart):
-        _send_once(connection, job)
-        calls.start(connection, job, call)
-    elif call is not None:
-        return book(job, call, instead_of=calls.end(connection, job, call))
-    elif was is State.SENDING:
+    if call is None and found.state == State.SENDING:
         raise ValueError(f"job {job.id} was being sent: say what the call came to")
-    return job
-
-
-def _send_once(connection: Connection, job: Job) -> None:
-    if job.content_key is None:
-        raise ValueError(f"job {job.id} cannot be sent before its content is known")
-    other = _SENDING.scalar(connection, {"content_key": job.content_key})
-    if other is not None:
-        raise SendingTwiceError(job, other)
-
-
-def _store(connection: Connection, job: Job, found: AnyRow, *, keeps_claim: bool) -> Job:
-    stands = not job.is_disposed and job.state is not State.VANISHED
-    gone_at = found.gone_at if stands else found.gone_at or job.changed_at
-    stored = replace(job, revision=job.revision + 1, gone_at=gone_at)
-    claimed_by = found.claimed_by if keeps_claim else None
-    is_in_line = claimed_by is None and job.state in IN_LINE
-    values = {name: getattr(stored, name) for name in _KEPT} | {
-        "state": stored.state.value,
-        "claimed_by": claimed_by,
-        "due_at": (stored.retry_at or stored.enqueued_at) if is_in_line else None,
-        "gone_at": gone_at,
-        "revision": stored.revision,
-        "this_id": job.id,
-        "this_revision": job.revision,
-    }
-    if _STORE.run(connection, values) != 1:
-        raise StaleJobError(job, State(found.state))
-    return stored
+    if isinstance(call, CallStart):
+        if job.content_key is None:
+            raise ValueError(f"job {job.id} cannot be sent before its content is known")
+        other = _SENDING.scalar(connection, {"sent_key": job.content_key})
+        if other is not None:
+            raise SendingTwiceError(job, other)
 
 
 def recover(connection: Connection, at: datetime) -> Recovery:
