@@ -12,6 +12,7 @@ from rembg_watch.pipeline import Back, Blocked, Over, Paid, Ready, Twin
 from rembg_watch.report import events
 from rembg_watch.retry import RetryPolicy
 from rembg_watch.sandbox import Sandbox
+from rembg_watch.sandbox.render import Cutter
 from tests.line import KEY, Crash, Life, Studio
 
 
@@ -33,7 +34,7 @@ def test_a_dropped_picture_comes_out_at_its_mirrored_place_and_costs_one_credit(
     assert list(studio.outputs()) == ["shoot 7/Müller & Söhne.webp"]
     assert studio.sandbox.billed == 1
     assert (studio.root / "in/shoot 7/Müller & Söhne.jpg").exists()
-    assert list((studio.root / "spool").iterdir()) == []
+    assert [path.suffix for path in (studio.root / "spool").iterdir()] == [".spare"]
 
 
 def test_the_steps_come_in_the_order_that_the_promises_need(studio: Studio) -> None:
@@ -171,6 +172,49 @@ def test_an_answer_paid_for_anew_stays_for_the_job_whose_own_was_lost(studio: St
         assert isinstance(life.line.finish(waiting), Over)
     assert studio.sandbox.billed == 2
     assert set(studio.outputs()) == {"a.webp", "b.webp"}
+
+
+def test_another_answer_to_the_same_request_is_as_good_as_the_one_that_was_lost(studio: Studio) -> None:
+    with studio.live() as life:
+        ready, other = ready_twins(studio, life)
+        waiting = life.line.call(ready)
+        assert isinstance(waiting, Paid)
+        key = str(waiting.job.content_key)
+        life.line.settle(key)
+        life.line.spool.drop(key)
+        studio.sandbox.cutter = Cutter("fast")  # the API need not answer the same bytes twice
+        again = life.line.prepare(other)
+        assert isinstance(again, Ready)
+        paid = life.line.call(again)
+        assert isinstance(paid, Paid)
+        assert paid.job.answer_digest != waiting.job.answer_digest
+        assert life.line.finish(paid).job.state is State.DONE
+        assert life.line.finish(waiting).job.state is State.DONE
+    assert studio.sandbox.billed == 2
+    assert set(studio.outputs()) == {"a.webp", "b.webp"}
+
+
+def test_what_is_no_answer_to_the_request_is_not_delivered_whatever_lies_in_the_spool(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        (job,) = life.claim()
+        ready = life.line.prepare(job)
+        assert isinstance(ready, Ready)
+        paid = life.line.call(ready)
+        assert isinstance(paid, Paid)
+        answer = life.line.spool.path(str(paid.job.content_key))
+
+        def swap(step: str) -> bool:
+            if step == "verified":
+                answer.write_bytes(answer.read_bytes() + b"of another")
+            return False
+
+        studio.die_at = swap
+        over = life.line.finish(paid)
+        assert (over.job.state, over.job.code) == (State.QUEUED, "answer_lost")
+    assert studio.outputs() == {}
+    assert [path.name for path in studio.root.glob("out/**/*")] == []
 
 
 def test_a_name_that_somebody_took_after_the_answer_came_is_left_to_him(studio: Studio) -> None:

@@ -91,3 +91,50 @@ def test_a_disk_that_takes_only_a_part_of_a_block_costs_no_byte(spool: Spool, mo
 def test_a_lost_part_is_an_error_not_an_empty_answer(spool: Spool) -> None:
     with pytest.raises(FileNotFoundError):
         spool.keep("k")
+
+
+def arrived(spool: Spool, key: str, answer: bytes) -> Path:
+    with spool.arriving(key) as part:
+        part.write(answer)
+    return spool.keep(key)
+
+
+def test_the_file_of_a_dropped_answer_holds_the_next_one_and_nothing_of_the_old_one(spool: Spool) -> None:
+    number = arrived(spool, "long", b"answer" * 1000).stat().st_ino
+    spool.drop("long")
+    assert not spool.path("long").exists()
+    whole = arrived(spool, "short", b"other")
+    assert whole.read_bytes() == b"other"
+    assert whole.stat().st_ino == number
+    assert [path.name for path in spool.directory.iterdir()] == ["short"]
+
+
+def test_no_more_and_no_larger_files_are_kept_for_later_than_is_worth_it(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rembg_watch.spool.MOST_SPARES", 2)
+    monkeypatch.setattr("rembg_watch.spool.LARGEST_SPARE_BYTES", 5)
+    for key, answer in {"large": b"answer", "a": b"1", "b": b"2", "c": b"3"}.items():
+        spool.path(key).write_bytes(answer)
+        spool.drop(key)
+    assert {path.read_bytes() for path in spool.directory.iterdir()} == {b"1", b"2"}
+
+
+def test_files_kept_for_later_go_with_the_program_and_what_a_crash_leaves_of_them_with_the_next_start(
+    spool: Spool,
+) -> None:
+    for key in "ab":
+        arrived(spool, key, b"answer")
+    spool.drop("a")
+    spool.close()
+    assert [path.name for path in spool.directory.iterdir()] == ["b"]
+    spool.drop("b")
+    assert Spool(spool.directory).sweep(set()) == 1
+
+
+def test_a_spare_file_that_somebody_removed_is_no_loss(spool: Spool) -> None:
+    arrived(spool, "a", b"answer")
+    spool.drop("a")
+    (spare,) = spool.directory.iterdir()
+    spare.unlink()
+    assert arrived(spool, "b", b"other").read_bytes() == b"other"

@@ -143,6 +143,7 @@ class Daemon:
         self.client = build_client(settings, transport=self._transport)
         self._exit.callback(lambda: self.client.close())
         self.spool = Spool(settings.state_dir / SPOOL_NAME)
+        self._exit.callback(self.spool.close)
         self._build()
         self.report(
             events.Started(

@@ -275,6 +275,8 @@ class Line:
             return replace(self._unpublished(paid.job, refused, _NAME_RETRY_S), is_name=True)
         except OutputUnavailableError as away:
             return self._unpublished(paid.job, away, _OUTPUT_RETRY_S)
+        except AnswerRejectedError as rejected:
+            return self._rejected(paid, key, rejected)
         self.step("published")
         done = self.ledger.record(
             move(
@@ -307,7 +309,13 @@ class Line:
         return self.ended(job)
 
     def _publish(self, paid: Paid, answer: Path) -> Published:
-        """Put the answer under the best name that is free, or over our own older output."""
+        """
+        Put the answer under the best name that is free, or over our own older output.
+
+        Raises:
+            AnswerRejectedError: It is not the one that came and was looked at.
+            DeliveryError: The folder does not take it.
+        """
         job, recipe = paid.job, paid.recipe
         taken: set[bytes] = set()
         staged: Staged | None = None
@@ -320,6 +328,7 @@ class Line:
                 staged = (
                     stage(answer, recipe.output, target, step=self.step) if staged is None else staged.under(target)
                 )
+                self._check_staged(staged, job)
                 try:
                     return self._put(staged, job.folder)
                 except TargetTakenError:
@@ -330,6 +339,20 @@ class Line:
             if staged is not None:
                 discard(staged)
             raise
+
+    def _check_staged(self, staged: Staged, job: Job) -> None:
+        """
+        Let nothing stand in the output that did not come as an answer to this very request.
+
+        Raises:
+            AnswerRejectedError: The file in the spool is another one than it was.
+        """
+        digest = staged.content.digest  # made while it was copied: to look costs nothing
+        if digest == job.answer_digest:
+            return
+        answers = self.ledger.answers_for(str(job.content_key))  # one that was lost may have been paid for anew
+        if all(digest != one.answer_digest for one in answers):
+            raise AnswerRejectedError("the answer in the spool is not the one that came", code="answer_lost")
 
     def _put(self, staged: Staged, folder: str) -> Published:
         """Take the name, which is free nearly always; what we put there before is looked up only if it is not."""
