@@ -15,7 +15,7 @@ from rembg_watch.cli.screen import ERR, OUT, note, say, say_json
 from rembg_watch.config import FOR_RUN, Settings, find
 from rembg_watch.daemon import Daemon
 from rembg_watch.errors import ExitCode
-from rembg_watch.memory import settle_heaps
+from rembg_watch.memory import settle_heaps, settle_objects
 from rembg_watch.report.events import Reporter
 from rembg_watch.report.logs import Logs, OncePerCondition
 from rembg_watch.report.outputs import choose_output
@@ -34,6 +34,7 @@ def run(config: ConfigFile = None) -> None:
             logs.redactor.add(changed.api.key.get_secret_value())
 
     daemon = Daemon(settings, report=OncePerCondition(logs), reload_from=path, on_settings=heed)
+    settle_objects()
     with logs, daemon.signals(), daemon:
         daemon.main_loop()
 
@@ -60,6 +61,7 @@ def once(
     logs = _logs(settings, level="error" if quiet else "warning" if bar else None)
     report: Reporter = OncePerCondition(progress.around(logs))
     daemon = Daemon(settings, report=report)
+    settle_objects()
     with logs, daemon.signals(), daemon, progress if not quiet else nullcontext():
         code = daemon.run_once(on_tick=progress.show)
         snapshot = daemon.snapshot()
