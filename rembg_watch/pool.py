@@ -51,6 +51,11 @@ def _threads(workers: int) -> int:
     return workers + max(4, workers // 2)
 
 
+def _ahead(workers: int) -> int:
+    """Return how many more intents than places there may be: none where one doubt more would be many."""
+    return workers // 16
+
+
 def _preparers(workers: int) -> int:
     """Return how many threads read and hash sources: a share far away serves several at once."""
     return max(2, min(MOST_PREPARERS, workers // 8))
@@ -133,7 +138,7 @@ class Pool:
         )  # folders whose output takes nothing: no new work until a paid answer gets through
         self._prepare: _Lane[Job] = _Lane("preparer", _preparers(workers), self._take_prepare, self._pulse)
         # more threads than places: while the API works on some pictures, the next ones are uploaded
-        self.line.places = Places(workers)
+        self.line.places = Places(workers, ahead=_ahead(workers))
         self._call: _Lane[Ready] = _Lane("worker", _threads(workers), self._take_call, self._pulse)
         self._finish: _Lane[Paid] = _Lane("finisher", _finishers(workers), self._take_finish, self._pulse)
         self._low = _threads(workers) + workers  # so many still to be sent, or fewer, and the next batch is claimed

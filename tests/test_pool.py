@@ -3,13 +3,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from threading import Barrier, Lock
+from threading import Barrier, Lock, Thread
 
 import pytest
 
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Turn
-from rembg_watch.pipeline import Ready
+from rembg_watch.pacing import Pacer
+from rembg_watch.pipeline import Places, Ready
 from rembg_watch.pool import Pool, Pulse
 from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
@@ -244,3 +245,55 @@ def test_a_folder_whose_output_is_away_buys_no_more_than_what_was_under_way(stud
             pool.poke()
             eventually(lambda: count(life, State.DONE) == 30, within_s=30)
     assert studio.sandbox.billed == 30
+
+
+def test_a_few_more_may_write_their_intent_than_may_be_with_the_api() -> None:
+    places, beats = Places(1, ahead=1), 0
+
+    def beat() -> None:
+        nonlocal beats
+        beats += 1
+
+    def waits(step: Callable[[Callable[[], None]], None]) -> Thread:
+        thread = Thread(target=step, args=(beat,), daemon=True)
+        thread.start()
+        eventually(lambda: beats > 0)
+        assert thread.is_alive()
+        return thread
+
+    places.line_up(beat)
+    places.take(beat)
+    places.line_up(beat)
+    assert beats == 0
+    third = waits(places.line_up)
+    beats = 0
+    second = waits(places.take)
+    places.give_back(was_taken=True)
+    second.join(5)
+    third.join(5)
+    assert not second.is_alive()
+    assert not third.is_alive()
+
+
+def test_who_gave_up_in_line_lets_the_next_one_in() -> None:
+    places = Places(1)
+    for _ in range(3):
+        places.line_up(lambda: None)
+        places.give_back(was_taken=False)
+    places.line_up(lambda: None)
+    places.take(lambda: None)
+
+
+def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few_ahead(tmp_path: Path) -> None:
+    workers, ahead = 32, 2
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.3))
+    drop_many(studio, 80)
+    with studio.live() as life:
+        life.gatehouse._pacer = Pacer(0.0, {"rate": 1000.0, "good": 1000.0, "is_starting": False})
+        life.find()
+        with working(life, workers=workers, batch_size=80):
+            eventually(lambda: count(life, State.SENDING) > workers)
+            seen = [count(life, State.SENDING) for _ in range(100)]
+            eventually(lambda: count(life, State.DONE) == 80)
+    assert max(seen) <= workers + ahead
+    assert studio.sandbox.billed == 80

@@ -49,24 +49,38 @@ class Places:
 
     A call has its place from its last byte until its answer comes. The next pictures are
     uploaded but for that byte meanwhile, and what came of the last ones is fetched and
-    written down, so that no place is empty for long.
+    written down, so that no place is empty for long. Where there are many, a few of the next write
+    their intent to pay ahead, too: a place is not kept empty by a disk.
 
     Args:
         count: How many; None is no limit.
+        ahead: How many more may write their intent. After a crash they are in doubt with
+            the others, though they were not sent.
     """
 
-    def __init__(self, count: int | None = None) -> None:
+    def __init__(self, count: int | None = None, *, ahead: int = 0) -> None:
+        self._line = None if count is None else threading.BoundedSemaphore(count + ahead)
         self._free = None if count is None else threading.BoundedSemaphore(count)
 
-    def take(self, beat: Callable[[], None]) -> None:
-        """Wait for a place, calling *beat* now and then."""
-        while self._free is not None and not self._free.acquire(timeout=BEAT_S):
-            beat()
+    def line_up(self, beat: Callable[[], None]) -> None:
+        """Wait until an intent may be written, calling *beat* now and then."""
+        _wait_for(self._line, beat)
 
-    def give_back(self) -> None:
-        """Let the next one have the place."""
-        if self._free is not None:
+    def take(self, beat: Callable[[], None]) -> None:
+        """Wait for a place."""
+        _wait_for(self._free, beat)
+
+    def give_back(self, *, was_taken: bool) -> None:
+        """Let the next one line up, and have the place if it was taken."""
+        if was_taken and self._free is not None:
             self._free.release()
+        if self._line is not None:
+            self._line.release()
+
+
+def _wait_for(one: threading.Semaphore | None, beat: Callable[[], None]) -> None:
+    while one is not None and not one.acquire(timeout=BEAT_S):
+        beat()
 
 
 class TurnedAwayError(Exception):
@@ -96,6 +110,7 @@ class Attempt:
         self.beat = beat
         self.tries = 0
         self.started_s = 0.0
+        self.is_in_line = False
         self.has_place = False
 
     def __call__(self) -> Paid:
@@ -193,10 +208,15 @@ class Attempt:
                 code="changed",
                 path=self.recipe.input / name,
             )
-        self._take_place()
+        places, began_s = self.line.places, self.line.clocks.monotonic()
+        places.line_up(self.beat)
+        self.is_in_line = True
         sending = move(self.job, State.SENDING, at=self.line.clocks.now(), retry_at=None)
         self.job = self.line.ledger.record(sending, call=CallStart(self.line.price))
         self.line.step("sending")
+        places.take(self.beat)
+        self.has_place = True
+        self.started_s += self.line.clocks.monotonic() - began_s  # until now it was not the API that took its time
 
     def _answer_comes(self) -> None:
         self.beat()
@@ -204,16 +224,10 @@ class Attempt:
 
     def _leave_place(self) -> None:
         """Let the next picture go to the API, which has done with this one."""
-        if self.has_place:
+        if self.is_in_line:
+            self.is_in_line = False
+            self.line.places.give_back(was_taken=self.has_place)
             self.has_place = False
-            self.line.places.give_back()
-
-    def _take_place(self) -> None:
-        """Wait until the API has room for this picture; the wait is no part of the call."""
-        began_s = self.line.clocks.monotonic()
-        self.line.places.take(self.beat)
-        self.has_place = True
-        self.started_s += self.line.clocks.monotonic() - began_s
 
     def _end(self, error: Exception, ticket: Ticket) -> EndedError:
         """Decide what *error* means, and record it as the end of the call if one had begun."""
