@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from rembg_watch import processors
 from rembg_watch.admit import Go
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import LedgerUnavailableError, StaleJobError, Turn
@@ -69,7 +70,15 @@ def _finishers(workers: int) -> int:
 class _Lane(Generic[T]):
     """A few threads that take items from one queue, each through one step."""
 
-    def __init__(self, name: str, threads: int, take: Callable[[T, Callable[[], None]], None], pulse: Pulse) -> None:
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        take: Callable[[T, Callable[[], None]], None],
+        pulse: Pulse,
+        processor: int | None,
+    ) -> None:
+        self._processor = processor
         self._queue: queue.SimpleQueue[T | None] = queue.SimpleQueue()
         self._take = take
         self._pulse = pulse
@@ -96,6 +105,7 @@ class _Lane(Generic[T]):
         def beat() -> None:
             self._pulse.beat(name)
 
+        processors.stay_on(self._processor)
         while True:
             self._pulse.rest(name)
             item = self._queue.get()
@@ -136,11 +146,12 @@ class Pool:
         self._blocked: set[str] = (
             set()
         )  # folders whose output takes nothing: no new work until a paid answer gets through
-        self._prepare: _Lane[Job] = _Lane("preparer", _preparers(workers), self._take_prepare, self._pulse)
+        self._processor = here = processors.shared_processor(workers)
+        self._prepare: _Lane[Job] = _Lane("preparer", _preparers(workers), self._take_prepare, self._pulse, here)
         # more threads than places: while the API works on some pictures, the next ones are uploaded
         self.line.places = Places(workers, ahead=_ahead(workers))
-        self._call: _Lane[Ready] = _Lane("worker", _threads(workers), self._take_call, self._pulse)
-        self._finish: _Lane[Paid] = _Lane("finisher", _finishers(workers), self._take_finish, self._pulse)
+        self._call: _Lane[Ready] = _Lane("worker", _threads(workers), self._take_call, self._pulse, here)
+        self._finish: _Lane[Paid] = _Lane("finisher", _finishers(workers), self._take_finish, self._pulse, here)
         self._low = _threads(workers) + workers  # so many still to be sent, or fewer, and the next batch is claimed
         self._most = 2 * (self._low + batch_size)  # so many under way, and none is claimed before some are delivered
         self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
@@ -203,6 +214,7 @@ class Pool:
     # --- feeding --------------------------------------------------------------------------------
 
     def _feed(self) -> None:
+        processors.stay_on(self._processor)
         while not self.line.stopping.is_set():
             self._pulse.beat(self._feeder.name)
             try:

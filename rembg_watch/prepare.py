@@ -24,6 +24,7 @@ from rembg_watch.disk import Step, no_step
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.formats import MAX_SIDE_PX, MAX_UPLOAD_BYTES, SUFFIXES, Kind, Look, why_not_sendable
 from rembg_watch.jobs import Version
+from rembg_watch.processors import anywhere
 
 # Both this module and ``verify`` look at the sides before anything is decoded; this is for headers that lie.
 Image.MAX_IMAGE_PIXELS = 2 * MAX_SIDE_PX**2
@@ -230,7 +231,7 @@ def _kind(look: Look) -> Kind:
 def _upright_copy(plain: Prepared, source: Path, scratch: Path, largest_bytes: int) -> Prepared:
     file = _unnamed_file(scratch)
     try:
-        with _DECODING:
+        with _DECODING, anywhere():
             picture = _upright(plain, source)
             content = _save_small_enough(picture, file, _COPIES[plain.kind], scratch, largest_bytes)
     except BaseException:

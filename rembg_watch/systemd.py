@@ -236,7 +236,7 @@ HIDDEN = (*HOMES, PurePath("/tmp"), PurePath("/var/tmp"))  # noqa: S108 - names,
 """The same, and what PrivateTmp does."""
 
 
-def drop_in(folders: Iterable[FolderPaths], *, shares: Iterable[PurePath] = ()) -> str:
+def drop_in(folders: Iterable[FolderPaths], *, shares: Iterable[PurePath] = (), chooses_processor: bool = False) -> str:
     """
     Write the drop-in that lets the sandboxed service read its inputs and write its outputs, and no more.
 
@@ -247,6 +247,7 @@ def drop_in(folders: Iterable[FolderPaths], *, shares: Iterable[PurePath] = ()) 
     Args:
         folders: The folders of the configuration.
         shares: Mount points of network file systems, and of whatever else comes and goes.
+        chooses_processor: There are so many workers that they share a processor, see ``processors``.
     """
     known = list(folders)
     points = sorted(shares, key=lambda point: -len(point.parts))
@@ -266,6 +267,11 @@ def drop_in(folders: Iterable[FolderPaths], *, shares: Iterable[PurePath] = ()) 
     for folder, found in opened:
         lines.append(f"# {' '.join(folder.name.split())}")
         lines += [_directive(path, is_writable=is_writable) for path, is_writable in found.items()]
+    if chooses_processor:
+        lines += [
+            "# So many workers are faster on one processor, which they choose.",
+            "SystemCallFilter=sched_setaffinity",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -31,7 +31,7 @@ from pathlib import Path
 import PIL
 
 import rembg_watch
-from rembg_watch import decoder
+from rembg_watch import decoder, processors
 from rembg_watch.disk import BLOCK_BYTES
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.verify import AT_ONCE, AnswerRejectedError, Expected, Verified, broken, verify
@@ -114,6 +114,7 @@ class _Child:
         assert self._process.stdout is not None
         self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
         self.pid = self._process.pid
+        processors.let_go(self.pid)
         self.rests_since_s = time.monotonic()
 
     def is_ready(self) -> bool:

@@ -1,9 +1,11 @@
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from threading import Barrier, Lock, Thread
+from threading import enumerate as all_threads
 
 import pytest
 
@@ -297,3 +299,19 @@ def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few
             eventually(lambda: count(life, State.DONE) == 80)
     assert max(seen) <= workers + ahead
     assert studio.sandbox.billed == 80
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine gives us one processor alone")
+@pytest.mark.parametrize(("workers", "is_together"), [(8, False), (64, True)])
+def test_the_threads_of_a_large_pool_share_a_processor(studio: Studio, workers: int, is_together: bool) -> None:
+    drop_many(studio, 5)
+    with studio.live() as life:
+        life.find()
+        with working(life, workers=workers):
+            eventually(lambda: count(life, State.DONE) == 5)
+            lanes = ("worker", "preparer", "finisher", "feeder")
+            ours = [one.native_id or 0 for one in all_threads() if one.name.startswith(lanes)]
+            where = [frozenset(os.sched_getaffinity(one)) for one in ours]
+    assert len(where) > workers
+    assert len(set(where)) == 1
+    assert (len(where[0]) == 1) is is_together

@@ -468,6 +468,13 @@ def lines_of(*folders: Paths) -> list[str]:
     return [line for line in drop_in(folders).splitlines() if "=" in line]
 
 
+def test_only_a_large_pool_is_let_choose_its_processor() -> None:
+    folder = Paths("a", Path("/srv/in"), Path("/srv/out"))
+    right = "SystemCallFilter=sched_setaffinity"
+    assert right in drop_in([folder], chooses_processor=True).splitlines()
+    assert right not in drop_in([folder]).splitlines()
+
+
 def test_inputs_are_read_only_and_outputs_writable() -> None:
     folder = Paths("catalogue", Path("/srv/studio/exports"), Path("/srv/studio/cutouts"))
     assert lines_of(folder) == [

@@ -10,6 +10,7 @@ from rembg_watch.cli.configured import ConfigFile
 from rembg_watch.cli.screen import note, say
 from rembg_watch.config import FOR_LOOKING, find, load, template
 from rembg_watch.errors import UsageError
+from rembg_watch.processors import MANY_WORKERS
 from rembg_watch.systemd import drop_in
 
 SANDBOX_MISSING = "the sandbox is not installed: pip install 'rembg-watch[sandbox]'"
@@ -27,8 +28,9 @@ def init(
 ) -> None:
     """Write a commented configuration."""
     if systemd:
-        folders = load(find(config), tolerate=FOR_LOOKING).folders
-        say(drop_in(folders, shares=shares()).rstrip("\n"))
+        settings = load(find(config), tolerate=FOR_LOOKING)
+        is_crowded = settings.pool.workers >= MANY_WORKERS
+        say(drop_in(settings.folders, shares=shares(), chooses_processor=is_crowded).rstrip("\n"))
         return
     if path.exists():
         raise UsageError(f"{path} is there already and stays as it is: name another file, or move it away")

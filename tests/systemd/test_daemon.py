@@ -143,6 +143,24 @@ def test_cutouts_have_the_mode_that_the_umask_says(service: Studio) -> None:
     assert parents.split() == ["2750", "2775"]
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine gives us one processor alone")
+@pytest.mark.parametrize("is_let", [True, False], ids=["by the drop-in", "without it"])
+def test_many_workers_share_a_processor_where_they_may_choose_it(service: Studio, is_let: bool) -> None:
+    service.configure(api_table(), "[pool]\nworkers = 64\n", PACE, CATALOGUE)
+    if is_let:
+        shown = service.machine.run("rembg-watch", "init", "--systemd", "--config", CONFIG).stdout
+        assert "\nSystemCallFilter=sched_setaffinity\n" in shown
+        service.add_drop_ins(folders=shown)
+    service.start()
+    service.drop(3)
+    service.wait_until_delivered()
+    looks = f"grep -h Cpus_allowed_list /proc/{service.show('MainPID')}/task/*/status"
+    allowed = service.machine.run("sh", "-c", looks).stdout.split()[1::2]
+    assert len(allowed) > 64
+    assert (len([one for one in allowed if one.isdigit()]) > 64) is is_let
+    assert "Traceback" not in service.said()
+
+
 def test_a_wrong_configuration_is_an_end_that_says_all_that_is_wrong(service: Studio) -> None:
     service.configure(api_table(), "[pool]\nworkerz = 3\n", '[[folders]]\nname = "a"\ninput = "/srv/nowhere"\n')
     began_s = time.monotonic()
