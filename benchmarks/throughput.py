@@ -127,22 +127,24 @@ def rivals(package: Path | None) -> dict[str, Callable[[Run], str]]:
     return found
 
 
-def measure(workers: int, seconds: float, rounds: int, tried: dict[str, Callable[[Run], str]]) -> None:
-    """Let everybody run in turn, so that a noisy neighbour meets all of them, and print medians."""
+def measure(root: Path, workers: int, seconds: float, rounds: int, tried: dict[str, Callable[[Run], str]]) -> None:
+    """
+    Let everybody run in turn, so that a noisy neighbour meets all of them, and print medians.
+
+    Nothing is removed between the runs: on ext4, who makes files after many were removed pays for it.
+    """
     ideal = workers / LATENCY_S
     shares: dict[str, list[float]] = {name: [] for name in tried}
     notes: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary)
-        jpegs(root / "pictures", int(ideal * seconds) + 3 * workers, size_bytes=100_000)
-        with api(root, latency_s=LATENCY_S) as url:
-            for number in range(rounds):
-                for name, send in tried.items():
-                    room = root / f"{name.replace(' ', '-')}-{number}"
-                    room.mkdir()
-                    times_of(url)
-                    notes[name] = send(Run(url, workers, root / "pictures", room))
-                    shares[name].append(steady_per_s([ended_s for _, ended_s in times_of(url)], workers) / ideal)
+    jpegs(root / "pictures", int(ideal * seconds) + 3 * workers, size_bytes=100_000)
+    with api(root, latency_s=LATENCY_S) as url:
+        for number in range(rounds):
+            for name, send in tried.items():
+                room = root / f"{name.replace(' ', '-')}-{number}"
+                room.mkdir()
+                times_of(url)
+                notes[name] = send(Run(url, workers, root / "pictures", room))
+                shares[name].append(steady_per_s([ended_s for _, ended_s in times_of(url)], workers) / ideal)
     for name, found in shares.items():
         each = " ".join(f"{share:.1%}" for share in sorted(found))
         median = statistics.median(found)
@@ -159,8 +161,11 @@ def main() -> None:
     options = parser.parse_args()
     tried = {name: send for name, send in rivals(options.rembg_js).items() if not options.only or options.only in name}
     print("| workers | who | answers | of the ideal | each run | |\n|---|---|---|---|---|---|")
-    for workers in options.workers:
-        measure(workers, options.seconds, options.rounds, tried)
+    with tempfile.TemporaryDirectory() as temporary:
+        for workers in options.workers:
+            root = Path(temporary) / str(workers)
+            root.mkdir()
+            measure(root, workers, options.seconds, options.rounds, tried)
 
 
 if __name__ == "__main__":

@@ -288,7 +288,7 @@ def test_who_gave_up_in_line_lets_the_next_one_in() -> None:
 
 def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few_ahead(tmp_path: Path) -> None:
     workers, ahead = 32, 2
-    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.3))
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=1.5))  # long enough to fill all places
     drop_many(studio, 80)
     with studio.live() as life:
         life.gatehouse._pacer = Pacer(0.0, {"rate": 1000.0, "good": 1000.0, "is_starting": False})
