@@ -194,15 +194,21 @@ def test_another_answer_to_the_same_request_is_as_good_as_the_one_that_was_lost(
     assert set(studio.outputs()) == {"a.webp", "b.webp"}
 
 
-def test_what_is_no_answer_to_the_request_is_not_delivered_whatever_lies_in_the_spool(studio: Studio) -> None:
+def paid_for(studio: Studio, life: Life) -> Paid:
+    """Drop a picture and have it answered, up to where its answer is looked at."""
     studio.drop("a.jpg")
+    life.find()
+    (job,) = life.claim()
+    ready = life.line.prepare(job)
+    assert isinstance(ready, Ready)
+    paid = life.line.call(ready)
+    assert isinstance(paid, Paid)
+    return paid
+
+
+def test_what_is_no_answer_to_the_request_is_not_delivered_whatever_lies_in_the_spool(studio: Studio) -> None:
     with studio.live() as life:
-        life.find()
-        (job,) = life.claim()
-        ready = life.line.prepare(job)
-        assert isinstance(ready, Ready)
-        paid = life.line.call(ready)
-        assert isinstance(paid, Paid)
+        paid = paid_for(studio, life)
         answer = life.line.spool.path(str(paid.job.content_key))
 
         def swap(step: str) -> bool:
@@ -218,14 +224,8 @@ def test_what_is_no_answer_to_the_request_is_not_delivered_whatever_lies_in_the_
 
 
 def test_a_name_that_somebody_took_after_the_answer_came_is_left_to_him(studio: Studio) -> None:
-    studio.drop("a.jpg")
     with studio.live() as life:
-        life.find()
-        (job,) = life.claim()
-        ready = life.line.prepare(job)
-        assert isinstance(ready, Ready)
-        paid = life.line.call(ready)
-        assert isinstance(paid, Paid)
+        paid = paid_for(studio, life)
         assert paid.job.target == b"a.webp"
         (studio.root / "out/a.webp").write_bytes(b"somebody's own")
         life.line.finish(paid)
