@@ -19,8 +19,8 @@ from pathlib import Path
 _PART = ".part"
 _SPARE = ".spare"
 MOST_SPARES = 64
-LARGEST_SPARE_BYTES = 2 * 1024 * 1024
-"""A larger file goes back to the disk at once."""
+LARGEST_SPARE_BYTES = 512 * 1024
+"""A larger file goes back to the disk at once, and so do all where the disk gets full (``give_back``)."""
 
 _BLOCK_BYTES = 1024 * 1024
 _REJECTED = "rejected"
@@ -40,6 +40,7 @@ class Spool:
         self.directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._spares: deque[Path] = deque()
+        self._renamed: deque[Path] = deque()  # spares from now on, once that they are none but that is durable
         self._numbers = count(1)
 
     def path(self, key: str) -> Path:
@@ -62,11 +63,20 @@ class Spool:
         """
         path = self.part(key)
         is_used = self._took_spare(path)
-        with io.FileIO(path, "r+b" if is_used else "wb") as part:
-            yield part
-            if is_used:
-                part.truncate()
-            os.fsync(part.fileno())
+        try:
+            with io.FileIO(path, "r+b" if is_used else "wb") as part:
+                yield part
+                if is_used:
+                    part.truncate()
+                os.fsync(part.fileno())
+        except OSError:  # what the disk did not take once is not tried again
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
+        except Exception:  # no answer came
+            with contextlib.suppress(OSError):
+                self._retire(path)
+            raise
 
     def _took_spare(self, path: Path) -> bool:
         """Put a file that nobody needs any more at *path*, to be written over; say if there was one."""
@@ -74,6 +84,14 @@ class Spool:
             self._spares.pop().rename(path)
             return True
         return False
+
+    def _retire(self, path: Path) -> None:
+        """Let the file at *path* hold a later answer, or give it back to the disk."""
+        with contextlib.suppress(FileNotFoundError):
+            if len(self._spares) + len(self._renamed) < MOST_SPARES and path.stat().st_size <= LARGEST_SPARE_BYTES:
+                self._renamed.append(path.rename(self.directory / f"{next(self._numbers)}{_SPARE}"))
+            else:
+                path.unlink()
 
     def keep(self, key: str) -> Path:
         """
@@ -106,18 +124,14 @@ class Spool:
 
     def drop(self, key: str) -> None:
         """Forget the answer for *key*; nobody may still be reading it."""
-        path = self.path(key)
-        with contextlib.suppress(FileNotFoundError):
-            if len(self._spares) < MOST_SPARES and path.stat().st_size <= LARGEST_SPARE_BYTES:
-                self._spares.append(path.rename(self.directory / f"{next(self._numbers)}{_SPARE}"))
-            else:
-                path.unlink()
+        self._retire(self.path(key))
 
-    def close(self) -> None:
-        """Give the disk back what was kept for answers to come."""
-        with contextlib.suppress(IndexError):
-            while True:
-                _removed(self._spares.pop())
+    def give_back(self) -> None:
+        """Give the disk back what is kept for answers to come."""
+        for spares in (self._spares, self._renamed):
+            with contextlib.suppress(IndexError, OSError):
+                while True:
+                    _removed(spares.pop())
 
     def reject(self, key: str) -> Path:
         """Keep an answer that is no picture for a person to look at, out of the way of the next one."""
@@ -149,11 +163,15 @@ class Spool:
         return sum(_removed(path) for path in found if path.stat().st_mtime < older_than)
 
     def _sync(self) -> None:
+        renamed = len(self._renamed)
         fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
         finally:
             os.close(fd)
+        with contextlib.suppress(IndexError):
+            for _ in range(renamed):  # after a power cut none of these has the name of an answer again
+                self._spares.append(self._renamed.popleft())
 
 
 def _removed(path: Path) -> bool:

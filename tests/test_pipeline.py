@@ -428,6 +428,20 @@ def test_a_shut_gate_gives_the_picture_back_unchanged(tmp_path: Path) -> None:
     assert sum(record.path == "/rmbg" for record in studio.sandbox.requests) == 1
 
 
+def test_files_that_the_spool_keeps_for_later_never_make_the_disk_full(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+        kept = list((studio.root / "spool").iterdir())
+        assert kept
+        monkeypatch.setattr("rembg_watch.pipeline.line.enough_room", lambda *_: not any(path.exists() for path in kept))
+        assert life.line.has_room(1)
+        assert not any(path.exists() for path in kept)
+
+
 def test_a_full_spool_disk_is_noticed_before_paying(studio: Studio) -> None:
     studio.drop("a.jpg")
     with studio.live() as life:

@@ -103,10 +103,39 @@ def test_the_file_of_a_dropped_answer_holds_the_next_one_and_nothing_of_the_old_
     number = arrived(spool, "long", b"answer" * 1000).stat().st_ino
     spool.drop("long")
     assert not spool.path("long").exists()
+    assert arrived(spool, "between", b"").stat().st_ino != number, "the old name may come back before this is kept"
     whole = arrived(spool, "short", b"other")
     assert whole.read_bytes() == b"other"
     assert whole.stat().st_ino == number
-    assert [path.name for path in spool.directory.iterdir()] == ["short"]
+    assert {path.name for path in spool.directory.iterdir()} == {"between", "short"}
+
+
+def broken_off(spool: Spool, key: str, error: Exception, came: bytes = b"") -> None:
+    with pytest.raises(type(error)):
+        fails(spool, key, error, came)
+
+
+def fails(spool: Spool, key: str, error: Exception, came: bytes) -> None:
+    with spool.arriving(key) as part:
+        part.write(came)
+        raise error
+
+
+def test_calls_without_an_answer_leave_no_file_behind_each(spool: Spool) -> None:
+    for number in range(100):
+        broken_off(spool, f"refused {number}", RuntimeError())
+    assert len(list(spool.directory.iterdir())) <= 64
+    arrived(spool, "good", b"answer")
+    broken_off(spool, "refused at last", RuntimeError(), b"half an ans")
+    assert arrived(spool, "next", b"other").read_bytes() == b"other"
+    assert not list(spool.directory.glob("*.part"))
+    spool.give_back()
+    assert {path.name for path in spool.directory.iterdir()} == {"good", "next"}
+
+
+def test_a_file_that_the_disk_did_not_take_is_not_used_again(spool: Spool) -> None:
+    broken_off(spool, "k", OSError(), b"half an ans")
+    assert list(spool.directory.iterdir()) == []
 
 
 def test_no_more_and_no_larger_files_are_kept_for_later_than_is_worth_it(
@@ -126,7 +155,7 @@ def test_files_kept_for_later_go_with_the_program_and_what_a_crash_leaves_of_the
     for key in "ab":
         arrived(spool, key, b"answer")
     spool.drop("a")
-    spool.close()
+    spool.give_back()
     assert [path.name for path in spool.directory.iterdir()] == ["b"]
     spool.drop("b")
     assert Spool(spool.directory).sweep(set()) == 1
@@ -136,5 +165,6 @@ def test_a_spare_file_that_somebody_removed_is_no_loss(spool: Spool) -> None:
     arrived(spool, "a", b"answer")
     spool.drop("a")
     (spare,) = spool.directory.iterdir()
+    arrived(spool, "between", b"")
     spare.unlink()
     assert arrived(spool, "b", b"other").read_bytes() == b"other"

@@ -38,7 +38,7 @@ from rembg_watch.ledger import Ledger, LedgerUnavailableError, StaleJobError, Tu
 from rembg_watch.locks import Locks
 from rembg_watch.pipeline import LEAST_ROOM_BYTES, Line, Step, afterwards, no_step, recovery
 from rembg_watch.pool import Pool, Pulse
-from rembg_watch.publish import enough_room, sweep_staging
+from rembg_watch.publish import sweep_staging
 from rembg_watch.purse import BASELINE, Purse, balance_from_note
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter, fan_out
@@ -143,7 +143,7 @@ class Daemon:
         self.client = build_client(settings, transport=self._transport)
         self._exit.callback(lambda: self.client.close())
         self.spool = Spool(settings.state_dir / SPOOL_NAME)
-        self._exit.callback(self.spool.close)
+        self._exit.callback(self.spool.give_back)
         self._build()
         self.report(
             events.Started(
@@ -306,8 +306,7 @@ class Daemon:
             self.report(events.Mistake(where="the ledger", error=error))
 
     def _look_at_disk(self) -> None:
-        has_room = enough_room(self.spool.directory, LEAST_ROOM_BYTES, self.line.reserve_bytes)
-        self.gatehouse.disk_seen(has_room=has_room)
+        self.gatehouse.disk_seen(has_room=self.line.has_room(LEAST_ROOM_BYTES))
 
     # --- what the last run left -----------------------------------------------------------------
 

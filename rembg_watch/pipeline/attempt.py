@@ -30,7 +30,6 @@ from rembg_watch.pipeline.values import (
 from rembg_watch.prepare import (
     SourceChangedError,
 )
-from rembg_watch.publish import enough_room
 from rembg_watch.report import events
 from rembg_watch.retry import Decision, retries_in_place, wait_s
 
@@ -164,7 +163,7 @@ class Attempt:
     def _check_room(self) -> None:
         """Look before paying whether the answer could be kept."""
         needed = max(LEAST_ROOM_BYTES, _ROOM_FACTOR * self.prepared.size_bytes)
-        if not enough_room(self.line.spool.directory, needed, self.line.reserve_bytes):
+        if not self.line.has_room(needed):
             raise OSError(ENOSPC, strerror(ENOSPC), str(self.line.spool.directory))
 
     def _send(self) -> Cutout:

@@ -48,7 +48,7 @@ from rembg_watch.prepare import (
     SourceUnreadableError,
     prepare,
 )
-from rembg_watch.publish import Published, Staged, discard, is_ours, publish, stage
+from rembg_watch.publish import Published, Staged, discard, enough_room, is_ours, publish, stage
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 from rembg_watch.spool import Spool
@@ -249,6 +249,13 @@ class Line:
                     )
                 )
         return Over(job=job)
+
+    def has_room(self, needed_bytes: int) -> bool:
+        """Say if this machine's disk can keep so large an answer; files that the spool keeps for later yield first."""
+        if enough_room(self.spool.directory, needed_bytes, self.reserve_bytes):
+            return True
+        self.spool.give_back()
+        return enough_room(self.spool.directory, needed_bytes, self.reserve_bytes)
 
     # --- finish ---------------------------------------------------------------------------------
 
