@@ -308,16 +308,29 @@ class Pool:
         return folder in self._blocked
 
     def _gather_strays(self) -> None:
-        """Take up jobs that could not be recorded because the ledger took nothing."""
+        """
+        Take up jobs that could not be recorded because the ledger took nothing; what cannot be yet stays for later.
+
+        Raises:
+            LedgerUnavailableError: It takes nothing still.
+        """
         with self._changed:
-            strays, self._strays = list(self._strays.values()), {}
-        for stray in strays:
-            try:
-                recovery.reconcile(self.line, stray.id)
-            except LedgerUnavailableError:
-                with self._changed:
-                    self._strays[stray.id] = stray
-                raise
+            strays, self._strays = self._strays, {}
+        try:
+            for stray in list(strays.values()):
+                try:
+                    recovery.reconcile(self.line, stray.id)
+                except StaleJobError:
+                    pass  # somebody else took care of it
+                except LedgerUnavailableError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - it is this one's trouble: the others need not wait for it
+                    self.line.report(events.Mistake(where="the feeder", error=error, job=stray.id))
+                    continue
+                del strays[stray.id]
+        finally:
+            with self._changed:
+                self._strays = strays | self._strays
 
     # --- the lanes ------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ from threading import enumerate as all_threads
 
 import pytest
 
-from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import Turn
+from rembg_watch.jobs import CallStart, Job, State, move, with_content
+from rembg_watch.ledger import LedgerUnavailableError, Turn
 from rembg_watch.pacing import Pacer
 from rembg_watch.pipeline import Places, Ready
 from rembg_watch.pool import Pool, Pulse
@@ -247,6 +247,35 @@ def test_a_folder_whose_output_is_away_buys_no_more_than_what_was_under_way(stud
             pool.poke()
             eventually(lambda: count(life, State.DONE) == 30, within_s=30)
     assert studio.sandbox.billed == 30
+
+
+def test_jobs_that_could_not_be_recorded_are_all_taken_up_when_the_ledger_takes_entries_again(studio: Studio) -> None:
+    drop_many(studio, 4)
+    with studio.live() as life:
+        life.find()
+        first, second, third, fourth = jobs = life.claim()
+        life.ledger.record(move(with_content(second, "odd"), State.SENDING, at=life.line.now()), call=CallStart(1))
+        pool = Pool(life.line, life.purse, turns=lambda: [Turn("f")], run_id="test")
+        pool._strays = {job.id: job for job in jobs}
+        get, refuses = life.ledger.get, {first.id: LedgerUnavailableError("full"), third.id: RuntimeError("a mistake")}
+
+        def unwilling(job_id: int) -> Job | None:
+            if job_id in refuses:
+                raise refuses[job_id]
+            return get(job_id)
+
+        life.ledger.get = unwilling  # type: ignore[method-assign]
+        with pytest.raises(LedgerUnavailableError):
+            pool._gather_strays()
+        assert set(pool._strays) == {job.id for job in jobs}
+        del refuses[first.id]
+        pool._gather_strays()
+        assert set(pool._strays) == {third.id}
+        refuses.clear()
+        pool._gather_strays()
+        assert not pool._strays
+        assert count(life, State.SENDING) == 0
+        assert {job.id for job in life.claim()} >= {first.id, third.id, fourth.id}
 
 
 def test_a_few_more_may_write_their_intent_than_may_be_with_the_api() -> None:
