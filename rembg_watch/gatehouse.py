@@ -250,8 +250,9 @@ class Gatehouse:
             self._swap(self._gate.disk_seen(has_room=has_room, now=self._clocks.now()))
 
     def resume(self) -> None:
-        """Try every hold at once: a person has looked."""
+        """Try every hold at once, and a pace that may be wrong: a person has looked."""
         with self._changed:
+            self._pacer = self._pacer.anew(self._clocks.monotonic())
             self._swap(self._gate.resumed(now=self._clocks.now()))
 
     def close(self) -> None:

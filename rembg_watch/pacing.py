@@ -14,6 +14,8 @@ How it learns:
 - Whether the account counts by a bucket or by windows, it was just as empty when the gate last
   reopened as it is when it reopens now (and as empty at one loss as at the next). The calls
   granted in between, divided by the time, are the rate, or less: that is what to come back to.
+- Where hardly a call was ever accepted, a long block says that the account was spent when we came, not how fast it
+  fills: once, it starts anew. A person's word makes it start anew too, if no rate has held yet.
 - A rate that held for long enough is good. From there small steps up are tried, within a budget of
   refusals, half-way at most to where the last loss was. A refused step leads straight back. After
   a cut that was a guess (the first one, mostly) the steps are half-way each: small ones would take minutes.
@@ -26,6 +28,9 @@ from math import sqrt
 FIRST_RATE = 4.0
 LOWEST_RATE, HIGHEST_RATE = 1 / 300, 1000.0
 """Calls a second: where it starts, and between what it stays."""
+
+DOUBTFUL_RATE = 0.2
+"""Calls a second below which a rate is given up on a person's word."""
 
 STEPS = (1.03, 1.05, 1.08, 1.12, 1.2, 1.3)
 """How far each step up goes beyond the one before it, while none is refused."""
@@ -91,6 +96,8 @@ class _Before:
     is_starting: bool
     is_cold: bool
     needed: int
+    first_at: float
+    began_anew: bool
 
 
 @dataclass(slots=True)
@@ -129,6 +136,7 @@ class Pacer:
         self._losses = 0  # before this one, within half a minute of each other
         self._longest_block_s = 0.0
         self._is_guess = False  # nothing was known at the last cut
+        self._began_anew = False
         self._slow_refusal_s = 0.5
         self._slack = SLACK_CALLS
         self._budget = 1.0
@@ -146,6 +154,15 @@ class Pacer:
             self.rate, self.good = min(rate, good or rate), good
             self._is_starting = note.get("is_starting") is True
             self._is_cold = self.good is None
+
+    def anew(self, now: float) -> "Pacer":
+        """
+        Return the pacer to go on with when a person says that things may be otherwise.
+
+        It is this one, unless its rate has never held or is one that hardly anybody sells.
+        """
+        is_doubtful = self.rate < (FIRST_RATE if self.good is None else DOUBTFUL_RATE)
+        return Pacer(now) if is_doubtful else self
 
     def to_note(self) -> dict[str, object]:
         """Return what should be known after a restart, as plain values for JSON."""
@@ -191,7 +208,9 @@ class Pacer:
 
     def is_limiting(self, now: float) -> bool:
         """Say whether it was this pace, not the workers, that made calls wait lately."""
-        return self._block is not None or (self._waited_share > 0.5 and now - self._next_at < max(2.0, 3 / self.rate))
+        if self._block is not None or (self._has_waited and self._next_at - now > 1.0):
+            return True
+        return self._waited_share > 0.5 and now - self._next_at < max(2.0, 3 / self.rate)
 
     # --- calls come back --------------------------------------------------------------------
 
@@ -267,9 +286,20 @@ class Pacer:
         """The canary came through: choose the rate to go on with."""
         mark = _Mark(canary_at, self._granted)
         self._longest_block_s = max(canary_at - block.lost_at, 0.9 * self._longest_block_s)
-        self._before = _Before(block, self.rate, self.good, self._is_starting, self._is_cold, self._needed)
-        rate = self._rate_after(block, mark)
-        self._is_starting = False
+        self._before = _Before(
+            block,
+            self.rate,
+            self.good,
+            self._is_starting,
+            self._is_cold,
+            self._needed,
+            self._first_at,
+            self._began_anew,
+        )
+        if self._knows_nothing(block):
+            rate, self._first_at, self._began_anew = CUT_STARTING * self.rate, canary_at, True
+        else:
+            rate, self._is_starting = self._rate_after(block, mark), False
         self._reopened = [*self._reopened[1 - _MARKS :], mark]
         self._block = None
         self._cut_at = self._stepped_at = now
@@ -277,11 +307,22 @@ class Pacer:
         self._set(rate, now)
         self._next_at = now + 1 / self.rate
 
+    def _knows_nothing(self, block: _Block) -> bool:
+        """Say whether a long block at a cold start, with nothing before it to measure, is to be forgotten: once."""
+        return (
+            self._is_starting
+            and self._is_cold
+            and block.tries >= 2
+            and not self._began_anew
+            and self._granted <= LEAST_COLD
+        )
+
     def _take_back(self, before: _Before) -> None:
         """The refusal of a canary came later than refusals used to: the gate was never open."""
         self._block, self._before = before.block, None
         self.rate, self.good, self._needed = before.rate, before.good, before.needed
         self._is_starting, self._is_cold = before.is_starting, before.is_cold
+        self._first_at, self._began_anew = before.first_at, before.began_anew
         del self._reopened[-1:]
 
     def _rate_after(self, block: _Block, mark: _Mark) -> float:
@@ -359,7 +400,7 @@ class Pacer:
         stretch = self._stretch
         span_s = now - stretch.since
         calls, least_s = self._proof()
-        is_enough = self._granted - stretch.granted >= calls or (self._step == 0 and span_s >= PROVEN_S)
+        is_enough = self._granted - stretch.granted >= calls or span_s >= (STEP_PATIENCE_S if self._step else PROVEN_S)
         if span_s < least_s or not is_enough:
             return
         if not stretch.is_paced(0.9):  # the workers limit, or the queue: nothing was proven

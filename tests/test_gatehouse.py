@@ -177,3 +177,12 @@ def test_a_call_that_waits_for_its_turn_shows_that_it_lives() -> None:
     beats: list[None] = []
     assert isinstance(house.enter(Need(job=1), beat=lambda: beats.append(None)), Ticket)
     assert len(beats) >= 4, "at the door, and each time it looks up"
+
+
+def test_a_person_s_word_ends_a_pace_that_never_held_as_it_ends_every_hold() -> None:
+    house = House({"pacer": {"rate": 0.02, "good": None, "is_starting": False}})
+    house.gatehouse.resume()
+    assert house.gatehouse.rate_per_s > 1
+    known = House({"pacer": {"rate": 2.0, "good": 2.0, "is_starting": False}})
+    known.gatehouse.resume()
+    assert known.gatehouse.rate_per_s == 2.0

@@ -453,3 +453,65 @@ def test_a_rate_beyond_what_the_workers_use_is_neither_proven_nor_raised() -> No
         now = max(now + 0.5, send(pacer, now))
         pacer.accepted(now, now)
     assert pacer.rate == 5.0
+
+
+# --- an account that was spent when we came ---------------------------------------------------
+
+
+class NothingAtFirst:
+    """An account that another program has used up; afterwards there is no limit at all."""
+
+    def __init__(self, until_s: float) -> None:
+        self._until_s = until_s
+
+    def allows(self, now: float) -> bool:
+        return now >= self._until_s
+
+
+@pytest.mark.parametrize("until_s", [5, 45, 300])
+def test_refusals_before_anything_was_accepted_do_not_make_it_slow_for_good(until_s: float) -> None:
+    pacer, now = Pacer(0.0), 0.0
+    refused_at = send(pacer, now)
+    pacer.refused(refused_at, refused_at)
+    account, tries = NothingAtFirst(until_s), 0
+    while not account.allows(now := send(pacer, now)):
+        pacer.refused(now, now)
+        tries += 1
+    pacer.accepted(now, now + 0.3)
+    assert tries <= 12
+    sent = run(pacer, 60, now=now + 0.3, latency_s=0.3)
+    assert len(sent) > 600
+    assert pacer.rate > 20
+
+
+def test_an_account_that_really_is_as_slow_is_believed_the_second_time() -> None:
+    """Two calls a minute: the first block is forgotten, the second is not."""
+    pacer, now, granted, refused = Pacer(0.0), 0.0, [-60.0, -60.0], 0
+    while now < 1800:
+        now = send(pacer, now)
+        if granted[-2] > now - 60:
+            pacer.refused(now, now + 0.1)
+            refused += 1
+        else:
+            granted.append(now)
+            pacer.accepted(now, now + 0.1)
+    assert refused <= 20
+    assert len(granted) - 2 >= 0.8 * 60
+    assert pacer.rate * 60 == pytest.approx(2, rel=0.1)
+
+
+def test_a_person_s_word_makes_it_start_anew_where_its_rate_is_doubtful() -> None:
+    for note in ({"rate": 0.02, "good": None, "is_starting": False}, {"rate": 0.1, "good": 0.1, "is_starting": False}):
+        anew = Pacer(0.0, note).anew(100.0)
+        assert anew.rate == FIRST_RATE
+        assert anew.try_acquire(100.0) == 0.0
+    for known in (learned(0.5), learned(50.0), Pacer(0.0)):
+        assert known.anew(100.0) is known
+
+
+def test_a_call_that_waits_for_long_shows_at_once_that_the_pace_limits() -> None:
+    pacer = Pacer(0.0, {"rate": 0.1, "good": 0.1, "is_starting": False})
+    assert not pacer.is_limiting(0.0)
+    assert pacer.try_acquire(0.0) == 0.0
+    assert pacer.try_acquire(0.1) > 1
+    assert pacer.is_limiting(0.1)
