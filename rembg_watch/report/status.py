@@ -20,6 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rembg_watch.holds import Cause
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Spending
 from rembg_watch.report.events import waiting
@@ -261,6 +262,9 @@ class Headline(NamedTuple):
     details: tuple[str, ...] = ()
 
 
+_NOT_BY_THE_API = frozenset({Cause.DISK, Cause.BACKOFF, Cause.CIRCUIT, Cause.CREDITS, Cause.BUDGET})
+"""Reasons whose words are not an answer of the API, which may not have been asked at all."""
+
 _LIMITING = {
     "workers": "all workers are busy; more pool.workers would be faster",
     "gate": "the API's rate sets the pace",
@@ -292,7 +296,8 @@ def _paused(gate: Mapping[str, Any], *, clock: WallClock) -> Headline:
     since, until = _moment(gate.get("since")), _moment(gate.get("until"))
     times = [f"since {clock.since(since)}"] if since else []
     times += [f"next try {clock.until(until)}"] if until else []
-    words = [f'The API says: "{gate["why"]}"'] if gate.get("why") else []
+    who = "The last error" if gate["reason"] in _NOT_BY_THE_API else "The API says"
+    words = [f'{who}: "{gate["why"]}"'] if gate.get("why") else []
     lines = tuple(line for line in (", ".join(times), *words, advice) if line)
     return Headline("PAUSED", "bold yellow", _sentence(what), lines)
 
@@ -304,13 +309,18 @@ def _at_work(snapshot: Snapshot) -> Headline:
     left = jobs["queued"] + jobs["sending"] + jobs["received"]
     if left:
         limiting: str | None = snapshot.get("limiting")
-        pace = (_sentence(_LIMITING.get(limiting, limiting)),) if limiting else ()
+        pace = (_sentence(_LIMITING.get(limiting, limiting) + _learned(snapshot, limiting)),) if limiting else ()
         return Headline("WORKING", "bold green", f"{count_text(left, 'picture')} to go.", (*pace, *details))
     if unsettled:
         are = "is" if unsettled == 1 else "are"
         sentence = f"{count_text(unsettled, 'file')} {are} still being copied or not whole yet."
         return Headline("WAITING", "bold cyan", sentence, details)
     return Headline("READY", "bold green", "Everything that has landed is dealt with.", details)
+
+
+def _learned(snapshot: Snapshot, limiting: str) -> str:
+    learned = snapshot.get("learned_rate_per_s")
+    return f": {rate_text(learned)}, as learned so far" if learned and limiting in ("gate", "rate") else ""
 
 
 def render(

@@ -291,6 +291,24 @@ def test_what_is_away_is_named_and_what_limits_is_told() -> None:
     )
 
 
+def test_the_learned_rate_is_told_where_it_sets_the_pace() -> None:
+    told = snap(**FULL) | {"learned_rate_per_s": 5.2}
+    assert headline(told, alive=Liveness.LIVE, clock=CLOCK).details[0] == (
+        "The API's rate sets the pace: 5.2 a second, as learned so far."
+    )
+    told["limiting"] = "workers"
+    assert "5.2" not in str(headline(told, alive=Liveness.LIVE, clock=CLOCK))
+
+
+@pytest.mark.parametrize(
+    ("reason", "who"),
+    [("disk_full", "The last error"), ("circuit", "The last error"), ("unknown_refusal", "The API says")],
+)
+def test_what_the_api_did_not_say_is_not_put_into_its_mouth(reason: str, who: str) -> None:
+    gate = GateView(is_open=False, reason=reason, why="No space left on device", since=NOW, until=NOW)
+    assert f'{who}: "No space left on device"' in headline(snap(gate=gate), alive=Liveness.LIVE, clock=CLOCK).details
+
+
 SCREEN = """\
 WORKING  801 pictures to go.
          The API's rate sets the pace.
