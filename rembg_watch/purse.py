@@ -124,6 +124,13 @@ class Purse:
         except RembgError:
             return None
 
+    def recount(self) -> None:
+        """Read what is left once nothing is under way; a reading among calls has some of them on either side."""
+        balance = self.peek()
+        if balance is not None:
+            with self._lock:
+                self._balance, self._charged_since = balance, Decimal(0)
+
     def _heed(self, balance: Balance, in_flight: int) -> int:
         room = self._affordable(balance, in_flight)
         if not in_flight:

@@ -102,6 +102,24 @@ def test_what_is_left_goes_down_with_each_call_until_the_next_reading(tmp_path: 
         assert life.purse.left() == 7
 
 
+def test_what_is_left_is_counted_anew_when_nothing_is_under_way(tmp_path: Path) -> None:
+    """A reading among calls may have those under way in it already, and they are counted again as they end."""
+    studio = studio_with(tmp_path, credits=30)
+    with studio.live() as life:
+        pay_for(life, 2)
+        life.purse.read()
+        ended = events.CallEnded(
+            folder="f", source=b"a.jpg", job=1, duration_s=1.0, charged=Decimal(1), sent_bytes=1, answer_bytes=1
+        )
+        life.purse.hear(ended)
+        assert life.purse.left() == 27
+        life.purse.recount()
+        assert life.purse.left() == 28
+        studio.sandbox.is_down = True
+        life.purse.recount()
+        assert life.purse.left() == 28
+
+
 def test_another_program_that_spends_from_the_account_is_noticed(tmp_path: Path) -> None:
     studio = studio_with(tmp_path, credits=90)
     with studio.live() as life:

@@ -566,6 +566,8 @@ class Daemon:
             self.tick()
             on_tick(self)
             if self._is_done():
+                if self.metrics.read().delivered:
+                    self.purse.recount()
                 break
         return self.verdict()
 
