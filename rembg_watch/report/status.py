@@ -320,7 +320,7 @@ def _at_work(snapshot: Snapshot) -> Headline:
 
 def _learned(snapshot: Snapshot, limiting: str) -> str:
     learned = snapshot.get("learned_rate_per_s")
-    return f": {rate_text(learned)}, as learned so far" if learned and limiting in ("gate", "rate") else ""
+    return f": at most {rate_text(learned)} now" if learned and limiting in ("gate", "rate") else ""
 
 
 def render(

@@ -294,7 +294,7 @@ def test_what_is_away_is_named_and_what_limits_is_told() -> None:
 def test_the_learned_rate_is_told_where_it_sets_the_pace() -> None:
     told = snap(**FULL) | {"learned_rate_per_s": 5.2}
     assert headline(told, alive=Liveness.LIVE, clock=CLOCK).details[0] == (
-        "The API's rate sets the pace: 5.2 a second, as learned so far."
+        "The API's rate sets the pace: at most 5.2 a second now."
     )
     told["limiting"] = "workers"
     assert "5.2" not in str(headline(told, alive=Liveness.LIVE, clock=CLOCK))
