@@ -254,6 +254,8 @@ class Pool:
         turns = [turn for turn in turns if not self._is_blocked(turn.folder)]
         wait_s = self._until_due(turns, State.QUEUED)
         if wait_s > 0:
+            if not self._active:
+                self.purse.recount()
             return min(wait_s, _LEDGER_LOOK_S)
         if self._active and time.monotonic() < self._short_until_s:
             return _LOOK_S  # what is left is spoken for by what is under way

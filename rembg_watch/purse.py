@@ -60,6 +60,7 @@ class Purse:
         self._room: int | None = None
         self._unused_room: int | None = None
         self._read_at_s = float("-inf")
+        self._is_among_calls = False
         self.refusal: RembgError | None = None
 
     @property
@@ -125,8 +126,14 @@ class Purse:
             return None
 
     def recount(self) -> None:
-        """Read what is left once nothing is under way; a reading among calls has some of them on either side."""
-        balance = self.peek()
+        """
+        Read what is left anew, once nothing is under way, if the last reading was made among calls.
+
+        Such a reading has some of them in it already, which are counted again as they end.
+        """
+        with self._lock:
+            is_off, self._is_among_calls = self._is_among_calls and bool(self._charged_since), False
+        balance = self.peek() if is_off else None
         if balance is not None:
             with self._lock:
                 self._balance, self._charged_since = balance, Decimal(0)
@@ -137,6 +144,7 @@ class Purse:
             self._compare(balance)
         with self._lock:
             self._balance, self._charged_since, self._room = balance, Decimal(0), room
+            self._is_among_calls = in_flight > 0
             self._unused_room, self._read_at_s = room, self._clocks.monotonic()
         self._report(
             CreditsRead(

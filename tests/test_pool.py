@@ -18,6 +18,9 @@ from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
 from tests.line import KEY, Crash, Life, Studio, eventually
 
+FAST = {"rate": 1000.0, "good": 1000.0, "is_starting": False}
+"""A pace as if it had been learned that nobody reaches."""
+
 
 @pytest.fixture
 def studio(tmp_path: Path) -> Studio:
@@ -249,6 +252,18 @@ def test_a_folder_whose_output_is_away_buys_no_more_than_what_was_under_way(stud
     assert studio.sandbox.billed == 30
 
 
+def test_at_rest_it_is_known_what_is_left_whatever_was_under_way_at_the_last_reading(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.05, credits=100))
+    drop_many(studio, 24)
+    with studio.live() as life:
+        life.gatehouse._pacer = Pacer(0.0, FAST)
+        life.line.report = life.purse.hear
+        life.find()
+        with working(life, workers=4, batch_size=6):
+            eventually(lambda: count(life, State.DONE) == 24)
+            eventually(lambda: life.purse.left() == 76)
+
+
 def test_jobs_that_could_not_be_recorded_are_all_taken_up_when_the_ledger_takes_entries_again(studio: Studio) -> None:
     drop_many(studio, 4)
     with studio.live() as life:
@@ -320,7 +335,7 @@ def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=1.5))  # long enough to fill all places
     drop_many(studio, 80)
     with studio.live() as life:
-        life.gatehouse._pacer = Pacer(0.0, {"rate": 1000.0, "good": 1000.0, "is_starting": False})
+        life.gatehouse._pacer = Pacer(0.0, FAST)
         life.find()
         with working(life, workers=workers, batch_size=80):
             eventually(lambda: count(life, State.SENDING) > workers)

@@ -105,19 +105,26 @@ def test_what_is_left_goes_down_with_each_call_until_the_next_reading(tmp_path: 
 def test_what_is_left_is_counted_anew_when_nothing_is_under_way(tmp_path: Path) -> None:
     """A reading among calls may have those under way in it already, and they are counted again as they end."""
     studio = studio_with(tmp_path, credits=30)
+    ended = events.CallEnded(
+        folder="f", source=b"a.jpg", job=1, duration_s=1.0, charged=Decimal(1), sent_bytes=1, answer_bytes=1
+    )
     with studio.live() as life:
         pay_for(life, 2)
+        life.purse.in_flight = lambda: 1
         life.purse.read()
-        ended = events.CallEnded(
-            folder="f", source=b"a.jpg", job=1, duration_s=1.0, charged=Decimal(1), sent_bytes=1, answer_bytes=1
-        )
         life.purse.hear(ended)
         assert life.purse.left() == 27
         life.purse.recount()
         assert life.purse.left() == 28
+        reads = len(studio.sandbox.requests)
+        life.purse.hear(ended)
+        life.purse.recount()
+        assert len(studio.sandbox.requests) == reads, "that one began after the reading"
+        life.purse.read()
+        life.purse.hear(ended)
         studio.sandbox.is_down = True
         life.purse.recount()
-        assert life.purse.left() == 28
+        assert life.purse.left() == 27
 
 
 def test_another_program_that_spends_from_the_account_is_noticed(tmp_path: Path) -> None:

@@ -566,8 +566,7 @@ class Daemon:
             self.tick()
             on_tick(self)
             if self._is_done():
-                if self.metrics.read().delivered:
-                    self.purse.recount()
+                self.purse.recount()
                 break
         return self.verdict()
 
