@@ -40,7 +40,7 @@ class Spool:
         self.directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._spares: deque[Path] = deque()
-        self._renamed: deque[Path] = deque()  # spares from now on, once that they are none but that is durable
+        self._renamed: deque[Path] = deque()  # not spares yet: a power cut could bring their old names back
         self._numbers = count(1)
 
     def path(self, key: str) -> Path:
@@ -170,7 +170,7 @@ class Spool:
         finally:
             os.close(fd)
         with contextlib.suppress(IndexError):
-            for _ in range(renamed):  # after a power cut none of these has the name of an answer again
+            for _ in range(renamed):  # those from before the sync: their new names are durable
                 self._spares.append(self._renamed.popleft())
 
 

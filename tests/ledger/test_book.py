@@ -299,6 +299,7 @@ class TestWhatTheWatchSideWrites:
         job = send(ledger, one(ledger))
         ledger.gone("f", [b"a.jpg"], at(5))
         done = ledger.record(move(receive(ledger, job), State.DONE, at=at(6)))
+        assert done.state is State.DONE
         assert ledger.get(done.id) == replace(done, gone_at=at(5))
 
     @pytest.mark.parametrize(
