@@ -27,7 +27,8 @@ from rembg_watch.sandbox.sniff import picture_size
 if TYPE_CHECKING:
     from rembg_watch.sandbox.cutout import Engine
 
-Image.MAX_IMAGE_PIXELS = MAX_SIDE_PX * MAX_SIDE_PX  # larger ones are refused by their header before they come here
+# Larger ones are refused by their header before they come here. Whoever shares this process may allow more.
+Image.MAX_IMAGE_PIXELS = max(MAX_SIDE_PX * MAX_SIDE_PX, Image.MAX_IMAGE_PIXELS or 0)
 
 ENGINE_NAMES = ("u2net", "fast", "flat")
 WHITE: Rgba = (255, 255, 255, 255)
