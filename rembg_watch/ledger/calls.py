@@ -4,7 +4,6 @@ The books of what was paid: one row per call, from the intent to its end, and th
 Portable SQL. Whether a call may be made is not decided here (``admit``).
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import (
@@ -47,29 +46,22 @@ def start(connection: Connection, job: Job, call: CallStart) -> None:
     _START.run(connection, row)
 
 
-def _have(charge: Charge) -> ColumnElement[bool]:
-    """Say in SQL if an earlier call for the same content was booked like this."""
-    same = _EARLIER.c.content_key == bindparam("this_content")
-    return select(_EARLIER.c.id).where(same, _EARLIER.c.charge == charge.value).exists()
-
-
 _EARLIER = CALLS.alias("earlier")
+
+
+def _worst(*which: ColumnElement[bool]) -> ColumnElement[str]:
+    """Say in SQL how these earlier calls for the same content were booked: a doubt outweighs the rest."""
+    have = {
+        charge: select(_EARLIER.c.id).where(*which, _EARLIER.c.charge == charge.value).exists()
+        for charge in (Charge.MAYBE, Charge.YES)
+    }
+    return case(*((condition, charge.value) for charge, condition in have.items()), else_=Charge.NO.value)
+
+
 _START = Prepared(
-    insert(CALLS)
-    .inline()
-    .values(  # the same as ``_worst``
-        follows=case(
-            (_have(Charge.MAYBE), Charge.MAYBE.value), (_have(Charge.YES), Charge.YES.value), else_=Charge.NO.value
-        )
-    ),
+    insert(CALLS).inline().values(follows=_worst(_EARLIER.c.content_key == bindparam("this_content"))),
     sets=("job_id", "folder", "content_key", "started_at", "charge", "credits"),
 )
-
-
-def _worst(charges: Iterable[str]) -> Charge:
-    """Return what has to be said of earlier calls for the same content: a doubt outweighs the rest."""
-    found = {Charge(charge) for charge in charges}
-    return next((charge for charge in (Charge.MAYBE, Charge.YES) if charge in found), Charge.NO)
 
 
 def newest(connection: Connection, job_id: int) -> "AnyRow | None":
@@ -119,11 +111,8 @@ _END = Prepared(update(CALLS).where(CALLS.c.id == bindparam("this_id")), sets=("
 
 def _follow_again(connection: Connection, content_key: str) -> None:
     """Say of each call anew what came before it: one of them was booked differently."""
-    seen: list[str] = []
-    statement = select(CALLS.c.id, CALLS.c.charge).where(CALLS.c.content_key == content_key).order_by(CALLS.c.id)
-    for one, charge in connection.execute(statement).all():
-        connection.execute(update(CALLS).where(CALLS.c.id == one).values(follows=_worst(seen).value))
-        seen.append(charge)
+    before = _worst(_EARLIER.c.content_key == CALLS.c.content_key, _EARLIER.c.id < CALLS.c.id)
+    connection.execute(update(CALLS).where(CALLS.c.content_key == content_key).values(follows=before))
 
 
 def _sums(table: FromClause) -> list[ColumnElement[int]]:

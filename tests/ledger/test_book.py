@@ -685,12 +685,13 @@ class TestBooks:
         self, ledger: Ledger, truth: CallEnd, sums: Spending
     ) -> None:
         doubtful = in_doubt(ledger, key="same")
-        queue(ledger, b"copy.jpg")
-        receive(ledger, send(ledger, claim(ledger)[0], "same"))
-        assert ledger.spending().doubles == 1
+        queue(ledger, b"copy.jpg", folder="later")
+        receive(ledger, send(ledger, claim(ledger, folders="later")[0], "same"))
+        assert ledger.spending().doubles == ledger.spending(folders=["later"]).doubles == 1
         settled = ledger.record(move(doubtful, State.IN_DOUBT, at=at(5), doubts=0), call=truth)
         assert settled.charged == truth.booked
         assert ledger.spending() == sums
+        assert ledger.spending(folders=["later"]).repeats == sums.repeats
 
     def test_an_answer_that_turns_out_to_be_no_picture_is_in_doubt_again(self, ledger: Ledger) -> None:
         received = receive(ledger, send(ledger, one(ledger)))
