@@ -9,6 +9,7 @@ first 1,000 pictures are through.
     python benchmarks/pacing.py                 the twelve servers, every algorithm
     python benchmarks/pacing.py --only ours     one algorithm
     python benchmarks/pacing.py --random 60     servers drawn at random, on which nothing was tuned
+    python benchmarks/pacing.py --outage 300    counted are the ten minutes after one in which everything was refused
 """
 
 import argparse
@@ -19,7 +20,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from statistics import mean
 from typing import Protocol
@@ -27,6 +28,7 @@ from typing import Protocol
 from rembg_watch.pacing import Pacer
 
 HOUR_S, WARM_S, COLD_PICTURES = 3600.0, 300.0, 1000
+OUTAGE_AT_S, AFTER_S = 1200.0, 600.0
 ACCEPTED_S = (0.5, 3.0)  # latency of an accepted call
 REFUSED_S = (0.05, 0.4)  # latency of a refusal
 TRANSIT_S = 0.03  # longest way from the worker to the limiter
@@ -85,6 +87,16 @@ class Limiter(Protocol):
     def allows(self, now: float) -> bool: ...
 
 
+class Outage:
+    """Another limiter, and a time in which nothing is allowed."""
+
+    def __init__(self, limiter: Limiter, outage_s: float) -> None:
+        self.limiter, self.outage_s = limiter, outage_s
+
+    def allows(self, now: float) -> bool:
+        return not OUTAGE_AT_S <= now < OUTAGE_AT_S + self.outage_s and self.limiter.allows(now)
+
+
 @dataclass(frozen=True)
 class Server:
     name: str
@@ -93,6 +105,9 @@ class Server:
     workers: int = 16
     accepted_s: tuple[float, float] = ACCEPTED_S
     refused_s: tuple[float, float] = REFUSED_S
+
+    def with_outage(self, outage_s: float) -> "Server":
+        return replace(self, make=lambda start: Outage(self.make(start), outage_s))
 
     @property
     def ideal(self) -> float:
@@ -299,10 +314,12 @@ class Run:
 class Simulation:
     """Workers with an endless queue: every call takes its time, and its end is told to the algorithm."""
 
-    def __init__(self, server: Server, algorithm: Algorithm, seed: int, *, hours: float = 1.0) -> None:
+    def __init__(
+        self, server: Server, algorithm: Algorithm, seed: int, *, warm_s: float = WARM_S, end_s: float = HOUR_S
+    ) -> None:
         self.server, self.algorithm, self.chance = server, algorithm, random.Random(seed)
         self.limiter = server.make(self.chance.random())
-        self.end = HOUR_S * hours
+        self.warm_s, self.end_s = warm_s, end_s
         self.now, self.woken_at = 0.0, -1.0
         self.order = count()
         self.events: list[tuple[float, int, Callable[[float, int], None], float, int]] = []
@@ -312,12 +329,12 @@ class Simulation:
 
     def run(self) -> Run:
         events = self.events
-        while self.now < self.end:
+        while self.now < self.end_s:
             self.send()
             self.now, _, what, sent_at, tries = heapq.heappop(events)
             what(sent_at, tries)
         calls = self.late_accepted + self.late_refused
-        goodput = self.late_accepted / ((self.end - WARM_S) * self.server.ideal)
+        goodput = self.late_accepted / ((self.end_s - self.warm_s) * self.server.ideal)
         return Run(goodput, self.late_refused / calls if calls else 0.0, self.cold)
 
     def later(self, after_s: float, what: Callable[[float, int], None], sent_at: float, tries: int) -> None:
@@ -347,14 +364,14 @@ class Simulation:
         self.algorithm.accepted(sent_at, self.now)
         self.ready.append(0)
         self.accepted += 1
-        self.late_accepted += self.now >= WARM_S
+        self.late_accepted += self.now >= self.warm_s
         if self.accepted == COLD_PICTURES:
             self.cold = self.refused
 
     def refuse(self, sent_at: float, tries: int) -> None:
         self.algorithm.refused(sent_at, self.now, jitter=self.chance.random())
         self.refused += 1
-        self.late_refused += self.now >= WARM_S
+        self.late_refused += self.now >= self.warm_s
         pause_s = self.algorithm.pause_s(tries, self.chance)
         if pause_s > 0:
             self.later(pause_s, self.come_back, sent_at, tries)
@@ -365,8 +382,14 @@ class Simulation:
         self.ready.append(tries)
 
 
-def simulate(server: Server, algorithm: Algorithm, seed: int, *, hours: float = 1.0) -> Run:
-    return Simulation(server, algorithm, seed, hours=hours).run()
+def simulate(server: Server, algorithm: Algorithm, seed: int) -> Run:
+    return Simulation(server, algorithm, seed).run()
+
+
+def simulate_outage(server: Server, algorithm: Algorithm, seed: int, outage_s: float) -> Run:
+    """Count the time after an outage alone; *algorithm* is one for the server without it."""
+    from_s = OUTAGE_AT_S + outage_s
+    return Simulation(server.with_outage(outage_s), algorithm, seed, warm_s=from_s, end_s=from_s + AFTER_S).run()
 
 
 # ---- the tables --------------------------------------------------------------------------
@@ -386,12 +409,17 @@ def line(name: str, runs: list[Run]) -> str:
     )
 
 
-def table(servers: list[Server], key: str, seeds: int) -> None:
+def table(servers: list[Server], key: str, seeds: int, outage_s: float | None = None) -> None:
     kind = ALGORITHMS[key]
     print(f"\n{kind.name}\n{'server':48s}   mean    min  refused   cold")
     good, worst, began = 0, math.inf, time.perf_counter()
     for server in servers:
-        runs = [simulate(server, kind(server), seed) for seed in range(1, seeds + 1)]
+        runs = [
+            simulate(server, kind(server), seed)
+            if outage_s is None
+            else simulate_outage(server, kind(server), seed, outage_s)
+            for seed in range(1, seeds + 1)
+        ]
         good += is_good(runs)
         worst = min(worst, mean(r.goodput for r in runs))
         print(line(server.name, runs), flush=True)
@@ -404,6 +432,7 @@ def main() -> int:
     parser.add_argument("--only", choices=sorted(ALGORITHMS), action="append", help="this algorithm; may be repeated")
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--random", type=int, metavar="N", help="N servers drawn at random instead of the twelve")
+    parser.add_argument("--outage", type=float, metavar="S", help="so many seconds in which everything is refused")
     parser.add_argument("--draw", type=int, default=2026, help="the seed that draws them")
     parser.add_argument("--server", help="only servers whose name contains this")
     args = parser.parse_args()
@@ -411,7 +440,7 @@ def main() -> int:
     servers = [s for s in servers if not args.server or args.server in s.name]
     print("goodput (mean and lowest of the seeds) and refused in %; cold: refusals, at most; *: a target is missed")
     for key in args.only or list(ALGORITHMS):
-        table(servers, key, 1 if args.random else args.seeds)
+        table(servers, key, 1 if args.random else args.seeds, args.outage)
     return 0
 
 

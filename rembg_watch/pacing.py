@@ -14,6 +14,8 @@ How it learns:
 - Whether the account counts by a bucket or by windows, it was just as empty when the gate last
   reopened as it is when it reopens now (and as empty at one loss as at the next). The calls
   granted in between, divided by the time, are the rate, or less: that is what to come back to.
+- A long block that leaves far less than a rate which had held was none of our making: an outage, or another program.
+  Half of that rate is tried, and the rest is come back to in steps; a second such block soon after is believed.
 - Where hardly a call was ever accepted, a long block says that the account was spent when we came, not how fast it
   fills: once, it starts anew. A person's word makes it start anew too, if no rate has held yet.
 - A rate that held for long enough is good. From there small steps up are tried, within a budget of
@@ -22,7 +24,7 @@ How it learns:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 FIRST_RATE = 4.0
@@ -53,6 +55,10 @@ LEAST, LEAST_COLD, RARE = 20, 6, 200
 
 MARGIN, CUT, CUT_BLIND, CUT_STARTING = 0.98, 0.97, 0.8, 0.5
 """How far below a known rate it goes, and at least below a refused one; and how far where nothing is known."""
+
+FOREIGN, FOREIGN_TRIES, DOUBTED = 0.85, 3, 3.0
+"""A block is foreign that leaves less than this share of a rate that held, and refused so many canaries; unless another
+one ended less than so many times its length before."""
 
 SHUT_CAP_S, ADVICE_CAP_S = 60.0, 3600.0
 """The longest the gate stays shut before the next canary, by our own rule and by the server's advice."""
@@ -87,6 +93,15 @@ class _Block:
 
 
 @dataclass(frozen=True, slots=True)
+class _Held:
+    """A rate that surely held; unlike ``good`` it is not forgotten at a loss."""
+
+    rate: float | None = None
+    back_to: float | None = None  # the same, while on the way back to it
+    doubted_until: float = _NEVER
+
+
+@dataclass(frozen=True, slots=True)
 class _Before:
     """What was so before the gate reopened, should the canary be refused after all."""
 
@@ -98,6 +113,7 @@ class _Before:
     needed: int
     first_at: float
     began_anew: bool
+    held: "_Held"
 
 
 @dataclass(slots=True)
@@ -136,6 +152,7 @@ class Pacer:
         self._losses = 0  # before this one, within half a minute of each other
         self._longest_block_s = 0.0
         self._is_guess = False  # nothing was known at the last cut
+        self._held = _Held()
         self._began_anew = False
         self._slow_refusal_s = 0.5
         self._slack = SLACK_CALLS
@@ -154,6 +171,8 @@ class Pacer:
             self.rate, self.good = min(rate, good or rate), good
             self._is_starting = note.get("is_starting") is True
             self._is_cold = self.good is None
+            is_below = self.good is not None and self.rate < NEAR * self.good
+            self._held = _Held(self.good, self.good if is_below else None)
 
     def anew(self, now: float) -> "Pacer":
         """
@@ -285,7 +304,6 @@ class Pacer:
     def _reopen(self, block: _Block, canary_at: float, now: float) -> None:
         """The canary came through: choose the rate to go on with."""
         mark = _Mark(canary_at, self._granted)
-        self._longest_block_s = max(canary_at - block.lost_at, 0.9 * self._longest_block_s)
         self._before = _Before(
             block,
             self.rate,
@@ -295,11 +313,14 @@ class Pacer:
             self._needed,
             self._first_at,
             self._began_anew,
+            self._held,
         )
         if self._knows_nothing(block):
             rate, self._first_at, self._began_anew = CUT_STARTING * self.rate, canary_at, True
         else:
-            rate, self._is_starting = self._rate_after(block, mark), False
+            rate, self._is_starting = self._unless_foreign(self._rate_after(block, mark), block, now), False
+        if self._held.back_to is None:
+            self._longest_block_s = max(canary_at - block.lost_at, 0.9 * self._longest_block_s)
         self._reopened = [*self._reopened[1 - _MARKS :], mark]
         self._block = None
         self._cut_at = self._stepped_at = now
@@ -323,6 +344,7 @@ class Pacer:
         self.rate, self.good, self._needed = before.rate, before.good, before.needed
         self._is_starting, self._is_cold = before.is_starting, before.is_cold
         self._first_at, self._began_anew = before.first_at, before.began_anew
+        self._held = before.held
         del self._reopened[-1:]
 
     def _rate_after(self, block: _Block, mark: _Mark) -> float:
@@ -343,6 +365,23 @@ class Pacer:
         if block.tries == 0 and calls >= RARE:
             return max(rate, self.rate * (0.99 if calls < 2 * RARE else 1.0))
         return rate
+
+    def _unless_foreign(self, rate: float, block: _Block, now: float) -> float:
+        """
+        Return *rate*, which the block led to, or more where the block was none of our making.
+
+        A limit that bore the rate that had held leaves at least that share of it, whether it is a bucket or a window.
+        """
+        held = self._held.rate
+        self._held = replace(self._held, back_to=None)
+        if held is None or block.tries < FOREIGN_TRIES or rate >= FOREIGN * min(held, self.rate):
+            return rate
+        if now < self._held.doubted_until:
+            self._held = _Held()
+            return rate
+        self._held = _Held(held, held, now + DOUBTED * (now - block.lost_at))
+        self.good = held
+        return max(rate, CUT_STARTING * min(held, self.rate))
 
     def _below(self, bound: float | None) -> float:
         """Return a rate below the present one, as far as *bound* says, and within reason."""
@@ -392,8 +431,10 @@ class Pacer:
             self._has_lulled = True
             if stretch.is_paced(0.75):
                 self._set(1.05 * self.rate, now)
-            else:
-                self._set(min(self.rate, max(FIRST_RATE, 1.1 * stretch.calls / span_s)), now)
+                return
+            if now - self._first_at >= PROVEN_S:
+                self._held = replace(self._held, rate=stretch.calls / span_s)
+            self._set(min(self.rate, max(FIRST_RATE, 1.1 * stretch.calls / span_s)), now)
 
     def _climb(self, now: float) -> None:
         """Find out whether the rate has held, and then whether a little more holds."""
@@ -406,6 +447,11 @@ class Pacer:
         if not stretch.is_paced(0.9):  # the workers limit, or the queue: nothing was proven
             self._set(self.rate, now)
             return
+        if self._held.back_to is not None:
+            self._set(self._step_back(self._held.back_to), now)
+            return
+        if self.good is not None:
+            self._held = replace(self._held, rate=self.rate)
         self.good = self.rate
         if self._is_cold:
             self._is_cold, self._budget = False, max(self._budget, 1.0)
@@ -419,10 +465,19 @@ class Pacer:
 
     def _proof(self) -> tuple[int, float]:
         """Return the calls and the seconds after which the present rate counts as good."""
+        if self._held.back_to is not None:
+            return STEP_CALLS, STEP_S
         if self._step == 0:
             return self._needed, max(STEP_S, min(300.0, 1.2 * self._longest_block_s))
         near = self._lost_rate is not None and self.rate >= NEAR * self._lost_rate
         return 3 * STEP_CALLS if near else STEP_CALLS, max(STEP_S, min(300.0, self._longest_block_s))
+
+    def _step_back(self, good: float) -> float:
+        """Go half of the way back to a rate that had held, and the last bit at once."""
+        if self.rate < NEAR * good:
+            return sqrt(self.rate * good)
+        self._held = replace(self._held, back_to=None)
+        return good
 
     def _step_up(self, now: float) -> float | None:
         rate = self.rate * STEPS[min(self._step, len(STEPS) - 1)]

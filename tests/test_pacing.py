@@ -399,7 +399,7 @@ def simulated(bench: ModuleType, name: str, seed: int) -> Any:
     return bench.simulate(server, bench.Ours(server), seed)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 5])
 @pytest.mark.parametrize(
     "name",
     ["bucket 2/s burst 2", "bucket 2/s burst 20", "bucket 5/s burst 5", "sliding 30 in 60 s", "sliding 120 in 60 s",
@@ -438,13 +438,112 @@ class ChangingPlan:
         return ok
 
 
-@pytest.mark.parametrize(("before", "after"), [(120, 30), (30, 120)], ids=["a smaller plan", "a bigger plan"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(120, 30), (600, 60), (30, 120)],
+    ids=["a smaller plan", "a much smaller plan", "a bigger plan"],
+)
 def test_a_changed_plan_is_learned_within_half_an_hour(bench: ModuleType, before: int, after: int) -> None:
     plan = ChangingPlan(before, after)
-    server = bench.Server("changing", before / 60, lambda _start: plan)
+    server = bench.Server("changing", before / 60, lambda _start: plan, workers=32)
     bench.simulate(server, bench.Ours(server), 1)
     assert plan.late >= 0.9 * after * 10
-    assert plan.refused <= 20
+    assert plan.refused <= 25
+
+
+# --- refusals that are none of our making -----------------------------------------------------
+
+
+@pytest.mark.parametrize("outage_s", [20, 45, 300])
+@pytest.mark.parametrize("name", ["bucket 2/s burst 2,", "bucket 50/s burst 50, 128", "sliding 600 in 60 s"])
+def test_after_an_outage_the_rate_that_had_held_is_soon_come_back_to(
+    bench: ModuleType, name: str, outage_s: float
+) -> None:
+    server = next(s for s in bench.TWELVE if s.name.startswith(name))
+    run = bench.simulate_outage(server, bench.Ours(server), 1, outage_s)
+    assert run.goodput >= 0.85
+    assert run.refused <= 0.01
+
+
+@pytest.mark.parametrize("outage_s", [45, 300])
+def test_what_the_workers_sent_unrefused_for_long_is_come_back_to_as_well(bench: ModuleType, outage_s: float) -> None:
+    server = next(s for s in bench.TWELVE if s.name == "bucket 10/s burst 10, 16 workers")
+    run = bench.simulate_outage(server, bench.Ours(server), 1, outage_s)
+    assert run.goodput >= 0.8
+    assert run.refused <= 0.01
+
+
+def outage(pacer: Pacer, now: float, seconds: float) -> float:
+    """Let everything be refused for so long, and the canary after that be accepted; return when it was."""
+    end = now + seconds
+    while (now := send(pacer, now)) < end:
+        pacer.refused(now, now)
+    pacer.accepted(now, now + 0.5)
+    return now + 0.5
+
+
+def test_half_of_the_rate_goes_on_after_an_outage_and_the_rest_follows_in_steps() -> None:
+    pacer = learned(10.0)
+    run(pacer, 60)
+    before = pacer.good or 0.0
+    now = outage(pacer, 60.0, 90)
+    assert pacer.rate == pytest.approx(0.5 * before, rel=0.06)
+    assert pacer.good == before
+    run(pacer, 25, now=now)
+    assert pacer.rate == pytest.approx(0.71 * before, rel=0.06)
+    run(pacer, 90, now=now + 25)
+    assert pacer.rate >= 9.9
+
+
+def test_a_second_outage_while_the_first_is_not_long_over_is_taken_for_the_limit() -> None:
+    """A window that has become smaller refuses like this again and again."""
+    pacer = learned(10.0)
+    run(pacer, 60)
+    now = outage(pacer, 60.0, 90)
+    run(pacer, 25, now=now)
+    outage(pacer, now + 25, 90)
+    assert pacer.rate < 2.5
+
+
+def test_a_canary_whose_refusal_comes_late_leaves_the_outage_one() -> None:
+    pacer = learned(10.0)
+    run(pacer, 60)
+    before, canary_at = pacer.good or 0.0, 60.0
+    while (canary_at := send(pacer, canary_at)) < 150:
+        pacer.refused(canary_at, canary_at)
+    send(pacer, canary_at)  # nothing was heard of it
+    assert pacer.rate == pytest.approx(0.5 * before, rel=0.06)
+    pacer.refused(canary_at, canary_at + 10)
+    outage(pacer, canary_at + 10, 30)
+    assert pacer.rate == pytest.approx(0.5 * before, rel=0.06)
+
+
+def test_a_slow_account_is_come_back_to_in_steps_of_twenty_calls_too() -> None:
+    pacer = learned(1.0)
+    run(pacer, 100)
+    before = pacer.rate
+    now = outage(pacer, 100.0, 90)
+    run(pacer, 200, now=now)
+    assert pacer.rate == pytest.approx(before, rel=0.1)
+
+
+def test_an_outage_long_after_another_is_an_outage_again() -> None:
+    pacer = learned(10.0)
+    run(pacer, 60)
+    now = outage(pacer, 60.0, 90)
+    run(pacer, 400, now=now)
+    outage(pacer, now + 400, 90)
+    assert pacer.rate >= 4.9
+
+
+def test_a_restart_on_the_way_back_goes_on_with_it() -> None:
+    pacer = learned(10.0)
+    run(pacer, 60)
+    outage(pacer, 60.0, 90)
+    after = Pacer(0.0, json.loads(json.dumps(pacer.to_note())))
+    assert after.rate == pacer.rate
+    run(after, 120)
+    assert after.rate >= 9.5
 
 
 def test_a_rate_beyond_what_the_workers_use_is_neither_proven_nor_raised() -> None:
