@@ -11,14 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from rembg_watch.admit import Ask, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
+from rembg_watch.admit import Ask, Cause, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
 from rembg_watch.api.errors import BadAnswerError, RefusedError, ThrottledError
 from rembg_watch.credits import Balance
 from rembg_watch.jobs import Job
 from rembg_watch.pacing import Pacer
-from rembg_watch.report.events import GateOpened, GateShut, RateLearned, Reporter
+from rembg_watch.report.events import BRIEF_S, LONG_S, GateOpened, GateShut, RateLearned, Reporter
 from rembg_watch.retry import Decision, RetryPolicy, decide
 
 _LONGEST_NAP_S = 1.0  # a waiter looks up this often, so that a stuck one can be told from a patient one
@@ -70,6 +70,8 @@ class Gatehouse:
         self._kept_gate = self._gate.to_note()
         self._told_rate: float | None = self._pacer.good
         self._rate_kept_s = self._clocks.monotonic()
+        self._refusal = ""  # the API's words for "too quickly"
+        self._told_shut_s: float | None = None  # how long it had been refusing when that was told
         self._errands: dict[Probe, Errand] = {}
         self._is_closed = False
 
@@ -81,6 +83,20 @@ class Gatehouse:
     def gate(self) -> Gate:
         """The gate as it stands."""
         return self._gate
+
+    @property
+    def hold(self) -> Hold | None:
+        """The reason that nothing goes, if there is one: the gate's, or that every call is refused as too quick."""
+        with self._changed:
+            return self._gate.hold or self._refused_for_long()
+
+    def _refused_for_long(self) -> Hold | None:
+        now_s, now = self._clocks.monotonic(), self._clocks.now()
+        shut = self._pacer.shut(now_s)
+        if shut is None or now_s - shut.since < BRIEF_S:
+            return None
+        since, until = (now + timedelta(seconds=at_s - now_s) for at_s in shut)
+        return Hold(cause=Cause.RATE, since=since, probe=Probe.PICTURE, probe_at=until, text=self._refusal)
 
     @property
     def rate_per_s(self) -> float:
@@ -136,6 +152,7 @@ class Gatehouse:
                 case Go():
                     now_s = self._clocks.monotonic()
                     nap_s = self._pacer.try_acquire(now_s)
+                    self._tell_refusals()
                     if nap_s <= 0:
                         self._swap(answer.gate)
                         return Ticket(answer, now_s)
@@ -205,6 +222,8 @@ class Gatehouse:
                 jitter=jitter,
                 in_place=in_place,
             )
+            if decision.is_rate:
+                self._refusal = decision.reason
             if ticket is not None:
                 self._pace(error, ticket, is_rate=decision.is_rate, now_s=now_s, jitter=jitter)
             self._swap(decision.gate)
@@ -282,6 +301,20 @@ class Gatehouse:
         elif before is not None and after is None:
             shut_s = (self._clocks.now() - before.since).total_seconds()
             self._report(GateOpened(reason=before.cause.value, shut_s=max(0.0, shut_s)))
+
+    def _tell_refusals(self) -> None:
+        """Tell when every call has been refused as too quick for a while, when it lasts, and when it is over."""
+        hold, told_s = self._refused_for_long(), self._told_shut_s
+        if hold is None:
+            if told_s is not None and self._pacer.shut(self._clocks.monotonic()) is None:
+                self._told_shut_s = None
+                self._report(GateOpened(reason=Cause.RATE.value, shut_s=told_s))
+            return
+        shut_s = (self._clocks.now() - hold.since).total_seconds()
+        is_news = told_s is None or told_s < LONG_S <= shut_s
+        self._told_shut_s = shut_s
+        if is_news:
+            self._report(GateShut(reason=Cause.RATE.value, why=self._refusal, until=hold.ends_at, shut_s=shut_s))
 
     def _keep_rate(self, now_s: float) -> None:
         """

@@ -25,6 +25,7 @@ class Cause(StrEnum):
 
     BACKOFF = "backoff"  # two to four calls failed in a row
     CIRCUIT = "circuit"  # the API does not answer, or fails
+    RATE = "short_term"  # every call has been refused as too quick for a while: the pacer waits, and keeps it
     UNKNOWN = "unknown_refusal"  # a 429, or another refusal of the account, in words we do not know
     DAILY = "daily_limit"  # the API says that the daily limit is reached
     MONTHLY = "monthly_limit"  # the API says that the credits are spent
@@ -50,6 +51,7 @@ class Probe(StrEnum):
 REASONS: dict[Cause, str] = {
     Cause.BACKOFF: "calls failed in a row; all wait a moment",
     Cause.CIRCUIT: "the API cannot be reached or fails; one call at a time tries it",
+    Cause.RATE: "the API refuses every call as too quick; one at a time tries it",
     Cause.UNKNOWN: "the API refuses in words that are not known",
     Cause.DAILY: "the API says that the daily limit is reached, as it says to callers without a key: check the key",
     Cause.MONTHLY: "the API says that the monthly limit is reached: the credits are spent",

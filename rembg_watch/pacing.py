@@ -26,6 +26,7 @@ How it learns:
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import sqrt
+from typing import NamedTuple
 
 FIRST_RATE = 4.0
 LOWEST_RATE, HIGHEST_RATE = 1 / 300, 1000.0
@@ -69,8 +70,18 @@ PERIODS_S = (1.0, 5.0, 10.0, 15.0, 30.0, 60.0, 300.0, 600.0, 900.0, 1800.0, 3600
 SLACK_CALLS, SLACK_S = 6.0, 0.7
 """What may be sent ahead of the even pace after a lull: little, and half as much after each loss."""
 
+UNTRIED_S = 5.0
+"""A canary that has been due for so long has nobody who would send it: there is no picture."""
+
 _NEVER = float("-inf")
 _MARKS = 16  # losses and reopenings that are remembered
+
+
+class Shut(NamedTuple):
+    """Every call has been refused since then, and the next one tries it then: seconds of the caller's clock."""
+
+    since: float
+    until: float
 
 
 @dataclass(slots=True)
@@ -230,6 +241,13 @@ class Pacer:
         if self._block is not None or (self._has_waited and self._next_at - now > 1.0):
             return True
         return self._waited_share > 0.5 and now - self._next_at < max(2.0, 3 / self.rate)
+
+    def shut(self, now: float) -> Shut | None:
+        """Say since when every call was refused, or None: calls go, or there is none to be sent."""
+        block = self._block
+        if block is None or (block.canary_at is None and now > block.until + UNTRIED_S):
+            return None
+        return Shut(block.lost_at, max(block.until, now))
 
     # --- calls come back --------------------------------------------------------------------
 

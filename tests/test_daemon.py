@@ -1,6 +1,8 @@
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from rembg_watch.config import Settings, template
 from rembg_watch.daemon import STATUS_NAME, Daemon, missing_targets
 from rembg_watch.errors import ExitCode, LockedError
+from rembg_watch.gatehouse import Clocks
 from rembg_watch.jobs import State
 from rembg_watch.report import events
 from rembg_watch.report.events import Event
@@ -183,6 +186,32 @@ def test_another_key_is_not_made_to_wait_for_what_the_last_one_met(tmp_path: Pat
     studio.sandbox.key = "a-new-key"
     with running(studio, settings(studio, key="a-new-key")) as daemon:
         assert daemon.run_once() is ExitCode.OK
+
+
+def test_once_ends_where_the_api_refuses_everything_as_too_quick_and_loses_nothing(tmp_path: Path) -> None:
+    """On clocks of which a minute takes half a second: it tries for ten of their minutes."""
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", faults=["too_quick"]))
+    began_s, began = time.monotonic(), datetime.now(UTC)
+
+    def elapsed_s() -> float:
+        return 120 * (time.monotonic() - began_s)
+
+    hurried = Clocks(
+        now=lambda: began + timedelta(seconds=elapsed_s()),
+        monotonic=elapsed_s,
+        nap=lambda changed, seconds: changed.wait(seconds / 120),
+    )
+    studio.drop("a.jpg")
+    told: list[Event] = []
+    with running(studio, settings(studio), told, clocks=hurried) as daemon:
+        assert daemon.run_once() is ExitCode.WAITING
+        assert elapsed_s() > 600
+        assert daemon.gatehouse.hold is not None
+    assert any(isinstance(event, events.GateShut) and event.level is events.Level.WARNING for event in told)
+    studio.sandbox.clear_faults()
+    with running(studio, settings(studio)) as daemon:
+        assert daemon.run_once() is ExitCode.OK
+    assert studio.sandbox.billed == 1
 
 
 class Choosy(httpx.BaseTransport):

@@ -23,16 +23,22 @@ class Hands:
     def __init__(self) -> None:
         self.s = 1000.0
 
-    def clocks(self) -> Clocks:
+    def clocks(self, *, turn_in_naps: bool = False) -> Clocks:
         return Clocks(
-            now=lambda: START + timedelta(seconds=self.s - 1000), monotonic=lambda: self.s, chance=lambda: 0.0
+            now=lambda: START + timedelta(seconds=self.s - 1000),
+            monotonic=lambda: self.s,
+            chance=lambda: 0.0,
+            nap=self.nap if turn_in_naps else threading.Condition.wait,
         )
+
+    def nap(self, _changed: threading.Condition, seconds: float) -> None:
+        self.s += seconds
 
 
 class House:
     """A gatehouse with what it told and kept."""
 
-    def __init__(self, notes: Mapping[str, object] | None = None) -> None:
+    def __init__(self, notes: Mapping[str, object] | None = None, *, turn_in_naps: bool = False) -> None:
         self.hands = Hands()
         self.events: list[Event] = []
         self.notes: dict[str, object] = dict(notes or {})
@@ -41,7 +47,7 @@ class House:
             report=self.events.append,
             keep=self.notes.__setitem__,
             notes=notes or {},
-            clocks=self.hands.clocks(),
+            clocks=self.hands.clocks(turn_in_naps=turn_in_naps),
         )
 
     def enter(self) -> Ticket:
@@ -130,6 +136,64 @@ def test_a_short_term_refusal_keeps_the_job_and_slows_the_pace_down() -> None:
     assert decision.attempts == 0
     assert house.gatehouse.gate.hold is None
     assert before > 0
+
+
+TOO_QUICK = "You're making requests too quickly."
+LEARNED = {"pacer": {"rate": 5.0, "good": 5.0, "is_starting": False}}
+
+
+def refuse_for(house: House, seconds: float) -> None:
+    """Let every call be refused as too quick for so long."""
+    end_s = house.hands.s + seconds
+    while house.hands.s < end_s:
+        ticket = house.enter()
+        house.hands.s += 0.2
+        house.gatehouse.failed(throttled(Throttle.SHORT_TERM, TOO_QUICK), job(), ticket)
+
+
+def test_refusals_of_a_moment_are_pacing_and_no_news() -> None:
+    house = House(LEARNED, turn_in_naps=True)
+    refuse_for(house, 2)
+    house.gatehouse.answered(house.enter())
+    house.enter()
+    assert house.gatehouse.hold is None
+    assert house.events == []
+
+
+def test_refusals_that_last_are_told_as_a_pause_with_its_beginning_its_words_and_its_next_try() -> None:
+    house = House(LEARNED, turn_in_naps=True)
+    refuse_for(house, 20)
+    hold, now = house.gatehouse.hold, house.hands.clocks().now()
+    assert hold is not None
+    assert (hold.cause, hold.text) == (Cause.RATE, TOO_QUICK)
+    assert hold.since == pytest.approx(START, abs=timedelta(seconds=1))
+    assert hold.probe_at is not None
+    assert now < hold.probe_at <= now + timedelta(seconds=60)
+    (told,) = house.told(events.GateShut)
+    assert told.level is events.Level.INFO
+    refuse_for(house, 140)
+    assert [event.level for event in house.told(events.GateShut)] == [events.Level.INFO, events.Level.WARNING]
+    assert house.gatehouse.gate.hold is None
+
+
+def test_the_end_of_refusals_that_lasted_is_told_with_their_length() -> None:
+    house = House(LEARNED, turn_in_naps=True)
+    refuse_for(house, 90)
+    house.gatehouse.answered(house.enter())
+    assert house.gatehouse.hold is None
+    house.enter()
+    (told,) = house.told(events.GateOpened)
+    assert isinstance(told, events.GateOpened)
+    assert 90 <= told.shut_s <= house.hands.s - 1000
+    house.gatehouse.answered(house.enter())
+    assert len(house.told(events.GateOpened)) == 1
+
+
+def test_where_nothing_is_to_be_sent_nothing_waits_for_the_pace() -> None:
+    house = House(LEARNED, turn_in_naps=True)
+    refuse_for(house, 30)
+    house.hands.s += 100
+    assert house.gatehouse.hold is None
 
 
 def test_five_failures_in_a_row_open_the_circuit_and_one_that_goes_well_closes_it() -> None:

@@ -96,7 +96,7 @@ class TerminalProgress(PlainProgress):
         figures, counts = daemon.metrics.read(), daemon.ledger.counts()
         left = counts[State.QUEUED] + counts[State.SENDING] + counts[State.RECEIVED]
         finished = figures.delivered + figures.reused + figures.failed
-        hold = daemon.gatehouse.gate.hold
+        hold = daemon.gatehouse.hold
         word = "waiting" if hold else "cutting out" if left else "looking"
         self._bar.update(
             self._task,
@@ -137,7 +137,7 @@ def summary(daemon: Daemon) -> str:
     if left is not None:
         parts.append(f"{credits_text(left)} left")
     waiting = sum(counts[state] for state in (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD))
-    hold = daemon.gatehouse.gate.hold
+    hold = daemon.gatehouse.hold
     if waiting:
         parts.append(f"{waiting:,} wait{'s' if waiting == 1 else ''}" + (f": {hold.reason}" if hold else ""))
     if counts[State.IN_DOUBT]:

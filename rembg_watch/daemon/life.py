@@ -60,6 +60,7 @@ _CALM_STATUS_S = 15.0
 _UPKEEP_S = 24 * 3600.0
 _REJECTED_KEPT = timedelta(days=7)
 _PATIENCE_S = 60.0  # ``once`` waits so long for what may pass by itself
+_REFUSED_PATIENCE_S = 600.0  # and so long for an API that refuses every call as too quick
 _DRAIN_EXTENSION_S = 5.0
 _WATCH_ALLOWANCE_S = 120.0
 _MB = 1_000_000
@@ -434,7 +435,8 @@ class Daemon:
 
     def _write_status(self) -> None:
         """Write how things stand for whoever looks; rarely while nothing happens, since counting is not free."""
-        now_s, pulse = time.monotonic(), (self.metrics.heard, self.gatehouse.gate.holds, self.watcher.unsettled)
+        now_s, hold = time.monotonic(), self.gatehouse.hold
+        pulse = (self.metrics.heard, self.gatehouse.gate.holds, hold and hold.cause, self.watcher.unsettled)
         if pulse == self._told_pulse and now_s - self._told_at_s < _CALM_STATUS_S:
             return
         self._told_pulse, self._told_at_s = pulse, now_s
@@ -571,14 +573,25 @@ class Daemon:
         return self.verdict()
 
     def _is_done(self) -> bool:
-        if self._is_settling or not self.watcher.is_at_rest or self.pool.in_flight():
+        if self._is_settling or not self.watcher.is_at_rest:
             self._held_since_s = None
             return False
+        if self.pool.in_flight():
+            self._held_since_s = None
+            return self._is_refused_for_long()
         if self._is_held_for_long():
             return True
         turns = [turn.folder for turn in self._turns()]
         due = [self.ledger.next_due_at(turns, state) for state in (State.QUEUED, State.RECEIVED)] if turns else []
         return not any(due)
+
+    def _is_refused_for_long(self) -> bool:
+        hold = self.gatehouse.hold
+        return (
+            hold is not None
+            and hold.cause is Cause.RATE
+            and (self.clocks.now() - hold.since).total_seconds() > _REFUSED_PATIENCE_S
+        )
 
     def _is_held_for_long(self) -> bool:
         """Say if what is waited for will not pass in a minute: then the rest is for the next time."""

@@ -70,7 +70,7 @@ def _folder_views(daemon: "Daemon") -> Iterator[FolderView]:
 
 def sentence(daemon: "Daemon", told: Snapshot) -> str:
     """Say in one line what is done or waited for; ``systemctl status`` shows it."""
-    hold, jobs = daemon.gatehouse.gate.hold, told["jobs"]
+    hold, jobs = daemon.gatehouse.hold, told["jobs"]
     left = jobs[State.QUEUED] + jobs[State.SENDING] + jobs[State.RECEIVED]
     line = f"{count_text(left, 'picture')} in line"
     away = ", ".join(sorted(daemon.watcher.away))
@@ -83,7 +83,7 @@ def sentence(daemon: "Daemon", told: Snapshot) -> str:
 
 def gate_view(gatehouse: Gatehouse) -> GateView:
     """Say how the gate stands, for whoever looks."""
-    hold = gatehouse.gate.hold
+    hold = gatehouse.hold
     if hold is None:
         return GateView()
     return GateView(is_open=False, reason=hold.cause.value, why=hold.text, since=hold.since, until=hold.ends_at)

@@ -32,8 +32,8 @@ from rembg_watch.report.words import (
 Fact = str | int | float | bool | None | list["Fact"]
 """A fact as JSON can hold it."""
 
-BRIEF_S = 10
-"""A pause shorter than this is pacing, not news."""
+BRIEF_S, LONG_S = 10, 120
+"""A pause that passes by itself is no news before the one, and worth a warning after the other: seconds."""
 
 
 class Level(IntEnum):
@@ -45,10 +45,6 @@ class Level(IntEnum):
     ERROR = 40  # a person has to do something, or a picture is not delivered
 
 
-SHORT_TERM = "short_term"
-"""The pause that the pacer makes after a 429 "too quickly"; the other reasons are ``admit.Cause``."""
-
-
 class Waiting(NamedTuple):
     """What a shut gate means to a person: what is waited for, and what to do about it."""
 
@@ -57,7 +53,9 @@ class Waiting(NamedTuple):
 
 
 WAITING: dict[str, Waiting] = {
-    SHORT_TERM: Waiting("the API asks for a slower pace", "The right pace is being found."),
+    Cause.RATE: Waiting(
+        "the API refuses every call as too quick", "One at a time tries it, and work goes on by itself."
+    ),
     Cause.BACKOFF: Waiting("several calls in a row have failed", "They are sent again by themselves."),
     Cause.CIRCUIT: Waiting("the API cannot be reached or fails", "It is tried again; check this machine's network."),
     Cause.UNKNOWN: Waiting("the API refuses calls in words that are not known", "It is tried again."),
@@ -87,7 +85,7 @@ WAITING: dict[str, Waiting] = {
 """One row for each reason. A reason without a row is shown by its own word."""
 
 _PERSON_NEEDED = frozenset({Cause.KEY, Cause.EMAIL})
-_PACING = frozenset({SHORT_TERM, Cause.BACKOFF})
+_PACING = frozenset({Cause.RATE, Cause.BACKOFF})
 
 
 def waiting(reason: str) -> Waiting:
@@ -573,12 +571,13 @@ class GateShut(Event):
     reason: str
     why: str = ""  # the API's own words, or the error
     until: datetime | None = None
-    wait_s: float | None = None
+    shut_s: float | None = None  # how long it has been shut already, where it is told late
 
     def _level(self) -> Level:
         if self.reason not in _PACING:
             return Level.ERROR if self.reason in _PERSON_NEEDED else Level.WARNING
-        return Level.INFO if (self.wait_s or 0) >= BRIEF_S else Level.DEBUG
+        shut_s = self.shut_s or 0
+        return Level.WARNING if shut_s >= LONG_S else Level.INFO if shut_s >= BRIEF_S else Level.DEBUG
 
     def _condition(self) -> Condition:
         return Condition(("gate",), detail=f"{self.reason}/{self.level}")

@@ -93,6 +93,26 @@ def test_an_api_that_is_down_is_told_and_waited_for(studio: Studio) -> None:
     assert studio.sandbox.billed == 4
 
 
+def test_an_api_that_refuses_everything_as_too_quick_is_told_with_its_words_and_waited_for(studio: Studio) -> None:
+    for number in range(4):
+        studio.drop(f"{number}.jpg", number)
+    studio.sandbox.add_fault("too_quick")
+    with studio.running() as daemon:
+        daemon.wait_until(lambda: not studio.told()["gate"]["open"], "the status says that nothing goes")
+        gate = studio.status()["gate"]
+        assert gate["reason"] == "short_term"
+        assert gate["until"] is not None
+        daemon.says("too quick")
+        shown = studio.cli("status").out
+        assert "PAUSED" in shown
+        assert "too quickly" in shown
+        studio.sandbox.clear_faults()
+        daemon.wait_until(lambda: len(studio.outputs()) == 4, "all of them, by itself")
+        daemon.says("work goes on")
+        assert daemon.stop() == 0
+    assert studio.sandbox.billed == 4
+
+
 def test_the_api_fails_for_a_while_and_every_picture_comes_all_the_same(studio: Studio) -> None:
     studio.sandbox.add_fault("status", status=503)
     for number in range(14):

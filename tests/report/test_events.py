@@ -109,7 +109,7 @@ def test_a_delivery_says_where_how_long_and_what_it_cost() -> None:
 
 def test_facts_are_plain_values() -> None:
     told = GateShut(reason=Cause.MONTHLY, why="limit", until=AT)
-    assert facts(told) == {"reason": "monthly_limit", "why": "limit", "until": "2026-11-22T12:00:00Z", "wait_s": None}
+    assert facts(told) == {"reason": "monthly_limit", "why": "limit", "until": "2026-11-22T12:00:00Z", "shut_s": None}
     assert kind(told) == "gate_shut"
 
 
@@ -121,7 +121,7 @@ def test_a_pause_says_why_in_whose_words_what_to_do_and_until_when() -> None:
     )
 
 
-@pytest.mark.parametrize("cause", [*Cause, "short_term"])
+@pytest.mark.parametrize("cause", Cause)
 def test_every_reason_to_pause_has_words_and_advice(cause: str) -> None:
     assert all(WAITING[cause])
 
@@ -134,13 +134,14 @@ def test_a_reason_without_words_speaks_for_itself() -> None:
 @pytest.mark.parametrize(
     ("event", "level"),
     [
-        (GateShut(reason="short_term", wait_s=2), Level.DEBUG),
-        (GateShut(reason="short_term"), Level.DEBUG),
-        (GateShut(reason="short_term", wait_s=60), Level.INFO),
+        (GateShut(reason=Cause.RATE, shut_s=2), Level.DEBUG),
+        (GateShut(reason=Cause.RATE), Level.DEBUG),
+        (GateShut(reason=Cause.RATE, shut_s=60), Level.INFO),
+        (GateShut(reason=Cause.RATE, shut_s=120), Level.WARNING),
         (GateShut(reason=Cause.CREDITS), Level.WARNING),
         (GateShut(reason=Cause.KEY), Level.ERROR),
-        (GateOpened(reason="short_term", shut_s=2), Level.DEBUG),
-        (GateOpened(reason="short_term", shut_s=60), Level.INFO),
+        (GateOpened(reason=Cause.RATE, shut_s=2), Level.DEBUG),
+        (GateOpened(reason=Cause.RATE, shut_s=60), Level.INFO),
         (GateOpened(reason=Cause.CREDITS, shut_s=2), Level.INFO),
         (RateLearned(rate_per_s=2), Level.INFO),
         (RateLearned(rate_per_s=2, previous_per_s=2.1), Level.DEBUG),
