@@ -30,6 +30,7 @@ from rembg_watch.ledger.values import Spending
 
 _DAY_US = 86_400_000_000
 _SUMS = ("calls", "charged", "doubtful", "in_doubt", "refused", "doubles", "repeats")
+_MONEY = ("charged", "doubtful", "under_way_credits")
 
 
 def start(connection: Connection, job: Job, call: CallStart) -> None:
@@ -136,24 +137,31 @@ def _sum_where(met: ColumnElement[bool], value: ColumnElement[int] | int) -> Col
     return func.coalesce(func.sum(case((met, value), else_=0)), 0)
 
 
+_UNDER_WAY = {
+    "under_way": _sum_where(CALLS.c.ended_at.is_(None), 1),
+    "under_way_credits": _sum_where(CALLS.c.ended_at.is_(None), type_coerce(CALLS.c.credits, BigInteger)),
+}
+
+
 def spending(
     connection: Connection, since: datetime | None, until: datetime | None, folders: frozenset[str]
 ) -> Spending:
     """Sum up the calls that began in a time; None is the beginning, and no end."""
-    total = dict.fromkeys(_SUMS, 0)
+    total = dict.fromkeys((*_SUMS, *_UNDER_WAY), 0)
     for table, moment in ((CALLS, CALLS.c.started_at), (DAYS, DAYS.c.day)):
-        statement = select(*_sums(table)).select_from(table)
+        sums = dict(zip(_SUMS, _sums(table), strict=True)) | (_UNDER_WAY if table is CALLS else {})
+        statement = select(*sums.values()).select_from(table)
         statement = statement.where(moment >= since) if since else statement
         statement = statement.where(moment < until) if until else statement
         statement = statement.where(table.c.folder.in_(sorted(folders))) if folders else statement
-        for name, value in zip(_SUMS, connection.execute(statement).one(), strict=True):
+        for name, value in zip(sums, connection.execute(statement).one(), strict=True):
             total[name] += int(value)
     return _spending(total)
 
 
 def _spending(total: dict[str, int]) -> Spending:
-    money = {name: credits_of(total[name]) for name in ("charged", "doubtful")}
-    return Spending(**money, **{name: total[name] for name in _SUMS if name not in money})  # type: ignore[arg-type]
+    money = {name: credits_of(total[name]) for name in _MONEY}
+    return Spending(**money, **{name: total[name] for name in total if name not in money})  # type: ignore[arg-type]
 
 
 def prunable(connection: Connection, before: datetime, limit: int) -> list[int]:

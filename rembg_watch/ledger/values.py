@@ -78,7 +78,9 @@ class Spending:
     calls: int = 0
     charged: Decimal = Decimal(0)  # credits surely taken
     doubtful: Decimal = Decimal(0)  # credits perhaps taken, calls under way included
-    in_doubt: int = 0  # calls perhaps charged
+    in_doubt: int = 0  # calls perhaps charged, those under way included
+    under_way: int = 0  # of those, the calls whose end is not known yet
+    under_way_credits: Decimal = Decimal(0)  # the part of ``doubtful`` that is theirs
     refused: int = 0  # calls surely not charged
     doubles: int = 0  # calls, maybe charged, for content that an earlier doubtful call was made for
     repeats: int = 0  # calls, maybe charged, for content that was surely paid before

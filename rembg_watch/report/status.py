@@ -153,6 +153,8 @@ def _spending(spending: Spending) -> Snapshot:
         "charged": credits_number(spending.charged),
         "doubtful": credits_number(spending.doubtful),
         "in_doubt": spending.in_doubt,
+        "under_way": spending.under_way,
+        "under_way_credits": credits_number(spending.under_way_credits),
         "refused": spending.refused,
         "doubles": spending.doubles,
         "repeats": spending.repeats,
@@ -409,11 +411,11 @@ def _credits(held: Mapping[str, Any], *, clock: WallClock) -> RenderableType:
 
 def _spent(spent: Mapping[str, Any]) -> RenderableType:
     """Say what the calls came to, and each that may have been paid for twice: nobody should have to search for it."""
-    doubts, doubles, repeats = spent["in_doubt"], spent["doubles"], spent["repeats"]
+    doubts, doubles, repeats = spent["in_doubt"] - spent["under_way"], spent["doubles"], spent["repeats"]
     lines = [f"Spent     {count_text(spent['charged'], 'credit')} for sure, {count_text(spent['calls'], 'call')}"]
     if doubts:
         calls = f"{count_text(doubts, 'call')} that {_were(doubts)} never answered"
-        lines.append(f"          {spent['doubtful']:,} more perhaps, for {calls}")
+        lines.append(f"          {spent['doubtful'] - spent['under_way_credits']:,} more perhaps, for {calls}")
     if doubles:
         lines.append(
             f"          {count_text(doubles, 'call')} {_were(doubles)} made again after one that was never answered"

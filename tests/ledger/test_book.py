@@ -479,7 +479,9 @@ class TestClaims:
         assert claim(ledger, when=at(2)) == []
         assert ledger.next_due_at(["f"]) is None
         assert send(ledger, job, "key", when=at(3)).state is State.SENDING
-        assert ledger.spending() == Spending(calls=2, doubtful=ONE, in_doubt=1, refused=1)
+        assert ledger.spending() == Spending(
+            calls=2, doubtful=ONE, in_doubt=1, under_way=1, under_way_credits=ONE, refused=1
+        )
 
 
 class TestRecords:
@@ -626,7 +628,15 @@ class TestBooks:
         ledger.record(move(send(ledger, refused), State.FAILED, at=NOW), call=FREE)
         ledger.record(move(send(ledger, doubtful), State.IN_DOUBT, at=NOW), call=DOUBT)
         send(ledger, under_way)
-        assert ledger.spending() == Spending(calls=4, charged=ONE, doubtful=Decimal(2), in_doubt=2, refused=1)
+        assert ledger.spending() == Spending(
+            calls=4,
+            charged=ONE,
+            doubtful=Decimal(2),
+            in_doubt=2,
+            under_way=1,
+            under_way_credits=ONE,
+            refused=1,
+        )
         assert ledger.spending().booked == 3
         assert sum(job.charged for job in ledger.jobs()) == 2
 

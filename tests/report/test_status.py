@@ -377,24 +377,40 @@ def test_an_empty_start_can_be_drawn_at_any_width(width: int) -> None:
 
 def test_calls_that_were_paid_twice_are_shown_and_so_is_what_is_in_doubt() -> None:
     spending = Spending(
-        calls=2113, charged=Decimal(2009), doubtful=Decimal(104), in_doubt=104, doubles=112, repeats=1, refused=2
+        calls=2121,
+        charged=Decimal(2009),
+        doubtful=Decimal(112),
+        in_doubt=112,
+        under_way=8,
+        under_way_credits=Decimal(8),
+        doubles=112,
+        repeats=1,
+        refused=2,
     )
     found = snap(spending=spending)
     assert found["spending"] == {
-        "calls": 2113,
+        "calls": 2121,
         "charged": 2009,
-        "doubtful": 104,
-        "in_doubt": 104,
+        "doubtful": 112,
+        "in_doubt": 112,
+        "under_way": 8,
+        "under_way_credits": 8,
         "refused": 2,
         "doubles": 112,
         "repeats": 1,
     }
     shown = screen(found)
-    assert "Spent     2,009 credits for sure, 2,113 calls" in shown
+    assert "Spent     2,009 credits for sure, 2,121 calls" in shown
     assert "104 more perhaps, for 104 calls that were never answered" in shown
     assert "112 calls were made again after one that was never answered" in shown
     assert "1 call was made for a picture that was paid before" in shown
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_call_that_is_under_way_is_not_said_to_be_without_an_answer() -> None:
+    one = Decimal(1)
+    spending = Spending(calls=2, charged=one, doubtful=one, in_doubt=1, under_way=1, under_way_credits=one)
+    assert "never answered" not in screen(snap(spending=spending))
 
 
 def test_where_nothing_was_doubled_nothing_is_said_of_it() -> None:
