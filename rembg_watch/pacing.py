@@ -181,9 +181,8 @@ class Pacer:
         if rate is not None:
             self.rate, self.good = min(rate, good or rate), good
             self._is_starting = note.get("is_starting") is True
-            self._is_cold = self.good is None
-            is_below = self.good is not None and self.rate < NEAR * self.good
-            self._held = _Held(self.good, self.good if is_below else None)
+            self._held = _Held(_rate(note.get("held")) or good, _rate(note.get("back_to")))
+            self._is_cold = self._held.rate is None
 
     def anew(self, now: float) -> "Pacer":
         """
@@ -196,7 +195,8 @@ class Pacer:
 
     def to_note(self) -> dict[str, object]:
         """Return what should be known after a restart, as plain values for JSON."""
-        return {"rate": self.rate, "good": self.good, "is_starting": self._is_starting}
+        known = {"rate": self.rate, "good": self.good, "held": self._held.rate, "back_to": self._held.back_to}
+        return {**known, "is_starting": self._is_starting}
 
     # --- calls go out -----------------------------------------------------------------------
 

@@ -536,6 +536,22 @@ def test_an_outage_long_after_another_is_an_outage_again() -> None:
     assert pacer.rate >= 4.9
 
 
+def test_a_rate_that_had_held_is_known_after_a_restart_even_if_it_was_refused_just_before() -> None:
+    """The account was used for hours; a restart must not make an outage of the next minute look like a first window."""
+    pacer = learned(10.0)
+    refused_at = send(pacer, 0.0)
+    pacer.refused(refused_at, refused_at + 0.2)
+    canary_at = send(pacer, refused_at + 0.2)
+    pacer.accepted(canary_at, canary_at + 0.5)
+    note = json.loads(json.dumps(pacer.to_note()))
+    assert note["good"] is None
+    after = Pacer(0.0, note)
+    run(after, 30)
+    before = after.rate
+    outage(after, 30.0, 90)
+    assert after.rate == pytest.approx(0.5 * before, rel=0.1)
+
+
 def test_a_restart_on_the_way_back_goes_on_with_it() -> None:
     pacer = learned(10.0)
     run(pacer, 60)
