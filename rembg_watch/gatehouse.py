@@ -91,10 +91,11 @@ class Gatehouse:
             return self._gate.hold or self._refused_for_long()
 
     def _refused_for_long(self) -> Hold | None:
-        now_s, now = self._clocks.monotonic(), self._clocks.now()
+        now_s = self._clocks.monotonic()
         shut = self._pacer.shut(now_s)
         if shut is None or now_s - shut.since < BRIEF_S:
             return None
+        now = self._clocks.now()
         since, until = (now + timedelta(seconds=at_s - now_s) for at_s in shut)
         return Hold(cause=Cause.RATE, since=since, probe=Probe.PICTURE, probe_at=until, text=self._refusal)
 
