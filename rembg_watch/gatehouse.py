@@ -24,6 +24,7 @@ from rembg_watch.retry import Decision, RetryPolicy, decide
 _LONGEST_NAP_S = 1.0  # a waiter looks up this often, so that a stuck one can be told from a patient one
 _RATE_NEWS = 1.25  # a learned rate is told and kept when it has changed by so much
 _RATE_KEPT_S = 10.0
+_NEW_CALL = 0.05  # the weight of the last call in how long calls take
 
 Errand = Callable[[], object]
 Keep = Callable[[str, Mapping[str, object]], None]
@@ -47,6 +48,12 @@ class Clocks:
     nap: Callable[[threading.Condition, float], object] = threading.Condition.wait
 
 
+def call_s_of(note: object) -> float | None:
+    """Read from the pacer's note how many seconds a call took lately, upload and answer; None: none was made yet."""
+    value = note.get("call_s") if isinstance(note, Mapping) else None
+    return float(value) if isinstance(value, int | float) and 0 < value < 86_400 else None
+
+
 class Gatehouse:
     """Let calls through as gate and pacer allow, and learn from how they end."""
 
@@ -67,6 +74,7 @@ class Gatehouse:
         self._turn = threading.Lock()  # one waits for the pacer; the others wait for that one
         self._gate = Gate.from_note(notes.get("gate")).restarted(now=self._clocks.now())
         self._pacer = Pacer(self._clocks.monotonic(), notes.get("pacer"))
+        self._call_s = call_s_of(notes.get("pacer"))
         self._kept_gate = self._gate.to_note()
         self._told_rate: float | None = self._pacer.good
         self._rate_kept_s = self._clocks.monotonic()
@@ -184,6 +192,8 @@ class Gatehouse:
         with self._changed:
             now_s = self._clocks.monotonic()
             self._pacer.accepted(ticket.sent_at_s, now_s)
+            took_s = now_s - ticket.sent_at_s
+            self._call_s = took_s if self._call_s is None else self._call_s + _NEW_CALL * (took_s - self._call_s)
             self._keep_rate(now_s)
 
     def accepted(self, ticket: Ticket) -> None:
@@ -280,7 +290,7 @@ class Gatehouse:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        self._keep("pacer", self._pacer.to_note())
+        self._keep("pacer", self._note())
 
     # --- in force -------------------------------------------------------------------------------
 
@@ -317,6 +327,9 @@ class Gatehouse:
         if is_news:
             self._report(GateShut(reason=Cause.RATE.value, why=self._refusal, until=hold.ends_at, shut_s=shut_s))
 
+    def _note(self) -> dict[str, object]:
+        return self._pacer.to_note() | {"call_s": self._call_s}
+
     def _keep_rate(self, now_s: float) -> None:
         """
         Write the learned pace down now and then: a restart should not learn it by refusals again.
@@ -327,7 +340,7 @@ class Gatehouse:
         if now_s - self._rate_kept_s < _RATE_KEPT_S:
             return
         self._rate_kept_s = now_s
-        self._keep("pacer", self._pacer.to_note())
+        self._keep("pacer", self._note())
         good, told = self._pacer.good, self._told_rate
         if good is not None and (told is None or not told / _RATE_NEWS < good < told * _RATE_NEWS):
             self._report(RateLearned(rate_per_s=good, previous_per_s=told))

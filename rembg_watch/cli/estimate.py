@@ -15,6 +15,7 @@ from typing import Any
 from rembg_watch.api.errors import RembgError
 from rembg_watch.config import Settings
 from rembg_watch.daemon import LEDGER_NAME, build_client, recipe_of
+from rembg_watch.gatehouse import call_s_of
 from rembg_watch.jobs import State, Unsettled, Version
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, Which
 from rembg_watch.pacing import FIRST_RATE
@@ -22,7 +23,7 @@ from rembg_watch.purse import balance_of
 from rembg_watch.report.words import count_text, credits_number, credits_text, show, size_text, span_text
 from rembg_watch.watch import Pace, Watcher
 
-_CALL_S = 3.0  # a guess, until calls were made; the sentence says so
+_CALL_S = 3.0  # a guess, until calls were made
 
 
 @dataclass
@@ -143,7 +144,7 @@ def estimate(settings: Settings) -> Estimate:
         credits=settings.credits.per_image * (len(everything) - doubles),
         spendable=spendable,
         account_trouble=trouble,
-        per_s=min(rate, settings.pool.workers / _CALL_S),
+        per_s=min(rate, settings.pool.workers / (call_s_of(note) or _CALL_S)),
         is_learned=learned is not None,
         unsettled=unsettled,
         rejected=tuple(counted.rejected),

@@ -56,6 +56,18 @@ def test_a_dry_run_says_what_it_would_send_and_cost_and_sends_nothing(open_studi
     assert not studio.state.exists()
 
 
+def test_a_dry_run_counts_on_calls_that_take_as_long_as_they_did(studio: Studio) -> None:
+    studio.sandbox.latency_s = 0.5
+    studio.drop("first.jpg", 99)
+    assert studio.cli("once").code == 0
+    for number in range(8):
+        studio.drop(f"{number}.jpg", number)
+    studio.configure(pool={"workers": 1})
+    told = studio.cli("once", "--dry-run", "--json").json
+    assert told["pace_is_learned"]
+    assert 8 * 0.5 <= told["time_s"] <= 8 * 1.5
+
+
 def test_a_refused_picture_makes_once_end_with_1_and_delivers_the_others(studio: Studio) -> None:
     studio.sandbox.add_fault("status", file="bad*", status=400)
     studio.drop("bad.jpg", 1)
