@@ -35,6 +35,7 @@ from rembg_watch.api.errors import (
 )
 from rembg_watch.api.params import RemovalParams
 from rembg_watch.api.upload import LAST_BYTES, Progress
+from tests.api.patience import TRIES, again_if, did_not_leave, is_too_slow
 
 KEY = "k-0123456789abcdef"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(5000)
@@ -52,17 +53,26 @@ def good(visitor: Any) -> None:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Whatever the server does, the caller must be back in time."""
+    """Whatever the server does, the caller must be back before the server gives up by itself."""
     started = time.monotonic()
     yield
     assert time.monotonic() - started < seconds
 
 
 def outcome(server: Any, image: bytes = PNG, timeout_s: float = 5.0, **settings: object) -> RembgError:
-    with Client(KEY, url=server.url, timeout_s=timeout_s) as client, within(8), pytest.raises(RembgError) as caught:
+    with Client(KEY, url=server.url, timeout_s=timeout_s) as client, within(18), pytest.raises(RembgError) as caught:
         client.remove_background(image, **settings)  # type: ignore[arg-type]
     assert KEY not in str(caught.value)
     return caught.value
+
+
+def outcome_but(is_chance: Callable[[RembgError], bool], *how: Any, **settings: Any) -> RembgError:
+    """Return the outcome of a call whose time-out is short, but not one that a machine may bring that stands still."""
+    for _ in range(TRIES):
+        error = outcome(*how, **settings)
+        if not is_chance(error):
+            break
+    return error
 
 
 def test_a_whole_exchange(serve: Callable[..., Any]) -> None:
@@ -94,8 +104,11 @@ def test_progress_follows_the_wire(serve: Callable[..., Any]) -> None:
         visitor.stall()
 
     server = serve(halting)
-    with Client(KEY, url=server.url, timeout_s=1) as client, pytest.raises(UnreachableError):
-        client.remove_background(b"\x89PNG\r\n\x1a\n" + bytes(40 * MB), on_upload=told.append)
+    for _ in range(TRIES):  # on a machine that stands still, the time may be up before the server has read so much
+        with Client(KEY, url=server.url, timeout_s=1) as client, pytest.raises(UnreachableError):
+            client.remove_background(b"\x89PNG\r\n\x1a\n" + bytes(40 * MB), on_upload=told.append)
+        if halted.is_set():
+            break
     assert halted.is_set()
     assert 500_000 - 2 * 65536 <= told[-1].loaded_bytes < 12 * MB  # what both kernels hold is on its way
 
@@ -178,17 +191,16 @@ BARE = b"HTTP/1.1 200 OK\r\n\r\n"
 def test_a_server_that_dawdles_holds_nobody_for_ever(
     serve: Callable[..., Any], behave: Callable[[Any], object], tmp_path: Path
 ) -> None:
-    with within(2):
-        error = outcome(serve(behave), timeout_s=0.4, destination=tmp_path / "cut.webp")
+    error = outcome_but(did_not_leave, serve(behave), timeout_s=0.4, destination=tmp_path / "cut.webp")
     assert isinstance(error, NoAnswerError)
-    assert error.code in {"answer_timeout", "deadline_passed"}
+    assert error.code in {"answer_timeout", "deadline_passed"}, "it would have another if the server had to end it"
     assert error.charge is Charge.MAYBE
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_server_that_does_not_read_holds_nobody_for_ever(serve: Callable[..., Any]) -> None:
-    with within(3):
-        error = outcome(serve(lambda v: v.stall()), BIG * 2, timeout_s=0.5)
+    server = serve(lambda v: v.stall())
+    error = outcome_but(lambda error: error.code == "connect_timeout", server, BIG * 2, timeout_s=0.5)
     assert isinstance(error, UnreachableError)
     assert error.code in {"upload_timeout", "deadline_passed"}
     assert error.charge is Charge.NO
@@ -203,7 +215,7 @@ def test_a_slow_but_steady_transfer_may_take_longer_than_the_time_out(serve: Cal
             visitor.send(CUT[n : n + 10_000])
 
     with Client(KEY, url=serve(steady).url, timeout_s=0.5) as client:
-        cutout = client.remove_background(PNG)
+        cutout = again_if(is_too_slow, lambda: client.remove_background(PNG))
     assert cutout.content == CUT
     assert cutout.elapsed_s > 1.0
 
@@ -624,7 +636,7 @@ def test_a_proxy_between_sees_no_key_and_no_picture(
         pytest.param(lambda v: v.read_all(), PNG, NoAnswerError, id="lost after the body"),
         pytest.param(lambda v: (v.read_all(), v.stall()), PNG, NoAnswerError, id="silence"),
         pytest.param(
-            lambda v: (v.read_all(), v.answer("200 OK", CUT[:20], stated=9999), v.drip(CUT[:100])),
+            lambda v: (v.read_all(), v.answer("200 OK", CUT[:20], stated=9999), v.drip(CUT[:1000])),
             PNG,
             NoAnswerError,
             id="a body that drips",
@@ -641,10 +653,10 @@ def test_tls_breaks_in_the_same_ways(
     server = serve_tls(behave)
     with (
         Client(KEY, url=server.url, verify=certificate[0], timeout_s=0.5) as client,
-        within(3),
+        within(18),
         pytest.raises(kind) as caught,
     ):
-        client.remove_background(image)
+        again_if(did_not_leave, lambda: client.remove_background(image))
     assert caught.value.charge is (Charge.MAYBE if kind is NoAnswerError else Charge.NO)
 
 
