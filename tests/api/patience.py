@@ -1,5 +1,8 @@
 """Time-outs of a fraction of a second, on a machine that may stand still for longer than that."""
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -29,3 +32,13 @@ def again_if(is_chance: Callable[[RembgError], bool], act: Callable[[], _T]) -> 
             if not is_chance(error):
                 raise
     return act()
+
+
+def end_of(child: int, *, within_s: float = 60.0) -> int:
+    """Return how a process ended that was forked; one that hangs is killed, so that the tests do not hang with it."""
+    until_s = time.monotonic() + within_s
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > until_s:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.01)
+    return os.waitstatus_to_exitcode(ended[1])

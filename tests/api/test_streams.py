@@ -115,7 +115,7 @@ def test_silence_ends_a_wait_in_both_directions(pair: tuple[Stream, socket.socke
     stream.write(HEAD, timeout_s)
     with pytest.raises(httpcore.WriteTimeout):
         stream.write(bytes(20_000_000), timeout_s)
-    assert timeout_s <= time.monotonic() - began_s < 5
+    assert timeout_s <= time.monotonic() - began_s < 15
 
 
 def test_a_time_out_can_be_changed_and_taken_away(pair: tuple[Stream, socket.socket]) -> None:
