@@ -1,6 +1,8 @@
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -233,14 +235,23 @@ def test_a_note_that_cannot_be_read_opens_the_gate_instead_of_stopping_the_start
 
 def test_a_call_that_waits_for_its_turn_shows_that_it_lives() -> None:
     """Without it a pause of some minutes would look like a deadlock, and the watchdog would end the daemon."""
-    now = datetime.now(UTC)
-    gate = Gate(holds=(held(Cause.BUDGET, now, Probe.TIME, now + timedelta(seconds=1.2)),))
+    hands = Hands()
+
+    def nap(_changed: threading.Condition, seconds: float) -> None:
+        hands.s += seconds
+
+    gate = Gate(holds=(held(Cause.BUDGET, START, Probe.TIME, START + timedelta(seconds=30)),))
     house = Gatehouse(
-        policy=RetryPolicy(), report=lambda _: None, keep=lambda *_: None, notes={"gate": gate.to_note(), "pacer": None}
+        policy=RetryPolicy(),
+        report=lambda _: None,
+        keep=lambda *_: None,
+        notes={"gate": gate.to_note(), "pacer": None},
+        clocks=replace(hands.clocks(), nap=nap),
     )
-    beats: list[None] = []
-    assert isinstance(house.enter(Need(job=1), beat=lambda: beats.append(None)), Ticket)
-    assert len(beats) >= 4, "at the door, and each time it looks up"
+    beats: list[float] = []
+    assert isinstance(house.enter(Need(job=1), beat=lambda: beats.append(hands.s)), Ticket)
+    assert hands.s >= 1030
+    assert max(later - earlier for earlier, later in pairwise(beats)) <= 1, "at the door, and each time it looks up"
 
 
 def test_a_person_s_word_ends_a_pace_that_never_held_as_it_ends_every_hold() -> None:
