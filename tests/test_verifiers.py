@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -376,12 +375,12 @@ def test_none_is_started_before_it_is_needed_and_one_is_enough_for_one_thread(an
 
 def test_one_that_nobody_asks_ends_and_leaves_nothing(answer: Path, make: Make) -> None:
     fds = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    verifiers, told = make(idle_s=0.3)
+    verifiers, told = make(idle_s=600.0)
     verifiers(answer, expected())
     (pid,) = verifiers.pids
     verifiers.end_idle()
     assert verifiers.pids == {pid}
-    time.sleep(0.35)
+    verifiers._idle_s = 0.0
     verifiers.end_idle()
     assert (verifiers.pids, is_there(pid), told) == (frozenset(), False, [])
     assert len(os.listdir("/proc/self/fd")) == fds  # noqa: PTH208
