@@ -436,9 +436,19 @@ def wait_for_a_lock():
     found.append(threading.get_native_id())
     lock.acquire()
 
-for work in (start_a_child_that_opens_the_pipe, wait_for_a_lock):
-    threading.Thread(target=work, daemon=True).start()
-    time.sleep(0.4)
+def wait_until(is_so):
+    until_s = time.monotonic() + 20
+    while not is_so() and time.monotonic() < until_s:
+        time.sleep(0.01)
+
+def sleeps(thread_id):
+    with open(f"/proc/self/task/{thread_id}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] == "S"
+
+threading.Thread(target=start_a_child_that_opens_the_pipe, daemon=True).start()
+wait_until(lambda: found and awaits_disk(found[0]))
+threading.Thread(target=wait_for_a_lock, daemon=True).start()
+wait_until(lambda: len(found) == 2 and sleeps(found[1]))
 print(*map(awaits_disk, found), awaits_disk(1 << 30), flush=True)
 os.close(os.open(pipe, os.O_WRONLY))
 os._exit(0)
@@ -452,7 +462,7 @@ def test_a_thread_that_the_kernel_keeps_is_told_from_one_that_waits_for_a_lock(t
     """
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    said = subprocess.run([sys.executable, "-c", KEPT, pipe], capture_output=True, text=True, timeout=30, check=True)
+    said = subprocess.run([sys.executable, "-c", KEPT, pipe], capture_output=True, text=True, timeout=60, check=True)
     assert said.stdout.split() == ["True", "False", "False"]
 
 
