@@ -159,7 +159,7 @@ class Life:
         return {job.source.decode(): job.state for job in self.ledger.jobs()}
 
 
-def eventually(is_so: Callable[[], object], within_s: float = 10.0) -> None:
+def eventually(is_so: Callable[[], object], within_s: float = 60.0) -> None:
     """Wait for a condition that other threads bring about."""
     until, never = time.monotonic() + within_s, threading.Event()
     while not is_so():

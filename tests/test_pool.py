@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from threading import Barrier, Lock, Thread
+from threading import Barrier, Event, Lock, Thread
 from threading import enumerate as all_threads
 
 import pytest
@@ -16,6 +16,7 @@ from rembg_watch.pipeline import Places, Ready
 from rembg_watch.pool import Pool, Pulse
 from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
+from rembg_watch.sandbox.exchange import Reply, Request
 from tests.line import KEY, Crash, Life, Studio, eventually
 
 FAST = {"rate": 1000.0, "good": 1000.0, "is_starting": False}
@@ -332,7 +333,15 @@ def test_who_gave_up_in_line_lets_the_next_one_in() -> None:
 
 def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few_ahead(tmp_path: Path) -> None:
     workers, ahead = 32, 2
-    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=1.5))  # long enough to fill all places
+    studio = Studio.make(tmp_path)
+    may_answer = Event()
+    answer = studio.sandbox.respond
+
+    def when_all_places_are_full(request: Request) -> Reply:
+        assert request.path != "/rmbg" or may_answer.wait(60)
+        return answer(request)
+
+    studio.sandbox.respond = when_all_places_are_full  # type: ignore[method-assign]
     drop_many(studio, 80)
     with studio.live() as life:
         life.gatehouse._pacer = Pacer(0.0, FAST)
@@ -340,6 +349,7 @@ def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few
         with working(life, workers=workers, batch_size=80):
             eventually(lambda: count(life, State.SENDING) > workers)
             seen = [count(life, State.SENDING) for _ in range(100)]
+            may_answer.set()
             eventually(lambda: count(life, State.DONE) == 80)
     assert max(seen) <= workers + ahead
     assert studio.sandbox.billed == 80
