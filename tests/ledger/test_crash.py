@@ -13,7 +13,7 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 VERSION = Version(size_bytes=1, mtime_ns=2, inode=3)
 
 WORKER = """
-import sys, threading
+import sys, threading, time
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -27,10 +27,15 @@ found = ledger.recover(now())
 for job in found.in_doubt:
     ledger.record(move(job, State.QUEUED, at=now()))
 lock = threading.Lock()
+most = int(sys.argv[2]) if sys.argv[2:] else sys.maxsize
 
 def say(job):
+    global most
     with lock:
         print(job.id, job.state.value, flush=True)
+        most -= 1
+        while not most:  # until it is killed
+            time.sleep(60)
 
 def publish(job):
     say(ledger.record(move(job, State.DONE, at=now())))
@@ -58,8 +63,8 @@ ORDER = [State.SENDING, State.RECEIVED, State.DONE]
 
 
 @contextmanager
-def worker(path: Path) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen([sys.executable, "-c", WORKER, path], stdout=subprocess.PIPE, text=True)
+def worker(path: Path, *most: str) -> Iterator["subprocess.Popen[str]"]:
+    process = subprocess.Popen([sys.executable, "-c", WORKER, path, *most], stdout=subprocess.PIPE, text=True)
     try:
         yield process
     finally:
@@ -68,8 +73,12 @@ def worker(path: Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 def read_until_killed(path: Path, lines: int) -> list[str]:
-    """Run a worker until it has told *lines* records, kill it, and return all that it told."""
-    with worker(path) as process:
+    """
+    Run a worker until it has told *lines* records, kill it, and return all that it told.
+
+    It tells at most 25 more, so that it is not at the end of its work if we are slow.
+    """
+    with worker(path, str(lines + 25)) as process:
         assert process.stdout is not None
         told = [process.stdout.readline() for _ in range(lines)]
         process.send_signal(signal.SIGKILL)

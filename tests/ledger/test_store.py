@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 from sqlalchemy import Connection, inspect
@@ -331,6 +332,16 @@ def impatient(ledger: Ledger) -> None:
     driver(ledger).execute("PRAGMA busy_timeout=1")
 
 
+def is_in(thread: threading.Thread, *functions: FunctionType) -> bool:
+    """Say whether a thread has got into all these functions and not yet out of them."""
+    codes = set()
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None:
+        codes.add(frame.f_code)
+        frame = frame.f_back
+    return codes >= {function.__code__ for function in functions}
+
+
 class Recorder:
     """Stands for a database: it notes which work went into which transaction."""
 
@@ -452,10 +463,11 @@ class TestSharedCommits:
         leader.start()
         assert recorder.entered.wait(10)
 
+        is_over = threading.Event()
+
         def interrupt() -> None:
-            while not commits._waiting:
-                pass
-            threading.Event().wait(0.2)  # until he really waits; between the two lines there is nothing to look at
+            while not is_in(threading.main_thread(), SharedCommits.run, threading.Event.wait):
+                assert not is_over.wait(0.001)
             os.kill(os.getpid(), signal.SIGINT)
 
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
@@ -464,6 +476,7 @@ class TestSharedCommits:
             with pytest.raises(KeyboardInterrupt):
                 commits.run(recorder.work("second"), is_durable=True)
         finally:
+            is_over.set()
             signal.signal(signal.SIGINT, before)
         recorder.may_commit.set()
         leader.join(10)
