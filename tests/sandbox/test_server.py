@@ -39,11 +39,11 @@ def server(sandbox: Sandbox) -> Iterator[LoopbackServer]:
         yield running
 
 
-def send(server: LoopbackServer, image: bytes, *, timeout_s: float = 10, **data: str) -> httpx.Response:
-    return httpx.post(server.url, headers=KEY, files={"image": ("a.jpg", image)}, data=data, timeout=timeout_s)
+def send(server: LoopbackServer, image: bytes, *, timeout: httpx.Timeout | float = 20, **data: str) -> httpx.Response:
+    return httpx.post(server.url, headers=KEY, files={"image": ("a.jpg", image)}, data=data, timeout=timeout)
 
 
-def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+def until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
@@ -57,7 +57,7 @@ class Raw:
         self.socket = socket.socket()
         if receive_bytes:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self.socket.settimeout(5)
+        self.socket.settimeout(20)
         self.socket.connect(("127.0.0.1", server.port))
 
     def send_picture(self, image: bytes) -> None:
@@ -141,7 +141,7 @@ def test_stopping_does_not_wait_for_a_stall(sandbox: Sandbox, make_picture: Make
     until(lambda: sandbox.billed == 1)
     began = time.monotonic()
     server.stop()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 15
     connection.socket.close()
 
 
@@ -296,8 +296,8 @@ def test_a_stall_in_mid_answer_runs_into_the_read_timeout(
 ) -> None:
     sandbox.add_fault("stall:part=0.5")
     with pytest.raises(httpx.ReadTimeout):
-        send(server, make_picture(2000, 2000), timeout_s=2.0)
-    assert sandbox.billed == 1
+        send(server, make_picture(2000, 2000), timeout=httpx.Timeout(20, read=2))
+    until(lambda: sandbox.billed == 1)
 
 
 def test_a_drip_takes_its_time_and_arrives_whole(sandbox: Sandbox, server: LoopbackServer, make_picture: Make) -> None:
@@ -361,14 +361,19 @@ def test_a_server_that_is_down_resets(sandbox: Sandbox, server: LoopbackServer, 
 
 
 def test_latency_keeps_nobody_else_waiting(sandbox: Sandbox, server: LoopbackServer, make_picture: Make) -> None:
+    """On a machine that stands still, the first may be answered before the last is sent: then they are sent again."""
     sandbox.latency_s = 0.5
     image = make_picture()
-    began = time.monotonic()
-    with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(lambda _: send(server, image).status_code, range(32)))
-    assert answers == [200] * 32
-    assert time.monotonic() - began < 5, "one after the other they would have taken 16 s"
-    assert sandbox.most_in_flight >= 16
+    for _ in range(10):
+        connections = [Raw(server) for _ in range(32)]
+        for connection in connections:
+            connection.send_picture(image)
+        for connection in connections:
+            assert connection.socket.recv(65536).startswith(b"HTTP/1.1 200")
+            connection.socket.close()
+        if sandbox.most_in_flight == 32:
+            break
+    assert sandbox.most_in_flight == 32
 
 
 # -- load ------------------------------------------------------------------------------------------
@@ -434,7 +439,7 @@ def test_the_command_listens_when_it_says_so_and_ends_when_it_is_told(
     child, url = process
     assert httpx.get(f"{url}/sandbox/state").status_code == 200
     child.send_signal(number)
-    assert child.wait(10) == 0
+    assert child.wait(60) == 0
     assert child.stdout is not None
     assert child.stdout.read() == "ended\n"
 
