@@ -30,6 +30,8 @@ from rembg_watch.watch.folder import FolderWatch
 
 SETTLE_S = 0.3
 INTERVAL_S = 1.0
+PATIENCE_S = 60.0
+"""For what comes by itself; much less than the 300 s after which a scene without notices would find it."""
 
 
 def jpeg(seed: int = 0, size: tuple[int, int] = (24, 16)) -> bytes:
@@ -109,7 +111,7 @@ class Scene:
         self.waits(lambda: self.watch.is_at_rest, "the first walk")
         return self
 
-    def waits(self, condition: Callable[[], bool], what: str, within_s: float = 15) -> None:
+    def waits(self, condition: Callable[[], bool], what: str, within_s: float = PATIENCE_S) -> None:
         until = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < until, f"{what} did not come: {self.told()}"
@@ -121,11 +123,11 @@ class Scene:
         path.write_bytes(PICTURE)
         return name.encode()
 
-    def finds(self, name: bytes, within_s: float = INTERVAL_S + SETTLE_S + 3) -> None:
-        self.waits(lambda: self.book.added[name] == 1, f"{name!r}", within_s)
+    def finds(self, name: bytes) -> None:
+        self.waits(lambda: self.book.added[name] == 1, f"{name!r}")
 
-    def has(self, count: int, within_s: float = 15) -> None:
-        self.waits(lambda: len(self.book.added) >= count, f"{count} files", within_s)
+    def has(self, count: int) -> None:
+        self.waits(lambda: len(self.book.added) >= count, f"{count} files")
         self.rests()
         assert len(self.book.added) == count, len(self.book.added)
         assert set(self.book.added.values()) == {1}, self.book.added.most_common(3)
@@ -184,7 +186,7 @@ def flood(directory: Path) -> None:
         else:
             (outside / "x").write_bytes(PICTURE)
             (outside / "x").rename(target)
-    scene.has(30_000, within_s=30)
+    scene.has(30_000)
     book_mb = 15  # this scene's own ledger
     assert rss_mb() - before_mb < 40 + book_mb, (before_mb, rss_mb())
     scene.end()
@@ -200,7 +202,7 @@ def watch_limit(directory: Path) -> None:
     assert scene.watch._scan.unwatched > 100
     for number in range(200):
         scene.drop(f"{number}/a.jpg")
-    scene.has(200, within_s=INTERVAL_S + SETTLE_S + 4)
+    scene.has(200)
     (polling,) = [event for event in scene.events if isinstance(event, events.Polling)]
     assert "sysctl fs.inotify.max_user_watches" in polling.why
     scene.end()
@@ -376,8 +378,8 @@ def moved_out(directory: Path) -> None:
     (scene.root / "sub").rmdir()
     shutil.rmtree(directory / "aside")
     scene.waits(lambda: scene.book.vanished == [b"sub/deep/a.jpg"], "the loss")
-    scene.finds(scene.drop("b.jpg"), within_s=SETTLE_S + 1)
-    scene.finds(scene.drop("sub/deep/c.jpg"), within_s=SETTLE_S + 1)
+    scene.finds(scene.drop("b.jpg"))
+    scene.finds(scene.drop("sub/deep/c.jpg"))
     assert scene.count(events.ObserverRebuilt) == 0
     scene.end()
 

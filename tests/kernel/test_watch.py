@@ -27,7 +27,7 @@ def play(scene: str, directory: Path, *way: str) -> subprocess.CompletedProcess[
     command = [*way, sys.executable, "-W", "error", "-W", "ignore:Callback with id", str(INSIDE), scene, str(directory)]
     path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, env=os.environ | {"PYTHONPATH": path}
+        command, capture_output=True, text=True, check=False, timeout=240, env=os.environ | {"PYTHONPATH": path}
     )
 
 
