@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -206,28 +207,33 @@ def test_a_share_that_goes_away_between_staging_and_publishing_is_waited_for(mou
     assert list(root.iterdir()) == []
 
 
-def test_a_user_without_the_right_to_write_waits_for_it(mount: Mount, answer: Path, tmp_path: Path) -> None:
+WITHOUT_RIGHTS = """
+import os
+from pathlib import Path
+from rembg_watch import disk
+from rembg_watch.disk import OutputUnavailableError
+
+# All is loaded before the rights go; the folder above is closed to others.
+os.setegid(65534)
+os.seteuid(65534)
+try:
+    with disk.root_directory(Path()) as fd, disk.told("it cannot be delivered", Path("x.webp")):
+        disk.write(fd, b"x.webp", iter([b"x"]))
+except OutputUnavailableError as error:
+    print(error.code)
+"""
+WHERE_WE_ARE = os.environ | {"PYTHONPATH": str(Path(disk.__file__).parents[1])}
+
+
+def test_a_user_without_the_right_to_write_waits_for_it(mount: Mount, answer: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     root = mount("private", "-t", "tmpfs", "-o", "mode=755", "tmpfs")
     answer.chmod(0o644)
-    pid = os.fork()
-    if pid == 0:
-        # The answer is opened before the rights go; the folder above is closed to others.
-        os.chdir(root)
-        os.setegid(65534)
-        os.seteuid(65534)
-        try:
-            disk_error = None
-            try:
-                with disk.root_directory(Path()) as fd, disk.told("it cannot be delivered", Path("x.webp")):
-                    disk.write(fd, b"x.webp", iter([b"x"]))
-            except OutputUnavailableError as error:
-                disk_error = error.code
-            os._exit(0 if disk_error == "permission" else 1)
-        except BaseException:  # noqa: BLE001  # a child must not come back into pytest
-            os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    said = subprocess.run(
+        [sys.executable, "-c", WITHOUT_RIGHTS], cwd=root, env=WHERE_WE_ARE, capture_output=True, text=True, timeout=60
+    )
+    assert (said.returncode, said.stdout) == (0, "permission\n"), said.stderr
     assert files(root) == {}
 
 
