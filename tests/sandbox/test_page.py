@@ -4,7 +4,6 @@ import base64
 import io
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -116,29 +115,23 @@ def browser() -> Iterator[Browser]:
     driver = shutil.which("chromedriver")
     if not driver or not (shutil.which("chromium") or shutil.which("google-chrome")):
         pytest.skip("there is no Chromium with its driver on this machine (Debian: chromium, chromium-driver)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen([driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
-        _wait_for_driver(f"http://127.0.0.1:{port}")
-        opened = Browser(f"http://127.0.0.1:{port}")
+        opened = Browser(f"http://127.0.0.1:{_port_of(process)}")
         yield opened
         opened.close()
     finally:
         process.terminate()
-        process.wait(20)
+        process.communicate(timeout=60)
 
 
-def _wait_for_driver(url: str) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            if httpx.get(f"{url}/status").json()["value"]["ready"]:
-                return
-        except httpx.TransportError:
-            assert time.monotonic() < deadline, "the driver never answered"
-            time.sleep(0.1)
+def _port_of(driver: "subprocess.Popen[str]") -> int:
+    """Return the port that the driver chose; one that is looked for here may be another program's by then."""
+    assert driver.stdout is not None
+    for line in driver.stdout:
+        if found := re.search(r"started successfully on port (\d+)", line):
+            return int(found[1])
+    raise AssertionError(f"the driver did not start: {driver.wait(10)}")
 
 
 @pytest.mark.browser
