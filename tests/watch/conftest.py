@@ -17,6 +17,7 @@ from rembg_watch.paths import Folder
 from rembg_watch.report.events import Event
 from rembg_watch.watch import Pace
 from rembg_watch.watch.folder import FolderWatch
+from tests.line import eventually
 
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 
@@ -131,11 +132,15 @@ class Studio:
             raise AssertionError("the watch never rests")
         self.now = end
 
-    def notices(self, count: int = 1, within_s: float = 5.0) -> None:
-        """Wait until the kernel has told of something, then let the debounce time pass."""
-        for _ in range(count):
-            assert self.watch.wake.wait(within_s), "the kernel told nothing"
-            self.watch.wake.clear()
+    def notices(self) -> None:
+        """Wait until the kernel has told of something and of all that came before, then let the debounce time pass."""
+        assert self.watch.wake.wait(30), "the kernel told nothing"
+        observer = self.watch._guard._observer
+        assert observer is not None
+        before = observer.echoes
+        observer.ping(os.fsencode(self.root))  # notices come in order
+        eventually(lambda: observer.echoes > before)
+        self.watch.wake.clear()
         self.passes(0.1)
 
     def drop(self, name: str | bytes, data: bytes | None = None) -> Path:

@@ -10,7 +10,7 @@ from rembg_watch.report import events
 from rembg_watch.report.events import Event
 from rembg_watch.watch import Pace, Watcher
 
-WITHIN_S = 10
+WITHIN_S = 60
 
 
 class Days:
