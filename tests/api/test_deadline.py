@@ -20,12 +20,15 @@ def wait_until_cut(connection: socket.socket) -> bytes:
     return connection.recv(1)
 
 
-def watched_until(has_come: Callable[[], bool]) -> None:
-    """Wait until *has_come*, and until the watch has then told all whose end has come."""
+def wait_until(has_come: Callable[[], bool]) -> None:
     until_s = time.monotonic() + WITHIN_S
     while not has_come():
         assert time.monotonic() < until_s
         threading.Event().wait(0.001)
+
+
+def watch_has_told() -> None:
+    """Wait until the watch has told all whose end has come by now."""
     for _ in range(2):  # those whose end comes together are told in any order
         last = End(0.0)
         WATCH.add(last)
@@ -35,7 +38,7 @@ def watched_until(has_come: Callable[[], bool]) -> None:
 def let_pass(deadline: Deadline) -> None:
     """Let its time be over now, whenever the machine gets to this line, and let the watch see it."""
     deadline.ends_at_s = time.monotonic()
-    watched_until(lambda: True)
+    watch_has_told()
 
 
 class End:
@@ -60,7 +63,7 @@ def test_a_call_that_takes_too_long_is_cut_wherever_it_waits() -> None:
 def test_a_connection_that_comes_too_late_is_cut_at_once() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, Deadline(0.0) as deadline:
-        watched_until(lambda: deadline.is_passed)
+        wait_until(lambda: deadline.is_passed)
         deadline.cuts(ours)
         assert wait_until_cut(ours) == b""
 
@@ -94,7 +97,7 @@ def test_the_clock_of_a_call_stands_still_while_the_caller_does_something_of_his
         with deadline.paused():
             assert deadline.ends_at_s == inf
             monkeypatch.setattr(module, "monotonic", lambda: time.monotonic() + 600)
-            watched_until(lambda: True)
+            watch_has_told()
         assert deadline.ends_at_s < inf
         assert deadline.is_met()
 
@@ -149,6 +152,7 @@ def test_one_thread_watches_all(watch: Watch) -> None:
 def test_an_end_that_moves_is_found_within_a_second(watch: Watch) -> None:
     moving = End(60)
     watch.add(moving)
+    wait_until(lambda: time.monotonic() < watch._looks_at_s < inf)  # it sleeps
     moving.ends_at_s = time.monotonic()
     assert moving.came.wait(WITHIN_S), "it would else be looked at after 60 s"
 
