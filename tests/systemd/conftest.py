@@ -20,12 +20,12 @@ from pathlib import Path
 import pytest
 
 from rembg_watch.sandbox import Sandbox
-from tests.systemd.studio import KEY, PORT, PROJECT, SOURCE, WHEELS, Studio, wait_for
+from tests.systemd.studio import KEY, PATIENCE_S, PORT, PROJECT, SOURCE, WHEELS, Studio, wait_for
 
 BOOT = Path(__file__).with_name("boot.sh")
 SYSTEMD = ("/lib/systemd/systemd", "/usr/lib/systemd/systemd")
 GROUP = "rembg-watch-test"
-BOOT_WITHIN_S = 30.0
+BOOT_WITHIN_S = 120.0
 CLONE_NEWNET = 0x40000000
 INSIDE = {
     "container": "test",
@@ -95,7 +95,7 @@ class Machine:
         return Path(f"/proc/{self._init}/root")
 
     def run(
-        self, *command: str, check: bool = True, within_s: float = 60.0, words: str | None = None
+        self, *command: str, check: bool = True, within_s: float = PATIENCE_S, words: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root; *words* are its standard input."""
         ended = subprocess.run(
@@ -117,7 +117,7 @@ class Machine:
         target.chmod(mode)
 
     def type_in(
-        self, lines: str, *, folder: str = "/", environment: Mapping[str, str] | None = None, within_s: float = 120.0
+        self, lines: str, *, folder: str = "/", environment: Mapping[str, str] | None = None, within_s: float = 300.0
     ) -> str:
         """Paste *lines* into a shell of root's, which stops at the first that fails; return what it shows."""
         known = [f"{name}={value}" for name, value in {"PS4": "# ", **(environment or {})}.items()]
@@ -127,7 +127,9 @@ class Machine:
         assert ended.returncode == 0, f"{ended.stdout}{ended.stderr}"
         return ended.stdout
 
-    def systemctl(self, *words: str, check: bool = True, within_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def systemctl(
+        self, *words: str, check: bool = True, within_s: float = PATIENCE_S
+    ) -> subprocess.CompletedProcess[str]:
         return self.run("systemctl", *words, check=check, within_s=within_s)
 
     def show(self, unit: str, name: str) -> str:
@@ -149,8 +151,8 @@ class Machine:
             if pid and self._outer.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        self._outer.wait(timeout=10)
-        wait_for(lambda: remove_group(self._group), within_s=10, what="an empty group")
+        self._outer.wait(timeout=60)
+        wait_for(lambda: remove_group(self._group), within_s=60, what="an empty group")
 
     def _spawn(self, program: str, binds: Sequence[str]) -> subprocess.Popen[bytes]:
         # Should the test run be killed, --pdeathsig ends unshare and --kill-child ends the machine.

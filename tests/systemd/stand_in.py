@@ -63,7 +63,7 @@ with Logs(secrets=[key]) as logs:
         heart.tick()
         time.sleep(min(0.05, watchdog_interval_s() or 1))
     notify.stopping()
-    for _ in range(15 if "calls" in words else 0):  # 3 s of calls in flight
-        notify.extend_timeout(1)
+    for _ in range(30 if "calls" in words else 0):  # 6 s of calls in flight
+        notify.extend_timeout(10)
         time.sleep(0.2)
     logs.logger.info("all answers written")

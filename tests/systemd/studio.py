@@ -19,6 +19,9 @@ README = PROJECT / "systemd" / "README.md"
 UNIT = "rembg-watch.service"
 CONFIG = "/etc/rembg-watch/config.toml"
 
+PATIENCE_S = 120.0
+"""For what happens by itself: no time is measured by it."""
+
 KEY = "sk-live-0123456789abcdef"
 PORT = 8090
 URL = f"http://127.0.0.1:{PORT}/rmbg"
@@ -30,7 +33,7 @@ OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": WHEELS, "PIP_CONSTRAINT": "", 
 """The machine has no network; pip finds there what the pip outside has fetched."""
 
 
-def wait_for(condition: Callable[[], object], *, within_s: float, what: str) -> None:
+def wait_for(condition: Callable[[], object], *, what: str, within_s: float = PATIENCE_S) -> None:
     """Look again and again until *condition* holds."""
     end_s = time.monotonic() + within_s
     while not condition():
@@ -107,6 +110,7 @@ class Studio:
         )
         self.api.clear_faults()
         self.api.latency_s, self.api.rate, self.api.is_down, self.api.account.included = 0.0, None, False, 100_000
+        wait_for(lambda: not self.api.in_flight, what="the end of calls that nobody waits for")
         self.api.reset_log()
         self.names = []
         self.since = f"--since=@{time.time():.6f}"
@@ -128,7 +132,7 @@ class Studio:
     def show(self, name: str, unit: str = UNIT) -> str:
         return str(self.machine.show(unit, name))
 
-    def becomes(self, name: str, *wanted: str, within_s: float = 15.0, unit: str = UNIT) -> str:
+    def becomes(self, name: str, *wanted: str, within_s: float = PATIENCE_S, unit: str = UNIT) -> str:
         """Wait until a property has one of the wanted values."""
         found = ""
 
@@ -151,7 +155,7 @@ class Studio:
         lines = self.said("_PID=1").splitlines()
         return "\n".join(line for line in lines if "otification message" in line and UNIT in line)
 
-    def is_told(self, words: str, *, within_s: float = 10.0) -> None:
+    def is_told(self, words: str, *, within_s: float = PATIENCE_S) -> None:
         """Wait until the journal has *words* from the service."""
         with contextlib.suppress(AssertionError):
             wait_for(lambda: words in self.said(), within_s=within_s, what=words)
@@ -181,7 +185,7 @@ class Studio:
         """Name what stands in the output folder, staging files and all."""
         return sorted(str(path.relative_to(self.cutouts)) for path in self.cutouts.rglob("*") if path.is_file())
 
-    def wait_until_delivered(self, *, within_s: float = 30.0) -> None:
+    def wait_until_delivered(self, *, within_s: float = PATIENCE_S) -> None:
         """Wait until every dropped picture stands, and nothing else."""
         wanted = sorted(f"{name}.webp" for name in self.names)
         with contextlib.suppress(AssertionError):
@@ -191,7 +195,7 @@ class Studio:
             with Image.open(self.cutouts / name) as made:
                 made.load()
 
-    def wait_until_in_flight(self, count: int, *, within_s: float = 15.0) -> None:
+    def wait_until_in_flight(self, count: int, *, within_s: float = PATIENCE_S) -> None:
         with contextlib.suppress(AssertionError):
             wait_for(lambda: self.api.in_flight >= count, within_s=within_s, what="calls in flight")
         assert self.api.in_flight >= count, self.said()

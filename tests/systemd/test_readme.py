@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rembg_watch.sandbox import Sandbox
-from tests.systemd.studio import KEY, OFFLINE, SOURCE, URL, USAGE_URL, blocks, picture, wait_for
+from tests.systemd.studio import KEY, OFFLINE, PATIENCE_S, SOURCE, URL, USAGE_URL, blocks, picture, wait_for
 
 pytestmark = pytest.mark.systemd
 
@@ -34,7 +34,7 @@ class Administrator:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(picture(number))
 
-    def finds(self, path: str, *, within_s: float = 20.0) -> None:
+    def finds(self, path: str, *, within_s: float = PATIENCE_S) -> None:
         found = self.machine.root / path[1:]
         try:
             wait_for(found.exists, within_s=within_s, what=path)
