@@ -159,7 +159,8 @@ def test_a_picture_whose_step_breaks_is_told_and_stops_nobody(studio: Studio) ->
             eventually(lambda: count(life, State.DONE) == 9)
             eventually(lambda: bool(studio.told(events.Mistake)))
         [job] = [job for job in life.ledger.jobs() if job.state is not State.DONE]
-        assert (job.source, job.state, job.attempts) == (b"0/3.png", State.QUEUED, 1)
+        attempts = len(studio.told(events.Mistake))  # it is tried again meanwhile, if the others take long
+        assert (job.source, job.state, job.attempts) == (b"0/3.png", State.QUEUED, attempts)
 
 
 def test_a_twin_is_woken_when_the_first_one_fails(tmp_path: Path) -> None:
