@@ -85,7 +85,6 @@ RULES: Final[dict[str, Rule]] = {
     "unknown refusal that may pass": Rule(fate=Fate.OWN, finding=Finding.ANSWERED),
     "server failed": Rule(fate=Fate.COUNTED, finding=Finding.TROUBLE),
     "server failed, maybe charged": Rule(fate=Fate.DOUBT, finding=Finding.DOUBT),
-    "server down, maybe charged": Rule(fate=Fate.COUNTED, finding=Finding.DOUBT),
     "unreachable": Rule(fate=Fate.COUNTED, finding=Finding.TROUBLE, in_place=2),
     "picture refused here": Rule(fate=Fate.FAILED, finding=Finding.UNSENT),
     "parameters refused here": Rule(fate=Fate.HELD, finding=Finding.PARAMETERS),
@@ -112,15 +111,8 @@ _BY_CLASS: tuple[tuple[type[RembgError], str], ...] = (
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def rule_name(error: BaseException, *, is_failing: bool = False) -> str:
-    """
-    Say which row of ``RULES`` *error* belongs to.
-
-    Args:
-        error: Of the API, or of this machine.
-        is_failing: The service was failing already. Then a gateway's "maybe charged" is the
-            outage, not the picture, and puts no picture aside.
-    """
+def rule_name(error: BaseException) -> str:
+    """Say which row of ``RULES`` *error*, of the API or of this machine, belongs to."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return "disk full"
     if not isinstance(error, RembgError):
@@ -134,9 +126,7 @@ def rule_name(error: BaseException, *, is_failing: bool = False) -> str:
             return name
     if isinstance(error, RefusedError):
         return _unknown_refusal(error)
-    if error.charge is Charge.NO:
-        return "server failed"
-    return "server down, maybe charged" if is_failing else "server failed, maybe charged"
+    return "server failed" if error.charge is Charge.NO else "server failed, maybe charged"
 
 
 def _unknown_refusal(error: RefusedError) -> str:
@@ -204,7 +194,7 @@ def decide(
         jitter: In [0, 1).
         in_place: Times the worker has already tried again with this job in hand.
     """
-    name = rule_name(error, is_failing=gate.is_failing())
+    name = rule_name(error)
     rule = RULES[name]
     words = str(error) or type(error).__name__
     after = gate.after(rule.finding, go, now=now, jitter=jitter, text=words)

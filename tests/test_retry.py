@@ -121,7 +121,7 @@ def test_every_error_has_one_meaning_for_job_and_gate(
 
 
 def test_every_row_of_the_table_is_met_by_some_error() -> None:
-    assert {rule_name(r[1]) for r in ROWS} | {rule_name(GATEWAY, is_failing=True)} == set(RULES)
+    assert {rule_name(r[1]) for r in ROWS} == set(RULES)
 
 
 WORDS = [
@@ -244,13 +244,13 @@ def test_a_doubtful_call_is_not_repeated_where_the_user_said_hold(error: RembgEr
     assert (decision.state, decision.doubts) == (State.IN_DOUBT, 1)
 
 
-def test_a_gateway_that_fails_for_everybody_puts_no_picture_aside() -> None:
-    decision = decided(GATEWAY, job(doubts=1), gate=down(2))
-    assert (decision.state, decision.doubts) == (State.QUEUED, 1)
-
-
-def test_a_call_without_an_answer_is_put_aside_even_when_the_api_is_down() -> None:
-    assert decided(NoAnswerError(message="?"), job(doubts=1), gate=down()).state is State.IN_DOUBT
+@pytest.mark.parametrize("error", [NoAnswerError(message="?"), BadAnswerError(message="?"), GATEWAY])
+@pytest.mark.parametrize("failures", [2, CIRCUIT_AFTER])
+def test_a_doubtful_call_is_repeated_no_more_often_when_the_api_is_down(error: RembgError, failures: int) -> None:
+    """Each probe may cost a credit then, and there are many in a day: other pictures take their turn."""
+    assert decided(error, job(doubts=1), gate=down(failures)).state is State.IN_DOUBT
+    held = decided(error, gate=down(failures), policy=RetryPolicy(retries_doubt=False))
+    assert held.state is State.IN_DOUBT
 
 
 @pytest.mark.parametrize("most", [0, -1])
