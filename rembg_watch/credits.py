@@ -198,6 +198,23 @@ def resolve_doubt(
     return Billed.UNKNOWN
 
 
+def settled_after_s(call_s: float | None, timeout_s: float) -> float:
+    """
+    Say how many seconds after calls were sent the account's counters have them, if they were charged at all.
+
+    The API may be at work on them, and charge them at its end, although nobody waits for their answers any more.
+
+    Args:
+        call_s: What a call took lately; None: not known.
+        timeout_s: What a caller waits for an answer.
+    """
+    return min(timeout_s, max(LEAST_SETTLED_S, SETTLED_CALLS * call_s)) if call_s is not None else timeout_s
+
+
+LEAST_SETTLED_S, SETTLED_CALLS = 3.0, 5.0
+"""Calls whose end nobody saw count as settled after so many times what a call takes, but no sooner than that."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
     """When the queue will be empty at the present pace, and whether the credits last so long."""

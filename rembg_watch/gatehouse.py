@@ -112,6 +112,11 @@ class Gatehouse:
         """The pace as it is known now, calls a second."""
         return self._pacer.rate
 
+    @property
+    def call_s(self) -> float | None:
+        """How many seconds a call took lately, upload and answer; None: none was made yet."""
+        return self._call_s
+
     def is_pacing(self) -> bool:
         """Say whether the pace, not the workers, made calls wait lately."""
         with self._changed:
@@ -193,8 +198,9 @@ class Gatehouse:
             now_s = self._clocks.monotonic()
             self._pacer.accepted(ticket.sent_at_s, now_s)
             took_s = now_s - ticket.sent_at_s
-            self._call_s = took_s if self._call_s is None else self._call_s + _NEW_CALL * (took_s - self._call_s)
-            self._keep_rate(now_s)
+            is_first, before_s = self._call_s is None, self._call_s or took_s
+            self._call_s = before_s + _NEW_CALL * (took_s - before_s)
+            self._keep_rate(now_s, is_news=is_first)
 
     def accepted(self, ticket: Ticket) -> None:
         """Learn that a call brought the picture that was asked for."""
@@ -330,14 +336,14 @@ class Gatehouse:
     def _note(self) -> dict[str, object]:
         return self._pacer.to_note() | {"call_s": self._call_s}
 
-    def _keep_rate(self, now_s: float) -> None:
+    def _keep_rate(self, now_s: float, *, is_news: bool = False) -> None:
         """
         Write the learned pace down now and then: a restart should not learn it by refusals again.
 
         It is told when it has held, and again when another one has; before the first
         refusal it is but a guess that grows.
         """
-        if now_s - self._rate_kept_s < _RATE_KEPT_S:
+        if now_s - self._rate_kept_s < _RATE_KEPT_S and not is_news:
             return
         self._rate_kept_s = now_s
         self._keep("pacer", self._note())

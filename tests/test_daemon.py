@@ -3,17 +3,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from rembg_watch.api.client import Client
 from rembg_watch.config import Settings, template
-from rembg_watch.daemon import STATUS_NAME, Daemon, missing_targets
+from rembg_watch.credits import Billed
+from rembg_watch.daemon import LEDGER_NAME, STATUS_NAME, Daemon, missing_targets
+from rembg_watch.disk import version_of
 from rembg_watch.errors import ExitCode, LockedError
 from rembg_watch.gatehouse import Clocks
-from rembg_watch.jobs import State
+from rembg_watch.jobs import CallStart, State, move, with_content
+from rembg_watch.ledger import Ledger, Turn
 from rembg_watch.report import events
 from rembg_watch.report.events import Event
 from rembg_watch.report.status import read_snapshot
@@ -26,11 +31,14 @@ def studio(tmp_path: Path) -> Studio:
     return Studio.make(tmp_path)
 
 
+API = {"key": KEY, "url": "http://127.0.0.1/rmbg", "usage_url": "http://127.0.0.1/api/membership-usage"}
+
+
 def settings(studio: Studio, *, key: str = KEY, **changes: Any) -> Settings:
     folder = {"name": "f", "input": studio.root / "in", "output": studio.root / "out"}
     values: dict[str, Any] = {
         "state_dir": studio.root / "state",
-        "api": {"key": key, "url": "http://127.0.0.1/rmbg", "usage_url": "http://127.0.0.1/api/membership-usage"},
+        "api": API | {"key": key},
         "watch": {"settle_s": 0.05, "scan_interval_s": 0.2, "grace_s": 0.2},
         "output": {"free_space_reserve_mb": 0},
         "folders": [folder],
@@ -211,6 +219,34 @@ def test_once_ends_where_the_api_refuses_everything_as_too_quick_and_loses_nothi
     with running(studio, settings(studio)) as daemon:
         assert daemon.run_once() is ExitCode.OK
     assert studio.sandbox.billed == 1
+
+
+def left_in_mid_call(studio: Studio, made: Settings, source: Path) -> None:
+    """Leave the ledger as a crash leaves it while a call is under way."""
+    with Ledger.open(made.state_dir / LEDGER_NAME) as ledger:
+        ledger.add("f", [(source.name.encode(), version_of(source.stat()))], datetime.now(UTC))
+        (job,) = ledger.claim(1, at=datetime.now(UTC), run_id="crashed", turns=[Turn("f")])
+        sending = move(with_content(job, "what was sent"), State.SENDING, at=datetime.now(UTC))
+        ledger.record(sending, call=CallStart(Decimal(1)))
+
+
+@pytest.mark.parametrize("is_charged", [True, False])
+def test_what_the_api_charges_at_the_end_of_its_work_is_seen_after_a_crash(studio: Studio, *, is_charged: bool) -> None:
+    """The counters are asked again when the call must be over: at the start, it may be under way at the API."""
+    made, told = settings(studio, api=API | {"timeout_s": 2}), []
+    with running(studio, made) as daemon:
+        daemon.purse.read()
+    left_in_mid_call(studio, made, studio.drop("a.jpg"))
+    with running(studio, made, told) as daemon:
+        eventually(lambda: any(isinstance(event, events.DoubtsAsked) for event in told))
+        if is_charged:
+            with Client(KEY, transport=studio.sandbox.transport()) as before_the_crash:
+                before_the_crash.remove_background(studio.root / "in" / "a.jpg")
+        assert daemon.run_once() is ExitCode.OK
+        spent = daemon.ledger.spending()
+    (settled,) = (event for event in told if isinstance(event, events.DoubtsSettled))
+    assert settled.billed is (Billed.ALL if is_charged else Billed.NONE)
+    assert (spent.charged, spent.doubtful) == (studio.sandbox.billed, 0)
 
 
 class Choosy(httpx.BaseTransport):

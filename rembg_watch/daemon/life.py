@@ -16,7 +16,7 @@ from uuid import uuid4
 from rembg_watch import __version__
 from rembg_watch.admit import Cause, Probe
 from rembg_watch.config import FOR_RUN, Settings, load
-from rembg_watch.credits import Billed, resolve_doubt
+from rembg_watch.credits import Billed, resolve_doubt, settled_after_s
 from rembg_watch.daemon import standing
 from rembg_watch.daemon.build import (
     KEY_DIGEST,
@@ -180,9 +180,10 @@ class Daemon:
         threading.Thread(target=self._settle, args=(unanswered,), name="settling", daemon=True).start()
 
     def _settle(self, unanswered: Sequence[Job]) -> None:
-        """Decide what becomes of calls in doubt while nothing is sent: the account's counters stand still."""
+        """Decide what becomes of calls in doubt while nothing is sent, so that the account's counters tell of them."""
         try:
-            billed = self._ask_counters(unanswered)
+            billed = self._ask_counters_at_rest(unanswered)
+            self.report(events.DoubtsSettled(calls=len(unanswered), billed=billed))
             with self._starting:
                 if self.stopping.is_set():
                     return  # they stay in doubt, and are asked about at the next start
@@ -330,17 +331,32 @@ class Daemon:
             )
         return unanswered
 
-    def _ask_counters(self, unanswered: Sequence[Job]) -> Billed:
-        """Let the account's counters say whether the calls in doubt were billed, where they can."""
+    def _ask_counters_at_rest(self, unanswered: Sequence[Job]) -> Billed:
+        """
+        Let the account's counters say whether the calls in doubt were billed, where they can.
+
+        What they have not counted yet they may count in a moment: the API goes on with a call that nobody waits for.
+        """
+        billed = self._ask_counters(unanswered)
+        known_s = min((self.clocks.now() - job.changed_at).total_seconds() for job in unanswered)
+        wait_s = settled_after_s(self.gatehouse.call_s, self.settings.api.timeout_s) - max(0.0, known_s)
+        if billed in (Billed.NONE, Billed.UNKNOWN) and wait_s > 0:
+            self.report(events.DoubtsAsked(calls=len(unanswered), wait_s=wait_s))
+            self.stopping.wait(wait_s)
+            billed = self._ask_counters(unanswered)
+        return billed or Billed.UNKNOWN
+
+    def _ask_counters(self, unanswered: Sequence[Job]) -> Billed | None:
+        """Compare the counters with the last reading at rest; None where that can tell nothing, now or later."""
         before = balance_from_note(self.ledger.note(BASELINE))
         if before is None:
-            return Billed.UNKNOWN
+            return None
         spent = self.ledger.spending(since=before.read_at)
         if spent.in_doubt != len(unanswered):
-            return Billed.UNKNOWN  # older doubts are mixed in: the sum says nothing about these
+            return None  # older doubts are mixed in: the sum says nothing about these
         after = self.purse.peek()
         if after is None:
-            return Billed.UNKNOWN
+            return None
         return resolve_doubt(before, after, len(unanswered), each=self.purse.each, counted=spent.charged)
 
     def _release_held(self) -> None:

@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import ClassVar, NamedTuple
 
 from rembg_watch.admit import Cause
+from rembg_watch.credits import Billed
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.report.words import (
     When,
@@ -196,6 +197,37 @@ class Recovered(Event):
             f"the last run ended in mid-work: {self.requeued:,} go back in line, {self.received:,} are already paid "
             f"and will be delivered without a call, {self.in_doubt:,} are in doubt"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtsAsked(Event):
+    """The account's counters get time to count what the API may still be at work on; nothing is sent meanwhile."""
+
+    calls: int
+    wait_s: float
+
+    def _says(self) -> str:
+        return (
+            f"nothing is sent for {span_text(self.wait_s)}: then the account's counters tell whether "
+            f"the {count_text(self.calls, 'call')} in doubt {'was' if self.calls == 1 else 'were'} charged"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtsSettled(Event):
+    """The account's counters were asked what became of calls whose end a crash hid."""
+
+    calls: int
+    billed: Billed
+
+    def _says(self) -> str:
+        was = "was" if self.calls == 1 else "were"
+        told = {
+            Billed.NONE: f"{was} not charged and can be made again for nothing",
+            Billed.ALL: f"{was} charged",
+            Billed.UNKNOWN: "cannot be told apart by the account's counters",
+        }
+        return f"{count_text(self.calls, 'call')} in doubt {told[self.billed]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rembg_watch.admit import Cause
+from rembg_watch.credits import Billed
 from rembg_watch.report import events
 from rembg_watch.report.events import (
     WAITING,
@@ -52,6 +53,7 @@ SAMPLES: dict[str, Any] = {
     "datetime": AT,
     "tuple": ("one", "two"),
     "BaseException": ValueError("bad"),
+    "Billed": Billed.NONE,
 }
 
 
