@@ -21,7 +21,8 @@ from rembg_watch.jobs import CallStart, State, move, with_content
 from rembg_watch.ledger import Ledger, Turn
 from rembg_watch.report import events
 from rembg_watch.report.events import Event
-from rembg_watch.report.status import read_snapshot
+from rembg_watch.report.status import Liveness, headline, read_snapshot
+from rembg_watch.report.words import WallClock
 from rembg_watch.sandbox import Sandbox
 from tests.line import KEY, Studio, eventually
 
@@ -239,6 +240,10 @@ def test_what_the_api_charges_at_the_end_of_its_work_is_seen_after_a_crash(studi
     left_in_mid_call(studio, made, studio.drop("a.jpg"))
     with running(studio, made, told) as daemon:
         eventually(lambda: any(isinstance(event, events.DoubtsAsked) for event in told))
+        assert (
+            "a crash cut off"
+            in headline(daemon.snapshot(), alive=Liveness.LIVE, clock=WallClock(datetime.now(UTC))).sentence
+        )
         if is_charged:
             with Client(KEY, transport=studio.sandbox.transport()) as before_the_crash:
                 before_the_crash.remove_background(studio.root / "in" / "a.jpg")

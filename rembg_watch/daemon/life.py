@@ -110,7 +110,7 @@ class Daemon:
         self._started_s = time.monotonic()
         self._held_since_s: float | None = None
         self._starting = threading.Lock()
-        self._is_settling = False
+        self.is_settling = False
         self._on_settings = on_settings
 
     # --- startup --------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Daemon:
         if not unanswered:
             self.pool.start()
             return
-        self._is_settling = True
+        self.is_settling = True
         threading.Thread(target=self._settle, args=(unanswered,), name="settling", daemon=True).start()
 
     def _settle(self, unanswered: Sequence[Job]) -> None:
@@ -195,7 +195,7 @@ class Daemon:
             self.report(events.Mistake(where="the start", error=error))
             self.stopping.set()
         finally:
-            self._is_settling = False
+            self.is_settling = False
 
     def _start_watcher(self) -> None:
         for folder in self.settings.folders:
@@ -589,7 +589,7 @@ class Daemon:
         return self.verdict()
 
     def _is_done(self) -> bool:
-        if self._is_settling or not self.watcher.is_at_rest:
+        if self.is_settling or not self.watcher.is_at_rest:
             self._held_since_s = None
             return False
         if self.pool.in_flight():

@@ -38,7 +38,7 @@ def snapshot_of(daemon: "Daemon") -> Snapshot:
         limiting=_limiting(daemon, counts, figures),
         version=__version__,
         pid=os.getpid(),
-    ) | {"learned_rate_per_s": round(daemon.gatehouse.rate_per_s, 3)}
+    ) | {"learned_rate_per_s": round(daemon.gatehouse.rate_per_s, 3), "is_settling": daemon.is_settling}
 
 
 def _limiting(daemon: "Daemon", counts: Mapping[State, int], figures: Figures) -> str:
@@ -78,6 +78,8 @@ def sentence(daemon: "Daemon", told: Snapshot) -> str:
     if hold is not None:
         until = f", next try {hold.ends_at:%Y-%m-%d %H:%M} UTC" if hold.ends_at else ""
         return f"waiting since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.reason}{until}; {line}{missing}"
+    if daemon.is_settling:
+        return f"asking the account what became of the calls before the crash; {line}{missing}"
     return (f"working: {line}" if left else "watching; everything that has landed is dealt with") + missing
 
 

@@ -308,6 +308,10 @@ def _at_work(snapshot: Snapshot) -> Headline:
     jobs, unsettled = snapshot["jobs"], snapshot["unsettled"]
     away = [folder["name"] for folder in snapshot.get("folders", ()) if folder["state"] == "offline"]
     details = (f"Not there at the moment: {', '.join(away)}. Waiting for it.",) if away else ()
+    if snapshot.get("is_settling"):
+        doubts = count_text(jobs["in_doubt"], "call")
+        sentence = f"The account is asked what became of {doubts} that a crash cut off."
+        return Headline("WAITING", "bold cyan", sentence, ("Nothing is sent until that is known.", *details))
     left = jobs["queued"] + jobs["sending"] + jobs["received"]
     if left:
         limiting: str | None = snapshot.get("limiting")
