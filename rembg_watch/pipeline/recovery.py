@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rembg_watch.pipeline.line import Line
 
 
+CHARGED = "the program ended while this was being sent; by the account's counters it was charged"
+
+
 def mistaken(line: "Line", job_id: int, error: Exception) -> None:
     """Put a job whose step ended in an unforeseen error back in line, with the attempt counted."""
     job = line.ledger.get(job_id)
@@ -75,7 +78,8 @@ def take_up_doubt(line: "Line", job: Job, billed: Billed) -> Job:
         )
         return line.ledger.record(move(job, State.QUEUED, at=line.now(), reason=None, code=None))
     if billed is Billed.ALL:
-        job = line.ledger.record(move(job, State.IN_DOUBT, at=line.now()), call=CallEnd(Charge.YES, line.price))
+        told = move(job, State.IN_DOUBT, at=line.now(), reason=CHARGED)
+        job = line.ledger.record(told, call=CallEnd(Charge.YES, line.price))
     will_retry = policy.retries_doubt and job.doubts <= policy.max_doubts
     line.report(
         events.InDoubt(folder=job.folder, source=job.source, job=job.id, why=job.reason or "", will_retry=will_retry)
