@@ -16,6 +16,8 @@ How it learns:
   granted in between, divided by the time, are the rate, or less: that is what to come back to.
 - A long block that leaves far less than a rate which had held was none of our making: an outage, or another program.
   Half of that rate is tried, and the rest is come back to in steps; a second such block soon after is believed.
+- A rate far below one that had held, and not refused for a while, is left the same way, once: what slowed it may be
+  over.
 - Where hardly a call was ever accepted, a long block says that the account was spent when we came, not how fast it
   fills: once, it starts anew. A person's word makes it start anew too, if no rate has held yet.
 - A rate that held for long enough is good. From there small steps up are tried, within a budget of
@@ -39,7 +41,7 @@ STEPS = (1.03, 1.05, 1.08, 1.12, 1.2, 1.3)
 """How far each step up goes beyond the one before it, while none is refused."""
 
 STEP_S, STEP_CALLS, STEP_PATIENCE_S = 20.0, 20, 300.0
-"""The least that a step up must last, and the time after which one is tried without a refusal in hand."""
+"""The least that a step up must last; and when one is tried without a refusal in hand, or beyond the last loss."""
 
 NEEDED, NEEDED_MOST, PROVEN_S = 50, 3200, 900.0
 """Calls after which a rate counts as good, doubled after every refused step; and the time that is always enough."""
@@ -60,6 +62,9 @@ MARGIN, CUT, CUT_BLIND, CUT_STARTING = 0.98, 0.97, 0.8, 0.5
 FOREIGN, FOREIGN_TRIES, DOUBTED = 0.85, 3, 3.0
 """A block is foreign that leaves less than this share of a rate that held, and refused so many canaries; unless another
 one ended less than so many times its length before."""
+
+SLOWED, QUIET_S = 0.5, 120.0
+"""Below this share of a rate that held, and after so long without a loss, that rate is come back to."""
 
 SHUT_CAP_S, ADVICE_CAP_S = 60.0, 3600.0
 """The longest the gate stays shut before the next canary, by our own rule and by the server's advice."""
@@ -391,8 +396,8 @@ class Pacer:
         A limit that bore the rate that had held leaves at least that share of it, whether it is a bucket or a window.
         """
         held = self._held.rate
-        self._held = replace(self._held, back_to=None)
         if held is None or block.tries < FOREIGN_TRIES or rate >= FOREIGN * min(held, self.rate):
+            self._held = replace(self._held, rate=held if self._held.back_to is None else None, back_to=None)
             return rate
         if now < self._held.doubted_until:
             self._held = _Held()
@@ -458,6 +463,8 @@ class Pacer:
         """Find out whether the rate has held, and then whether a little more holds."""
         stretch = self._stretch
         span_s = now - stretch.since
+        if self._was_slowed(now) and span_s >= STEP_S and stretch.is_paced(0.9):
+            self._held = replace(self._held, back_to=self._held.rate)
         calls, least_s = self._proof()
         is_enough = self._granted - stretch.granted >= calls or span_s >= (STEP_PATIENCE_S if self._step else PROVEN_S)
         if span_s < least_s or not is_enough:
@@ -480,6 +487,11 @@ class Pacer:
             self._step += 1
             self._stepped_at = now
             self._set(rate, now)
+
+    def _was_slowed(self, now: float) -> bool:
+        """Say whether a rate that had held is far above the present one, and it is time to try it again."""
+        held = self._held.rate
+        return held is not None and self.rate < SLOWED * held and now - self._loss_at >= QUIET_S
 
     def _proof(self) -> tuple[int, float]:
         """Return the calls and the seconds after which the present rate counts as good."""
@@ -504,7 +516,9 @@ class Pacer:
         half_way = sqrt(self.rate * self._lost_rate)
         if self._is_guess and self.rate < NEAR * self._lost_rate:
             return half_way
-        return min(rate, half_way) if half_way >= 1.008 * self.rate else None
+        if half_way >= 1.008 * self.rate:
+            return min(rate, half_way)
+        return rate if now - self._loss_at >= STEP_PATIENCE_S else None
 
 
 def _middle(low_s: float, high_s: float) -> float:

@@ -451,6 +451,26 @@ def test_a_changed_plan_is_learned_within_half_an_hour(bench: ModuleType, before
     assert plan.refused <= 25
 
 
+class Dip:
+    """A bucket that fills slowly for a minute."""
+
+    def __init__(self, bench: ModuleType) -> None:
+        self.usual, self.slow = bench.Bucket(50, 50, 0.0), bench.Bucket(5, 5, 0.0)
+        self.late = 0
+
+    def allows(self, now: float) -> bool:
+        ok: bool = (self.slow if 600 <= now < 660 else self.usual).allows(now)
+        self.late += ok and 1080 <= now < 1140
+        return ok
+
+
+def test_a_minute_of_a_slower_rate_does_not_slow_it_down_for_ten(bench: ModuleType) -> None:
+    dip = Dip(bench)
+    server = bench.Server("dip", 50, lambda _start: dip, workers=128)
+    bench.Simulation(server, bench.Ours(server), 1, end_s=1140).run()
+    assert dip.late >= 0.6 * 50 * 60
+
+
 # --- refusals that are none of our making -----------------------------------------------------
 
 
