@@ -6,19 +6,21 @@ are put into force, under one lock. Errands that a hold asks for (a free reading
 account, a look at the disk) are run by whoever asked, outside the lock.
 """
 
+import copy
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from rembg_watch.admit import Ask, Cause, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
-from rembg_watch.api.errors import BadAnswerError, RefusedError, ThrottledError
+from rembg_watch.api.errors import BadAnswerError, Charge, RefusedError, ServerError, ThrottledError
 from rembg_watch.credits import Balance
 from rembg_watch.jobs import Job
 from rembg_watch.pacing import Pacer
-from rembg_watch.report.events import BRIEF_S, LONG_S, GateOpened, GateShut, RateLearned, Reporter
+from rembg_watch.report.events import BRIEF_S, LONG_S, FailuresCost, GateOpened, GateShut, RateLearned, Reporter
 from rembg_watch.retry import Decision, RetryPolicy, decide
 
 _LONGEST_NAP_S = 1.0  # a waiter looks up this often, so that a stuck one can be told from a patient one
@@ -54,6 +56,11 @@ def call_s_of(note: object) -> float | None:
     return float(value) if isinstance(value, int | float) and 0 < value < 86_400 else None
 
 
+def failures_cost_of(note: object) -> bool:
+    """Read from the pacer's note whether failures of the server were seen to cost credits."""
+    return isinstance(note, Mapping) and note.get("failures_cost") is True
+
+
 class Gatehouse:
     """Let calls through as gate and pacer allow, and learn from how they end."""
 
@@ -75,6 +82,8 @@ class Gatehouse:
         self._gate = Gate.from_note(notes.get("gate")).restarted(now=self._clocks.now())
         self._pacer = Pacer(self._clocks.monotonic(), notes.get("pacer"))
         self._call_s = call_s_of(notes.get("pacer"))
+        self._failures_cost = failures_cost_of(notes.get("pacer"))
+        self._failures = 0  # of the server, since the account was last held against the books
         self._kept_gate = self._gate.to_note()
         self._told_rate: float | None = self._pacer.good
         self._rate_kept_s = self._clocks.monotonic()
@@ -213,6 +222,27 @@ class Gatehouse:
             self._pacer.neither(ticket.sent_at_s, self._clocks.monotonic())
             self._swap(self._gate.after(Finding.UNSENT, ticket.go, now=self._clocks.now()))
 
+    def taken(self, error: Exception) -> Exception:
+        """Return what a call ended with as it has to be taken here: a failure may cost a credit where some did."""
+        if not isinstance(error, ServerError):
+            return error
+        with self._changed:
+            self._failures += 1
+            may_cost = self._failures_cost and error.charge is Charge.NO
+        if may_cost:
+            error = copy.copy(error)
+            error.charge = Charge.MAYBE
+        return error
+
+    def compared(self, more: Decimal) -> None:
+        """Learn how many credits more the account has counted, at rest, than those surely taken."""
+        with self._changed:
+            failures, self._failures = self._failures, 0
+            cost = more > 0 if failures else self._failures_cost
+            is_news, self._failures_cost = cost and not self._failures_cost, cost
+        if is_news:
+            self._report(FailuresCost(failures=failures, credits=more))
+
     def failed(
         self, error: Exception, job: Job, ticket: Ticket | None, *, need: Need | None = None, in_place: int = 0
     ) -> Decision:
@@ -334,7 +364,7 @@ class Gatehouse:
             self._report(GateShut(reason=Cause.RATE.value, why=self._refusal, until=hold.ends_at, shut_s=shut_s))
 
     def _note(self) -> dict[str, object]:
-        return self._pacer.to_note() | {"call_s": self._call_s}
+        return self._pacer.to_note() | {"call_s": self._call_s, "failures_cost": self._failures_cost}
 
     def _keep_rate(self, now_s: float, *, is_news: bool = False) -> None:
         """

@@ -205,6 +205,8 @@ class Purse:
         if before is not None:
             spent = self._ledger.spending(since=before.read_at)
             told = difference(before, after, spent.charged, slack=spent.doubtful)
+            if told is not None:
+                self._gatehouse.compared(told.by_api - told.counted)
             if told is not None and told.unexplained:
                 self._tell(told)
         self._ledger.set_note(BASELINE, balance_to_note(after), is_durable=False)

@@ -197,24 +197,51 @@ def test_another_key_is_not_made_to_wait_for_what_the_last_one_met(tmp_path: Pat
         assert daemon.run_once() is ExitCode.OK
 
 
-def test_once_ends_where_the_api_refuses_everything_as_too_quick_and_loses_nothing(tmp_path: Path) -> None:
-    """On clocks of which a minute takes half a second: it tries for ten of their minutes."""
-    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", faults=["too_quick"]))
+def hurried(times: float) -> Clocks:
+    """Clocks that go so many times as fast."""
     began_s, began = time.monotonic(), datetime.now(UTC)
 
     def elapsed_s() -> float:
-        return 120 * (time.monotonic() - began_s)
+        return times * (time.monotonic() - began_s)
 
-    hurried = Clocks(
+    return Clocks(
         now=lambda: began + timedelta(seconds=elapsed_s()),
         monotonic=elapsed_s,
-        nap=lambda changed, seconds: changed.wait(seconds / 120),
+        nap=lambda changed, seconds: changed.wait(seconds / times),
     )
+
+
+def test_a_server_that_charges_for_its_failures_is_not_asked_again_and_again(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", faults=["status:status=500,billed=true"]))
     studio.drop("a.jpg")
     told: list[Event] = []
-    with running(studio, settings(studio), told, clocks=hurried) as daemon:
+    with running(studio, settings(studio), told, clocks=hurried(60)) as daemon:
+        eventually(lambda: daemon.ledger.counts()[State.IN_DOUBT] == 1)
+        spent = daemon.ledger.spending()
+    assert studio.sandbox.billed <= 3
+    assert spent.doubtful >= studio.sandbox.billed - 1
+    assert len([event for event in told if isinstance(event, events.FailuresCost)]) == 1
+
+
+def test_a_server_that_charges_nothing_for_its_failures_puts_no_picture_aside(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", faults=["status:status=500,count=7"]))
+    for number in range(3):
+        studio.drop(f"{number}.png", (number, 2, 3))
+    with running(studio, settings(studio), clocks=hurried(60)) as daemon:
+        eventually(lambda: daemon.ledger.counts()[State.DONE] == 3)
+        assert daemon.ledger.spending().doubtful == 0
+    assert studio.sandbox.billed == 3
+
+
+def test_once_ends_where_the_api_refuses_everything_as_too_quick_and_loses_nothing(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", faults=["too_quick"]))
+    studio.drop("a.jpg")
+    told: list[Event] = []
+    clocks = hurried(120)
+    began = clocks.now()
+    with running(studio, settings(studio), told, clocks=clocks) as daemon:
         assert daemon.run_once() is ExitCode.WAITING
-        assert elapsed_s() > 600
+        assert clocks.now() - began > timedelta(minutes=10)
     assert any(isinstance(event, events.GateShut) and event.level is events.Level.WARNING for event in told)
     studio.sandbox.clear_faults()
     with running(studio, settings(studio)) as daemon:

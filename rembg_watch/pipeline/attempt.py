@@ -127,7 +127,7 @@ class Attempt:
             line.step("spooled")
         except (RembgError, OSError) as error:
             self._tell_call(error)
-            raise self._end(error, entered) from error
+            raise self._end(line.gatehouse.taken(error), entered) from error
         except Exception as cut_off:  # our own: the source changed, somebody took the job, the ledger took nothing
             self._tell_call(cut_off)
             line.gatehouse.unsent(entered)

@@ -641,6 +641,22 @@ class GateOpened(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailuresCost(Event):
+    """Credits went while the server failed: from now on such a failure counts as perhaps charged."""
+
+    LEVEL: ClassVar[Level] = Level.WARNING
+    failures: int
+    credits: Decimal
+
+    def _says(self) -> str:
+        failed = f"the server failed {count_text(self.failures, 'call')}"
+        return (
+            f"{credits_text(self.credits)} more {'was' if self.credits == 1 else 'were'} taken than is known, "
+            f"and {failed}: from now on such a call counts as perhaps charged and is repeated once"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RateLearned(Event):
     """The pace that the account bears is known better than before."""
 
