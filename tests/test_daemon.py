@@ -261,7 +261,7 @@ def left_in_mid_call(studio: Studio, made: Settings, source: Path) -> None:
 @pytest.mark.parametrize("is_charged", [True, False])
 def test_what_the_api_charges_at_the_end_of_its_work_is_seen_after_a_crash(studio: Studio, *, is_charged: bool) -> None:
     """The counters are asked again when the call must be over: at the start, it may be under way at the API."""
-    made, told = settings(studio, api=API | {"timeout_s": 2}), []
+    made, told = settings(studio, api=API | {"timeout_s": 5}), []
     with running(studio, made) as daemon:
         daemon.purse.read()
     left_in_mid_call(studio, made, studio.drop("a.jpg"))
