@@ -206,10 +206,17 @@ class Pool:
         with self._changed:
             return len(self._active)
 
-    def unpaid(self) -> int:
-        """Say how many jobs are under way that may still cost something."""
+    def unpaid(self, folder: str | None = None) -> int:
+        """
+        Say how many jobs are under way that may still cost something, in one folder or in all.
+
+        Of a folder's copies that wait for another's answer one may have to ask itself, so it keeps its place.
+        """
         with self._changed:
-            return len(self._unpaid)
+            if folder is None:
+                return len(self._unpaid)
+            waiting = sum(any(twin.folder == folder for twin in twins) for twins in self._twins.values())
+            return waiting + sum(job.folder == folder for job in self._active.values() if job.id in self._unpaid)
 
     # --- feeding --------------------------------------------------------------------------------
 
@@ -251,7 +258,7 @@ class Pool:
         turns = list(self._turns())
         if self._until_due(turns, State.RECEIVED) <= 0:  # paid for: they go first, and need no credits
             self._claim(room, turns, State.RECEIVED)
-        turns = [turn for turn in turns if not self._is_blocked(turn.folder)]
+        turns = [turn for turn in turns if turn.may_send and not self._is_blocked(turn.folder)]
         wait_s = self._until_due(turns, State.QUEUED)
         if wait_s > 0:
             if not self._active:
@@ -436,8 +443,8 @@ class Pool:
     def _park(self, twin: Twin) -> None:
         """Let a job wait for another one with the same content; it costs nothing meanwhile."""
         with self._changed:
-            self._unpaid.discard(twin.job.id)
             if self.line.is_sending(twin.content_key):
+                self._unpaid.discard(twin.job.id)
                 self._twins[twin.content_key].append(twin.job)
                 return
         self._prepare.put(twin.job)

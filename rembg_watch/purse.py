@@ -183,12 +183,16 @@ class Purse:
             return Decimal(0)
         return self._ledger.spending(since=self._midnight()).booked
 
-    def folder_room(self, folder: str, daily_budget: Decimal) -> int | None:
-        """Say how many pictures a folder's own daily budget leaves; None: it has none."""
+    def folder_room(self, folder: str, daily_budget: Decimal, *, in_flight: int = 0) -> int | None:
+        """
+        Say how many more pictures of a folder its own daily budget leaves; None: it has none.
+
+        Those in flight are to be counted first: a call that begins between counts twice then, and never not at all.
+        """
         if daily_budget <= 0:
             return None
         spent = self._ledger.spending(since=self._midnight(), folders=[folder]).booked
-        return budget_room(self.each, daily_budget, spent_today=spent)
+        return budget_room(self.each, daily_budget, spent_today=spent, in_flight=in_flight)
 
     def _midnight(self) -> datetime:
         return self._clocks.now().replace(hour=0, minute=0, second=0, microsecond=0)

@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from threading import Barrier, Event, Lock, Thread
 from threading import enumerate as all_threads
@@ -34,11 +35,17 @@ def drop_many(studio: Studio, count: int) -> None:
 
 
 @contextmanager
-def working(life: Life, *, workers: int = 4, batch_size: int = 10, pulse: Pulse | None = None) -> Iterator[Pool]:
+def working(
+    life: Life, *, workers: int = 4, batch_size: int = 10, pulse: Pulse | None = None, daily_budget: int = 0
+) -> Iterator[Pool]:
+    def turns() -> list[Turn]:
+        room = life.purse.folder_room("f", Decimal(daily_budget), in_flight=pool.unpaid("f"))
+        return [Turn("f", at_most=room)]
+
     pool = Pool(
         life.line,
         life.purse,
-        turns=lambda: [Turn("f")],
+        turns=turns,
         run_id="test",
         workers=workers,
         batch_size=batch_size,
@@ -115,6 +122,38 @@ def test_a_batch_is_cut_to_the_credits_and_nothing_is_sent_past_them(tmp_path: P
             eventually(lambda: count(life, State.DONE) == 20)
             eventually(lambda: pool.in_flight() == 0)
     assert sum(record.path == "/rmbg" for record in studio.sandbox.requests) == 20
+
+
+@pytest.mark.parametrize("workers", [2, 8, 32])
+def test_a_folder_never_spends_more_than_its_daily_budget(tmp_path: Path, workers: int) -> None:
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.05))
+    drop_many(studio, 90)
+    with studio.live() as life:
+        life.gatehouse._pacer = Pacer(0.0, FAST)
+        life.find()
+        with working(life, workers=workers, batch_size=50, daily_budget=40) as pool:
+            eventually(lambda: count(life, State.DONE) >= 40 and not pool.in_flight())
+            pool.poke()
+            eventually(lambda: not pool._is_poked)
+            reads = len(studio.sandbox.requests)
+            pool.poke()
+            eventually(lambda: not pool._is_poked)
+            assert len(studio.sandbox.requests) == reads, "nothing may be sent, so nobody need know the credits"
+    assert studio.sandbox.billed == 40
+
+
+def test_copies_that_wait_for_the_first_ones_answer_keep_their_place_in_the_budget(tmp_path: Path) -> None:
+    """The first fails and costs nothing; the next copy asks in its place, and nobody else may have taken that."""
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.1))
+    first = studio.drop("0.jpg")
+    (studio.root / "in/1.jpg").write_bytes(first.read_bytes())
+    with studio.live() as life:
+        life.find()
+        with working(life) as pool:
+            eventually(lambda: count(life, State.SENDING) == 1 and pool.unpaid() == 1)
+            assert pool.unpaid("f") == 2
+            eventually(lambda: count(life, State.DONE) == 2 and not pool.in_flight())
+            assert pool.unpaid("f") == 0
 
 
 def test_stopping_finishes_the_calls_in_flight_and_leaves_the_rest_in_line(tmp_path: Path) -> None:

@@ -52,6 +52,14 @@ def test_a_folder_with_a_budget_of_its_own_has_what_that_leaves(tmp_path: Path) 
         assert life.purse.folder_room("f", Decimal(0)) is None
 
 
+def test_a_folders_budget_leaves_nothing_for_what_is_claimed_already(tmp_path: Path) -> None:
+    with studio_with(tmp_path).live() as life:
+        pay_for(life, 2)
+        assert life.purse.folder_room("f", Decimal(5), in_flight=1) == 2
+        assert life.purse.folder_room("f", Decimal(5), in_flight=9) == 0
+        assert life.purse.folder_room("f", Decimal(0), in_flight=9) is None
+
+
 def test_what_is_under_way_is_not_promised_twice_but_may_pass_the_gate(tmp_path: Path) -> None:
     with studio_with(tmp_path, credits=7).live() as life:
         life.purse.in_flight = lambda: 7

@@ -380,7 +380,8 @@ class Daemon:
             recipe = self.line.recipes[folder.name]
             if folder.name in away or (folder.name, recipe.options) in refused:
                 continue
-            room = self.purse.folder_room(folder.name, folder.daily_budget)
+            claimed = self.pool.unpaid(folder.name)
+            room = self.purse.folder_room(folder.name, folder.daily_budget, in_flight=claimed)
             yield Turn(folder.name, priority=folder.priority, at_most=room)
 
     # --- the main loop --------------------------------------------------------------------------

@@ -26,7 +26,12 @@ class Turn:
 
     folder: str
     priority: int = 0  # folders with a higher number go first; equal ones take turns
-    at_most: int | None = None  # what its own budget leaves; None: no limit of its own
+    at_most: int | None = None  # so many more may be sent, by its own budget; None: no limit of its own
+
+    @property
+    def may_send(self) -> bool:
+        """Whether its own budget leaves anything to send; what is paid for may be delivered in any case."""
+        return self.at_most is None or self.at_most > 0
 
 
 @dataclass(frozen=True, slots=True)

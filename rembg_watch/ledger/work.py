@@ -97,8 +97,9 @@ def claim(connection: Connection, claiming: Claiming) -> list[Job]:
 
 
 def _line(connection: Connection, claiming: Claiming, turn: Turn, left: int) -> list[int]:
-    most = left if turn.at_most is None else min(left, turn.at_most)
-    statement = _LINE_TO_SEND if claiming.state is State.QUEUED else _LINE
+    is_to_send = claiming.state is State.QUEUED
+    most = min(left, turn.at_most) if is_to_send and turn.at_most is not None else left
+    statement = _LINE_TO_SEND if is_to_send else _LINE
     parameters = {"state": claiming.state.value, "folder": turn.folder, "at": claiming.at, "most": max(most, 0)}
     return list(connection.scalars(statement, parameters))
 

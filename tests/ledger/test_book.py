@@ -432,6 +432,13 @@ class TestClaims:
         claimed = ledger.claim(8, at=NOW, run_id="run", turns=[Turn("a", at_most=1), Turn("b", at_most=0)])
         assert [job.folder for job in claimed] == ["a"]
 
+    def test_what_is_paid_for_is_delivered_whatever_the_budget_leaves(self, ledger: Ledger) -> None:
+        queue(ledger, b"a.jpg", folder="a")
+        [job] = claim(ledger, folders="a")
+        ledger.release([receive(ledger, send(ledger, job))])
+        claimed = ledger.claim(8, at=NOW, run_id="run", turns=[Turn("a", at_most=0)], state=State.RECEIVED)
+        assert [job.folder for job in claimed] == ["a"]
+
     @pytest.mark.parametrize("limit", [0, -1])
     def test_nothing_is_claimed_where_nothing_is_wanted(self, ledger: Ledger, limit: int) -> None:
         queue(ledger, b"a.jpg")
