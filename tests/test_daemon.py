@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from rembg_watch.api.client import Client
 from rembg_watch.config import Settings, template
@@ -279,6 +280,42 @@ def test_what_the_api_charges_at_the_end_of_its_work_is_seen_after_a_crash(studi
     (settled,) = (event for event in told if isinstance(event, events.DoubtsSettled))
     assert settled.billed is (Billed.ALL if is_charged else Billed.NONE)
     assert (spent.charged, spent.doubtful) == (studio.sandbox.billed, 0)
+
+
+def budgeted(studio: Studio, **budgets: int) -> list[dict[str, Any]]:
+    """Make a folder for each budget, with three pictures of its own in each."""
+    folders = []
+    for number, (name, budget) in enumerate(budgets.items()):
+        for kind in ("in", "out"):
+            (studio.root / name / kind).mkdir(parents=True)
+        for other in range(3):
+            Image.new("RGB", (40, 30), (number, other, 9)).save(studio.root / name / "in" / f"{other}.png")
+        paths = {"input": studio.root / name / "in", "output": studio.root / name / "out"}
+        folders.append({"name": name, "daily_budget": budget, **paths})
+    return folders
+
+
+@pytest.mark.parametrize(
+    ("budgets", "sent", "code"),
+    [
+        ({"a": 2}, 2, ExitCode.WAITING),
+        ({"a": 1, "b": 2}, 3, ExitCode.WAITING),
+        ({"a": 1, "b": 3}, 4, ExitCode.WAITING),
+        ({"a": 1, "b": 0}, 4, ExitCode.WAITING),
+        ({"a": 3, "b": 3}, 6, ExitCode.OK),
+    ],
+    ids=["one folder", "both spent", "one has enough", "one has none of its own", "both have enough"],
+)
+def test_once_ends_when_the_folders_have_spent_their_daily_budgets(
+    studio: Studio, budgets: dict[str, int], sent: int, code: ExitCode
+) -> None:
+    made = settings(studio, folders=budgeted(studio, **budgets))
+    for _ in range(2):  # the second finds them spent
+        began_s = time.monotonic()
+        with running(studio, made) as daemon:
+            assert daemon.run_once() is code
+        assert time.monotonic() - began_s < 20
+        assert studio.sandbox.billed == sent
 
 
 class Choosy(httpx.BaseTransport):

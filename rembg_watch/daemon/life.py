@@ -598,9 +598,12 @@ class Daemon:
             return self._is_refused_for_long()
         if self._is_held_for_long():
             return True
-        turns = [turn.folder for turn in self._turns()]
-        due = [self.ledger.next_due_at(turns, state) for state in (State.QUEUED, State.RECEIVED)] if turns else []
-        return not any(due)
+        turns = list(self._turns())
+        to_send = [turn.folder for turn in turns if turn.may_send]
+        return not (
+            self.ledger.next_due_at(to_send, State.QUEUED)
+            or self.ledger.next_due_at([turn.folder for turn in turns], State.RECEIVED)
+        )
 
     def _is_refused_for_long(self) -> bool:
         hold = self.gatehouse.hold
