@@ -493,29 +493,55 @@ class Limit(StrEnum):
     RATE = "gate"  # the short-term rate
     HOLD = "hold"
     CREDITS = "credits"
+    PREPARING = "preparing"  # the next pictures are being read, and few calls are under way
+    RETRY = "retry"  # what waits is to be tried again, later
+    FOLDER_BUDGET = "folder_budget"  # of the folders that have anything to do, as are the next three
+    OUTPUT = "output"
+    OFFLINE = "offline"
+    OPTIONS = "options"
 
 
-def limiting(gate: Gate, *, queued: int, busy: int, workers: int, is_paced: bool, affordable: int | None) -> Limit:
+_MOST = 0.75  # a look catches some workers between two calls
+
+
+def limiting(
+    gate: Gate,
+    *,
+    queued: int,
+    busy: int,
+    workers: int,
+    is_paced: bool,
+    affordable: int | None,
+    is_due: bool = True,
+    stalled: Mapping[Limit, int] | None = None,
+) -> Limit:
     """
-    Say which of workers, gate and credits limits now.
+    Say what limits now: workers, gate, credits, or what keeps the folders that have anything to do.
 
     Args:
         gate: The gate as it stands.
-        queued: Jobs that wait.
+        queued: Jobs that wait in folders where nothing of their own keeps them.
         busy: Workers with a call under way.
         workers: Workers there are.
         is_paced: The pacer made calls wait lately, as ``Pacer.is_limiting`` says.
         affordable: Pictures that may still be paid; None: not known.
+        is_due: The turn of some of the jobs that wait has come.
+        stalled: Jobs that wait in other folders, by what keeps those.
     """
     if queued <= 0:
-        return Limit.QUEUE
+        kept = {limit: jobs for limit, jobs in (stalled or {}).items() if jobs > 0}
+        return max(kept, key=lambda limit: kept[limit], default=Limit.QUEUE)
     if any(h.cause in (Cause.CREDITS, Cause.MONTHLY, Cause.BUDGET) for h in gate.holds):
         return Limit.CREDITS
     if gate.holds:
         return Limit.HOLD
     if affordable is not None and affordable <= 0:
         return Limit.CREDITS
-    return Limit.RATE if is_paced and busy < workers else Limit.WORKERS
+    if not is_due:
+        return Limit.RETRY
+    if is_paced and busy < workers:
+        return Limit.RATE
+    return Limit.WORKERS if busy >= _MOST * workers else Limit.PREPARING
 
 
 def _by_picture(hold: Hold, now: datetime, *, is_news: bool = False) -> Hold:

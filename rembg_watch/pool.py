@@ -15,7 +15,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -45,6 +45,14 @@ class Pulse:
     beat: Beat = lambda _part: None
     rest: Beat = lambda _part: None
     register: Beat = lambda _part: None
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a folder's output takes nothing, and since when."""
+
+    why: str
+    since: datetime
 
 
 def _threads(workers: int) -> int:
@@ -143,9 +151,7 @@ class Pool:
         self._unpaid: set[int] = set()
         self._strays: dict[int, Job] = {}
         self._twins: dict[str, list[Job]] = defaultdict(list)
-        self._blocked: set[str] = (
-            set()
-        )  # folders whose output takes nothing: no new work until a paid answer gets through
+        self._blocked: dict[str, Obstacle] = {}  # no new work for these folders until a paid answer gets through
         self._processor = here = processors.shared_processor(workers)
         self._prepare: _Lane[Job] = _Lane("preparer", _preparers(workers), self._take_prepare, self._pulse, here)
         # more threads than places: while the API works on some pictures, the next ones are uploaded
@@ -217,6 +223,11 @@ class Pool:
                 return len(self._unpaid)
             waiting = sum(any(twin.folder == folder for twin in twins) for twins in self._twins.values())
             return waiting + sum(job.folder == folder for job in self._active.values() if job.id in self._unpaid)
+
+    @property
+    def blocked(self) -> Mapping[str, Obstacle]:
+        """The folders whose output takes nothing."""
+        return dict(self._blocked)
 
     # --- feeding --------------------------------------------------------------------------------
 
@@ -313,7 +324,7 @@ class Pool:
     def _is_blocked(self, folder: str) -> bool:
         """Say if a folder's output takes nothing; the answers that wait for it are tried again by themselves."""
         if folder in self._blocked and not self.line.ledger.counts(folder)[State.RECEIVED]:
-            self._blocked.discard(folder)
+            self._blocked.pop(folder, None)
         return folder in self._blocked
 
     def _gather_strays(self) -> None:
@@ -384,11 +395,12 @@ class Pool:
         match found:
             case Blocked():
                 if not found.is_name:
-                    self._blocked.add(folder)
+                    old = self._blocked.get(folder)
+                    self._blocked[folder] = Obstacle(found.reason, old.since if old else self.line.clocks.now())
                 path = str(found.path).encode(errors="surrogateescape")
                 self.line.report(events.OutputBlocked(folder=folder, path=path, why=found.reason))
             case Over() if folder in self._blocked and found.job.state is State.DONE:
-                self._blocked.discard(folder)
+                self._blocked.pop(folder, None)
                 path = str(paid.recipe.output).encode(errors="surrogateescape")
                 self.line.report(events.OutputFree(folder=folder, path=path))
         self._over(paid.job)

@@ -80,6 +80,21 @@ class Purse:
                 return None
             return max(Decimal(0), self._balance.spendable - self._charged_since)
 
+    def payable(self) -> int | None:
+        """Say how many more pictures are paid for by what is left, by our own count; None before the first reading."""
+        with self._lock:
+            balance, spent = self._balance, self._charged_since
+        if balance is None:
+            return None
+        return affordable(
+            balance,
+            self.each,
+            reserve=self.reserve,
+            spent_since=spent,
+            daily_budget=self.daily_budget,
+            spent_today=self._spent_today(),
+        )
+
     def hear(self, event: Event) -> None:
         """Count what calls cost; a ``Reporter``."""
         if isinstance(event, CallEnded) and event.charged:

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from rembg_watch.api.client import Client
+from rembg_watch.cli.progress import summary
 from rembg_watch.config import Settings, template
-from rembg_watch.credits import Billed
-from rembg_watch.daemon import LEDGER_NAME, STATUS_NAME, Daemon, missing_targets
+from rembg_watch.credits import Billed, next_day_at
+from rembg_watch.daemon import LEDGER_NAME, STATUS_NAME, Daemon, missing_targets, standing
 from rembg_watch.disk import version_of
 from rembg_watch.errors import ExitCode, LockedError
 from rembg_watch.gatehouse import Clocks
@@ -316,6 +317,51 @@ def test_once_ends_when_the_folders_have_spent_their_daily_budgets(
             assert daemon.run_once() is code
         assert time.monotonic() - began_s < 20
         assert studio.sandbox.billed == sent
+
+
+def test_a_spent_daily_budget_of_a_folder_is_said_wherever_one_looks(studio: Studio) -> None:
+    with running(studio, settings(studio, folders=budgeted(studio, a=1, b=3))) as daemon:
+        daemon.run_once()
+        told = daemon.snapshot()
+        midnight = next_day_at(daemon.clocks.now())
+        words = "a: its daily budget of 1 credit is spent, until"
+        assert standing.sentence(daemon, told) == f"waiting: 2 pictures in line; {words} {midnight:%Y-%m-%d} 00:00 UTC"
+        assert f"2 wait: {words}" in summary(daemon)
+    assert (told["limiting"], told["eta_s"], told["gate"]["open"]) == ("folder_budget", None, True)
+    spent, other = told["folders"]
+    assert (spent["state"], spent["waiting"]) == ("spent", 2)
+    assert spent["until"] == f"{midnight:%Y-%m-%d}T00:00:00Z"
+    assert (other["state"], other["waiting"], other["until"]) == ("spent", 0, spent["until"])
+
+
+def test_an_output_that_takes_nothing_is_said_wherever_one_looks(studio: Studio) -> None:
+    with running(studio, settings(studio)) as daemon:
+        (studio.root / "out").rmdir()
+        studio.drop("a.jpg")
+        eventually(lambda: daemon.pool.blocked and not daemon.pool.in_flight())
+        told = daemon.snapshot()
+        assert "waiting: 1 picture in line; f: its output cannot be written: " in standing.sentence(daemon, told)
+    assert (told["limiting"], told["eta_s"]) == ("output", None)
+    [folder] = told["folders"]
+    assert (folder["state"], folder["waiting"], folder["until"]) == ("blocked", 1, None)
+    assert folder["since"] is not None
+
+
+@pytest.mark.parametrize(
+    ("queued", "payable", "rooms", "is_so"),
+    [
+        ({}, None, {}, True),
+        ({"a": 9, "b": 9}, 18, {"a": None, "b": 9}, True),
+        ({"a": 9, "b": 9}, 17, {}, False),
+        ({"a": 9}, None, {"a": 8}, False),
+        ({"a": 9}, 0, {}, False),
+    ],
+    ids=["nothing in line", "just enough", "one credit short", "a budget one short", "nothing left"],
+)
+def test_whether_credits_and_budgets_last_for_all_that_is_in_line(
+    queued: dict[str, int], payable: int | None, rooms: dict[str, int | None], is_so: bool
+) -> None:
+    assert standing.is_enough(queued, payable=payable, rooms=rooms) is is_so
 
 
 class Choosy(httpx.BaseTransport):

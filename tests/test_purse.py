@@ -60,6 +60,21 @@ def test_a_folders_budget_leaves_nothing_for_what_is_claimed_already(tmp_path: P
         assert life.purse.folder_room("f", Decimal(0), in_flight=9) is None
 
 
+def test_what_is_left_pays_for_so_many_more_by_our_own_count(tmp_path: Path) -> None:
+    studio = studio_with(tmp_path, credits=9)
+    with studio.live() as life:
+        assert life.purse.payable() is None
+        life.purse.read()
+        pay_for(life, 2)
+        for event in studio.events:
+            life.purse.hear(event)
+        assert life.purse.payable() == 7
+        life.purse.reserve = Decimal(4)
+        assert life.purse.payable() == 3
+        life.purse.daily_budget = Decimal(3)
+        assert life.purse.payable() == 1
+
+
 def test_what_is_under_way_is_not_promised_twice_but_may_pass_the_gate(tmp_path: Path) -> None:
     with studio_with(tmp_path, credits=7).live() as life:
         life.purse.in_flight = lambda: 7

@@ -83,7 +83,7 @@ def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
     if told is None:
         return left, alive
     if alive is Liveness.GONE:
-        return {**told, **{name: left[name] for name in ("jobs", "unsettled", "gate", "spending")}}, alive
+        return {**told, **{name: left[name] for name in ("jobs", "unsettled", "gate", "spending", "eta_s")}}, alive
     return {**told, **{name: left[name] for name in ("jobs", "unsettled", "spending")}}, alive
 
 

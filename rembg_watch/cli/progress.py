@@ -11,8 +11,9 @@ from rembg_watch.admit import Hold
 from rembg_watch.daemon import Daemon
 from rembg_watch.jobs import State
 from rembg_watch.report.events import Event, Reporter
-from rembg_watch.report.metrics import Figures, time_to_go_s
-from rembg_watch.report.words import count_text, credits_text, rate_text, span_text
+from rembg_watch.report.metrics import Figures
+from rembg_watch.report.status import kept_folders
+from rembg_watch.report.words import count_text, credits_text, local_text, rate_text, span_text
 
 
 class Progress(Protocol):
@@ -97,17 +98,19 @@ class TerminalProgress(PlainProgress):
         left = counts[State.QUEUED] + counts[State.SENDING] + counts[State.RECEIVED]
         finished = figures.delivered + figures.reused + figures.failed
         hold = daemon.gatehouse.hold
-        word = "waiting" if hold else "cutting out" if left else "looking"
+        kept = kept_folders(daemon.told, since=local_text, until=local_text)
+        is_still = hold or (kept and not daemon.pool.in_flight())
+        word = "waiting" if is_still else "cutting out" if left else "looking"
         self._bar.update(
             self._task,
             description=word,
             completed=finished,
             total=finished + left or None,
-            facts=_facts(daemon, figures, left, hold),
+            facts="; ".join(kept) if kept and not hold else _facts(daemon, figures, hold),
         )
 
 
-def _facts(daemon: Daemon, figures: Figures, left: int, hold: Hold | None) -> str:
+def _facts(daemon: Daemon, figures: Figures, hold: Hold | None) -> str:
     if hold is not None:
         return hold.reason
     parts = []
@@ -116,7 +119,7 @@ def _facts(daemon: Daemon, figures: Figures, left: int, hold: Hold | None) -> st
     credits_left = daemon.purse.left()
     if credits_left is not None:
         parts.append(f"{credits_text(credits_left)} left")
-    to_go_s = time_to_go_s(left, figures)
+    to_go_s = daemon.told.get("eta_s")
     if to_go_s:
         parts.append(f"{span_text(to_go_s)} to go")
     if daemon.watcher.unsettled:
@@ -138,8 +141,10 @@ def summary(daemon: Daemon) -> str:
         parts.append(f"{credits_text(left)} left")
     waiting = sum(counts[state] for state in (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD))
     hold = daemon.gatehouse.hold
+    kept = kept_folders(daemon.snapshot(), since=local_text, until=local_text)
     if waiting:
-        parts.append(f"{waiting:,} wait{'s' if waiting == 1 else ''}" + (f": {hold.reason}" if hold else ""))
+        why = hold.reason if hold else "; ".join(kept)
+        parts.append(f"{waiting:,} wait{'s' if waiting == 1 else ''}" + (f": {why}" if why else ""))
     if counts[State.IN_DOUBT]:
         parts.append(f"{counts[State.IN_DOUBT]:,} in doubt (rembg-watch jobs --state in_doubt)")
     if daemon.watcher.unsettled:

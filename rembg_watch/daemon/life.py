@@ -101,6 +101,7 @@ class Daemon:
         self._outer_report = report
         self._exit = contextlib.ExitStack()
         self._stuck: set[str] = set()
+        self.told: Snapshot = {}  # what was written last
         self._told_status = ""
         self._told_pulse: object = None
         self._told_at_s = float("-inf")
@@ -457,7 +458,7 @@ class Daemon:
         if pulse == self._told_pulse and now_s - self._told_at_s < _CALM_STATUS_S:
             return
         self._told_pulse, self._told_at_s = pulse, now_s
-        told = self.snapshot()
+        self.told = told = self.snapshot()
         with contextlib.suppress(OSError):  # a full disk; the log tells of it
             write_snapshot(self.settings.state_dir / STATUS_NAME, told)
         status = standing.sentence(self, told)

@@ -27,6 +27,7 @@ from rembg_watch.report.events import waiting
 from rembg_watch.report.metrics import Figures, time_to_go_s
 from rembg_watch.report.words import (
     WallClock,
+    When,
     count_text,
     credits_number,
     rate_text,
@@ -64,7 +65,11 @@ class CreditsView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderView:
-    """One folder: ``watching``, ``polling``, ``offline``, ``held`` or whatever else its watcher calls it."""
+    """
+    One folder: ``watching``, ``polling``, ``offline``, ``held``, ``blocked``, ``spent`` or what its watcher calls it.
+
+    A blocked one's output cannot be written; a spent one has no daily budget left.
+    """
 
     name: str
     input: str
@@ -72,6 +77,8 @@ class FolderView:
     state: str
     why: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
+    waiting: int = 0  # pictures in line or paid and not delivered
 
 
 def snapshot(
@@ -85,10 +92,15 @@ def snapshot(
     figures: Figures | None = None,
     spending: Spending | None = None,
     limiting: str | None = None,
+    will_end: bool = True,
     version: str = "",
     pid: int | None = None,
 ) -> Snapshot:
-    """Put everything that is known into one JSON object; what nobody knows is null."""
+    """
+    Put everything that is known into one JSON object; what nobody knows is null.
+
+    Where the gate is shut, or not all that is in line can be done now (not *will_end*), nobody knows when it is done.
+    """
     jobs = {str(state): counts.get(state, 0) for state in State}
     return {
         "jobs": jobs,
@@ -110,7 +122,7 @@ def snapshot(
         "spending": None if spending is None else _spending(spending),
         "folders": [_folder(folder) for folder in folders],
         "limiting": limiting,
-        **_work(figures, jobs),
+        **_work(figures, jobs, will_end=will_end and gate.is_open),
         "version": version,
         "pid": pid,
         "pid_started": None if pid is None else process_started(pid),
@@ -118,7 +130,7 @@ def snapshot(
     }
 
 
-def _work(figures: Figures | None, jobs: Mapping[str, int]) -> Snapshot:
+def _work(figures: Figures | None, jobs: Mapping[str, int], *, will_end: bool) -> Snapshot:
     if figures is None:
         return {
             "since": None,
@@ -132,7 +144,7 @@ def _work(figures: Figures | None, jobs: Mapping[str, int]) -> Snapshot:
     return {
         "since": _stamp(figures.since),
         "rate": {"short_per_s": round(figures.short_rate_per_s, 4), "long_per_s": round(figures.long_rate_per_s, 4)},
-        "eta_s": time_to_go_s(waiting_pictures, figures),
+        "eta_s": time_to_go_s(waiting_pictures, figures) if will_end else None,
         "totals": {
             **{name: getattr(figures, name) for name in counted},
             "charged": credits_number(figures.charged),
@@ -169,6 +181,8 @@ def _folder(folder: FolderView) -> Snapshot:
         "state": folder.state,
         "why": folder.why,
         "since": _stamp(folder.since),
+        "until": _stamp(folder.until),
+        "waiting": folder.waiting,
     }
 
 
@@ -272,7 +286,12 @@ _LIMITING = {
     "gate": "the API's rate sets the pace",
     "rate": "the API's rate sets the pace",
     "credits": "the credits set the limit",
+    "preparing": "the next pictures are being read",
+    "retry": "they are tried again by themselves",
+    "options": "the API does not accept the options of their folder",
 }
+_STANDS_STILL = frozenset({"folder_budget", "output", "offline", "options"})
+_KEPT = frozenset({"blocked", "spent"})
 
 
 def headline(snapshot: Snapshot, *, alive: Liveness, clock: WallClock) -> Headline:
@@ -286,7 +305,19 @@ def headline(snapshot: Snapshot, *, alive: Liveness, clock: WallClock) -> Headli
         return Headline("SILENT", "bold red", f"The daemon is there but last reported at {ago}.", ("See its log.",))
     if not snapshot["gate"]["open"]:
         return _paused(snapshot["gate"], clock=clock)
-    return _at_work(snapshot)
+    return _at_work(snapshot, clock)
+
+
+def kept_folders(snapshot: Snapshot, *, since: When, until: When) -> tuple[str, ...]:
+    """Name the folders whose pictures wait although the gate is open, each with its reason, since and until when."""
+    kept = (one for one in snapshot.get("folders", ()) if one["state"] in _KEPT and one.get("waiting"))
+    return tuple(f"{one['name']}: {_reason(one, since=since, until=until)}" for one in kept)
+
+
+def _reason(folder: Mapping[str, Any], *, since: When, until: When) -> str:
+    began, ends = _moment(folder.get("since")), _moment(folder.get("until"))
+    times = ([f"since {since(began)}"] if began else []) + ([f"until {until(ends)}"] if ends else [])
+    return ", ".join([folder["why"], *times]) if folder.get("why") else ""
 
 
 def _sentence(words: str) -> str:
@@ -304,19 +335,22 @@ def _paused(gate: Mapping[str, Any], *, clock: WallClock) -> Headline:
     return Headline("PAUSED", "bold yellow", _sentence(what), lines)
 
 
-def _at_work(snapshot: Snapshot) -> Headline:
+def _at_work(snapshot: Snapshot, clock: WallClock) -> Headline:
     jobs, unsettled = snapshot["jobs"], snapshot["unsettled"]
     away = [folder["name"] for folder in snapshot.get("folders", ()) if folder["state"] == "offline"]
     details = (f"Not there at the moment: {', '.join(away)}. Waiting for it.",) if away else ()
+    details = (*kept_folders(snapshot, since=clock.since, until=clock.until), *details)
     if snapshot.get("is_settling"):
         doubts = count_text(jobs["in_doubt"], "call")
         sentence = f"The account is asked what became of {doubts} that a crash cut off."
         return Headline("WAITING", "bold cyan", sentence, ("Nothing is sent until that is known.", *details))
     left = jobs["queued"] + jobs["sending"] + jobs["received"]
     if left:
-        limiting: str | None = snapshot.get("limiting")
-        pace = (_sentence(_LIMITING.get(limiting, limiting) + _learned(snapshot, limiting)),) if limiting else ()
-        return Headline("WORKING", "bold green", f"{count_text(left, 'picture')} to go.", (*pace, *details))
+        limiting = snapshot.get("limiting") or ""
+        pace = (_sentence(_LIMITING[limiting] + _learned(snapshot, limiting)),) if limiting in _LIMITING else ()
+        stands_still = limiting in _STANDS_STILL and not jobs["sending"]
+        word, style = ("WAITING", "bold yellow") if stands_still else ("WORKING", "bold green")
+        return Headline(word, style, f"{count_text(left, 'picture')} to go.", (*pace, *details))
     if unsettled:
         are = "is" if unsettled == 1 else "are"
         sentence = f"{count_text(unsettled, 'file')} {are} still being copied or not whole yet."
@@ -443,8 +477,7 @@ def _folders(folders: Sequence[Mapping[str, Any]], *, clock: WallClock) -> Rende
             Text(folder["name"], style="bold"),
             Text(folder["state"], style="" if calm else "yellow"),
         )
-        since = _moment(folder.get("since"))
-        told = f"{folder['why']}, since {clock.since(since)}" if since and folder.get("why") else folder.get("why")
+        told = _reason(folder, since=clock.since, until=clock.until)
         for line in filter(None, (told, f"from {folder['input']}", f"to   {folder['output']}")):
             grid.add_row("", "", Text(line, style="dim", overflow="fold"))
     return grid

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -289,6 +290,66 @@ def test_what_is_away_is_named_and_what_limits_is_told() -> None:
         "The API's rate sets the pace.",
         "Not there at the moment: nas. Waiting for it.",
     )
+
+
+SPENT = FolderView(
+    name="catalogue",
+    input="/srv/in",
+    output="/srv/out",
+    state="spent",
+    why="its daily budget of 100 credits is spent",
+    until=NOW + timedelta(hours=12),
+    waiting=200,
+)
+BLOCKED = FolderView(
+    name="nas",
+    input="/mnt/in",
+    output="/mnt/out",
+    state="blocked",
+    why="its output cannot be written: the disk is full",
+    since=NOW - timedelta(hours=1),
+    waiting=3,
+)
+
+
+@pytest.mark.parametrize(
+    ("counts", "limiting", "word"),
+    [
+        ({State.QUEUED: 200, State.RECEIVED: 3}, "folder_budget", "WAITING"),
+        ({State.QUEUED: 200, State.SENDING: 8}, "folder_budget", "WORKING"),
+        ({State.QUEUED: 200, State.RECEIVED: 3}, "workers", "WORKING"),
+    ],
+    ids=["nothing goes", "the last calls are under way", "another folder goes on"],
+)
+def test_folders_that_stand_still_are_named_with_their_reason(
+    counts: dict[State, int], limiting: str, word: str
+) -> None:
+    found = snap(counts=counts, folders=[SPENT, BLOCKED, replace(BLOCKED, name="idle", waiting=0)], limiting=limiting)
+    head = headline(found, alive=Liveness.LIVE, clock=CLOCK)
+    assert head.word == word
+    assert head.details[-2:] == (
+        "catalogue: its daily budget of 100 credits is spent, until Mon 23 Nov 02:00 (in 12 h)",
+        "nas: its output cannot be written: the disk is full, since 13:00 (1 h ago)",
+    )
+    assert any("workers" in line for line in head.details) is (limiting == "workers")
+    shown = screen(found)
+    assert "catalogue  spent" in shown
+    assert "nas        blocked" in shown
+    assert found["folders"][0]["until"] == "2026-11-23T00:00:00Z"
+    assert (found["folders"][0]["waiting"], found["folders"][1]["since"]) == (200, "2026-11-22T11:00:00Z")
+
+
+@pytest.mark.parametrize("changes", [{"will_end": False}, {"gate": GateView(is_open=False, reason="credits")}])
+def test_where_something_waits_no_time_to_go_is_told(changes: dict[str, Any]) -> None:
+    found = snap(**{**FULL, **changes})
+    assert found["eta_s"] is None
+    assert "to go" not in screen(found).partition("pictures to go")[2]
+
+
+@pytest.mark.parametrize("limiting", [None, "queue", "hold", "folder_budget", "output", "offline", "a new word"])
+def test_what_has_no_sentence_is_not_told_by_its_code(limiting: str | None) -> None:
+    found = snap(counts={State.SENDING: 3}, limiting=limiting)
+    assert headline(found, alive=Liveness.LIVE, clock=CLOCK).details == ()
 
 
 def test_the_learned_rate_is_told_where_it_sets_the_pace() -> None:
