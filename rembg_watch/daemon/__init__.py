@@ -15,13 +15,27 @@ ledger. What the parts do is in their own modules.
 """
 
 from rembg_watch.daemon.build import (
+    KEY_DIGEST,
     LEDGER_NAME,
     RESUME,
+    SPOOL_NAME,
     STATUS_NAME,
     build_client,
+    key_digest,
     missing_targets,
     recipe_of,
 )
 from rembg_watch.daemon.life import Daemon
 
-__all__ = ["LEDGER_NAME", "RESUME", "STATUS_NAME", "Daemon", "build_client", "missing_targets", "recipe_of"]
+__all__ = [
+    "KEY_DIGEST",
+    "LEDGER_NAME",
+    "RESUME",
+    "SPOOL_NAME",
+    "STATUS_NAME",
+    "Daemon",
+    "build_client",
+    "key_digest",
+    "missing_targets",
+    "recipe_of",
+]

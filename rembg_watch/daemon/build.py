@@ -1,5 +1,6 @@
 """What the settings are made into: recipes, the client, the policy, the verifiers, and the folders that are missing."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,12 @@ def build_client(settings: Settings, *, transport: "httpx.BaseTransport | None" 
         transport=transport,
         max_connections=settings.pool.workers + 4,
     )
+
+
+def key_digest(settings: Settings) -> str:
+    """Return what is kept of the key, to know it from another one."""
+    key = settings.api.key
+    return hashlib.sha256(b"rembg-watch" + key.get_secret_value().encode()).hexdigest()[:16] if key else ""
 
 
 def build_verifiers(report: Reporter) -> Verifiers:

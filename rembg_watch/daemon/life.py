@@ -1,7 +1,6 @@
 """The life of the daemon: startup, main loop, shutdown; reload, and a run that ends by itself."""
 
 import contextlib
-import hashlib
 import os
 import signal
 import threading
@@ -26,6 +25,7 @@ from rembg_watch.daemon.build import (
     STATUS_NAME,
     build_client,
     build_verifiers,
+    key_digest,
     missing_targets,
     policy_of,
     recipe_of,
@@ -263,8 +263,7 @@ class Daemon:
 
     def _is_other_key(self) -> bool:
         """Say if the key is another one than in the last run, whose refusals mean nothing now; a digest is kept."""
-        key = self.settings.api.key
-        digest = hashlib.sha256(b"rembg-watch" + key.get_secret_value().encode()).hexdigest()[:16] if key else ""
+        digest = key_digest(self.settings)
         before = self.ledger.note(KEY_DIGEST)
         if before != digest:
             self.ledger.set_note(KEY_DIGEST, digest)

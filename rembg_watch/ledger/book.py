@@ -263,6 +263,12 @@ class Ledger:
         with self._store.reading() as connection:
             return rows.answered(connection, content_key)
 
+    def answered_sizes(self) -> frozenset[int]:
+        """Return the sizes of all sources that had an answer: one of another size has none to be found."""
+        statement = select(JOBS.c.size_bytes).where(JOBS.c.answer_digest.is_not(None)).distinct()
+        with self._store.reading() as connection:
+            return frozenset(connection.scalars(statement))
+
     def is_waiting_to_publish(self, content_key: str) -> bool:
         """Say whether a job has still to publish the answer to this very request."""
         with self._store.reading() as connection:

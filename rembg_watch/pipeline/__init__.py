@@ -23,7 +23,7 @@ Who runs them, how many at once and when, is ``pool``'s matter.
 
 from rembg_watch.pipeline.attempt import LEAST_ROOM_BYTES, Places
 from rembg_watch.pipeline.line import Line
-from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Recipe, Step, Twin, no_step
+from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Recipe, Step, Twin, content_key_of, no_step
 
 __all__ = [
     "LEAST_ROOM_BYTES",
@@ -37,5 +37,6 @@ __all__ = [
     "Recipe",
     "Step",
     "Twin",
+    "content_key_of",
     "no_step",
 ]

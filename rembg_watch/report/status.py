@@ -108,16 +108,16 @@ def snapshot(
         "gate": {
             "open": gate.is_open,
             "reason": gate.reason,
-            "until": _stamp(gate.until),
-            "since": _stamp(gate.since),
+            "until": stamp(gate.until),
+            "since": stamp(gate.since),
             "why": gate.why,
         },
         "credits": {
             "included": _number(credits.included),
             "prepaid": _number(credits.prepaid),
             "spendable": _number(credits.spendable),
-            "period_end": _stamp(credits.period_end_at),
-            "read_at": _stamp(credits.read_at),
+            "period_end": stamp(credits.period_end_at),
+            "read_at": stamp(credits.read_at),
         },
         "spending": None if spending is None else _spending(spending),
         "folders": [_folder(folder) for folder in folders],
@@ -126,7 +126,7 @@ def snapshot(
         "version": version,
         "pid": pid,
         "pid_started": None if pid is None else process_started(pid),
-        "written_at": _stamp(now),
+        "written_at": stamp(now),
     }
 
 
@@ -142,7 +142,7 @@ def _work(figures: Figures | None, jobs: Mapping[str, int], *, will_end: bool) -
     waiting_pictures = jobs[State.QUEUED] + jobs[State.SENDING] + jobs[State.RECEIVED]
     counted = ("enqueued", "delivered", "reused", "failed", "vanished", "retries", "doubts", "calls", "in_flight")
     return {
-        "since": _stamp(figures.since),
+        "since": stamp(figures.since),
         "rate": {"short_per_s": round(figures.short_rate_per_s, 4), "long_per_s": round(figures.long_rate_per_s, 4)},
         "eta_s": time_to_go_s(waiting_pictures, figures) if will_end else None,
         "totals": {
@@ -153,7 +153,7 @@ def _work(figures: Figures | None, jobs: Mapping[str, int], *, will_end: bool) -
             "call_mean_s": figures.call_mean_s,
         },
         "last_errors": [
-            {"at": _stamp(one.at), "kind": one.kind, "folder": one.folder, "source": one.source, "why": one.why}
+            {"at": stamp(one.at), "kind": one.kind, "folder": one.folder, "source": one.source, "why": one.why}
             for one in figures.last_problems
         ],
     }
@@ -180,13 +180,14 @@ def _folder(folder: FolderView) -> Snapshot:
         "output": folder.output,
         "state": folder.state,
         "why": folder.why,
-        "since": _stamp(folder.since),
-        "until": _stamp(folder.until),
+        "since": stamp(folder.since),
+        "until": stamp(folder.until),
         "waiting": folder.waiting,
     }
 
 
-def _stamp(at: datetime | None) -> str | None:
+def stamp(at: datetime | None) -> str | None:
+    """Write a moment as JSON holds it."""
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if at else None
 
 

@@ -1,6 +1,9 @@
 """``once`` for cron and for a try: exit codes, JSON, the dry run; ``status`` and ``retry`` beside a running daemon."""
 
 from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from tests.e2e.studio import Studio, picture
 
@@ -66,6 +69,117 @@ def test_a_dry_run_counts_on_calls_that_take_as_long_as_they_did(studio: Studio)
     told = studio.cli("once", "--dry-run", "--json").json
     assert told["pace_is_learned"]
     assert 8 * 0.5 <= told["time_s"] <= 8 * 1.5
+
+
+def test_a_dry_run_counts_no_copy_of_what_was_paid_for_unless_its_cutout_is_gone(studio: Studio) -> None:
+    for number in range(3):
+        studio.drop(f"{number}.jpg", number)
+    assert studio.cli("once").code == 0
+    for number in range(3):
+        studio.put(f"copies/{number}.jpg", picture(number))
+    (studio.input / "0.jpg").rename(studio.input / "renamed.jpg")
+    studio.drop("new.jpg", 9)
+    calls = len(studio.calls)
+    told = studio.cli("once", "--dry-run", "--json").json
+    assert (told["pictures"], told["known"], told["credits"], told["now"]) == (5, 4, 1, 1)
+    (studio.output / "2.png").write_bytes(b"edited")
+    said = studio.cli("once", "--dry-run")
+    assert "3 of them paid for before: they cost nothing" in said.out
+    assert "2 credits needed" in said.out
+    assert len(studio.calls) == calls
+    assert studio.cli("once").code == 0
+    assert len(studio.calls) == calls + 2, "what then happens"
+
+
+def test_a_dry_run_knows_the_other_pictures_of_a_folder_whose_options_have_changed(studio: Studio) -> None:
+    studio.drop("a.jpg", 1)
+    assert studio.cli("once").code == 0
+    studio.put("copy.jpg", picture(1))
+    changed = studio.configure("changed.toml", options={"format": "webp"})
+    told = studio.cli("once", "--dry-run", "--json", config=changed).json
+    assert (told["pictures"], told["known"], told["credits"]) == (1, 0, 1)
+
+
+def two_folders(studio: Studio, *budgets: int) -> list[dict[str, Any]]:
+    folders = []
+    for number, budget in enumerate(budgets):
+        root = studio.root / f"folder-{number}"
+        for kind in ("in", "out"):
+            (root / kind).mkdir(parents=True)
+        for other in range(4):
+            (root / "in" / f"{other}.jpg").write_bytes(picture(10 * number + other))
+        paths = {"input": str(root / "in"), "output": str(root / "out")}
+        folders.append({"name": f"f{number}", "daily_budget": budget, **paths})
+    return folders
+
+
+@pytest.mark.parametrize(
+    ("budgets", "account", "now", "words"),
+    [
+        (
+            (3, 0),
+            0,
+            7,
+            ["7 would be sent now, 1 would wait", "f0: its daily budget leaves room for 3 until midnight UTC"],
+        ),
+        (
+            (3, 1),
+            0,
+            4,
+            ["4 would be sent now, 4 would wait", "f0: its daily budget leaves", "f1: its daily budget leaves"],
+        ),
+        (
+            (3, 0),
+            5,
+            5,
+            ["5 would be sent now, 3 would wait", "credits.daily_budget leaves room for 5 until midnight UTC"],
+        ),
+        ((4, 4), 8, 8, []),
+    ],
+    ids=["one folder", "both folders", "the account's before a folder's", "just enough"],
+)
+def test_a_dry_run_knows_the_daily_budgets(
+    studio: Studio, budgets: tuple[int, ...], account: int, now: int, words: list[str]
+) -> None:
+    studio.configure(folders=two_folders(studio, *budgets), credits={"daily_budget": account})
+    said = studio.cli("once", "--dry-run")
+    assert all(one in said.out for one in words), said.text
+    assert ("would wait" in said.out) is bool(words)
+    told = studio.cli("once", "--dry-run", "--json").json
+    assert (told["now"], told["later"], told["credits"]) == (now, 8 - now, 8)
+    assert studio.cli("once").code == (75 if words else 0)
+    assert len(studio.calls) == now, "what then happens"
+    again = studio.cli("once", "--dry-run", "--json").json
+    assert (again["now"], again["later"]) == (0, 8 - now)
+
+
+def test_a_dry_run_says_what_it_would_wait_for_and_until_when(studio: Studio) -> None:
+    studio.sandbox.add_fault("daily")
+    for number in range(3):
+        studio.drop(f"{number}.jpg", number)
+    assert studio.cli("once").code == 75
+    studio.sandbox.clear_faults()
+    calls = len(studio.calls)
+    said = studio.cli("once", "--dry-run")
+    assert "nothing would be sent now: the API says that the daily limit is reached" in said.out, said.text
+    assert "; next try 20" in said.out
+    told = studio.cli("once", "--dry-run", "--json").json
+    assert (told["now"], told["later"], told["gate"]["open"], told["gate"]["reason"]) == (0, 3, False, "daily_limit")
+    assert told["gate"]["until"]
+    assert studio.cli("once").code == 75
+    assert len(studio.calls) == calls, "what then happens"
+
+
+def test_a_dry_run_knows_what_a_free_look_at_the_account_ends(open_studio: Callable[..., Studio]) -> None:
+    studio = open_studio(credits=0)
+    studio.drop("a.jpg", 1)
+    assert studio.cli("once").code == 75
+    told = studio.cli("once", "--dry-run", "--json").json
+    assert (told["now"], told["gate"]["reason"]) == (0, "credits")
+    studio.sandbox.account.prepaid += 5
+    told = studio.cli("once", "--dry-run", "--json").json
+    assert (told["now"], told["later"], told["gate"]) == (1, 0, {"open": True, "reason": None, "until": None})
+    assert studio.cli("once").code == 0
 
 
 def test_a_refused_picture_makes_once_end_with_1_and_delivers_the_others(studio: Studio) -> None:

@@ -836,6 +836,13 @@ class TestAnswersAndNames:
         assert [job.id for job in ledger.answers_for("key")] == [waiting.id, newer.id, first.id]
         assert ledger.answers_for("unheard of") == []
 
+    def test_the_sizes_of_answered_sources_are_told(self, ledger: Ledger) -> None:
+        assert ledger.answered_sizes() == frozenset()
+        job = one(ledger)
+        assert ledger.answered_sizes() == frozenset()
+        finish(ledger, job)
+        assert ledger.answered_sizes() == {version().size_bytes}
+
     def test_a_call_that_failed_is_no_answer(self, ledger: Ledger) -> None:
         in_doubt(ledger, key="key")
         assert ledger.answers_for("key") == []
