@@ -374,6 +374,9 @@ _REFUSALS: dict[int, tuple[str, str]] = {
 }
 """What the disk says of one name; others fare better."""
 
+NAME_CODES = frozenset(code for code, _ in _REFUSALS.values())
+"""The codes of a ``TargetRefusedError``."""
+
 _TROUBLES: dict[int, tuple[str, str]] = {
     errno.ENOSPC: ("no_space", "free some space on this disk"),
     errno.EDQUOT: ("quota", "the quota is used up: free some space or raise it"),

@@ -11,6 +11,8 @@ busy; the backlog stays in the ledger. Calls alone are many, since they wait for
 network; preparing and finishing need this machine, and run beside them.
 """
 
+import contextlib
+import os
 import queue
 import threading
 import time
@@ -18,13 +20,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from rembg_watch import processors
 from rembg_watch.admit import Go
+from rembg_watch.disk import NAME_CODES, DeliveryError
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import LedgerUnavailableError, StaleJobError, Turn
+from rembg_watch.outputs import Blockage
 from rembg_watch.pipeline import Back, Blocked, Line, Over, Paid, Places, Ready, Twin, recovery
+from rembg_watch.publish import try_out
 from rembg_watch.purse import Purse
 from rembg_watch.report import events
 
@@ -39,20 +45,20 @@ Beat = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """A folder's output is to be tried out, beside everything else: a share may take its time."""
+
+    folder: str
+    output: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Pulse:
     """How the pool shows that it lives: *beat* when something moves, *rest* when there is nothing to do."""
 
     beat: Beat = lambda _part: None
     rest: Beat = lambda _part: None
     register: Beat = lambda _part: None
-
-
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """Why a folder's output takes nothing, and since when."""
-
-    why: str
-    since: datetime
 
 
 def _threads(workers: int) -> int:
@@ -151,13 +157,12 @@ class Pool:
         self._unpaid: set[int] = set()
         self._strays: dict[int, Job] = {}
         self._twins: dict[str, list[Job]] = defaultdict(list)
-        self._blocked: dict[str, Obstacle] = {}  # no new work for these folders until a paid answer gets through
         self._processor = here = processors.shared_processor(workers)
         self._prepare: _Lane[Job] = _Lane("preparer", _preparers(workers), self._take_prepare, self._pulse, here)
         # more threads than places: while the API works on some pictures, the next ones are uploaded
         self.line.places = Places(workers, ahead=_ahead(workers))
         self._call: _Lane[Ready] = _Lane("worker", _threads(workers), self._take_call, self._pulse, here)
-        self._finish: _Lane[Paid] = _Lane("finisher", _finishers(workers), self._take_finish, self._pulse, here)
+        self._finish: _Lane[Paid | Trial] = _Lane("finisher", _finishers(workers), self._take_finish, self._pulse, here)
         self._low = _threads(workers) + workers  # so many still to be sent, or fewer, and the next batch is claimed
         self._most = 2 * (self._low + batch_size)  # so many under way, and none is claimed before some are delivered
         self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
@@ -166,7 +171,9 @@ class Pool:
     # --- life -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to work."""
+        """Begin to work; what was paid for and not delivered in an earlier life is tried first, at once."""
+        for folder in self.line.recipes:
+            self._hurry(folder)
         for lane in (self._finish, self._call, self._prepare):
             lane.start()
         self._pulse.register(self._feeder.name)
@@ -225,9 +232,9 @@ class Pool:
             return waiting + sum(job.folder == folder for job in self._active.values() if job.id in self._unpaid)
 
     @property
-    def blocked(self) -> Mapping[str, Obstacle]:
-        """The folders whose output takes nothing."""
-        return dict(self._blocked)
+    def blocked(self) -> Mapping[str, Blockage]:
+        """The folders for which nothing is sent because their output takes nothing; why, and since when."""
+        return self.line.outputs.blocked
 
     # --- feeding --------------------------------------------------------------------------------
 
@@ -269,7 +276,7 @@ class Pool:
         turns = list(self._turns())
         if self._until_due(turns, State.RECEIVED) <= 0:  # paid for: they go first, and need no credits
             self._claim(room, turns, State.RECEIVED)
-        turns = [turn for turn in turns if turn.may_send and not self._is_blocked(turn.folder)]
+        turns = [turn for turn in turns if turn.may_send and self._may_buy(turn.folder)]
         wait_s = self._until_due(turns, State.QUEUED)
         if wait_s > 0:
             if not self._active:
@@ -321,11 +328,28 @@ class Pool:
             return _LEDGER_LOOK_S
         return min(_LEDGER_LOOK_S, max(0.01, (moment - self.line.clocks.now()).total_seconds()))
 
-    def _is_blocked(self, folder: str) -> bool:
-        """Say if a folder's output takes nothing; the answers that wait for it are tried again by themselves."""
-        if folder in self._blocked and not self.line.ledger.counts(folder)[State.RECEIVED]:
-            self._blocked.pop(folder, None)
-        return folder in self._blocked
+    def _may_buy(self, folder: str) -> bool:
+        """
+        Say if what is bought for a folder could be delivered, as far as that is known.
+
+        A paid answer that waits is the only trial that counts: where a small file fits, a
+        cutout may not. Without one, a small file is written.
+        """
+        outputs, recipe = self.line.outputs, self.line.recipes.get(folder)
+        if outputs.is_sound(folder):
+            return True
+        if recipe is None or self._is_undelivered(folder):
+            return False
+        if outputs.begin_trial(folder, self.line.clocks.monotonic()):
+            self._finish.put(Trial(folder, recipe.output))
+        return False
+
+    def _is_undelivered(self, folder: str) -> bool:
+        return self.line.ledger.is_undelivered(folder, but=NAME_CODES)
+
+    def _hurry(self, folder: str) -> None:
+        with contextlib.suppress(LedgerUnavailableError):  # then they come when they would have come
+            self.line.ledger.hurry(folder, self.line.clocks.now(), but=NAME_CODES)
 
     def _gather_strays(self) -> None:
         """
@@ -388,23 +412,51 @@ class Pool:
                 self._over(job)
         self._wake_twins()
 
-    def _take_finish(self, paid: Paid, beat: Callable[[], None]) -> None:
+    def _take_finish(self, item: Paid | Trial, beat: Callable[[], None]) -> None:
         del beat
-        found = self._guarded(paid.job, "finishing", lambda: self.line.finish(paid))
-        folder = paid.job.folder
+        if isinstance(item, Trial):
+            self._try_out(item)
+            return
+        job = item.job
+        found = self._guarded(job, "finishing", lambda: self.line.finish(item))
         match found:
+            case Blocked(is_name=True):
+                why, code = found.reason, found.code
+                self.line.report(
+                    events.NameRefused(folder=job.folder, source=job.source, job=job.id, why=why, code=code)
+                )
             case Blocked():
-                if not found.is_name:
-                    old = self._blocked.get(folder)
-                    self._blocked[folder] = Obstacle(found.reason, old.since if old else self.line.clocks.now())
-                path = str(found.path).encode(errors="surrogateescape")
-                self.line.report(events.OutputBlocked(folder=folder, path=path, why=found.reason))
-            case Over() if folder in self._blocked and found.job.state is State.DONE:
-                self._blocked.pop(folder, None)
-                path = str(paid.recipe.output).encode(errors="surrogateescape")
-                self.line.report(events.OutputFree(folder=folder, path=path))
-        self._over(paid.job)
+                self._refused(job.folder, found.path, found.reason, found.code)
+            case Over() if found.job.state is State.DONE:
+                self._took(job.folder, item.recipe.output)
+        self._over(job)
         self._wake_twins()
+
+    def _try_out(self, trial: Trial) -> None:
+        """See whether an output takes a small file; an answer that was paid for meanwhile knows better."""
+        try:
+            try_out(trial.output)
+        except DeliveryError as trouble:
+            self._refused(trial.folder, trouble.path, trouble.reason, trouble.code)
+        except OSError as error:
+            self._refused(trial.folder, trial.output, (error.strerror or str(error)).lower(), "unforeseen")
+        else:
+            with contextlib.suppress(LedgerUnavailableError):  # it is tried out again
+                if not self._is_undelivered(trial.folder):
+                    self._took(trial.folder, trial.output)
+        finally:
+            self.line.outputs.end_trial(trial.folder)
+            self.poke()
+
+    def _refused(self, folder: str, path: Path, why: str, code: str) -> None:
+        now_s = self.line.clocks.monotonic()
+        self.line.outputs.refused(folder, why, code, at=self.line.clocks.now(), now_s=now_s)
+        self.line.report(events.OutputBlocked(folder=folder, path=os.fsencode(path), why=why, code=code))
+
+    def _took(self, folder: str, output: Path) -> None:
+        if self.line.outputs.took(folder):
+            self._hurry(folder)
+            self.line.report(events.OutputFree(folder=folder, path=os.fsencode(output)))
 
     def _guarded(self, job: Job, doing: str, step: Callable[[], T]) -> T | None:
         """

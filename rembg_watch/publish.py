@@ -34,6 +34,8 @@ from rembg_watch import disk
 from rembg_watch.disk import WAYS, Content, Step, Way, no_step
 from rembg_watch.paths import is_staging_name
 
+_TRIAL = b"rembg-watch tries this folder out: may be removed\n"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staged:
@@ -190,6 +192,25 @@ def discard(staged: Staged) -> None:
         disk.directory(root_fd, parent) as dir_fd,
     ):
         disk.remove(dir_fd, staged.name)
+
+
+def try_out(root: Path) -> None:
+    """
+    Write, claim, make durable and remove a small file in *root*, as publishing does.
+
+    Raises:
+        DeliveryError: Nothing can be delivered there.
+    """
+    first, second = disk.new_staging_name(), disk.new_staging_name()
+    with disk.root_directory(root) as root_fd, disk.told(f"nothing can be written to {disk.shown(root)}", root):
+        try:
+            disk.write(root_fd, first, iter([_TRIAL]))
+            disk.claim(root_fd, first, root_fd, second)
+            disk.sync_directory(root_fd)
+            os.unlink(second, dir_fd=root_fd)
+        finally:
+            disk.remove(root_fd, first)
+            disk.remove(root_fd, second)
 
 
 def is_ours(root: Path, target: bytes, recorded: Content) -> bool:

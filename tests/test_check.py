@@ -240,7 +240,7 @@ class TestFolders:
     @needs_modes
     def test_a_folder_that_takes_no_files_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "sealed").mkdir(mode=0o500)
-        assert "permission denied" in tried(tmp_path / "sealed")
+        assert "Permission denied" in tried(tmp_path / "sealed")
 
     def test_a_kernel_folder_that_takes_no_files_is_told(self) -> None:
         assert tried(Path("/proc")) != ""

@@ -1,6 +1,6 @@
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -272,25 +272,119 @@ def test_a_delivery_waits_for_no_commit_to_have_its_name(studio: Studio) -> None
     assert target.target == b"a/1.webp"
 
 
+def looks_again(life: Life, pool: Pool) -> None:
+    """Let the feeder look a minute later, twice, and wait until nothing is under way."""
+    clocks = life.line.clocks
+    for _ in range(2):
+        before = life.line.clocks
+        now, now_s = before.now() + timedelta(minutes=1), before.monotonic() + 60
+        life.line.clocks = replace(clocks, now=lambda now=now: now, monotonic=lambda now_s=now_s: now_s)  # type: ignore[misc]
+        pool.poke()
+        eventually(lambda: not pool._is_poked and not pool.in_flight())
+
+
+def away(studio: Studio) -> None:
+    (studio.root / "out").rename(studio.root / "elsewhere")
+
+
+def back(studio: Studio) -> None:
+    (studio.root / "elsewhere").rename(studio.root / "out")
+
+
+@contextmanager
+def filled_up(studio: Studio, *, workers: int, most: int) -> Iterator[tuple[Life, Pool]]:
+    """Work on many pictures, whose output went away when some of them were at the API."""
+    studio.sandbox.latency_s = 0.1
+    with studio.live() as life:
+        life.gatehouse._pacer = Pacer(0.0, FAST)
+        life.find()
+        with working(life, workers=workers, batch_size=most) as pool:
+            eventually(lambda: count(life, State.SENDING) == workers)
+            away(studio)
+            eventually(lambda: pool.blocked and not pool.in_flight())
+            yield life, pool
+
+
 def test_a_folder_whose_output_is_away_buys_no_more_than_what_was_under_way(studio: Studio) -> None:
-    drop_many(studio, 30)
-    (studio.root / "out").rmdir()
+    drop_many(studio, 60)
+    with filled_up(studio, workers=4, most=50) as (life, pool):
+        assert studio.sandbox.billed <= 8  # those at the API, and those whose intent was written meanwhile
+        bought = studio.sandbox.billed
+        looks_again(life, pool)
+        assert studio.sandbox.billed == bought == count(life, State.RECEIVED)
+        assert list(pool.blocked) == ["f"]
+        assert pool.blocked["f"].code == "missing"
+        back(studio)
+        looks_again(life, pool)
+        eventually(lambda: count(life, State.DONE) == 60, within_s=30)
+        assert not pool.blocked
+    assert studio.sandbox.billed == 60
+
+
+@pytest.mark.parametrize("is_tried", [True, False], ids=["refused before", "not delivered yet"])
+def test_a_restart_buys_nothing_while_what_is_paid_for_cannot_be_delivered(studio: Studio, is_tried: bool) -> None:
+    drop_many(studio, 20)
+    studio.die_at = lambda step: not is_tried and step == "verified"
     with studio.live() as life:
         life.find()
-        with working(life, workers=2, batch_size=2) as pool:
-            eventually(lambda: count(life, State.RECEIVED) > 0 and not pool.in_flight())
-            bought = studio.sandbox.billed
-            assert bought < 30
-            for _ in range(3):
-                pool.poke()
-            eventually(lambda: not pool.in_flight())
-            assert studio.sandbox.billed == bought
-            (studio.root / "out").mkdir()
-            later = life.line.clocks.now() + timedelta(minutes=1)
-            life.line.clocks = replace(life.line.clocks, now=lambda: later)
-            pool.poke()
-            eventually(lambda: count(life, State.DONE) == 30, within_s=30)
-    assert studio.sandbox.billed == 30
+        job = life.claim()[0]
+        away(studio)
+        with suppress(Crash):
+            life.process(job)
+    studio.die_at = lambda _step: False
+    for _ in range(2):
+        with studio.live() as life:
+            life.recover()
+            with working(life) as pool:
+                eventually(lambda: pool.blocked and not pool.in_flight())
+                looks_again(life, pool)
+        assert studio.sandbox.billed == 1
+    back(studio)
+    with studio.live() as life:
+        life.recover()
+        with working(life):
+            eventually(lambda: count(life, State.DONE) == 20)
+    assert studio.sandbox.billed == 20
+
+
+def test_nothing_is_bought_for_an_output_that_takes_nothing_from_the_start_until_it_does(studio: Studio) -> None:
+    drop_many(studio, 5)
+    away(studio)
+    with studio.live() as life:
+        life.find()
+        with working(life) as pool:
+            eventually(lambda: pool.blocked)
+            looks_again(life, pool)
+            assert studio.sandbox.billed == 0
+            back(studio)
+            looks_again(life, pool)
+            eventually(lambda: count(life, State.DONE) == 5)
+    assert studio.told(events.OutputFree)
+    assert len(studio.outputs()) == 5
+
+
+def test_a_name_that_a_disk_does_not_take_keeps_no_other_picture_from_it(studio: Studio) -> None:
+    studio.drop("a/1.png")
+    (studio.root / "out/a").touch()
+    with studio.live() as life:
+        life.find()
+        life.work()
+        assert count(life, State.RECEIVED) == 1
+    drop_many(studio, 5)
+    with studio.live() as life:
+        life.recover()
+        life.find()
+        with working(life) as pool:
+            eventually(lambda: count(life, State.DONE) == 5)
+            assert not pool.blocked
+
+
+def test_an_output_that_takes_nothing_is_one_thing_that_goes_wrong_however_many_pictures_wait(studio: Studio) -> None:
+    drop_many(studio, 40)
+    with filled_up(studio, workers=4, most=40) as (life, pool):
+        looks_again(life, pool)
+        conditions = {event.condition for event in studio.told(events.OutputBlocked)}
+        assert len(conditions) == 1
 
 
 def test_at_rest_it_is_known_what_is_left_whatever_was_under_way_at_the_last_reading(tmp_path: Path) -> None:

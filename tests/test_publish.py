@@ -8,7 +8,7 @@ import pytest
 
 from rembg_watch import disk
 from rembg_watch.disk import Content, OutputUnavailableError, TargetRefusedError, TargetTakenError
-from rembg_watch.publish import Claim, Staged, discard, enough_room, is_ours, publish, stage, sweep_staging
+from rembg_watch.publish import Claim, Staged, discard, enough_room, is_ours, publish, stage, sweep_staging, try_out
 
 BYTES = b"the cutout" * 100
 OLDER = b"the older cutout"
@@ -52,6 +52,17 @@ def failing(code: int) -> disk.Way:
         raise OSError(code, os.strerror(code))
 
     return way
+
+
+def test_a_folder_is_tried_out_without_a_trace(root: Path) -> None:
+    try_out(root)
+    assert list(root.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_found_out_by_a_trial(root: Path) -> None:
+    with pytest.raises(OutputUnavailableError) as caught:
+        try_out(root / "gone")
+    assert caught.value.code == "missing"
 
 
 def test_a_staged_cutout_is_not_to_be_seen_under_its_name_and_a_published_one_is(root: Path, answer: Path) -> None:

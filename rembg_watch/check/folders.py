@@ -16,9 +16,9 @@ from rembg_watch.check.mounts import Mount, mount_of, mounts
 from rembg_watch.config import Finding, FolderSettings, Kind, Settings, Severity
 from rembg_watch.config.origins import Loc
 from rembg_watch.config.rules import is_away, targets
+from rembg_watch.publish import try_out
 
 _MOST_ENTRIES = 300_000
-_CONTENT = b"rembg-watch check: may be removed\n"
 
 
 Where = Callable[[Loc], str]
@@ -60,21 +60,10 @@ def _written(path: Path, *, where: str, what: str) -> Iterator[Finding]:
 
 def tried(path: Path) -> str:
     """Write, claim, make durable and remove a small file in *path*, as publishing does; say what failed."""
-    first, second = disk.new_staging_name(), disk.new_staging_name()
     try:
-        with disk.root_directory(path) as fd:
-            try:
-                disk.write(fd, first, iter([_CONTENT]))
-                disk.claim(fd, first, fd, second)
-                disk.sync_directory(fd)
-                os.unlink(second, dir_fd=fd)
-            finally:
-                disk.remove(fd, first)
-                disk.remove(fd, second)
+        try_out(path)
     except disk.DeliveryError as error:
         return error.reason
-    except OSError as error:
-        return (error.strerror or "it cannot be written").lower()
     return ""
 
 

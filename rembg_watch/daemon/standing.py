@@ -12,7 +12,7 @@ from rembg_watch.admit import FolderHold, Limit, limiting
 from rembg_watch.credits import next_day_at
 from rembg_watch.gatehouse import Gatehouse
 from rembg_watch.jobs import State
-from rembg_watch.pool import Obstacle
+from rembg_watch.outputs import Blockage
 from rembg_watch.purse import Purse
 from rembg_watch.report.metrics import Figures
 from rembg_watch.report.status import (
@@ -134,7 +134,7 @@ def _folder_views(
 
 
 def _state_of(
-    *, is_away: bool, hold: FolderHold | None, obstacle: Obstacle | None, budget: Decimal | None, now: datetime
+    *, is_away: bool, hold: FolderHold | None, obstacle: Blockage | None, budget: Decimal | None, now: datetime
 ) -> tuple[str, str | None, datetime | None, datetime | None]:
     """Say how a folder stands, why, since and until when; of several reasons the one that a person has to end."""
     if is_away:

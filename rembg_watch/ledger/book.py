@@ -7,7 +7,7 @@ is not in the ledger's file does not exist. What the verbs write stands in ``int
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -236,6 +236,10 @@ class Ledger:
         """
         return self._store.write(partial(work.recover, at=at))
 
+    def hurry(self, folder: str, at: datetime, *, but: Collection[str] = ()) -> int:
+        """Make the paid answers due now that a folder did not take, *but* those with certain codes; return how many."""
+        return self._store.write(partial(work.hurry, folder=folder, but=but, at=at), is_durable=False)
+
     def retry(self, which: Which, at: datetime) -> int:
         """
         Put failed, held and in-doubt jobs back in line, with all their attempts; return how many.
@@ -273,6 +277,11 @@ class Ledger:
         """Say whether a job has still to publish the answer to this very request."""
         with self._store.reading() as connection:
             return rows.is_received(connection, content_key)
+
+    def is_undelivered(self, folder: str, *, but: Collection[str] = ()) -> bool:
+        """Say whether a paid answer waits for a folder to take it, *but* for those with certain codes."""
+        with self._store.reading() as connection:
+            return rows.is_undelivered(connection, folder, but)
 
     def claim_target(self, folder: str, source: bytes, candidates: Iterable[bytes], at: datetime) -> bytes:
         """

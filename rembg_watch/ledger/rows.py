@@ -4,7 +4,7 @@ How a row becomes a job, and how a choice of jobs becomes a condition.
 Portable SQL, as everywhere in this package but in ``store``. Nothing is written here.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
@@ -173,6 +173,17 @@ def queued(connection: Connection, folders: Sequence[str]) -> int:
     """Count what is queued, by an index alone."""
     statement = select(func.count()).where(JOBS.c.state == State.QUEUED.value)
     return connection.scalar(statement.where(JOBS.c.folder.in_(folders)) if folders else statement) or 0
+
+
+def is_undelivered(connection: Connection, folder: str, but: Collection[str]) -> bool:
+    """Say whether a paid answer waits to be published in a folder, for another reason than *but* these codes."""
+    return connection.scalar(select(JOBS.c.id).where(undelivered(folder, but)).limit(1)) is not None
+
+
+def undelivered(folder: str, but: Collection[str]) -> ColumnElement[bool]:
+    """Return what a job is whose paid answer waits to be published, for another reason than *but* these codes."""
+    code = func.coalesce(JOBS.c.code, "")
+    return and_(JOBS.c.state == State.RECEIVED.value, JOBS.c.folder == folder, code.not_in(sorted(but)))
 
 
 def next_due_at(connection: Connection, folders: Sequence[str], state: State) -> datetime | None:

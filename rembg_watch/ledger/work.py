@@ -5,7 +5,7 @@ Portable SQL. A job is only recorded by one who knows its latest revision, and o
 a way that TRANSITIONS knows; all else would lose what somebody else recorded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -19,7 +19,7 @@ from rembg_watch.jobs import TRANSITIONS, WORKING, CallEnd, CallStart, IllegalTr
 from rembg_watch.ledger import calls
 from rembg_watch.ledger.intake import queued_anew
 from rembg_watch.ledger.prepared import Prepared
-from rembg_watch.ledger.rows import jobs_by_id, jobs_where, slices
+from rembg_watch.ledger.rows import jobs_by_id, jobs_where, slices, undelivered
 from rembg_watch.ledger.schema import JOBS, Moment
 from rembg_watch.ledger.values import Recovery, SendingTwiceError, StaleJobError, Turn, take_turns
 
@@ -222,6 +222,12 @@ def _doubt(connection: Connection, job: Job, at: datetime) -> None:
     assert call is not None  # written in the transaction that made the job sending
     doubted = move(job, State.IN_DOUBT, at=at, doubts=job.doubts + 1, reason=CRASHED, code="crash")
     record(connection, doubted, CallEnd(Charge.MAYBE, call.credits, "crash"), keeps_claim=False)
+
+
+def hurry(connection: Connection, folder: str, but: Collection[str], at: datetime) -> int:
+    """Make paid answers due that wait to be published in a folder, but for those with certain codes."""
+    waiting = (undelivered(folder, but), JOBS.c.claimed_by.is_(None), JOBS.c.due_at > at)
+    return connection.execute(update(JOBS).where(*waiting).values(due_at=at)).rowcount
 
 
 def retry(connection: Connection, ids: Sequence[int], at: datetime) -> int:

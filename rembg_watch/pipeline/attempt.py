@@ -83,7 +83,7 @@ def _wait_for(one: threading.Semaphore | None, beat: Callable[[], None]) -> None
 
 
 class TurnedAwayError(Exception):
-    """The gate is shut for longer, or the program is stopping; nothing was sent."""
+    """The gate is shut for longer, the output takes nothing, or the program is stopping; nothing was sent."""
 
 
 class EndedError(Exception):
@@ -115,6 +115,7 @@ class Attempt:
     def __call__(self) -> Paid:
         """Make one call, through the gate; keep its answer or record its end."""
         line = self.line
+        self._check_output()
         entered = line.gatehouse.enter(need_of(self.job, self.recipe), beat=self.beat)
         if not isinstance(entered, Ticket):
             raise TurnedAwayError
@@ -160,6 +161,11 @@ class Attempt:
             duration_s=duration_s,
         )
 
+    def _check_output(self) -> None:
+        """Buy nothing that could not be delivered: the output may have filled while this one waited."""
+        if self.line.outputs.is_blocked(self.job.folder):
+            raise TurnedAwayError
+
     def _check_room(self) -> None:
         """Look before paying whether the answer could be kept."""
         needed = max(LEAST_ROOM_BYTES, _ROOM_FACTOR * self.prepared.size_bytes)
@@ -197,8 +203,9 @@ class Attempt:
         """
         Write the intent to pay, with the last bytes still in hand.
 
-        What raises here cuts the request off: a source that changed while it was read,
-        or a job that somebody else took care of meanwhile, is not paid for.
+        What raises here cuts the request off: a source that changed while it was read, a
+        job that somebody else took care of meanwhile, or one for an output that takes
+        nothing any more, is not paid for.
         """
         if file.digest() != self.prepared.digest:
             name = fsdecode(self.job.source)
@@ -210,6 +217,7 @@ class Attempt:
         places, began_s = self.line.places, self.line.clocks.monotonic()
         places.line_up(self.beat)
         self.is_in_line = True
+        self._check_output()
         sending = move(self.job, State.SENDING, at=self.line.clocks.now(), retry_at=None)
         self.job = self.line.ledger.record(sending, call=CallStart(self.line.price))
         self.line.step("sending")

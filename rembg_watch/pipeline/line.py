@@ -22,6 +22,7 @@ from rembg_watch.errors import RembgWatchError
 from rembg_watch.gatehouse import Clocks, Gatehouse
 from rembg_watch.jobs import CallEnd, Job, State, move, with_content
 from rembg_watch.ledger import Ledger, StaleJobError, Target
+from rembg_watch.outputs import AGAIN_S, Outputs
 from rembg_watch.paths import mirror
 from rembg_watch.pipeline import afterwards
 from rembg_watch.pipeline.attempt import Attempt, EndedError, Places, TurnedAwayError, wait_in_place
@@ -55,7 +56,6 @@ from rembg_watch.spool import Spool
 from rembg_watch.verify import AnswerRejectedError, Expected, Verified, verify
 
 _SOURCE_RETRY_S = 30.0
-_OUTPUT_RETRY_S = 15.0
 _NAME_RETRY_S = 3600.0
 _STRIPES = 64  # locks for the answers: many more than there are threads that meet there
 
@@ -86,6 +86,7 @@ class Line:
     credits_left: Callable[[], Decimal | None] = lambda: None
     step: Step = no_step
     places: Places = field(default_factory=Places)
+    outputs: Outputs = field(default_factory=Outputs)
     verify: Callable[[Path, Expected], Verified] = verify
     _answers: tuple[threading.Lock, ...] = field(default_factory=_locks)
     _sending: dict[str, int] = field(default_factory=dict)  # content key -> job, from preparation to the answer
@@ -281,7 +282,7 @@ class Line:
         except TargetRefusedError as refused:
             return replace(self._unpublished(paid.job, refused, _NAME_RETRY_S), is_name=True)
         except OutputUnavailableError as away:
-            return self._unpublished(paid.job, away, _OUTPUT_RETRY_S)
+            return self._unpublished(paid.job, away, AGAIN_S)
         except AnswerRejectedError as rejected:
             return self._rejected(paid, key, rejected)
         self.step("published")
@@ -382,7 +383,10 @@ class Line:
         retry_at = self.now() + timedelta(seconds=retry_s)
         waiting = move(job, State.RECEIVED, at=self.now(), retry_at=retry_at, reason=trouble.reason, code=trouble.code)
         return Blocked(
-            job=self.ledger.record(waiting, keeps_claim=False), path=Path(trouble.path), reason=trouble.reason
+            job=self.ledger.record(waiting, keeps_claim=False),
+            path=Path(trouble.path),
+            reason=trouble.reason,
+            code=trouble.code,
         )
 
     def _tell_delivered(self, paid: Paid, job: Job) -> None:

@@ -97,6 +97,7 @@ class Blocked:
     job: Job
     path: Path
     reason: str
+    code: str
     is_name: bool = False  # it is this name alone that cannot be written; the folder takes others
 
 

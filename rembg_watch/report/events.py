@@ -820,17 +820,34 @@ class Vanished(PictureEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputBlocked(FolderEvent):
-    """Paid answers cannot be published; they wait in the spool."""
+    """Nothing can be published in a folder; what is paid waits in the spool."""
 
     LEVEL: ClassVar[Level] = Level.ERROR
     path: bytes
     why: str
+    code: str = ""
 
     def _condition(self) -> Condition:
-        return Condition(("output", self.folder), detail=self.why)
+        """One line for a folder, not one for each of its pictures."""
+        return Condition(("output", self.folder), detail=self.code)
 
     def _says(self) -> str:
-        return f"{self.folder}: cannot write {show(self.path)}: {self.why}; paid cutouts are kept and delivered later"
+        return f"{self.folder}: {self.why}; nothing is sent for it meanwhile, and what is paid for is kept"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameRefused(PictureEvent):
+    """A folder takes cutouts, but not this one: the paid answer waits in the spool."""
+
+    LEVEL: ClassVar[Level] = Level.ERROR
+    why: str
+    code: str = ""
+
+    def _condition(self) -> Condition:
+        return Condition(("name", self.folder, show(self.source)), detail=self.code)
+
+    def _says(self) -> str:
+        return f"{self.picture}: {self.why}; the paid cutout is kept and delivered later"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -843,7 +860,7 @@ class OutputFree(FolderEvent):
         return Condition(("output", self.folder), is_over=True)
 
     def _says(self) -> str:
-        return f"{self.folder}: {show(self.path)} can be written again; kept cutouts are delivered"
+        return f"{self.folder}: {show(self.path)} can be written again; work goes on"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

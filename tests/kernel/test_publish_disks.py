@@ -13,7 +13,7 @@ import pytest
 from rembg_watch import disk
 from rembg_watch.disk import Content, OutputUnavailableError, TargetRefusedError, TargetTakenError
 from rembg_watch.originals import Disposal, dispose, set_aside
-from rembg_watch.publish import Claim, enough_room, publish, stage, sweep_staging
+from rembg_watch.publish import Claim, enough_room, publish, stage, sweep_staging, try_out
 
 pytestmark = pytest.mark.kernel
 
@@ -84,6 +84,7 @@ def test_a_full_disk_keeps_nothing_half_made_and_takes_the_cutout_once_it_has_gr
     assert files(root) == {"1.webp": BYTES}
     assert not enough_room(root, len(BYTES), 0)
     remount(root, "size=1m")
+    try_out(root)
     assert enough_room(root, len(BYTES), 0)
     publish(stage(answer, root, b"a/2.webp"))
     assert files(root) == {"1.webp": BYTES, "a/2.webp": BYTES}
@@ -105,6 +106,7 @@ def test_a_disk_that_became_read_only_is_waited_for(mount: Mount, answer: Path) 
     for act in (
         lambda: stage(answer, root, b"x.webp"),
         lambda: publish(staged),
+        lambda: try_out(root),
         lambda: dispose(root, b"x.jpg", version, "delete"),
     ):
         with pytest.raises(OutputUnavailableError) as caught:

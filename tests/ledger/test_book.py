@@ -761,6 +761,24 @@ class TestRecovery:
         assert ledger.spending() == Spending(calls=1, charged=ONE)
         assert [job.charged for job in claim(ledger, state=State.RECEIVED, when=at(3))] == [ONE]
 
+    def test_paid_answers_that_a_folder_did_not_take_can_be_hurried_but_not_those_that_never_will_be(
+        self, ledger: Ledger
+    ) -> None:
+        queue(ledger, b"full.jpg", b"name.jpg", b"fresh.jpg")
+        for number, (job, code) in enumerate(zip(claim(ledger), ("full", "name", None), strict=True)):
+            received = receive(ledger, send(ledger, job, f"key {number}"))
+            waiting = move(received, State.RECEIVED, at=NOW, retry_at=at(15) if code else None, code=code)
+            ledger.record(waiting, keeps_claim=False)
+        assert ledger.is_undelivered("f", but={"name"})
+        assert not ledger.is_undelivered("g")
+        assert [job.source for job in claim(ledger, state=State.RECEIVED)] == [b"fresh.jpg"]
+        assert ledger.hurry("f", NOW, but={"name"}) == 1
+        (full,) = claim(ledger, state=State.RECEIVED)
+        assert full.source == b"full.jpg"
+        ledger.record(move(full, State.DONE, at=NOW))
+        assert ledger.is_undelivered("f", but={"name"}), "the fresh one is under way"
+        assert not ledger.is_undelivered("f", but={"name", ""})
+
     @pytest.mark.parametrize("state", [State.FAILED, State.HELD, State.IN_DOUBT])
     def test_a_person_puts_back_in_line_what_is_stuck(self, ledger: Ledger, state: State) -> None:
         if state is State.IN_DOUBT:
