@@ -15,6 +15,7 @@ from decimal import Decimal
 from rembg_watch.report.events import (
     CallEnded,
     CallStarted,
+    Condition,
     Delivered,
     Enqueued,
     Event,
@@ -126,7 +127,7 @@ class Metrics:
         self._heard = 0
         self._rate = MovingRate(since_s=clock())
         self._calls_s: deque[float] = deque(maxlen=CALLS_AVERAGED)
-        self._problems: deque[Problem] = deque(maxlen=PROBLEMS_KEPT)
+        self._problems: deque[tuple[Problem, Condition | None]] = deque(maxlen=PROBLEMS_KEPT)
 
     @property
     def heard(self) -> int:
@@ -138,8 +139,9 @@ class Metrics:
         with self._lock:
             self._heard += 1
             self._count(event)
-            if event.level >= Level.ERROR or isinstance(event, InDoubt):
-                self._problems.appendleft(_problem(event, at=self._wall()))
+            self._end(event.condition)
+            if (event.level >= Level.ERROR or isinstance(event, InDoubt)) and not self._is_listed(event.condition):
+                self._problems.appendleft((_problem(event, at=self._wall()), event.condition))
 
     def read(self) -> Figures:
         """Give what was counted so far."""
@@ -152,9 +154,20 @@ class Metrics:
                 short_rate_per_s=self._rate.per_s(SHORT_SPAN_S, now_s),
                 long_rate_per_s=self._rate.per_s(LONG_SPAN_S, now_s),
                 short_count=self._rate.count(SHORT_SPAN_S, now_s),
-                last_problems=tuple(self._problems),
+                last_problems=tuple(problem for problem, _ in self._problems),
                 **self._counts,
             )
+
+    def _is_listed(self, condition: Condition | None) -> bool:
+        """Say if a state that lasts stands in the list already: what goes on for days is one thing that went wrong."""
+        return condition is not None and any(condition == known for _, known in self._problems)
+
+    def _end(self, condition: Condition | None) -> None:
+        """Let what begins anew after this be listed anew."""
+        if condition is not None and condition.is_over:
+            for number, (problem, known) in enumerate(self._problems):
+                if known is not None and known.key == condition.key:
+                    self._problems[number] = (problem, None)
 
     def _count(self, event: Event) -> None:
         match event:

@@ -1,7 +1,7 @@
 """What is counted, how fast it goes, and what went wrong last."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -16,6 +16,8 @@ from rembg_watch.report.events import (
     Failed,
     InDoubt,
     Mistake,
+    OutputBlocked,
+    OutputFree,
     Reused,
     Stopping,
     Vanished,
@@ -117,6 +119,21 @@ def test_a_problem_without_a_picture_is_kept_with_its_sentence(metrics: Metrics)
     last, first = metrics.read().last_problems
     assert (last.folder, last.source, last.why) == (None, None, "unforeseen error in the pool: ValueError: bad")
     assert first.why.startswith("the disk of /srv is full")
+
+
+def test_what_goes_on_is_listed_once_until_it_has_ended_or_changed(metrics: Metrics) -> None:
+    full = OutputBlocked(folder="a", path=b"/srv/x.webp", why="/srv/x.webp: no space", code="no_space")
+    again = replace(full, path=b"/srv/y.webp", why="/srv/y.webp: no space")
+    other = replace(full, why="/srv: read-only", code="read_only")
+    for event in (full, again, full, other, replace(full, folder="b"), OutputFree(folder="a", path=b"/srv"), again):
+        metrics(event)
+    listed = [problem.why.partition(";")[0] for problem in metrics.read().last_problems]
+    assert listed == [
+        "a: /srv/y.webp: no space",
+        "b: /srv/x.webp: no space",
+        "a: /srv: read-only",
+        "a: /srv/x.webp: no space",
+    ]
 
 
 def test_the_rate_is_told_over_a_minute_and_over_a_quarter_of_an_hour(metrics: Metrics, clock: Clock) -> None:
