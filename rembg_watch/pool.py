@@ -30,7 +30,6 @@ from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import LedgerUnavailableError, StaleJobError, Turn
 from rembg_watch.outputs import Blockage
 from rembg_watch.pipeline import Back, Blocked, Line, Over, Paid, Places, Ready, Twin, recovery
-from rembg_watch.publish import try_out
 from rembg_watch.purse import Purse
 from rembg_watch.report import events
 
@@ -435,7 +434,7 @@ class Pool:
     def _try_out(self, trial: Trial) -> None:
         """See whether an output takes a small file; an answer that was paid for meanwhile knows better."""
         try:
-            try_out(trial.output)
+            self.line.try_out(trial.output)
         except DeliveryError as trouble:
             self._refused(trial.folder, trouble.path, trouble.reason, trouble.code)
         except OSError as error:

@@ -506,7 +506,7 @@ class TestFiles:
     def test_an_input_that_is_a_file_is_told(self, write: Write, environ: Environ, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         found = only(errors(write(FOLDER.replace('"in"', '"file"')), environ))
-        assert (found.kind, "it is not a folder" in found.what) == (Kind.ACCESS, True)
+        assert (found.kind, "it is not a folder" in found.what) == (Kind.PLACE, True)
 
     def test_an_input_under_a_file_is_away(self, write: Write, environ: Environ, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
@@ -518,7 +518,7 @@ class TestFiles:
         text = FOLDER.replace('"out"', '"file"') if place == "output" else FOLDER + 'failed = "file"\n'
         found = only(errors(write(text), environ))
         assert f"the {place} folder" in found.what
-        assert found.kind is Kind.ACCESS
+        assert found.kind is Kind.PLACE
 
     def test_a_target_that_does_not_exist_yet_is_no_problem(self, write: Write, environ: Environ) -> None:
         assert not errors(write(FOLDER.replace('"out"', '"deep/er/out"')), environ)
@@ -533,6 +533,23 @@ class TestFiles:
         with pytest.raises(ConfigError):
             config.load(path, environ=environ)
         assert config.load(path, environ=environ, tolerate=config.FOR_RUN).folders[0].name == "catalogue"
+
+    @needs_modes
+    def test_an_output_that_takes_nothing_does_not_keep_run_from_starting(
+        self, write: Write, environ: Environ, tmp_path: Path
+    ) -> None:
+        (tmp_path / "sealed").mkdir(mode=0o500)
+        path = write(FOLDER.replace('"out"', '"sealed"'))
+        assert only(errors(path, environ)).kind is Kind.ACCESS
+        assert config.load(path, environ=environ, tolerate=config.FOR_RUN).folders[0].name == "catalogue"
+
+    @pytest.mark.parametrize("text", [FOLDER.replace('"out"', '"file"'), f'state_dir = "file/state"\n{FOLDER}'])
+    def test_what_no_disk_will_mend_keeps_run_from_starting(
+        self, write: Write, environ: Environ, tmp_path: Path, text: str
+    ) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(ConfigError):
+            config.load(write(text), environ=environ, tolerate=config.FOR_RUN)
 
     def test_status_needs_neither_key_nor_folders(self, write: Write, environ: Environ) -> None:
         del environ["REMBG_WATCH_API__KEY"]

@@ -404,3 +404,58 @@ def test_missing_output_folders_are_made_but_not_below_a_share_that_is_away(stud
     made = settings(studio, folders=[{**folder, "output": share / "out", "failed": local / "failed"}])
     assert list(missing_targets(made, fstab=fstab)) == [local / "failed"]
     assert list(missing_targets(made, fstab=tmp_path / "none")) == [share / "out", local / "failed"]
+
+
+def two_folders(studio: Studio, **changes: Any) -> Settings:
+    """A second folder whose output cannot be made: a file stands where the share would be mounted."""
+    (studio.root / "other").mkdir()
+    (studio.root / "share").touch()
+    sealed = {"name": "sealed", "input": studio.root / "other", "output": studio.root / "share/out"} | changes
+    return settings(studio, folders=[{"name": "f", "input": studio.root / "in", "output": studio.root / "out"}, sealed])
+
+
+def test_an_output_that_cannot_be_written_at_the_start_is_told_and_waited_for_while_others_have_their_service(
+    studio: Studio,
+) -> None:
+    studio.drop("a.png")
+    made, told = two_folders(studio), list[Event]()
+    studio.drop("../other/b.png", (1, 2, 3))
+    with running(studio, made, told, clocks=Clocks(monotonic=lambda: 20 * time.monotonic())) as daemon:
+        eventually(lambda: daemon.ledger.counts("f")[State.DONE] == 1 and daemon.pool.blocked)
+        eventually(lambda: daemon.ledger.counts("sealed")[State.QUEUED] == 1)
+        assert not daemon._is_done()
+        daemon._held_since_s = time.monotonic() - 61
+        assert daemon._is_done()
+        assert daemon.verdict() is ExitCode.WAITING
+        assert studio.sandbox.billed == 1
+        assert [event.folder for event in told if isinstance(event, events.OutputBlocked)][:1] == ["sealed"]
+        (studio.root / "share").unlink()
+        eventually(lambda: (studio.root / "share/out/b.webp").exists())
+    assert studio.sandbox.billed == 2
+    assert any(isinstance(event, events.OutputFree) for event in told)
+
+
+def test_where_originals_cannot_go_they_stay_and_go_there_later(studio: Studio) -> None:
+    made, told = (
+        two_folders(studio, output=studio.root / "done/out", after="move", done=studio.root / "share/done"),
+        list[Event](),
+    )
+    studio.drop("../other/b.png")
+    with running(studio, made, told) as daemon:
+        [stay] = [event for event in told if isinstance(event, events.OriginalsStay)]
+        assert (stay.folder, stay.place, stay.path) == ("sealed", "done", os.fsencode(studio.root / "share/done"))
+        eventually(lambda: daemon.ledger.counts()[State.DONE] == 1)
+        eventually(lambda: any(isinstance(event, events.NotDisposed) for event in told))
+        assert (studio.root / "other/b.png").exists()
+        (studio.root / "share").unlink()
+        daemon._begin_upkeep()
+        eventually((studio.root / "share/done/b.png").exists)
+    assert not (studio.root / "other/b.png").exists()
+
+
+def test_once_leaves_work_waiting_where_an_input_is_not_there(studio: Studio) -> None:
+    studio.drop("a.png")
+    made = two_folders(studio, input=studio.root / "nowhere")
+    with running(studio, made) as daemon:
+        assert daemon.run_once() is ExitCode.WAITING
+    assert len(studio.outputs()) == 1

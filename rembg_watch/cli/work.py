@@ -47,7 +47,7 @@ def once(
 ) -> None:
     """Do everything that is there now, then end."""
     settle_heaps()
-    settings = settings_for(config, tolerate=frozenset())
+    settings = settings_for(config, tolerate=frozenset() if dry_run else FOR_RUN)
     if dry_run:
         found = estimate(settings)
         if as_json:

@@ -8,7 +8,7 @@ for ``check``. Nothing here watches, sends or writes.
 from rembg_watch.config.example import template
 from rembg_watch.config.findings import Finding, Kind, Severity
 from rembg_watch.config.reading import FOR_ACCOUNT, FOR_LOOKING, FOR_RUN, Reading, find, load, read
-from rembg_watch.config.rules import problems
+from rembg_watch.config.rules import problems, targets, unwritable
 from rembg_watch.config.settings import FolderOptions, FolderSettings, Settings, redacted
 
 __all__ = [
@@ -27,5 +27,7 @@ __all__ = [
     "problems",
     "read",
     "redacted",
+    "targets",
     "template",
+    "unwritable",
 ]

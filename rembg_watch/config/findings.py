@@ -27,6 +27,8 @@ class Kind(StrEnum):
     NO_FOLDERS = "no_folders"  # nothing is watched
     AWAY = "away"  # a folder is not there now; a share may come back
     ACCESS = "access"  # it is there, but must not be read or written
+    PLACE = "place"  # what is there is no folder
+    STATE = "state"  # ledger and spool cannot be kept
     MACHINE = "machine"  # limits, clock, space, mounts, service manager
     ACCOUNT = "account"  # the way to the API, credits
 

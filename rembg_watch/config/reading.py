@@ -32,11 +32,11 @@ Model = TypeVar("Model", bound=BaseModel)
 OTHER_VARIABLES = frozenset({"REMBG_WATCH_CONFIG"})
 """Variables with our prefix that are no settings."""
 
-FOR_RUN = frozenset({Kind.AWAY})
-"""A share that is offline at start is standby, not an error."""
-FOR_LOOKING = frozenset({Kind.AWAY, Kind.ACCESS, Kind.KEY, Kind.NO_FOLDERS})
+FOR_RUN = frozenset({Kind.AWAY, Kind.ACCESS})
+"""A share that is offline or read-only at the start is standby, not an error: other folders have their service."""
+FOR_LOOKING = frozenset({Kind.AWAY, Kind.ACCESS, Kind.PLACE, Kind.STATE, Kind.KEY, Kind.NO_FOLDERS})
 """``status``, ``jobs`` and ``retry`` need the ledger alone."""
-FOR_ACCOUNT = frozenset({Kind.AWAY, Kind.ACCESS, Kind.NO_FOLDERS})
+FOR_ACCOUNT = frozenset({Kind.AWAY, Kind.ACCESS, Kind.PLACE, Kind.STATE, Kind.NO_FOLDERS})
 """``credits`` and ``remove`` need the key, but no folder."""
 
 

@@ -139,9 +139,9 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _state_dir(settings: Settings) -> Iterator[_Row]:
     loc: Loc = ("state_dir",)
-    if complaint := _unwritable(settings.state_dir):
+    if complaint := unwritable(settings.state_dir):
         what = f"ledger and spool cannot be kept in {settings.state_dir}: {complaint}"
-        yield _error(Kind.ACCESS, loc, what, "let this user write there, or set another state_dir on a local disk")
+        yield _error(Kind.STATE, loc, what, "let this user write there, or set another state_dir on a local disk")
 
 
 def _inputs(settings: Settings) -> Iterator[_Row]:
@@ -152,18 +152,24 @@ def _inputs(settings: Settings) -> Iterator[_Row]:
             yield _error(Kind.AWAY, loc, what, "create it, mount its share, or correct the path")
         elif complaint := _unreadable(folder.input):
             what = f"the input folder {folder.input} cannot be watched: {complaint}"
-            yield _error(Kind.ACCESS, loc, what, "let this user read and enter it, or correct the path")
+            yield _error(
+                Kind.PLACE if complaint == _NO_FOLDER else Kind.ACCESS,
+                loc,
+                what,
+                "let this user read and enter it, or correct the path",
+            )
 
 
 def _targets(settings: Settings) -> Iterator[_Row]:
     for number, folder in enumerate(settings.folders):
         for name, path in targets(folder).items():
-            if complaint := _unwritable(path):
-                kind = Kind.AWAY if is_away(path) else Kind.ACCESS
+            if complaint := unwritable(path):
+                kind = Kind.AWAY if is_away(path) else Kind.PLACE if complaint == _NO_FOLDER else Kind.ACCESS
                 what = f"the {name} folder {path} cannot be written: {complaint}"
                 yield _error(kind, ("folders", number, name), what, _ACCESS if complaint != _READ_ONLY else _SANDBOX)
 
 
+_NO_FOLDER = "it is not a folder"
 _READ_ONLY = "the disk is mounted read-only"
 _ACCESS = "let this user write there, or correct the path"
 _SANDBOX = (
@@ -196,15 +202,15 @@ def is_away(path: Path) -> bool:
 def _unreadable(path: Path) -> str:
     """Say what keeps *path*, which is there, from being watched."""
     if os.access(path, os.F_OK) and not path.is_dir():
-        return "it is not a folder"
+        return _NO_FOLDER
     return "" if os.access(path, os.R_OK | os.X_OK) else "permission denied"
 
 
-def _unwritable(path: Path) -> str:
+def unwritable(path: Path) -> str:
     """Say what keeps *path* from being written, or from being created under the nearest folder that exists."""
     standing = next(step for step in (path, *path.parents) if not is_away(step))
     if os.access(standing, os.F_OK) and not standing.is_dir():
-        return "it is not a folder" if standing == path else f"{standing} is not a folder"
+        return _NO_FOLDER if standing == path else f"{standing} is not a folder"
     if os.access(standing, os.W_OK | os.X_OK):
         return ""
     reason = _READ_ONLY if _is_read_only(standing) else "permission denied"

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from rembg_watch import __version__
 from rembg_watch.admit import Cause, Probe
-from rembg_watch.config import FOR_RUN, Settings, load
+from rembg_watch.config import FOR_RUN, Settings, load, targets, unwritable
 from rembg_watch.credits import Billed, resolve_doubt, settled_after_s
 from rembg_watch.daemon import standing
 from rembg_watch.daemon.build import (
@@ -38,7 +38,7 @@ from rembg_watch.ledger import Ledger, LedgerUnavailableError, StaleJobError, Tu
 from rembg_watch.locks import Locks
 from rembg_watch.pipeline import LEAST_ROOM_BYTES, Line, Step, afterwards, no_step, recovery
 from rembg_watch.pool import Pool, Pulse
-from rembg_watch.publish import sweep_staging
+from rembg_watch.publish import sweep_staging, try_out
 from rembg_watch.purse import BASELINE, Purse, balance_from_note
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter, fan_out
@@ -102,6 +102,7 @@ class Daemon:
         self._exit = contextlib.ExitStack()
         self._stuck: set[str] = set()
         self.told: Snapshot = {}  # what was written last
+        self._unmade: set[Path] = set()
         self._told_status = ""
         self._told_pulse: object = None
         self._told_at_s = float("-inf")
@@ -163,14 +164,30 @@ class Daemon:
         self.notify.ready(self._told_status)
 
     def _make_targets(self) -> None:
-        """Make the folders that are written to; one that cannot be made is told, and the others have their service."""
-        names = {folder.output: folder.name for folder in self.settings.folders}
-        for path in missing_targets(self.settings):
-            try:
+        """
+        Make the folders that are written to, and tell which cannot be written; the others have their service.
+
+        Of outputs the pool tells, who tries them out.
+        """
+        self._unmade = set(missing_targets(self.settings))
+        for path in tuple(self._unmade):
+            self._make_target(path)
+        for folder in self.settings.folders:
+            for place, path in targets(folder).items():
+                if place != "output" and (why := unwritable(path)):
+                    told = events.OriginalsStay(folder=folder.name, place=place, path=os.fsencode(path), why=why)
+                    self.report(told)
+
+    def _make_target(self, path: Path) -> None:
+        """Make a folder that could not be made before, if it can be now; never one that was there and went away."""
+        if path in self._unmade:
+            with contextlib.suppress(OSError):
                 path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                why = (error.strerror or str(error)).lower()
-                self.report(events.OutputBlocked(folder=names.get(path, path.name), path=os.fsencode(path), why=why))
+                self._unmade.discard(path)
+
+    def _try_out(self, output: Path) -> None:
+        self._make_target(output)
+        try_out(output)
 
     def _begin(self, unanswered: Sequence[Job]) -> None:
         """Let the pool work, after the account was asked about calls in doubt: nobody waits for that to be READY."""
@@ -240,6 +257,7 @@ class Daemon:
             credits_left=self.purse.left,
             step=self._step,
             verify=self.verifiers,
+            try_out=self._try_out,
         )
         allowance_s = settings.api.timeout_s + 60.0
         self.pool = Pool(
@@ -436,6 +454,7 @@ class Daemon:
         try:
             before = self.clocks.now() - timedelta(days=self.settings.ledger.keep_days)
             pruned = self.ledger.prune(before)
+            self._put_away_again()
             roots = {folder.output for folder in self.settings.folders}
             swept = sum(sweep_staging(root) for root in roots if root.is_dir())
             swept += self.spool.sweep_rejected(older_than=(self.clocks.now() - _REJECTED_KEPT).timestamp())
@@ -443,6 +462,15 @@ class Daemon:
         except Exception as error:  # noqa: BLE001 - upkeep waits for tomorrow; the pictures do not
             if not self.stopping.is_set():
                 self.report(events.Mistake(where="upkeep", error=error))
+
+    def _put_away_again(self) -> None:
+        """Move or delete the originals that had to stay: what they are moved to may be there again."""
+        for path in tuple(self._unmade):
+            self._make_target(path)
+        for job in self.ledger.to_dispose_of(self.line.recipes):
+            if self.stopping.is_set():
+                return
+            afterwards.put_away(self.line, job)
 
     # --- how things stand -----------------------------------------------------------------------
 
@@ -514,6 +542,7 @@ class Daemon:
         self.pool.batch_size = settings.pool.batch_size
         self.line.recipes = {folder.name: recipe_of(folder) for folder in settings.folders}
         self._make_targets()
+        self.line.outputs.doubt()
         old, self.watcher = self.watcher, self._build_watcher()
         self.notify.extend_timeout(_DRAIN_EXTENSION_S)
         old.stop()
@@ -617,7 +646,7 @@ class Daemon:
         """Say if what is waited for will not pass in a minute: then the rest is for the next time."""
         hold = self.gatehouse.gate.hold
         counts = self.ledger.counts()
-        if hold is None and not counts[State.RECEIVED]:
+        if hold is None and not counts[State.RECEIVED] and not self.pool.blocked:
             self._held_since_s = None
             return False
         passes = (Cause.BACKOFF, Cause.CIRCUIT, Cause.DISK, Cause.UNKNOWN)
@@ -634,7 +663,7 @@ class Daemon:
             return ExitCode.KEY_REFUSED
         counts = self.ledger.counts()
         waiting = (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD)
-        if any(counts[state] for state in waiting) or self.watcher.unsettled:
+        if any(counts[state] for state in waiting) or self.watcher.unsettled or self.watcher.away:
             return ExitCode.WAITING
         figures = self.metrics.read()
         return ExitCode.SOME_FAILED if figures.failed or counts[State.IN_DOUBT] else ExitCode.OK

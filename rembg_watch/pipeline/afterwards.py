@@ -28,7 +28,8 @@ def put_away(line: "Line", job: Job) -> Job:
     try:
         disposed = _dispose(job, recipe)
     except DeliveryError as trouble:
-        line.report(events.NotDisposed(folder=job.folder, source=job.source, job=job.id, why=trouble.reason))
+        why, code = trouble.reason, trouble.code
+        line.report(events.NotDisposed(folder=job.folder, source=job.source, job=job.id, why=why, code=code))
         return job
     line.step("put away")
     if disposed.disposal in (Disposal.MOVED, Disposal.DELETED):

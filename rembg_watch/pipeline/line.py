@@ -49,7 +49,7 @@ from rembg_watch.prepare import (
     SourceUnreadableError,
     prepare,
 )
-from rembg_watch.publish import Published, Staged, discard, enough_room, is_ours, publish, stage
+from rembg_watch.publish import Published, Staged, discard, enough_room, is_ours, publish, stage, try_out
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 from rembg_watch.spool import Spool
@@ -87,6 +87,7 @@ class Line:
     step: Step = no_step
     places: Places = field(default_factory=Places)
     outputs: Outputs = field(default_factory=Outputs)
+    try_out: Callable[[Path], None] = try_out
     verify: Callable[[Path, Expected], Verified] = verify
     _answers: tuple[threading.Lock, ...] = field(default_factory=_locks)
     _sending: dict[str, int] = field(default_factory=dict)  # content key -> job, from preparation to the answer

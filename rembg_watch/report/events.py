@@ -880,12 +880,30 @@ class NotDisposed(PictureEvent):
 
     LEVEL: ClassVar[Level] = Level.WARNING
     why: str
+    code: str = ""
 
     def _condition(self) -> Condition:
-        return Condition(("dispose", self.folder), detail=self.why)
+        """One line for a folder, not one for each of its pictures."""
+        return Condition(("dispose", self.folder), detail=self.code)
 
     def _says(self) -> str:
         return f"{self.picture} is delivered but stays where it is: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginalsStay(FolderEvent):
+    """A folder that originals are moved to, or taken from, cannot be written at the start."""
+
+    LEVEL: ClassVar[Level] = Level.WARNING
+    place: str  # input, done or failed
+    path: bytes
+    why: str
+
+    def _says(self) -> str:
+        return (
+            f"{self.folder}: the {self.place} folder {show(self.path)} cannot be written: {self.why}; "
+            "pictures are cut out, and originals stay where they are until it can"
+        )
 
 
 # --- telling ------------------------------------------------------------------------------------

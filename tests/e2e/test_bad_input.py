@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.studio import PROGRAM, Said, Studio, clean, environment, is_made_from, wait_until
+from tests.e2e.studio import PROGRAM, Said, Studio, clean, environment, is_made_from, picture, wait_until
 
 
 def refused(said: Said, *words: str) -> str:
@@ -124,7 +124,10 @@ def test_check_tells_all_problems_at_once(studio: Studio) -> None:
 def test_a_missing_input_folder_is_told_by_once_and_waited_for_by_run(studio: Studio) -> None:
     away = studio.root / "share"
     studio.configure(folder={"input": str(away)})
-    refused(studio.cli("once"), str(away), "does not exist")
+    said = studio.cli("once")
+    assert said.code == 75
+    assert f"{away} is not there: it does not exist" in said.err
+    refused(studio.cli("once", "--dry-run"), str(away), "does not exist")
     with studio.running() as daemon:
         daemon.wait_until(lambda: [f["state"] for f in studio.told()["folders"]] == ["offline"], "it says offline")
         studio.drop("a.jpg", 1)
@@ -133,19 +136,46 @@ def test_a_missing_input_folder_is_told_by_once_and_waited_for_by_run(studio: St
         assert daemon.stop() == 0
 
 
-def test_an_unreadable_input_folder_is_told_by_its_name(studio: Studio) -> None:
+def test_an_unreadable_input_folder_is_told_by_its_name_and_waited_for(studio: Studio) -> None:
     studio.input.chmod(0)
     before = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
     if before and shutil.which("setpriv") is None:
         pytest.skip("root reads everything here")
     try:
-        for command in ("once", "run"):
-            refused(studio.cli(command, before=before), str(studio.input), "permission denied")
+        once = studio.cli("once", before=before)
         said = studio.cli("check", "--offline", before=before)
     finally:
         studio.input.chmod(0o755)
+    assert once.code == 75
+    assert f"{studio.input} is not there: permission denied" in once.err
     assert said.code == 78
     assert "permission denied" in said.out
+
+
+@pytest.mark.kernel
+def test_an_output_that_is_read_only_at_the_start_is_told_and_waited_for_while_others_have_their_service(
+    studio: Studio, mount_small: Callable[[str, str], Path]
+) -> None:
+    disk = mount_small("output disk", "8m")
+    (studio.root / "other").mkdir()
+    folders = [
+        {"name": "shoot", "input": str(studio.input), "output": str(studio.output)},
+        {"name": "sealed", "input": str(studio.root / "other"), "output": str(disk)},
+    ]
+    studio.configure(folders=folders)
+    studio.drop("a.jpg", 1)
+    (studio.root / "other/b.jpg").write_bytes(picture(2))
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    assert studio.cli("check", "--offline").code == 78
+    with studio.running() as daemon:
+        daemon.wait_until(lambda: "a.webp" in studio.outputs(), "the other folder has its service")
+        daemon.says(f"sealed: nothing can be written to {disk} (Read-only file system)")
+        assert len(studio.calls) == 1
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        daemon.wait_until(lambda: (disk / "b.webp").exists(), "it goes on by itself", within_s=60)
+        daemon.says("can be written again")
+        assert daemon.stop() == 0
+    assert studio.sandbox.billed == 2
 
 
 def test_a_file_in_the_place_of_a_folder_is_told(studio: Studio) -> None:
