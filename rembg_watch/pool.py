@@ -171,8 +171,7 @@ class Pool:
 
     def start(self) -> None:
         """Begin to work; what was paid for and not delivered in an earlier life is tried first, at once."""
-        for folder in self.line.recipes:
-            self._hurry(folder)
+        self.try_outputs()
         for lane in (self._finish, self._call, self._prepare):
             lane.start()
         self._pulse.register(self._feeder.name)
@@ -183,6 +182,13 @@ class Pool:
         with self._changed:
             self._is_poked = True
             self._changed.notify_all()
+
+    def try_outputs(self) -> None:
+        """Try every output at once: its folder is new, or somebody may have mended it."""
+        self.line.outputs.doubt()
+        for folder in self.line.recipes:
+            self._hurry(folder)
+        self.poke()
 
     def stop(self, *, on_wait: Callable[[int], None] = lambda _in_flight: None, every_s: float = 0.2) -> None:
         """

@@ -363,6 +363,14 @@ def test_nothing_is_bought_for_an_output_that_takes_nothing_from_the_start_until
     assert len(studio.outputs()) == 5
 
 
+def test_whoever_has_mended_an_output_need_not_wait_for_its_next_trial(studio: Studio) -> None:
+    drop_many(studio, 20)
+    with filled_up(studio, workers=4, most=20) as (life, pool):
+        back(studio)
+        pool.try_outputs()
+        eventually(lambda: count(life, State.DONE) == 20)
+
+
 def test_a_name_that_a_disk_does_not_take_keeps_no_other_picture_from_it(studio: Studio) -> None:
     studio.drop("a/1.png")
     (studio.root / "out/a").touch()

@@ -443,7 +443,7 @@ class Daemon:
         if self.ledger.note(RESUME) is not None:
             self.ledger.set_note(RESUME, None, is_durable=False)
             self.gatehouse.resume()
-            self.pool.poke()
+            self.pool.try_outputs()
 
     def _begin_upkeep(self) -> None:
         """Prune in a thread of its own: a large ledger must hold nobody up."""
@@ -542,7 +542,6 @@ class Daemon:
         self.pool.batch_size = settings.pool.batch_size
         self.line.recipes = {folder.name: recipe_of(folder) for folder in settings.folders}
         self._make_targets()
-        self.line.outputs.doubt()
         old, self.watcher = self.watcher, self._build_watcher()
         self.notify.extend_timeout(_DRAIN_EXTENSION_S)
         old.stop()
@@ -551,7 +550,7 @@ class Daemon:
         self._start_watcher()
         self.gatehouse.resume()
         self._release_held()
-        self.pool.poke()
+        self.pool.try_outputs()
 
     # --- shutdown -------------------------------------------------------------------------------
 
@@ -620,7 +619,6 @@ class Daemon:
 
     def _is_done(self) -> bool:
         if self.is_settling or not self.watcher.is_at_rest:
-            self._held_since_s = None
             return False
         if self.pool.in_flight():
             self._held_since_s = None
