@@ -38,6 +38,7 @@ MOST_FINISHERS = 16
 _LOOK_S = 1.0  # how often a waiting feeder looks up
 _LEDGER_LOOK_S = 5.0  # how often it looks for what others put into the ledger
 _SHORT_S = 10.0  # how long the credits under way are waited for before the account is read again
+_CLOCK_TOLD_S = 600.0  # a clock that was set back is told of once
 
 T = TypeVar("T")
 Beat = Callable[[str], None]
@@ -166,6 +167,7 @@ class Pool:
         self._most = 2 * (self._low + batch_size)  # so many under way, and none is claimed before some are delivered
         self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
         self._short_until_s = 0.0
+        self._clock_seen_s = self._clock_told_s = float("-inf")
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -279,6 +281,7 @@ class Pool:
         if is_full or room <= 0:
             return _LOOK_S
         turns = list(self._turns())
+        self._pull_in(turns)
         if self._until_due(turns, State.RECEIVED) <= 0:  # paid for: they go first, and need no credits
             self._claim(room, turns, State.RECEIVED)
         turns = [turn for turn in turns if turn.may_send and self._may_buy(turn.folder)]
@@ -294,6 +297,17 @@ class Pool:
             return self._until(answer.until)
         most = 1 if answer.is_canary else min(room, self.batch_size)
         return self._form_batch(most, turns, is_canary=answer.is_canary)
+
+    def _pull_in(self, turns: list[Turn]) -> None:
+        """Let no job wait for a moment that a clock named which was ahead; look now and then, and tell it once."""
+        now_s = time.monotonic()
+        if now_s - self._clock_seen_s < _LOOK_S:
+            return
+        self._clock_seen_s = now_s
+        jobs = sum(self.line.ledger.pull_in(turn.folder, self.line.clocks.now()) for turn in turns)
+        if jobs and now_s - self._clock_told_s > _CLOCK_TOLD_S:  # what was claimed when it was set back comes later
+            self._clock_told_s = now_s
+            self.line.report(events.ClockSetBack(jobs=jobs))
 
     def _form_batch(self, most: int, turns: list[Turn], *, is_canary: bool) -> float:
         affordable = self.purse.take_reading()

@@ -2,7 +2,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from threading import Barrier, Event, Lock, Thread
@@ -10,6 +10,7 @@ from threading import enumerate as all_threads
 
 import pytest
 
+from rembg_watch.gatehouse import Clocks
 from rembg_watch.jobs import CallStart, Job, State, move, with_content
 from rembg_watch.ledger import LedgerUnavailableError, Turn
 from rembg_watch.pacing import Pacer
@@ -393,6 +394,43 @@ def test_an_output_that_takes_nothing_is_one_thing_that_goes_wrong_however_many_
         looks_again(life, pool)
         conditions = {event.condition for event in studio.told(events.OutputBlocked)}
         assert len(conditions) == 1
+
+
+class SetClock:
+    """Clocks whose wall clock a test sets; the monotonic one goes on."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        self.ahead = ahead
+
+    def clocks(self) -> Clocks:
+        return Clocks(now=lambda: datetime.now(UTC) + self.ahead, chance=lambda: 0.0)
+
+
+def test_a_clock_that_is_set_back_makes_nothing_wait_that_was_in_line(studio: Studio) -> None:
+    clock = SetClock(timedelta(hours=2))
+    studio.clocks = clock.clocks()
+    drop_many(studio, 12)
+    with studio.live() as life:
+        life.find()
+    clock.ahead = timedelta(0)
+    with studio.live() as life, working(life):
+        eventually(lambda: count(life, State.DONE) == 12)
+    assert [event.jobs for event in studio.told(events.ClockSetBack)] == [12]  # type: ignore[attr-defined]
+
+
+def test_a_clock_that_is_set_back_while_it_works_is_told_once_and_the_work_goes_on(tmp_path: Path) -> None:
+    clock = SetClock(timedelta(hours=2))
+    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.02))
+    studio.clocks = clock.clocks()
+    drop_many(studio, 40)
+    with studio.live() as life:
+        life.find()
+        with working(life, workers=2, batch_size=2):
+            eventually(lambda: count(life, State.DONE) >= 2)
+            clock.ahead = timedelta(0)
+            eventually(lambda: count(life, State.DONE) == 40)
+    assert len(studio.told(events.ClockSetBack)) == 1
+    assert studio.sandbox.billed == 40
 
 
 def test_at_rest_it_is_known_what_is_left_whatever_was_under_way_at_the_last_reading(tmp_path: Path) -> None:

@@ -178,6 +178,24 @@ class Ledger:
         ids = [job.id for job in jobs]
         return self._store.write(partial(work.release, ids=ids), is_durable=False) if ids else 0
 
+    def pull_in(self, folder: str, at: datetime) -> int:
+        """
+        Make due what waits for a moment that only a wrong clock can have named; return how many jobs that are.
+
+        Whatever was written down as "now" and lies ahead, and a wait longer than any of
+        ours, come from a clock that was set back since. Those jobs stand behind what
+        was due before and ahead of what comes later, in the order in which they came.
+
+        Args:
+            folder: The folder's name.
+            at: Now.
+        """
+        pull_in = partial(work.pull_in, folder=folder, at=at, limit=ADDED_AT_ONCE)
+        with self._store.reading() as connection:
+            if not work.is_put_off(connection, folder, at):
+                return 0
+        return self._little_by_little(pull_in, is_durable=False)
+
     def record(
         self,
         job: Job,
@@ -446,16 +464,16 @@ class Ledger:
         calls of forgotten jobs the sums per day stay.
         """
         old = (JOBS.c.gone_at < before, JOBS.c.changed_at < before, JOBS.c.state.in_(_PRUNABLE))
-        jobs = self._prune_by(lambda connection: _prune_jobs(connection, old))
-        pruned_calls = self._prune_by(lambda connection: _prune_calls(connection, before))
-        names = self._prune_by(lambda connection: targets.prune(connection, before, ADDED_AT_ONCE))
+        jobs = self._little_by_little(lambda connection: _prune_jobs(connection, old))
+        pruned_calls = self._little_by_little(lambda connection: _prune_calls(connection, before))
+        names = self._little_by_little(lambda connection: targets.prune(connection, before, ADDED_AT_ONCE))
         return Pruned(jobs=jobs, calls=pruned_calls, targets=names, freed_bytes=self._store.shrink())
 
-    def _prune_by(self, some: Callable[[Connection], int]) -> int:
-        """Delete a little at a time, so that a worker's commit need not wait long."""
+    def _little_by_little(self, some: Callable[[Connection], int], *, is_durable: bool = True) -> int:
+        """Change a little at a time, so that a worker's commit need not wait long."""
         total = 0
-        while deleted := self._store.write(some):
-            total += deleted
+        while changed := self._store.write(some, is_durable=is_durable):
+            total += changed
         return total
 
 

@@ -7,12 +7,12 @@ a way that TRANSITIONS knows; all else would lose what somebody else recorded.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, func, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, literal, null, or_, select, update
 
 from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import TRANSITIONS, WORKING, CallEnd, CallStart, IllegalTransitionError, Job, State, book, move
@@ -102,6 +102,45 @@ def _line(connection: Connection, claiming: Claiming, turn: Turn, left: int) -> 
     statement = _LINE_TO_SEND if is_to_send else _LINE
     parameters = {"state": claiming.state.value, "folder": turn.folder, "at": claiming.at, "most": max(most, 0)}
     return list(connection.scalars(statement, parameters))
+
+
+def pull_in(connection: Connection, folder: str, at: datetime, limit: int) -> int:
+    """Make up to *limit* jobs due that only a wrong clock put off; see ``Ledger.pull_in``."""
+    ids = _put_off(connection, folder, at, limit)
+    now = literal(at, Moment)
+    values: dict[str, object] = {name: case((JOBS.c[name] > now, now), else_=JOBS.c[name]) for name in _WRITTEN_AT}
+    for some in slices(ids):
+        connection.execute(update(JOBS).where(JOBS.c.id.in_(some)).values(values | {"due_at": at, "retry_at": None}))
+    return len(ids)
+
+
+def is_put_off(connection: Connection, folder: str, at: datetime) -> bool:
+    """Say if a job of the folder waits for a moment that only a wrong clock can have named."""
+    return bool(_put_off(connection, folder, at, 1))
+
+
+def _put_off(connection: Connection, folder: str, at: datetime, most: int) -> list[int]:
+    parameters = {"folder": folder, "ahead_at": at + _CLOCK_SLACK, "beyond_at": at + _LONGEST_WAIT, "most": most}
+    return [row.id for state in IN_LINE for row in _PUT_OFF.all(connection, parameters | {"state": state.value})]
+
+
+_CLOCK_SLACK = timedelta(seconds=2)  # so far apart may two threads read the clock
+_LONGEST_WAIT = timedelta(hours=2)  # no job is ever put off for longer: more comes from a wrong clock
+_WRITTEN_AT = ("enqueued_at", "changed_at")
+_PUT_OFF = Prepared(
+    select(JOBS.c.id)
+    .where(
+        JOBS.c.state == bindparam("state"),
+        JOBS.c.folder == bindparam("folder"),
+        JOBS.c.due_at > bindparam("ahead_at"),
+        or_(
+            JOBS.c.retry_at.is_(None),  # its place is the moment at which it came
+            JOBS.c.changed_at > bindparam("ahead_at"),
+            JOBS.c.retry_at > bindparam("beyond_at"),
+        ),
+    )
+    .limit(bindparam("most"))
+)
 
 
 def release(connection: Connection, ids: Sequence[int]) -> int:

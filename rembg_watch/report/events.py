@@ -200,6 +200,20 @@ class Recovered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSetBack(Event):
+    """The wall clock was set back, and jobs that stood in line by the old one are due by the new one."""
+
+    LEVEL: ClassVar[Level] = Level.WARNING
+    jobs: int
+
+    def _says(self) -> str:
+        return (
+            f"this machine's clock was set back: {count_text(self.jobs, 'picture')} that stood in line by the "
+            "old time will not wait for it; a daily budget is for a UTC day of the clock"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DoubtsAsked(Event):
     """The account's counters get time to count what the API may still be at work on; nothing is sent meanwhile."""
 

@@ -41,6 +41,9 @@ PAID = CallEnd(Charge.YES, ONE)
 FREE = CallEnd(Charge.NO, code="too_fast")
 DOUBT = CallEnd(Charge.MAYBE, ONE, "no_answer")
 
+AHEAD = NOW + timedelta(days=400)
+"""What a clock says that is ahead by more than a year."""
+
 NASTY_NAMES = [
     pytest.param(b"IMG_1.jpg", id="plain"),
     pytest.param("Größe 1/Müller & Söhne.jpg".encode(), id="spaces and umlauts"),
@@ -382,6 +385,65 @@ class TestWhatTheWatchSideWrites:
         assert ledger.unsettled() == [("f", grown), ("g", growing)]
         assert ledger.set_unsettled("f", []) is True
         assert ledger.unsettled_count() == 1
+
+
+class TestAClockThatWasAhead:
+    def test_what_was_queued_by_a_clock_that_was_ahead_is_due_by_the_right_one_in_its_order(
+        self, ledger: Ledger
+    ) -> None:
+        queue(ledger, b"before.jpg", when=at(-9))
+        for number in range(3):
+            queue(ledger, b"%d.jpg" % number, when=AHEAD + timedelta(seconds=number))
+        assert [job.source for job in claim(ledger, 1)] == [b"before.jpg"]
+        assert ledger.pull_in("f", NOW) == 3
+        queue(ledger, b"after.jpg", when=at(1))
+        assert ledger.next_due_at(["f"]) == NOW
+        jobs = claim(ledger, when=at(1))
+        assert [job.source for job in jobs] == [b"0.jpg", b"1.jpg", b"2.jpg", b"after.jpg"]
+        assert {(job.enqueued_at, job.changed_at) for job in jobs[:3]} == {(NOW, NOW)}
+        assert ledger.pull_in("f", NOW) == 0
+
+    @pytest.mark.parametrize(
+        ("changed_at", "retry_at", "is_due"),
+        [
+            (at(-1), at(60), False),
+            (at(-1), at(3600), False),
+            (at(1), at(60), False),
+            (at(3600), at(3660), True),
+            (at(-1), AHEAD, True),
+            (AHEAD, AHEAD + timedelta(seconds=5), True),
+            (AHEAD, at(0), True),
+        ],
+        ids=[
+            "soon", "in an hour", "by a thread that read the clock just after us", "by a clock an hour ahead",
+            "longer than anything waits", "by a clock a year ahead", "by a clock a year ahead, and over",
+        ],
+    )  # fmt: skip
+    def test_a_wait_that_no_right_clock_set_is_over(
+        self, ledger: Ledger, changed_at: datetime, retry_at: datetime, is_due: bool
+    ) -> None:
+        ledger.record(move(one(ledger), State.QUEUED, at=changed_at, retry_at=retry_at, attempts=3))
+        ledger.pull_in("f", NOW)
+        assert [job.attempts for job in claim(ledger)] == [3] * is_due
+
+    def test_paid_answers_wait_for_no_wrong_clock_either_and_other_folders_are_left_alone(self, ledger: Ledger) -> None:
+        received = receive(ledger, send(ledger, one(ledger)))
+        ledger.record(move(received, State.RECEIVED, at=AHEAD, retry_at=AHEAD), keeps_claim=False)
+        queue(ledger, b"b.jpg", folder="g", when=AHEAD)
+        assert ledger.pull_in("f", NOW) == 1
+        assert len(claim(ledger, state=State.RECEIVED)) == 1
+        assert ledger.next_due_at(["g"]) == AHEAD
+
+    def test_a_job_that_is_worked_on_while_the_clock_is_set_back_comes_back_like_the_others(
+        self, ledger: Ledger
+    ) -> None:
+        queue(ledger, b"a.jpg", b"b.jpg", when=AHEAD)
+        first, second = claim(ledger, when=AHEAD)
+        assert ledger.pull_in("f", NOW) == 0
+        ledger.record(move(first, State.QUEUED, at=NOW))
+        ledger.release([second])
+        assert ledger.pull_in("f", NOW) == 2
+        assert [job.source for job in claim(ledger)] == [b"a.jpg", b"b.jpg"]
 
 
 class TestClaims:
