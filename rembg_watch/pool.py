@@ -304,7 +304,7 @@ class Pool:
         if now_s - self._clock_seen_s < _LOOK_S:
             return
         self._clock_seen_s = now_s
-        jobs = sum(self.line.ledger.pull_in(turn.folder, self.line.clocks.now()) for turn in turns)
+        jobs = self.line.ledger.pull_in([turn.folder for turn in turns], self.line.clocks.now())
         if jobs and now_s - self._clock_told_s > _CLOCK_TOLD_S:  # what was claimed when it was set back comes later
             self._clock_told_s = now_s
             self.line.report(events.ClockSetBack(jobs=jobs))

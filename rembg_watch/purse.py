@@ -17,12 +17,13 @@ from rembg_watch.api.errors import KeyRefusedError, RembgError
 from rembg_watch.api.responses import Account
 from rembg_watch.credits import Balance, Difference, affordable, budget_room, difference
 from rembg_watch.gatehouse import Clocks, Gatehouse
-from rembg_watch.ledger import Json, Ledger
+from rembg_watch.ledger import Json, Ledger, Spending
 from rembg_watch.report.events import AccountDiffers, CallEnded, CreditsRead, Event, Reporter
 
 BASELINE = "account"
 """The note that holds the last reading of an account at rest."""
 
+_LAST_CALL = "last_call"  # in that note: which calls the reading had in it, whatever the clock said
 
 _FRESH_S = 2.0
 
@@ -56,7 +57,7 @@ class Purse:
         self._clocks = clocks or Clocks()
         self._lock = threading.Lock()
         self._balance: Balance | None = balance_from_note(ledger.note(BASELINE))
-        self._charged_since = ledger.spending(since=self._balance.read_at).charged if self._balance else Decimal(0)
+        self._charged_since = spent_since_baseline(ledger).charged if self._balance else Decimal(0)
         self._room: int | None = None
         self._unused_room: int | None = None
         self._read_at_s = float("-inf")
@@ -222,13 +223,14 @@ class Purse:
         """
         before = balance_from_note(self._ledger.note(BASELINE))
         if before is not None:
-            spent = self._ledger.spending(since=before.read_at)
+            spent = spent_since_baseline(self._ledger)
             told = difference(before, after, spent.charged, slack=spent.doubtful)
             if told is not None:
                 self._gatehouse.compared(told.by_api - told.counted)
             if told is not None and told.unexplained:
                 self._tell(told)
-        self._ledger.set_note(BASELINE, balance_to_note(after), is_durable=False)
+        note = {**balance_to_note(after), _LAST_CALL: self._ledger.last_call()}
+        self._ledger.set_note(BASELINE, note, is_durable=False)
 
     def _tell(self, told: Difference) -> None:
         self._report(AccountDiffers(expected=told.counted, counted=told.by_api))
@@ -259,7 +261,17 @@ def balance_of(account: Account, *, read_at: datetime) -> Balance:
     )
 
 
-def balance_to_note(balance: Balance) -> Json:
+def spent_since_baseline(ledger: Ledger) -> Spending:
+    """Sum up the calls since the last reading at rest, by their order: the clock may have been set meanwhile."""
+    note = ledger.note(BASELINE)
+    last_call = note.get(_LAST_CALL) if isinstance(note, Mapping) else None
+    if isinstance(last_call, int):
+        return ledger.spending(after_call=last_call)
+    before = balance_from_note(note)  # an older version left it
+    return ledger.spending(since=before.read_at if before else None)
+
+
+def balance_to_note(balance: Balance) -> dict[str, Json]:
     """Write a reading down."""
     return {
         "included_remaining": str(balance.included_remaining),

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -30,6 +31,16 @@ KEY = "sandbox-key"
 
 class Crash(BaseException):
     """The power is cut here."""
+
+
+class SetClock:
+    """Clocks whose wall clock a test sets; the monotonic one goes on."""
+
+    def __init__(self, ahead: timedelta = timedelta(0)) -> None:
+        self.ahead = ahead
+
+    def clocks(self) -> Clocks:
+        return Clocks(now=lambda: datetime.now(UTC) + self.ahead, chance=lambda: 0.0)
 
 
 @dataclass

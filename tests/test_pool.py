@@ -2,7 +2,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from threading import Barrier, Event, Lock, Thread
@@ -10,7 +10,6 @@ from threading import enumerate as all_threads
 
 import pytest
 
-from rembg_watch.gatehouse import Clocks
 from rembg_watch.jobs import CallStart, Job, State, move, with_content
 from rembg_watch.ledger import LedgerUnavailableError, Turn
 from rembg_watch.pacing import Pacer
@@ -19,7 +18,7 @@ from rembg_watch.pool import Pool, Pulse
 from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.exchange import Reply, Request
-from tests.line import KEY, Crash, Life, Studio, eventually
+from tests.line import KEY, Crash, Life, SetClock, Studio, eventually
 
 FAST = {"rate": 1000.0, "good": 1000.0, "is_starting": False}
 """A pace as if it had been learned that nobody reaches."""
@@ -394,16 +393,6 @@ def test_an_output_that_takes_nothing_is_one_thing_that_goes_wrong_however_many_
         looks_again(life, pool)
         conditions = {event.condition for event in studio.told(events.OutputBlocked)}
         assert len(conditions) == 1
-
-
-class SetClock:
-    """Clocks whose wall clock a test sets; the monotonic one goes on."""
-
-    def __init__(self, ahead: timedelta) -> None:
-        self.ahead = ahead
-
-    def clocks(self) -> Clocks:
-        return Clocks(now=lambda: datetime.now(UTC) + self.ahead, chance=lambda: 0.0)
 
 
 def test_a_clock_that_is_set_back_makes_nothing_wait_that_was_in_line(studio: Studio) -> None:

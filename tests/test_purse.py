@@ -9,7 +9,7 @@ from rembg_watch.jobs import State
 from rembg_watch.purse import balance_from_note, balance_of, balance_to_note
 from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
-from tests.line import KEY, Life, Studio
+from tests.line import KEY, Life, SetClock, Studio
 
 
 def studio_with(tmp_path: Path, **sandbox: object) -> Studio:
@@ -163,6 +163,35 @@ def test_another_program_that_spends_from_the_account_is_noticed(tmp_path: Path)
         [told] = studio.told(events.AccountDiffers)
         assert isinstance(told, events.AccountDiffers)
         assert (told.expected, told.counted) == (0, 1)
+
+
+def test_a_clock_that_is_set_is_not_taken_for_another_program_that_spends(tmp_path: Path) -> None:
+    studio, clock = studio_with(tmp_path, credits=90), SetClock()
+    studio.clocks = clock.clocks()
+    with studio.live() as life:
+        life.purse.read()
+        for number, ahead in enumerate((timedelta(0), timedelta(hours=-2), timedelta(days=3), timedelta(0))):
+            clock.ahead = ahead
+            life.purse.read()
+            pay_for(life, 2, first=2 * number)
+            life.purse.read()
+    assert not studio.told(events.AccountDiffers)
+    assert studio.sandbox.billed == 8
+    with studio.live() as again:
+        assert again.purse.left() == 82
+
+
+def test_what_a_clock_spent_that_was_ahead_is_of_the_day_of_the_right_one(tmp_path: Path) -> None:
+    studio, clock = studio_with(tmp_path, credits=90), SetClock(timedelta(days=400))
+    studio.clocks = clock.clocks()
+    with studio.live() as life:
+        pay_for(life, 3)
+        clock.ahead = timedelta(0)
+        life.purse.daily_budget = Decimal(3)
+        life.ledger.pull_in(["f"], life.line.now())
+        assert life.purse.read() == 0
+        clock.ahead = timedelta(days=1)
+        assert life.purse.read() == 3
 
 
 def test_a_reading_survives_a_restart_as_it_was(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from rembg_watch.locks import Locks
 from rembg_watch.pipeline import LEAST_ROOM_BYTES, Line, Step, afterwards, no_step, recovery
 from rembg_watch.pool import Pool, Pulse
 from rembg_watch.publish import sweep_staging, try_out
-from rembg_watch.purse import BASELINE, Purse, balance_from_note
+from rembg_watch.purse import BASELINE, Purse, balance_from_note, spent_since_baseline
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter, fan_out
 from rembg_watch.report.metrics import Metrics
@@ -369,7 +369,7 @@ class Daemon:
         before = balance_from_note(self.ledger.note(BASELINE))
         if before is None:
             return None
-        spent = self.ledger.spending(since=before.read_at)
+        spent = spent_since_baseline(self.ledger)
         if spent.in_doubt != len(unanswered):
             return None  # older doubts are mixed in: the sum says nothing about these
         after = self.purse.peek()

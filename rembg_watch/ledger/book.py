@@ -178,23 +178,26 @@ class Ledger:
         ids = [job.id for job in jobs]
         return self._store.write(partial(work.release, ids=ids), is_durable=False) if ids else 0
 
-    def pull_in(self, folder: str, at: datetime) -> int:
+    def pull_in(self, folders: Iterable[str], at: datetime) -> int:
         """
         Make due what waits for a moment that only a wrong clock can have named; return how many jobs that are.
 
         Whatever was written down as "now" and lies ahead, and a wait longer than any of
         ours, come from a clock that was set back since. Those jobs stand behind what
         was due before and ahead of what comes later, in the order in which they came.
+        Calls that lie ahead count as made now: they belong to no budget of a day to come.
 
         Args:
-            folder: The folder's name.
+            folders: Whose jobs.
             at: Now.
         """
-        pull_in = partial(work.pull_in, folder=folder, at=at, limit=ADDED_AT_ONCE)
         with self._store.reading() as connection:
-            if not work.is_put_off(connection, folder, at):
-                return 0
-        return self._little_by_little(pull_in, is_durable=False)
+            late = [folder for folder in folders if work.is_put_off(connection, folder, at)]
+            has_calls = bool(calls.ahead(connection, at, 1))
+        if has_calls:
+            self._little_by_little(partial(calls.pull_in, at=at, limit=ADDED_AT_ONCE), is_durable=False)
+        pull_in = partial(work.pull_in, at=at, limit=ADDED_AT_ONCE)
+        return sum(self._little_by_little(partial(pull_in, folder=one), is_durable=False) for one in late)
 
     def record(
         self,
@@ -416,16 +419,32 @@ class Ledger:
         with self._store.reading() as connection:
             return rows.jobs_where(connection, *due)
 
+    def last_call(self) -> int:
+        """Return the number of the call that began last, 0 if there was none; for ``spending``."""
+        with self._store.reading() as connection:
+            return calls.last(connection)
+
     def spending(
-        self, since: datetime | None = None, until: datetime | None = None, *, folders: Iterable[str] = ()
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        folders: Iterable[str] = (),
+        after_call: int | None = None,
     ) -> Spending:
         """
         Sum up the calls that began in a time, those under way included; without one, all there ever were.
 
         Of calls that were pruned the sums per UTC day are known: a time that cuts such a day counts it by its start.
+
+        Args:
+            since: The beginning of the time.
+            until: Its end.
+            folders: Whose calls; all without any.
+            after_call: Only calls that began after this one (``last_call``), whatever the clock said then.
         """
         with self._store.reading() as connection:
-            return calls.spending(connection, since, until, frozenset(folders))
+            return calls.spending(connection, since, until, frozenset(folders), after_call)
 
     # -- notes ----------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from rembg_watch.jobs import CallEnd, CallStart, Job
 from rembg_watch.ledger.prepared import Prepared
 from rembg_watch.ledger.rows import AnyRow, slices
 from rembg_watch.ledger.schema import CALLS, DAYS, JOBS, Moment, credits_of
-from rembg_watch.ledger.values import Spending
+from rembg_watch.ledger.values import CLOCK_SLACK, Spending
 
 _DAY_US = 86_400_000_000
 _SUMS = ("calls", "charged", "doubtful", "in_doubt", "refused", "doubles", "repeats")
@@ -144,16 +144,23 @@ _UNDER_WAY = {
 
 
 def spending(
-    connection: Connection, since: datetime | None, until: datetime | None, folders: frozenset[str]
+    connection: Connection,
+    since: datetime | None,
+    until: datetime | None,
+    folders: frozenset[str],
+    after_call: int | None = None,
 ) -> Spending:
     """Sum up the calls that began in a time; None is the beginning, and no end."""
     total = dict.fromkeys((*_SUMS, *_UNDER_WAY), 0)
     for table, moment in ((CALLS, CALLS.c.started_at), (DAYS, DAYS.c.day)):
+        if after_call is not None and table is DAYS:
+            continue  # those were before
         sums = dict(zip(_SUMS, _sums(table), strict=True)) | (_UNDER_WAY if table is CALLS else {})
         statement = select(*sums.values()).select_from(table)
         statement = statement.where(moment >= since) if since else statement
         statement = statement.where(moment < until) if until else statement
         statement = statement.where(table.c.folder.in_(sorted(folders))) if folders else statement
+        statement = statement if after_call is None else statement.where(CALLS.c.id > after_call)
         for name, value in zip(sums, connection.execute(statement).one(), strict=True):
             total[name] += int(value)
     return _spending(total)
@@ -162,6 +169,27 @@ def spending(
 def _spending(total: dict[str, int]) -> Spending:
     money = {name: credits_of(total[name]) for name in _MONEY}
     return Spending(**money, **{name: total[name] for name in total if name not in money})  # type: ignore[arg-type]
+
+
+def last(connection: Connection) -> int:
+    """Return the id of the call that began last, 0 if there was none."""
+    return connection.scalar(select(func.max(CALLS.c.id))) or 0
+
+
+def ahead(connection: Connection, at: datetime, limit: int) -> list[int]:
+    """Return calls that began later than now, which is by a clock that was set back since."""
+    return [row.id for row in _AHEAD.all(connection, {"at": at + CLOCK_SLACK, "most": limit})]
+
+
+_AHEAD = Prepared(select(CALLS.c.id).where(CALLS.c.started_at > bindparam("at")).limit(bindparam("most")))
+
+
+def pull_in(connection: Connection, at: datetime, limit: int) -> int:
+    """Let up to *limit* calls have begun now that lie ahead."""
+    ids = ahead(connection, at, limit)
+    for some in slices(ids):
+        connection.execute(update(CALLS).where(CALLS.c.id.in_(some)).values(started_at=at))
+    return len(ids)
 
 
 def prunable(connection: Connection, before: datetime, limit: int) -> list[int]:

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeAlias
 
@@ -18,6 +18,9 @@ from rembg_watch.jobs import Job, State
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """What a note can hold."""
+
+CLOCK_SLACK = timedelta(seconds=2)
+"""How far apart two threads may read the clock; what lies further ahead is of a clock that was set back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -395,13 +395,13 @@ class TestAClockThatWasAhead:
         for number in range(3):
             queue(ledger, b"%d.jpg" % number, when=AHEAD + timedelta(seconds=number))
         assert [job.source for job in claim(ledger, 1)] == [b"before.jpg"]
-        assert ledger.pull_in("f", NOW) == 3
+        assert ledger.pull_in(["f"], NOW) == 3
         queue(ledger, b"after.jpg", when=at(1))
         assert ledger.next_due_at(["f"]) == NOW
         jobs = claim(ledger, when=at(1))
         assert [job.source for job in jobs] == [b"0.jpg", b"1.jpg", b"2.jpg", b"after.jpg"]
         assert {(job.enqueued_at, job.changed_at) for job in jobs[:3]} == {(NOW, NOW)}
-        assert ledger.pull_in("f", NOW) == 0
+        assert ledger.pull_in(["f"], NOW) == 0
 
     @pytest.mark.parametrize(
         ("changed_at", "retry_at", "is_due"),
@@ -423,14 +423,14 @@ class TestAClockThatWasAhead:
         self, ledger: Ledger, changed_at: datetime, retry_at: datetime, is_due: bool
     ) -> None:
         ledger.record(move(one(ledger), State.QUEUED, at=changed_at, retry_at=retry_at, attempts=3))
-        ledger.pull_in("f", NOW)
+        ledger.pull_in(["f"], NOW)
         assert [job.attempts for job in claim(ledger)] == [3] * is_due
 
     def test_paid_answers_wait_for_no_wrong_clock_either_and_other_folders_are_left_alone(self, ledger: Ledger) -> None:
         received = receive(ledger, send(ledger, one(ledger)))
         ledger.record(move(received, State.RECEIVED, at=AHEAD, retry_at=AHEAD), keeps_claim=False)
         queue(ledger, b"b.jpg", folder="g", when=AHEAD)
-        assert ledger.pull_in("f", NOW) == 1
+        assert ledger.pull_in(["f"], NOW) == 1
         assert len(claim(ledger, state=State.RECEIVED)) == 1
         assert ledger.next_due_at(["g"]) == AHEAD
 
@@ -439,11 +439,30 @@ class TestAClockThatWasAhead:
     ) -> None:
         queue(ledger, b"a.jpg", b"b.jpg", when=AHEAD)
         first, second = claim(ledger, when=AHEAD)
-        assert ledger.pull_in("f", NOW) == 0
+        assert ledger.pull_in(["f"], NOW) == 0
         ledger.record(move(first, State.QUEUED, at=NOW))
         ledger.release([second])
-        assert ledger.pull_in("f", NOW) == 2
+        assert ledger.pull_in(["f"], NOW) == 2
         assert [job.source for job in claim(ledger)] == [b"a.jpg", b"b.jpg"]
+
+    def test_a_call_made_by_a_clock_that_was_ahead_counts_for_the_day_on_which_that_is_seen(
+        self, ledger: Ledger
+    ) -> None:
+        queue(ledger, b"a.jpg", b"b.jpg")
+        first, second = claim(ledger)
+        receive(ledger, send(ledger, first, when=AHEAD), when=AHEAD)
+        send(ledger, second, when=at(1))
+        assert ledger.spending(since=NOW + timedelta(days=1)).calls == 1
+        ledger.pull_in([], NOW)
+        assert ledger.spending(since=NOW + timedelta(days=1)).calls == 0
+        assert (ledger.spending(since=NOW).calls, ledger.spending().charged) == (2, 1)
+
+    def test_what_came_after_a_call_is_counted_whatever_the_clock_said(self, ledger: Ledger) -> None:
+        assert ledger.last_call() == 0
+        finish(ledger, one(ledger))
+        last = ledger.last_call()
+        receive(ledger, send(ledger, one(ledger, b"b.jpg"), when=at(-9999)), when=at(-9999))
+        assert [ledger.spending(after_call=call).charged for call in (0, last, ledger.last_call())] == [2, 1, 0]
 
 
 class TestClaims:
