@@ -371,6 +371,14 @@ class Gate:
         asks = (replace(h, probe_at=now) if h.probe is Probe.ACCOUNT else h for h in self.holds)
         return replace(self, holds=tuple(asks))
 
+    def set_back(self, *, now: datetime) -> "Gate":
+        """Return the gate after the clock was set back: the moments of its holds mean nothing, so each is due."""
+        holds = (
+            replace(h, since=min(h.since, now), probe_at=None if h.probe_at is None else min(h.probe_at, now))
+            for h in self.holds
+        )
+        return replace(self, holds=tuple(holds), canary_at=None, reading_at=None)
+
     def _held(self, hold: Hold) -> "Gate":
         others = tuple(h for h in self.holds if h.cause is not hold.cause)
         return replace(self, holds=(*others, hold))

@@ -18,6 +18,7 @@ from decimal import Decimal
 from rembg_watch.admit import Ask, Cause, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
 from rembg_watch.api.errors import BadAnswerError, Charge, RefusedError, ServerError, ThrottledError
 from rembg_watch.credits import Balance
+from rembg_watch.holds import CLOCK_SLACK
 from rembg_watch.jobs import Job
 from rembg_watch.pacing import Pacer
 from rembg_watch.report.events import BRIEF_S, LONG_S, FailuresCost, GateOpened, GateShut, RateLearned, Reporter
@@ -79,7 +80,8 @@ class Gatehouse:
         self._clocks = clocks or Clocks()
         self._changed = threading.Condition()
         self._turn = threading.Lock()  # one waits for the pacer; the others wait for that one
-        self._gate = Gate.from_note(notes.get("gate")).restarted(now=self._clocks.now())
+        self._seen_at = self._clocks.now()
+        self._gate = Gate.from_note(notes.get("gate")).restarted(now=self._seen_at)
         self._pacer = Pacer(self._clocks.monotonic(), notes.get("pacer"))
         self._call_s = call_s_of(notes.get("pacer"))
         self._failures_cost = failures_cost_of(notes.get("pacer"))
@@ -163,7 +165,7 @@ class Gatehouse:
         """Ask gate and pacer, and nap between; the caller holds the lock."""
         while not self._is_closed:
             beat()
-            answer = admit(self._gate, need, now=self._clocks.now())
+            answer = self._admit(need)
             match answer:
                 case Halt():
                     return answer
@@ -186,12 +188,20 @@ class Gatehouse:
         """Say whether a batch may be formed now; errands that are due are run first."""
         while True:
             with self._changed:
-                answer = admit(self._gate, Need(), now=self._clocks.now())
+                answer = self._admit(Need())
                 if isinstance(answer, Ask):
                     self._swap(answer.gate)
             if not isinstance(answer, Ask):
                 return answer
             self._run(answer)
+
+    def _admit(self, need: Need) -> Go | Wait | Halt | Ask:
+        """Ask the gate; after the clock was set back no hold waits for the old time. The caller holds the lock."""
+        now = self._clocks.now()
+        if now < self._seen_at - CLOCK_SLACK:
+            self._swap(self._gate.set_back(now=now))
+        self._seen_at = now
+        return admit(self._gate, need, now=now)
 
     def _run(self, ask: Ask) -> bool:
         if self._is_closed:

@@ -15,8 +15,11 @@ from rembg_watch.credits import next_day_at
 DAILY_CANARIES = 27
 """Requests refused by the daily limit in one day, after which only midnight is tried."""
 
-_CLOCK_SLACK_S = 60.0  # a clock set back by more than this has made a hold's moments meaningless
+CLOCK_SLACK = timedelta(seconds=60)
+"""A clock that is set back by more than this has made a hold's moments meaningless."""
+
 _LONGEST_WAIT = timedelta(days=2)  # no look is ever set further ahead: a moment beyond comes from a wrong clock
+_LONGEST_STEP = timedelta(hours=2)  # the same for a canary that has its step; see STEPS_S
 _MAY_COST_CAP_S = 3600.0  # probes that may each cost a credit are rarer
 
 
@@ -93,7 +96,9 @@ class Hold:
         """Say whether the next look is due; a clock that was set back makes it due at once."""
         if self.probe_at is None:
             return False
-        if now < self.since - timedelta(seconds=_CLOCK_SLACK_S) or self.probe_at - now > _LONGEST_WAIT:
+        has_step = self.probe is Probe.PICTURE and self.cause in STEPS_S
+        longest = _LONGEST_STEP if has_step else _LONGEST_WAIT
+        if now < self.since - CLOCK_SLACK or self.probe_at - now > longest:
             return True
         return now >= self.probe_at
 

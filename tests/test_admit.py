@@ -713,6 +713,30 @@ def test_a_clock_that_goes_back_a_little_changes_nothing() -> None:
     assert looks_at(gate, now=after_s(-30)) == after_s(900)
 
 
+@pytest.mark.parametrize("finding", [Finding.EMAIL, Finding.UNKNOWN, Finding.KEY, Finding.DAILY, Finding.MONTHLY])
+def test_a_clock_that_is_set_back_inside_an_old_hold_has_it_looked_at_at_once(finding: Finding) -> None:
+    """Its beginning lies before the new now, so that only the jump shows that its moments mean nothing."""
+    gate, now = refused(finding), after_s(2 * 3600)
+    gate = replace(gate, holds=tuple(replace(hold, probe_at=after_s(3 * 3600)) for hold in gate.holds))
+    assert isinstance(admit(gate, Need(), now=now), Halt)
+    answer = admit(gate.set_back(now=now), Need(), now=now)
+    assert isinstance(answer, Ask) or (isinstance(answer, Go) and answer.is_canary)
+
+
+def test_a_pause_by_a_person_and_the_beginning_of_a_hold_outlive_a_clock_that_is_set_back() -> None:
+    gate = refused(Finding.EMAIL).paused(now=NOW).set_back(now=after_s(-7200))
+    assert {(hold.cause, hold.since) for hold in gate.holds} == {
+        (Cause.PAUSED, after_s(-7200)), (Cause.EMAIL, after_s(-7200))
+    }  # fmt: skip
+    assert isinstance(admit(gate, Need(), now=after_s(0)), Halt)
+
+
+def test_a_look_further_ahead_than_any_of_its_kind_comes_from_a_wrong_clock() -> None:
+    gate = refused(Finding.EMAIL)
+    gate = replace(gate, holds=(replace(gate.holds[0], probe_at=after_s(3 * 3600)),))
+    canary(gate, now=NOW)
+
+
 def test_a_canary_from_the_future_is_not_waited_for() -> None:
     gate = replace(refused(Finding.EMAIL), canary_at=after_s(10**6))
     canary(gate, now=after_s(900))

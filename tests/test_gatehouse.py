@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from rembg_watch.admit import Cause, Finding, Gate, Halt, Need, Probe
+from rembg_watch.admit import Cause, Finding, Gate, Go, Halt, Need, Probe
 from rembg_watch.api.errors import KeyRefusedError, ServerError, Throttle, ThrottledError
 from rembg_watch.gatehouse import Clocks, Gatehouse, Ticket
 from rembg_watch.holds import held
@@ -24,10 +24,11 @@ class Hands:
 
     def __init__(self) -> None:
         self.s = 1000.0
+        self.ahead_s = 0.0  # of the wall clock
 
     def clocks(self, *, turn_in_naps: bool = False) -> Clocks:
         return Clocks(
-            now=lambda: START + timedelta(seconds=self.s - 1000),
+            now=lambda: START + timedelta(seconds=self.s - 1000 + self.ahead_s),
             monotonic=lambda: self.s,
             chance=lambda: 0.0,
             nap=self.nap if turn_in_naps else threading.Condition.wait,
@@ -231,6 +232,24 @@ def test_closing_sends_everybody_home_and_keeps_the_pace() -> None:
 @pytest.mark.parametrize("note", [None, 7, [], {"holds": "x"}, {"holds": [{"cause": "?"}]}], ids=str)
 def test_a_note_that_cannot_be_read_opens_the_gate_instead_of_stopping_the_start(note: object) -> None:
     assert House(notes={"gate": note, "pacer": note}).gatehouse.gate.hold is None
+
+
+@pytest.mark.parametrize("is_asked", [True, False], ids=["before a batch", "at the door"])
+def test_a_clock_that_is_set_back_inside_an_old_hold_makes_nobody_wait_for_the_old_time(is_asked: bool) -> None:
+    house = House(turn_in_naps=True)
+    for number in range(5):
+        house.hands.s += 40.0
+        ticket = house.gatehouse.enter(Need(job=number))
+        assert isinstance(ticket, Ticket)
+        house.gatehouse.failed(ServerError(message="down", status=503), job(number), ticket)
+    for _ in range(8):
+        house.hands.s += 400.0
+        house.gatehouse.failed(ServerError(message="down", status=503), job(), house.enter())
+    assert isinstance(house.gatehouse.ask(), Halt)
+    house.hands.ahead_s = -1800.0
+    answer = house.gatehouse.ask() if is_asked else house.enter().go
+    assert isinstance(answer, Go)
+    assert answer.is_canary
 
 
 def test_a_call_that_waits_for_its_turn_shows_that_it_lives() -> None:
