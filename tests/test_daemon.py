@@ -26,7 +26,7 @@ from rembg_watch.report.events import Event
 from rembg_watch.report.status import Liveness, headline, read_snapshot
 from rembg_watch.report.words import WallClock
 from rembg_watch.sandbox import Sandbox
-from tests.line import KEY, Studio, eventually
+from tests.line import KEY, SetClock, Studio, eventually
 
 
 @pytest.fixture
@@ -377,6 +377,28 @@ class Choosy(httpx.BaseTransport):
             words = "Invalid format 'webp'. Allowed formats: PNG, JPEG, WEBP, BMP"
             return httpx.Response(400, json={"error": words, "status": 400})
         return self.inner.handle_request(request)
+
+
+def test_a_clock_that_is_a_year_ahead_lets_nothing_be_forgotten(studio: Studio) -> None:
+    """What it forgets would be paid for again. The account says which period it is in: that one must not be over."""
+    studio.drop("a.jpg")
+    studio.drop("stays.png")
+    clock = SetClock()
+    with running(studio, settings(studio), clocks=clock.clocks()) as daemon:
+        assert daemon.run_once() is ExitCode.OK
+    (studio.root / "in/a.jpg").unlink()
+    with running(studio, settings(studio), clocks=clock.clocks()) as daemon:
+        eventually(lambda: daemon.ledger.find("f", b"a.jpg") is None)
+    clock.ahead = timedelta(days=400)
+    with running(studio, settings(studio), clocks=clock.clocks()) as daemon:
+        daemon._upkeep()
+        daemon.purse.read()
+        daemon._upkeep()
+        assert daemon.ledger.counts()[State.DONE] == 2
+        studio.sandbox.shift_clock(seconds=400 * 86_400)
+        daemon.purse.read()
+        daemon._upkeep()
+        assert daemon.ledger.counts()[State.DONE] == 1
 
 
 def test_options_that_the_api_refuses_hold_the_folder_until_they_change(studio: Studio) -> None:

@@ -15,7 +15,7 @@ from uuid import uuid4
 from rembg_watch import __version__
 from rembg_watch.admit import Cause, Probe
 from rembg_watch.config import FOR_RUN, Settings, load, targets, unwritable
-from rembg_watch.credits import Billed, resolve_doubt, settled_after_s
+from rembg_watch.credits import Billed, is_stale, resolve_doubt, settled_after_s
 from rembg_watch.daemon import standing
 from rembg_watch.daemon.build import (
     KEY_DIGEST,
@@ -452,12 +452,15 @@ class Daemon:
 
     def _upkeep(self) -> None:
         try:
-            before = self.clocks.now() - timedelta(days=self.settings.ledger.keep_days)
-            pruned = self.ledger.prune(before)
             self._put_away_again()
+            now, balance = self.clocks.now(), self.purse.balance
+            if balance is not None and is_stale(balance, now=now):
+                return  # not read for long, or a clock that is ahead: what is forgotten would be paid for again
+            before = now - timedelta(days=self.settings.ledger.keep_days)
+            pruned = self.ledger.prune(before)
             roots = {folder.output for folder in self.settings.folders}
             swept = sum(sweep_staging(root) for root in roots if root.is_dir())
-            swept += self.spool.sweep_rejected(older_than=(self.clocks.now() - _REJECTED_KEPT).timestamp())
+            swept += self.spool.sweep_rejected(older_than=(now - _REJECTED_KEPT).timestamp())
             self.report(events.LedgerPruned(jobs=pruned.jobs, answers=swept, freed_bytes=pruned.freed_bytes))
         except Exception as error:  # noqa: BLE001 - upkeep waits for tomorrow; the pictures do not
             if not self.stopping.is_set():
