@@ -308,7 +308,7 @@ class Gate:
             return self
         if balance.spendable <= 0 and not is_stale(balance, now=now):
             return self._held(_read_again(Cause.MONTHLY, self, balance, now, recheck_s))
-        return self._held(_by_picture(hold, now, is_news=is_stale(balance, now=now)))
+        return self._held(_by_picture(hold, now, is_news=is_stale(balance, now=now) and hold.step == 0))
 
     def untold(
         self, finding: Finding, *, now: datetime, recheck_s: float, jitter: float = 0.0, text: str | None = None

@@ -289,6 +289,21 @@ def test_a_reading_of_the_period_before_is_no_proof_that_nothing_can_be_spent() 
     canary(gate, now=later)
 
 
+def test_by_a_clock_ahead_of_the_period_a_canary_is_sent_at_once_only_the_first_time() -> None:
+    """Else each refusal would have the account read, and each reading would send the next canary, without an end."""
+    now, waits_s = PERIOD_END + timedelta(days=400), []
+    gate = refused(Finding.MONTHLY, now=now)
+    for _ in range(4):
+        gate = told(ask(gate, Probe.ACCOUNT, now=now), 40, now=now)
+        due_at = now if isinstance(admit(gate, JOB, now=now), Go) else looks_at(gate, now=now)
+        assert due_at is not None
+        waits_s.append((due_at - now).total_seconds())
+        now = due_at
+        ticket = canary(gate, now=now)
+        gate = ticket.gate.after(Finding.MONTHLY, ticket, now=now)
+    assert waits_s == [0, 120, 240, 480]
+
+
 def test_an_unreadable_account_is_read_again_and_a_canary_asks_once_the_period_is_over() -> None:
     gate = told(refused(Finding.MONTHLY), 0)
     now = after_s(RECHECK_S)
