@@ -23,7 +23,7 @@ from rembg_watch.jobs import CallStart, State, move, with_content
 from rembg_watch.ledger import Ledger, Turn
 from rembg_watch.report import events
 from rembg_watch.report.events import Event
-from rembg_watch.report.status import Liveness, headline, read_snapshot
+from rembg_watch.report.status import Liveness, headline, liveness, read_snapshot
 from rembg_watch.report.words import WallClock
 from rembg_watch.sandbox import Sandbox
 from tests.line import KEY, SetClock, Studio, eventually
@@ -132,6 +132,18 @@ def test_how_things_stand_is_written_for_whoever_looks(studio: Studio) -> None:
     assert told["gate"] == {"open": True, "reason": None, "until": None, "since": None, "why": None}
     assert told["pid"] == os.getpid()
     assert KEY not in (studio.root / "state" / STATUS_NAME).read_text()
+
+
+def test_a_clock_that_is_set_forward_does_not_make_a_quiet_daemon_look_silent(studio: Studio) -> None:
+    clock, path = SetClock(), studio.root / "state" / STATUS_NAME
+    with running(studio, settings(studio), clocks=clock.clocks()) as daemon:
+        daemon.run_once()
+        daemon._write_status()
+        clock.ahead = timedelta(hours=2)
+        daemon._write_status()
+        told = read_snapshot(path)
+        assert told is not None
+        assert liveness(told, now=daemon.clocks.now()) is Liveness.LIVE
 
 
 def test_a_second_daemon_on_the_same_state_is_told_and_leaves_the_first_alone(studio: Studio) -> None:

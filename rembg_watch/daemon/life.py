@@ -106,6 +106,7 @@ class Daemon:
         self._told_status = ""
         self._told_pulse: object = None
         self._told_at_s = float("-inf")
+        self._told_zero_s = 0.0  # of the wall clock, by the monotonic one
         self._status_at_s = float("-inf")
         self._upkeep_at_s = time.monotonic()
         self._ping_at_s = 0.0
@@ -485,9 +486,11 @@ class Daemon:
         """Write how things stand for whoever looks; rarely while nothing happens, since counting is not free."""
         now_s, hold = time.monotonic(), self.gatehouse.hold
         pulse = (self.metrics.heard, self.gatehouse.gate.holds, hold and hold.cause, self.watcher.unsettled)
-        if pulse == self._told_pulse and now_s - self._told_at_s < _CALM_STATUS_S:
+        zero_s = self.clocks.now().timestamp() - now_s
+        is_clock_set = abs(zero_s - self._told_zero_s) > _CALM_STATUS_S  # by the new time the last report looks old
+        if pulse == self._told_pulse and now_s - self._told_at_s < _CALM_STATUS_S and not is_clock_set:
             return
-        self._told_pulse, self._told_at_s = pulse, now_s
+        self._told_pulse, self._told_at_s, self._told_zero_s = pulse, now_s, zero_s
         self.told = told = self.snapshot()
         with contextlib.suppress(OSError):  # a full disk; the log tells of it
             write_snapshot(self.settings.state_dir / STATUS_NAME, told)
