@@ -248,7 +248,9 @@ class Gate:
         return replace(
             self,
             holds=tuple(
-                rescheduled(h, now, jitter) if h.probe is Probe.PICTURE and h.cause is not but else h
+                _read_meanwhile(rescheduled(h, now, jitter), now)
+                if h.probe is Probe.PICTURE and h.cause is not but
+                else h
                 for h in self.holds
             ),
         )
@@ -308,7 +310,7 @@ class Gate:
             return self
         if balance.spendable <= 0 and not is_stale(balance, now=now):
             return self._held(_read_again(Cause.MONTHLY, self, balance, now, recheck_s))
-        return self._held(_by_picture(hold, now, is_news=is_stale(balance, now=now) and hold.step == 0))
+        return self._held(_read_beside(hold, balance, now, recheck_s))
 
     def untold(
         self, finding: Finding, *, now: datetime, recheck_s: float, jitter: float = 0.0, text: str | None = None
@@ -354,9 +356,10 @@ class Gate:
 
     def resumed(self, *, now: datetime) -> "Gate":
         """Return the gate after a person has looked (reload, ``retry``): each hold is tried at once."""
+        asked = (h if h.picture_at is None else _by_picture(h, now, is_news=True) for h in self.holds)
         holds = tuple(
             replace(h, probe_at=now, since=min(h.since, now), step=0, is_confirmed=h.probe is Probe.ACCOUNT)
-            for h in self.holds
+            for h in asked
             if h.cause not in (Cause.PAUSED, Cause.BACKOFF)
         )
         return replace(self, holds=holds, folders=(), canary_at=None, reading_at=None, failures=0, suspect=None)
@@ -368,13 +371,19 @@ class Gate:
         Nobody who has bought credits or put another key in its place, and starts
         the program again, is to be told of the old ones. No picture is sent for it.
         """
-        asks = (replace(h, probe_at=now) if h.probe is Probe.ACCOUNT else h for h in self.holds)
+        holds = (_read_meanwhile(h, now) for h in self.holds)
+        asks = (replace(h, probe_at=now) if h.probe is Probe.ACCOUNT else h for h in holds)
         return replace(self, holds=tuple(asks))
 
     def set_back(self, *, now: datetime) -> "Gate":
         """Return the gate after the clock was set back: the moments of its holds mean nothing, so each is due."""
         holds = (
-            replace(h, since=min(h.since, now), probe_at=None if h.probe_at is None else min(h.probe_at, now))
+            replace(
+                h,
+                since=min(h.since, now),
+                probe_at=None if h.probe_at is None else min(h.probe_at, now),
+                picture_at=None if h.picture_at is None else min(h.picture_at, now),
+            )
             for h in self.holds
         )
         return replace(self, holds=tuple(holds), canary_at=None, reading_at=None)
@@ -478,7 +487,8 @@ def _passed(gate: Gate, now: datetime) -> Gate:
 
 
 def _later(hold: Hold, now: datetime) -> Wait | Halt:
-    if hold.probe_at is None or hold.probe_at - now > timedelta(seconds=PATIENCE_S):
+    opens_at = hold.picture_at or hold.ends_at  # a job does not wait through one reading after the other
+    if hold.probe_at is None or opens_at is None or opens_at - now > timedelta(seconds=PATIENCE_S):
         return Halt(until=hold.probe_at, reason=hold.reason, cause=hold.cause)
     return Wait(until=hold.probe_at, reason=hold.reason, cause=hold.cause)
 
@@ -554,8 +564,15 @@ def limiting(
 
 def _by_picture(hold: Hold, now: datetime, *, is_news: bool = False) -> Hold:
     """The account says nothing against a picture: one goes at once if that is news, else when its step says."""
-    after = replace(hold, probe=Probe.PICTURE, probe_at=now, until=None, is_confirmed=False)
+    after = replace(hold, probe=Probe.PICTURE, probe_at=now, picture_at=None, is_confirmed=False)
     return after if is_news or hold.is_confirmed else rescheduled(after, now, 0.0)
+
+
+def _read_meanwhile(hold: Hold, now: datetime) -> Hold:
+    """Have the account read until a picture tries a monthly limit: credits that are bought need not wait for that."""
+    if hold.cause is not Cause.MONTHLY or hold.probe is not Probe.PICTURE or hold.is_due(now):
+        return hold
+    return replace(hold, probe=Probe.ACCOUNT, probe_at=now, picture_at=hold.probe_at)
 
 
 def _read_again(cause: Cause, gate: Gate, balance: Balance, now: datetime, recheck_s: float) -> Hold:
@@ -567,14 +584,40 @@ def _read_again(cause: Cause, gate: Gate, balance: Balance, now: datetime, reche
     return replace(hold, refused=old.refused if old else 0, is_confirmed=True)
 
 
+def _read_beside(hold: Hold, balance: Balance, now: datetime, recheck_s: float) -> Hold:
+    """
+    The account has a rest that the API does not take: a picture goes when its step says, or with what is news.
+
+    The rest may be less than a picture costs. So the account is read on meanwhile, and
+    more credits than were refused, or a new period, send a picture at once.
+    """
+    is_first = hold.picture_at is None  # since the last refusal
+    is_over = hold.until is not None and now >= hold.until
+    is_renewed = is_stale(balance, now=now) and hold.step == 0 if is_first else is_over
+    is_more = hold.spendable is not None and balance.spendable > hold.spendable
+    due_at = after_s(now, probe_after_s(hold.cause, hold.step))
+    due_at = due_at if hold.picture_at is None else min(hold.picture_at, due_at)
+    seen = replace(hold, spendable=max(balance.spendable, hold.spendable or balance.spendable))
+    if is_renewed or is_more or hold.is_confirmed or due_at <= now:
+        return _by_picture(seen, now, is_news=True)
+    until = renews_at(balance, now=now)
+    next_at = min(after_s(now, recheck_s), due_at, until)
+    since = min(hold.since, now)
+    return replace(seen, probe=Probe.ACCOUNT, probe_at=next_at, picture_at=due_at, until=until, since=since)
+
+
 def _unread(hold: Hold, now: datetime, recheck_s: float) -> Hold:
     if hold.probe is not Probe.ACCOUNT or not hold.is_due(now):
         return hold
     if hold.cause in (Cause.MONTHLY, Cause.CREDITS) and hold.until is not None and now >= hold.until:
-        return replace(hold, probe=Probe.PICTURE, probe_at=now)
+        return replace(hold, probe=Probe.PICTURE, probe_at=now, until=None, picture_at=None)
+    if hold.picture_at is not None and now >= hold.picture_at:
+        return _by_picture(hold, now, is_news=True)
     if hold.cause in (Cause.DAILY, Cause.KEY):
         return _by_picture(replace(hold, is_confirmed=False), now)
-    return replace(hold, probe_at=after_s(now, min(recheck_s, RECHECK_CAP_S)))
+    next_at = after_s(now, min(recheck_s, RECHECK_CAP_S))
+    next_at = min(next_at, hold.picture_at) if hold.picture_at else next_at
+    return replace(hold, probe_at=next_at, since=min(hold.since, now))
 
 
 def _look_at_disk(now: datetime, text: str | None) -> Hold:

@@ -7,6 +7,7 @@ Values and their schedule. What calls come to and which holds follow is ``admit`
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import TypeVar
 
@@ -81,6 +82,8 @@ class Hold:
     refused: int = 1  # requests that met it
     is_confirmed: bool = False  # a reading of the account said the same
     text: str | None = None  # the API's own words
+    picture_at: datetime | None = None  # while the account is read: when a picture tries it, whatever is read
+    spendable: Decimal | None = None  # the most that the account held as it was refused
 
     @property
     def reason(self) -> str:
@@ -168,10 +171,11 @@ def held(
         since=min(old.since, now) if old else now,
         probe=probe,
         probe_at=probe_at,
-        until=until,
+        until=until or (old.until if old and old.until and old.until > now else None),
         step=(old.step if old else 0) if step is None else step,
         refused=(old.refused if old else 0) + 1,
         text=text or (old.text if old else None),
+        spendable=old.spendable if old else None,
     )
 
 
@@ -196,6 +200,8 @@ def hold_note(hold: Hold, canary_at: datetime | None) -> dict[str, object]:
         "refused": hold.refused,
         "is_confirmed": hold.is_confirmed,
         "text": hold.text,
+        "picture_at": hold.picture_at.isoformat() if hold.picture_at else None,
+        "spendable": str(hold.spendable) if hold.spendable is not None else None,
     }
 
 
@@ -230,6 +236,8 @@ def read_hold(row: Mapping[str, object]) -> Hold:
         refused=_count(row["refused"]),
         is_confirmed=row.get("is_confirmed") is True,
         text=_words(row["text"]),
+        picture_at=_moment(row["picture_at"]) if row.get("picture_at") is not None else None,
+        spendable=_amount(row.get("spendable")),
     )
 
 
@@ -252,6 +260,14 @@ def _count(value: object) -> int:
     if not isinstance(value, int) or value < 0:
         raise ValueError(f"not a count: {value!r}")
     return value
+
+
+def _amount(value: object) -> Decimal | None:
+    try:
+        found = Decimal(value) if isinstance(value, str) else None
+    except InvalidOperation:
+        return None
+    return found if found is not None and found.is_finite() else None
 
 
 def _words(value: object) -> str | None:

@@ -266,14 +266,157 @@ def test_credits_that_appear_send_one_canary_and_its_success_opens_the_gate() ->
 def test_refused_although_there_are_credits_means_a_canary_after_a_minute_then_rarer_up_to_an_hour() -> None:
     gate, now, waits = told(refused(Finding.MONTHLY), 40), NOW, []
     for _ in range(9):
-        due_at = looks_at(gate, now=now)
-        assert due_at is not None
-        waits.append((due_at - now).total_seconds() / 60)
-        now = due_at
-        ticket = canary(gate, now=now)
-        gate = ticket.gate.after(Finding.MONTHLY, ticket, now=now)
-        gate = told(ask(gate, Probe.ACCOUNT, now=now), 40, now=now)
+        gate, at = read_until_a_canary(gate, 40, now=now)
+        waits.append((at - now).total_seconds() / 60)
+        gate, now = refused_as_canary(gate, 40, now=at), at
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def read_until_a_canary(
+    gate: Gate, spendable: int, *, now: datetime, recheck_s: float = RECHECK_S
+) -> tuple[Gate, datetime]:
+    """Read an account that stays as it is until a picture is due; say when that is."""
+    while True:
+        answer = admit(gate, JOB, now=now)
+        match answer:
+            case Go():
+                assert answer.is_canary
+                return gate, now
+            case Ask():
+                gate = told(answer.gate, spendable, now=now, recheck_s=recheck_s)
+            case Wait() | Halt():
+                assert answer.until is not None
+                assert answer.until <= now + timedelta(seconds=recheck_s)
+                now = answer.until
+
+
+def refused_as_canary(gate: Gate, spendable: int, *, now: datetime) -> Gate:
+    ticket = canary(gate, now=now)
+    gate = ticket.gate.after(Finding.MONTHLY, ticket, now=now)
+    return told(ask(gate, Probe.ACCOUNT, now=now), spendable, now=now)
+
+
+def refused_six_times(spendable: int = 2) -> tuple[Gate, datetime]:
+    """A rest that is less than a picture costs: the next canary is an hour away."""
+    gate, now = told(refused(Finding.MONTHLY), spendable), NOW
+    for _ in range(6):
+        gate, now = read_until_a_canary(gate, spendable, now=now)
+        gate = refused_as_canary(gate, spendable, now=now)
+    return gate, now
+
+
+def test_credits_that_appear_beside_a_rest_send_a_canary_at_the_next_reading() -> None:
+    gate, now = refused_six_times()
+    due_at = looks_at(gate, now=now)
+    assert due_at == now + timedelta(seconds=RECHECK_S)
+    ticket = canary(told(ask(gate, Probe.ACCOUNT, now=due_at), 3, now=due_at), now=due_at)
+    assert ticket.gate.after(Finding.ACCEPTED, ticket, now=due_at).hold is None
+
+
+def test_credits_that_appear_and_are_refused_are_no_news_any_more() -> None:
+    gate, now = refused_six_times()
+    now = after_s((now - NOW).total_seconds() + RECHECK_S)
+    gate = refused_as_canary(told(ask(gate, Probe.ACCOUNT, now=now), 3, now=now), 3, now=now)
+    for spendable in (2, 3, 2, 3):  # an account whose counters come and go
+        now += timedelta(seconds=RECHECK_S)
+        gate = told(ask(gate, Probe.ACCOUNT, now=now), spendable, now=now)
+        assert isinstance(admit(gate, JOB, now=now), Halt)
+
+
+def test_a_rest_that_is_gone_and_comes_back_is_news() -> None:
+    gate, now = refused_six_times()
+    for spendable in (0, 1):
+        now += timedelta(seconds=RECHECK_S)
+        gate = told(ask(gate, Probe.ACCOUNT, now=now), spendable, now=now)
+    canary(gate, now=now)
+
+
+def test_a_renewed_period_sends_a_canary_although_no_more_can_be_spent() -> None:
+    gate, now = refused_six_times()
+    end, now = now + timedelta(seconds=RECHECK_S + 100), now + timedelta(seconds=RECHECK_S)
+    last = balance(2, period_end_at=end)
+    gate = ask(gate, Probe.ACCOUNT, now=now).told(last, affordable=2, now=now, recheck_s=RECHECK_S)
+    renewed_at = end + timedelta(seconds=60)
+    assert looks_at(gate, now=now) == renewed_at
+    ticket = canary(told(ask(gate, Probe.ACCOUNT, now=renewed_at), 2, now=renewed_at), now=renewed_at)
+    gate = ticket.gate.after(Finding.MONTHLY, ticket, now=renewed_at)
+    gate = told(ask(gate, Probe.ACCOUNT, now=renewed_at), 2, now=renewed_at)
+    assert isinstance(admit(gate, JOB, now=renewed_at), Halt), "once, not with every reading"
+
+
+def test_an_account_that_speaks_of_the_last_period_for_hours_sends_no_canary_after_the_other() -> None:
+    gate, now, sent = refused(Finding.MONTHLY), PERIOD_END + timedelta(seconds=90), 0
+    end = now + timedelta(hours=6)
+    while now < end:
+        answer = admit(gate, JOB, now=now)
+        if isinstance(answer, Ask):
+            gate = answer.gate.told(balance(2), affordable=2, now=now, recheck_s=RECHECK_S)
+        elif isinstance(answer, Go):
+            sent += 1
+            gate = answer.gate.after(Finding.MONTHLY, answer, now=now)
+        else:
+            assert answer.until is not None
+            now = answer.until
+    assert sent <= 12
+
+
+def test_an_unreadable_account_does_not_keep_a_canary_from_its_turn() -> None:
+    gate, now = refused_six_times()
+    begin = now
+    while not isinstance(answer := admit(gate, JOB, now=now), Go):
+        if isinstance(answer, Ask):
+            gate = answer.gate.untold(Finding.TROUBLE, now=now, recheck_s=RECHECK_S)
+        else:
+            assert answer.until is not None
+            assert answer.until <= now + timedelta(seconds=RECHECK_S)
+            now = answer.until
+    assert now == begin + timedelta(hours=1)
+
+
+def test_a_restart_reads_the_account_beside_a_rest_and_keeps_the_turn_of_the_canary() -> None:
+    gate, now = refused_six_times()
+    begin, now = now, now + timedelta(seconds=7)
+    gate = Gate.from_note(json.loads(json.dumps(gate.to_note()))).restarted(now=now)
+    gate = told(ask(gate, Probe.ACCOUNT, now=now), 2, now=now)
+    assert looks_at(gate, now=now) == now + timedelta(seconds=RECHECK_S)
+    assert read_until_a_canary(gate, 2, now=now)[1] == begin + timedelta(hours=1)
+    more = told(ask(gate, Probe.ACCOUNT, now=now + timedelta(minutes=5)), 9, now=now + timedelta(minutes=5))
+    canary(more, now=now + timedelta(minutes=5))
+
+
+def test_a_note_of_a_canary_that_is_an_hour_away_has_the_account_read_meanwhile() -> None:
+    """So it was written before the account was read beside a rest, and is while a canary is out."""
+    due_at = after_s(3600)
+    row = ROW | {"cause": "monthly_limit", "probe_at": due_at.isoformat(), "step": 6}
+    gate = Gate.from_note({"holds": [row]}).restarted(now=NOW)
+    gate = told(ask(gate, Probe.ACCOUNT, now=NOW), 2)
+    assert read_until_a_canary(gate, 2, now=NOW)[1] == due_at
+    now = after_s(RECHECK_S)
+    canary(told(ask(gate, Probe.ACCOUNT, now=now), 3, now=now), now=now)
+
+
+def test_a_canary_that_learned_nothing_has_the_account_read_until_the_next() -> None:
+    gate, now = refused_six_times()
+    gate, now = read_until_a_canary(gate, 2, now=now)
+    ticket = canary(gate, now=now)
+    gate = ticket.gate.after(Finding.ANSWERED, ticket, now=now)
+    gate = told(ask(gate, Probe.ACCOUNT, now=now), 2, now=now)
+    assert looks_at(gate, now=now) == now + timedelta(seconds=RECHECK_S)
+    assert read_until_a_canary(gate, 2, now=now)[1] == now + timedelta(hours=1)
+
+
+def test_a_clock_set_back_puts_no_canary_off_for_longer_than_its_step() -> None:
+    gate, now = refused_six_times()
+    earlier = now - timedelta(hours=30)
+    gate = told(ask(gate, Probe.ACCOUNT, now=earlier), 2, now=earlier)
+    assert read_until_a_canary(gate, 2, now=earlier)[1] == earlier + timedelta(hours=1)
+
+
+def test_no_job_waits_with_its_worker_through_readings_that_come_soon() -> None:
+    for gate in (told(refused(Finding.MONTHLY), 2, recheck_s=10.0), told(Gate(), 0, recheck_s=10.0)):
+        answer = admit(gate, JOB, now=NOW)
+        assert isinstance(answer, Halt)
+        assert answer.until == after_s(10)
 
 
 def test_the_account_is_read_at_the_end_of_the_period_even_if_the_next_look_is_later() -> None:
@@ -689,7 +832,7 @@ def test_a_note_that_makes_no_sense_is_an_open_gate(note: object) -> None:
     "change",
     [{"cause": "weather"}, {"since": "2026-11-22T12:00:00"}, {"since": 7}, {"probe": None}, {"probe_at": "soon"},
      {"step": -1}, {"step": "3"}, {"refused": 1.5}, {"probe_at": None}, {"cause": "disk_full"},
-     {"since": "0001-01-01T00:00:00+23:59"}],
+     {"since": "0001-01-01T00:00:00+23:59"}, {"picture_at": "soon"}],
     ids=str,
 )  # fmt: skip
 def test_a_hold_that_cannot_be_read_is_left_out_and_the_others_stay(change: dict[str, object]) -> None:
@@ -700,6 +843,11 @@ def test_a_hold_that_cannot_be_read_is_left_out_and_the_others_stay(change: dict
 
 def test_the_row_that_the_nasty_ones_are_made_of_is_good() -> None:
     assert [h.cause for h in Gate.from_note({"holds": [ROW]}).holds] == [Cause.EMAIL]
+
+
+@pytest.mark.parametrize("amount", [None, 4, "many", "NaN", "Infinity"])
+def test_an_amount_of_another_kind_is_no_amount(amount: object) -> None:
+    assert Gate.from_note({"holds": [ROW | {"spendable": amount}]}).holds[0].spendable is None
 
 
 @pytest.mark.parametrize("text", [4, "words"])
