@@ -62,6 +62,17 @@ def failures_cost_of(note: object) -> bool:
     return isinstance(note, Mapping) and note.get("failures_cost") is True
 
 
+def _shut(hold: Hold, *, shut_s: float | None = None) -> GateShut:
+    return GateShut(
+        reason=hold.cause.value,
+        why=hold.text or "",
+        until=hold.ends_at,
+        shut_s=shut_s,
+        look_at=hold.probe_at,
+        look_by=hold.probe.value,
+    )
+
+
 class Gatehouse:
     """Let calls through as gate and pacer allow, and learn from how they end."""
 
@@ -354,7 +365,7 @@ class Gatehouse:
 
     def _tell(self, before: Hold | None, after: Hold | None) -> None:
         if after is not None and (before is None or before.cause is not after.cause or before.until != after.until):
-            self._report(GateShut(reason=after.cause.value, why=after.text or "", until=after.ends_at))
+            self._report(_shut(after))
         elif before is not None and after is None:
             shut_s = (self._clocks.now() - before.since).total_seconds()
             self._report(GateOpened(reason=before.cause.value, shut_s=max(0.0, shut_s)))
@@ -371,7 +382,7 @@ class Gatehouse:
         is_news = told_s is None or told_s < LONG_S <= shut_s
         self._told_shut_s = shut_s
         if is_news:
-            self._report(GateShut(reason=Cause.RATE.value, why=self._refusal, until=hold.ends_at, shut_s=shut_s))
+            self._report(_shut(hold, shut_s=shut_s))
 
     def _note(self) -> dict[str, object]:
         return self._pacer.to_note() | {"call_s": self._call_s, "failures_cost": self._failures_cost}

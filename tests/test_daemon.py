@@ -129,7 +129,8 @@ def test_how_things_stand_is_written_for_whoever_looks(studio: Studio) -> None:
     told = read_snapshot(studio.root / "state" / STATUS_NAME)
     assert told is not None
     assert told["jobs"]["done"] == 1
-    assert told["gate"] == {"open": True, "reason": None, "until": None, "since": None, "why": None}
+    assert told["gate"].pop("open") is True
+    assert set(told["gate"].values()) == {None}
     assert told["pid"] == os.getpid()
     assert KEY not in (studio.root / "state" / STATUS_NAME).read_text()
 

@@ -89,10 +89,7 @@ def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
 
 def _left(ledger: Ledger) -> Snapshot:
     """Say how things stand by the ledger alone."""
-    hold = Gate.from_note(ledger.note("gate")).hold
-    gate = GateView()
-    if hold is not None:
-        gate = GateView(is_open=False, reason=hold.cause.value, why=hold.text, since=hold.since, until=hold.ends_at)
+    gate = GateView.of(Gate.from_note(ledger.note("gate")).hold)
     balance = balance_from_note(ledger.note(BASELINE))
     credits_ = CreditsView()
     if balance is not None:

@@ -14,6 +14,7 @@ from rembg_watch.gatehouse import Gatehouse
 from rembg_watch.jobs import State
 from rembg_watch.outputs import Blockage
 from rembg_watch.purse import Purse
+from rembg_watch.report.events import looks
 from rembg_watch.report.metrics import Figures
 from rembg_watch.report.status import (
     CreditsView,
@@ -156,8 +157,8 @@ def sentence(daemon: "Daemon", told: Snapshot) -> str:
     away = ", ".join(sorted(daemon.watcher.away))
     missing = f"; not there now: {away}" if away else ""
     if hold is not None:
-        until = f", next try {hold.ends_at:%Y-%m-%d %H:%M} UTC" if hold.ends_at else ""
-        return f"waiting since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.reason}{until}; {line}{missing}"
+        next_ = looks(hold.probe.value, hold.probe_at, hold.ends_at, when=utc_text)
+        return "; ".join([f"waiting since {utc_text(hold.since)}: {hold.reason}", *next_, line]) + missing
     if daemon.is_settling:
         return f"asking the account what became of the calls before the crash; {line}{missing}"
     if not left:
@@ -169,10 +170,7 @@ def sentence(daemon: "Daemon", told: Snapshot) -> str:
 
 def gate_view(gatehouse: Gatehouse) -> GateView:
     """Say how the gate stands, for whoever looks."""
-    hold = gatehouse.hold
-    if hold is None:
-        return GateView()
-    return GateView(is_open=False, reason=hold.cause.value, why=hold.text, since=hold.since, until=hold.ends_at)
+    return GateView.of(gatehouse.hold)
 
 
 def credits_view(purse: Purse) -> CreditsView:

@@ -15,7 +15,7 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import ClassVar, NamedTuple
 
-from rembg_watch.admit import Cause
+from rembg_watch.admit import Cause, Probe
 from rembg_watch.credits import Billed
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.report.words import (
@@ -92,6 +92,25 @@ _PACING = frozenset({Cause.RATE, Cause.BACKOFF})
 def waiting(reason: str) -> Waiting:
     """Say what *reason* means to a person; an unknown one speaks for itself."""
     return WAITING.get(reason) or Waiting(reason.replace("_", " "), "")
+
+
+LOOKS: dict[str, str] = {
+    Probe.ACCOUNT: "the account is read again",
+    Probe.PICTURE: "one picture tries it",
+    Probe.DISK: "the disk is looked at again",
+    Probe.TIME: "it is over",
+}
+"""What looks next whether a pause may end; nothing does while a person is waited for."""
+
+_SAME_S = 120  # an end so soon after the next look is told by that
+
+
+def looks(by: str | None, look_at: datetime | None, until: datetime | None, *, when: When) -> tuple[str, ...]:
+    """Say what looks next whether a pause may end, and when; and by when it ends at the latest, where that is known."""
+    look = f"{LOOKS.get(by or '', 'it is looked at')} at {when(look_at)}" if look_at else ""
+    is_told = until is None or (look_at is not None and abs((until - look_at).total_seconds()) < _SAME_S)
+    end = "" if until is None or is_told else f"the period ends {when(until)}"
+    return tuple(part for part in (look, end) if part)
 
 
 class Condition(NamedTuple):
@@ -618,6 +637,13 @@ class GateShut(Event):
     why: str = ""  # the API's own words, or the error
     until: datetime | None = None
     shut_s: float | None = None  # how long it has been shut already, where it is told late
+    look_at: datetime | None = None  # when it is looked at whether it may end
+    look_by: str | None = None  # and by what
+
+    def sentence(self, when: When = utc_text) -> str:
+        """Say it in one line: also when it is looked at next, which may be long before the end that is expected."""
+        told = "; ".join(looks(self.look_by, self.look_at, self.until, when=when))
+        return f"{self._says()} {told[:1].upper()}{told[1:]}." if told else self._says()
 
     def _level(self) -> Level:
         if self.reason not in _PACING:
@@ -626,15 +652,13 @@ class GateShut(Event):
         return Level.WARNING if shut_s >= LONG_S else Level.INFO if shut_s >= BRIEF_S else Level.DEBUG
 
     def _condition(self) -> Condition:
-        return Condition(("gate",), detail=f"{self.reason}/{self.level}")
+        is_known = "end known" if self.until and self.until != self.look_at else ""
+        return Condition(("gate",), detail=f"{self.reason}/{self.level}/{is_known}")
 
     def _says(self) -> str:
         what, advice = waiting(self.reason)
         words = f' ("{self.why}")' if self.why else ""
         return f"paused: {what}{words}. {advice}".rstrip()
-
-    def _moment(self) -> tuple[str, datetime] | None:
-        return (" Next try:", self.until) if self.until else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,10 +20,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rembg_watch.holds import Cause
+from rembg_watch.holds import Cause, Hold
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Spending
-from rembg_watch.report.events import waiting
+from rembg_watch.report.events import looks, waiting
 from rembg_watch.report.metrics import Figures, time_to_go_s
 from rembg_watch.report.words import (
     WallClock,
@@ -43,13 +43,30 @@ ERRORS_SHOWN = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateView:
-    """Whether calls may go; if not, why, in whose words, since when and until when."""
+    """Whether calls may go; if not, why, in whose words, since when, until when, and what looks at it next."""
 
     is_open: bool = True
     reason: str | None = None
     why: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    look_at: datetime | None = None
+    look_by: str | None = None
+
+    @classmethod
+    def of(cls, hold: Hold | None) -> "GateView":
+        """Show what *hold* says; None: the gate is open."""
+        if hold is None:
+            return cls()
+        return cls(
+            is_open=False,
+            reason=hold.cause.value,
+            why=hold.text,
+            since=hold.since,
+            until=hold.ends_at,
+            look_at=hold.probe_at,
+            look_by=hold.probe.value,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +128,8 @@ def snapshot(
             "until": stamp(gate.until),
             "since": stamp(gate.since),
             "why": gate.why,
+            "look_at": stamp(gate.look_at),
+            "look_by": gate.look_by,
         },
         "credits": {
             "included": _number(credits.included),
@@ -328,11 +347,12 @@ def _sentence(words: str) -> str:
 def _paused(gate: Mapping[str, Any], *, clock: WallClock) -> Headline:
     what, advice = waiting(gate["reason"] or "unknown")
     since, until = _moment(gate.get("since")), _moment(gate.get("until"))
+    look_at = _moment(gate.get("look_at"))
     times = [f"since {clock.since(since)}"] if since else []
-    times += [f"next try {clock.until(until)}"] if until else []
+    times += looks(gate.get("look_by"), look_at, until, when=clock.until)
     who = "The last error" if gate["reason"] in _NOT_BY_THE_API else "The API says"
     words = [f'{who}: "{gate["why"]}"'] if gate.get("why") else []
-    lines = tuple(line for line in (", ".join(times), *words, advice) if line)
+    lines = tuple(line for line in ("; ".join(times[:2]), *times[2:], *words, advice) if line)
     return Headline("PAUSED", "bold yellow", _sentence(what), lines)
 
 

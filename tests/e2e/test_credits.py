@@ -53,6 +53,8 @@ def test_20_credits_and_50_pictures(open_studio: Callable[..., Studio]) -> None:
         assert "PAUSED" in screen
         assert "credits" in screen
         assert f"{until.astimezone():%Y-%m-%d}" in screen
+        assert "the account is read again at" in screen
+        assert seen["gate"]["look_by"] == "account"
 
         order(studio, credits=100)
         daemon.wait_until(lambda: len(studio.outputs()) == 50, "the rest follows by itself")

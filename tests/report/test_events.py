@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rembg_watch.admit import Cause
+from rembg_watch.admit import Cause, Probe
 from rembg_watch.credits import Billed
 from rembg_watch.report import events
 from rembg_watch.report.events import (
@@ -31,6 +31,7 @@ from rembg_watch.report.events import (
     facts,
     fan_out,
     kind,
+    looks,
     nobody,
     waiting,
 )
@@ -110,17 +111,61 @@ def test_a_delivery_says_where_how_long_and_what_it_cost() -> None:
 
 
 def test_facts_are_plain_values() -> None:
-    told = GateShut(reason=Cause.MONTHLY, why="limit", until=AT)
-    assert facts(told) == {"reason": "monthly_limit", "why": "limit", "until": "2026-11-22T12:00:00Z", "shut_s": None}
+    told = GateShut(reason=Cause.MONTHLY, why="limit", until=AT, look_by="account")
+    assert facts(told) == {
+        "reason": "monthly_limit",
+        "why": "limit",
+        "until": "2026-11-22T12:00:00Z",
+        "shut_s": None,
+        "look_at": None,
+        "look_by": "account",
+    }
     assert kind(told) == "gate_shut"
 
 
 def test_a_pause_says_why_in_whose_words_what_to_do_and_until_when() -> None:
-    told = GateShut(reason=Cause.MONTHLY, why="You've reached your monthly limit.", until=AT + timedelta(hours=1))
+    told = GateShut(
+        reason=Cause.MONTHLY,
+        why="You've reached your monthly limit.",
+        until=AT + timedelta(hours=1),
+        look_at=AT + timedelta(minutes=5),
+        look_by=Probe.ACCOUNT,
+    )
     assert told.sentence(lambda at: f"{at:%H:%M}") == (
         'paused: the credits of this billing period are spent ("You\'ve reached your monthly limit."). '
-        "Buy credits, or wait: work goes on by itself. Next try: 13:00"
+        "Buy credits, or wait: work goes on by itself. The account is read again at 12:05; the period ends 13:00."
     )
+
+
+@pytest.mark.parametrize(
+    ("by", "look_s", "until_s", "said"),
+    [
+        (Probe.ACCOUNT, 10, 7200, ("the account is read again at 12:00", "the period ends 14:00")),
+        (Probe.ACCOUNT, 300, 300, ("the account is read again at 12:05",)),
+        (Probe.ACCOUNT, 300, None, ("the account is read again at 12:05",)),
+        (Probe.PICTURE, 900, 900, ("one picture tries it at 12:15",)),
+        (Probe.DISK, 60, 60, ("the disk is looked at again at 12:01",)),
+        (Probe.TIME, 43200, 43200, ("it is over at 00:00",)),
+        (None, 60, 60, ("it is looked at at 12:01",)),
+        (None, None, 3600, ("the period ends 13:00",)),
+        (Probe.PERSON, None, None, ()),
+    ],
+)
+def test_a_pause_tells_its_next_look_apart_from_its_end(
+    by: str | None, look_s: int | None, until_s: int | None, said: tuple[str, ...]
+) -> None:
+    look_at, until = (None if s is None else AT + timedelta(seconds=s) for s in (look_s, until_s))
+    assert looks(by, look_at, until, when=lambda at: f"{at:%H:%M}") == said
+
+
+def test_an_end_that_becomes_known_is_news_and_one_that_moves_is_none() -> None:
+    read, end = AT + timedelta(minutes=5), AT + timedelta(days=9)
+    first, known, later = (
+        GateShut(reason=Cause.MONTHLY, look_at=look_at, until=until).condition
+        for look_at, until in ((AT, AT), (read, end), (read, end + timedelta(days=1)))
+    )
+    assert first != known
+    assert known == later
 
 
 @pytest.mark.parametrize("cause", Cause)

@@ -96,12 +96,12 @@ def test_a_person_reads_one_line_with_the_time_on_the_wall(stream: io.StringIO) 
 
 
 def test_moments_in_a_sentence_are_on_the_wall_for_people_and_in_utc_for_machines(stream: io.StringIO) -> None:
-    told = GateShut(reason="credits", until=AT)
+    told = GateShut(reason="credits", until=AT, look_at=AT, look_by="account")
     human(stream)(told)
     as_json(stream)(told)
     first, second = stream.getvalue().splitlines()
-    assert first.endswith("Next try: 2026-11-22 14:00")
-    assert json.loads(second)["message"].endswith("Next try: 2026-11-22 12:00 UTC")
+    assert first.endswith("The account is read again at 2026-11-22 14:00.")
+    assert json.loads(second)["message"].endswith("The account is read again at 2026-11-22 12:00 UTC.")
 
 
 def test_a_collector_reads_the_sentence_and_the_facts(stream: io.StringIO) -> None:

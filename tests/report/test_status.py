@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from rembg_watch.holds import Cause, Hold, Probe
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Spending
 from rembg_watch.report.metrics import Figures, Problem
@@ -150,7 +151,22 @@ def test_a_shut_gate_says_why_since_when_and_until_when() -> None:
         "why": "limit",
         "since": "2026-11-22T12:00:00Z",
         "until": "2026-11-22T13:00:00Z",
+        "look_at": None,
+        "look_by": None,
     }
+
+
+def test_a_hold_is_shown_with_its_next_look_and_its_end() -> None:
+    at = NOW + timedelta(seconds=10)
+    end = NOW + timedelta(days=9)
+    hold = Hold(cause=Cause.CREDITS, since=NOW, probe=Probe.ACCOUNT, probe_at=at, until=end)
+    found = snap(gate=GateView.of(hold))["gate"]
+    assert (found["until"], found["look_at"], found["look_by"]) == (
+        "2026-12-01T12:00:00Z",
+        "2026-11-22T12:00:10Z",
+        "account",
+    )
+    assert GateView.of(None) == GateView()
 
 
 def test_what_nobody_has_read_is_null_and_not_nought() -> None:
@@ -276,10 +292,13 @@ def test_a_pause_says_since_when_until_when_in_whose_words_and_what_to_do() -> N
         reason="monthly_limit",
         why="You've reached your monthly limit.",
         since=NOW - timedelta(hours=1),
-        until=NOW + timedelta(minutes=125),
+        until=NOW + timedelta(days=25),
+        look_at=NOW + timedelta(minutes=125),
+        look_by="account",
     )
     assert headline(snap(gate=gate), alive=Liveness.LIVE, clock=CLOCK).details == (
-        "since 13:00 (1 h ago), next try 16:05 (in 2 h 5 min)",
+        "since 13:00 (1 h ago); the account is read again at 16:05 (in 2 h 5 min)",
+        "the period ends 2026-12-17 14:00 (in 25 d)",
         'The API says: "You\'ve reached your monthly limit."',
         "Buy credits, or wait: work goes on by itself.",
     )
