@@ -17,7 +17,6 @@ from rembg_watch.cli.configured import AsJson, ConfigFile, open_ledger
 from rembg_watch.cli.screen import OUT, say, say_json
 from rembg_watch.config import FOR_LOOKING, Settings, Severity, find, load, read
 from rembg_watch.daemon import LEDGER_NAME, RESUME, STATUS_NAME
-from rembg_watch.errors import UsageError
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, Which
 from rembg_watch.purse import BASELINE, balance_from_note
@@ -230,16 +229,22 @@ def retry(
     state: Annotated[list[State] | None, typer.Option("--state", "-s", help="Only failed, held or in_doubt.")] = None,
     folder: Annotated[list[str] | None, typer.Option("--folder", "-f", help="Only these folders.")] = None,
 ) -> None:
-    """Put failed, held or in-doubt pictures back in line."""
-    if not (patterns or everything or state or folder):
-        raise UsageError("say which: a pattern, --state, --folder, or --all")
+    """Put failed, held or in-doubt pictures back in line, and end every pause; alone, end the pauses."""
+    is_told_which = bool(patterns or everything or state or folder)
     _, ledger = open_ledger(config, Access.JOIN)
     with ledger:
         count = 0
-        for pattern in patterns or [None]:  # type: ignore[list-item]  # no pattern is one choice, too
+        chosen = (patterns or [None]) if is_told_which else []  # type: ignore[list-item]  # no pattern is one choice, too
+        for pattern in chosen:
             which = Which(states=frozenset(state or ()), folders=frozenset(folder or ()), pattern=pattern)
             count += ledger.retry(which, _now())
         ledger.set_note(RESUME, _now().isoformat(), is_durable=False)
+    if not is_told_which:
+        say(
+            "every pause is tried again now, and nothing was put back in line: "
+            "name pictures by a pattern, --state, --folder, or --all for that"
+        )
+        return
     say(f"{count} put back in line" if count else "nothing to put back; any pause is tried again now")
 
 

@@ -146,7 +146,7 @@ def summary(daemon: Daemon) -> str:
         why = hold.reason if hold else "; ".join(kept)
         parts.append(f"{waiting:,} wait{'s' if waiting == 1 else ''}" + (f": {why}" if why else ""))
     if counts[State.IN_DOUBT]:
-        parts.append(f"{counts[State.IN_DOUBT]:,} in doubt (rembg-watch jobs --state in_doubt)")
+        parts.append(f"{counts[State.IN_DOUBT]:,} in doubt (rembg-watch retry --state in_doubt sends them again)")
     if daemon.watcher.unsettled:
         parts.append(f"{daemon.watcher.unsettled:,} not whole yet (rembg-watch jobs --unsettled)")
     return ", ".join(parts)

@@ -190,7 +190,7 @@ class RetrySettings(Section):
         default="retry",
         description=(
             "A picture that was sent and got no answer may have been charged. retry: send it once more, and\n"
-            "count it | hold: leave it to a person (`rembg-watch retry`)."
+            "count it | hold: leave it to a person (`rembg-watch retry --state in_doubt`)."
         ),
     )
 

@@ -842,7 +842,7 @@ class InDoubt(PictureEvent):
     request_id: str | None = None
 
     def _says(self) -> str:
-        then = "sent once more" if self.will_retry else 'held; "rembg-watch retry" sends it again'
+        then = "sent once more" if self.will_retry else 'held; "rembg-watch retry --state in_doubt" sends it again'
         return f"{self.picture} is in doubt: {self.why}; a credit may have been taken; {then}"
 
 

@@ -437,7 +437,7 @@ _JOB_ROWS: tuple[tuple[str, str, str], ...] = (
     ("done", "delivered", ""),
     ("failed", "failed", "rembg-watch jobs --state failed  says why"),
     ("held", "held", "rembg-watch jobs --state held  says what they wait for"),
-    ("in_doubt", "in doubt", "no answer came; rembg-watch retry  sends it again"),
+    ("in_doubt", "in doubt", "rembg-watch retry --state in_doubt  sends them again"),
     ("vanished", "gone before they were sent", ""),
 )
 _ALWAYS = frozenset({"queued", "sending", "done", "failed"})

@@ -1,5 +1,6 @@
 """``once`` for cron and for a try: exit codes, JSON, the dry run; ``status`` and ``retry`` beside a running daemon."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -202,6 +203,40 @@ def test_a_refused_picture_makes_once_end_with_1_and_delivers_the_others(studio:
     assert said.out.strip() == "1 put back in line"
     assert studio.cli("once").code == 0
     assert "bad.png" in studio.outputs()
+
+
+def test_retry_alone_ends_every_pause_and_puts_nothing_back(studio: Studio) -> None:
+    studio.sandbox.add_fault("status", file="bad*", status=400)
+    studio.drop("bad.jpg", 1)
+    assert studio.cli("once").code == 1
+    studio.sandbox.add_fault("monthly")
+    studio.drop("good.jpg", 2)
+    assert studio.cli("once").code == 75
+    studio.sandbox.clear_faults()
+    said = studio.cli("retry")
+    assert said.code == 0, said.text
+    assert " ".join(said.out.split()) == (
+        "every pause is tried again now, and nothing was put back in line: "
+        "name pictures by a pattern, --state, --folder, or --all for that"
+    )
+    assert studio.cli("once").code == 0
+    assert set(studio.outputs()) == {"good.png"}
+    assert studio.status()["jobs"]["failed"] == 1
+
+
+def test_every_command_that_is_advised_can_be_given(studio: Studio) -> None:
+    studio.configure(retry={"in_doubt": "hold"})
+    studio.sandbox.add_fault("status", file="bad*", status=400)
+    studio.sandbox.add_fault("reset_after", file="doubt*")
+    studio.drop("bad.jpg", 1)
+    studio.drop("doubt.jpg", 2)
+    told = studio.cli("once").text + studio.cli("status").out
+    advised = set(re.findall(r"rembg-watch ((?:[a-z]+)(?: --?[a-z]+(?: [a-z_]+)?)?)", told))
+    assert {"jobs --state failed", "retry --state in_doubt"} <= advised
+    for command in sorted(advised - {"run"}):
+        said = studio.cli(*command.split())
+        assert said.code == 0, f"{command}: {said.text}"
+    assert studio.status()["jobs"]["queued"] == 1, "the one that was in doubt"
 
 
 def test_an_api_that_is_down_is_told_and_waited_for(studio: Studio) -> None:

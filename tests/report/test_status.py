@@ -402,7 +402,7 @@ WORKING  801 pictures to go.
         8  at the API
     1,204  delivered
         3  failed         rembg-watch jobs --state failed  says why
-        1  in doubt       no answer came; rembg-watch retry  sends it again
+        1  in doubt       rembg-watch retry --state in_doubt  sends them again
 
 Credits   1,240.5 can be spent (1,000 included, 240.5 prepaid)
           the period ends 2026-11-30 14:00 (in 8 d)
