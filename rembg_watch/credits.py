@@ -156,6 +156,42 @@ def difference(before: Balance, after: Balance, counted: Decimal, *, slack: Deci
     return Difference(by_api=by_api + by_prepaid, by_app=by_app, counted=counted, slack=slack)
 
 
+USE_TOLD_S = 600.0
+"""Other use that goes on is summed up for so long before it is told again, unless it has doubled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherUse:
+    """What was spent from the account beside this program, or was counted here alone; summed up over readings."""
+
+    since: datetime  # the reading after which the first of it came
+    by_app: Decimal = _NOTHING  # by the web editor
+    more: Decimal = _NOTHING  # through the API, beyond what the ledger counts
+    fewer: Decimal = _NOTHING  # counted in the ledger, and not by the account
+
+    @property
+    def total(self) -> Decimal:
+        """Everything, whichever way."""
+        return self.by_app + self.more + self.fewer
+
+    @classmethod
+    def after(cls, known: "OtherUse | None", found: Difference, *, since: datetime) -> "OtherUse | None":
+        """Return what is known after *found*, which came after the reading made at *since*; None: nothing is."""
+        if found.by_app <= 0 and not found.unexplained:
+            return known
+        old = known or cls(since=since)
+        return cls(
+            since=old.since,
+            by_app=old.by_app + max(found.by_app, _NOTHING),
+            more=old.more + max(found.unexplained, _NOTHING),
+            fewer=old.fewer + max(-found.unexplained, _NOTHING),
+        )
+
+    def is_news(self, *, told: Decimal, told_s: float) -> bool:
+        """Say whether it should be told, where a sum of *told* was told *told_s* ago."""
+        return self.total > told and (self.total >= 2 * told or told_s >= USE_TOLD_S)
+
+
 class Billed(StrEnum):
     """What the account's counters say about calls whose end is unknown."""
 

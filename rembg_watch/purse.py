@@ -15,7 +15,7 @@ from rembg_watch.admit import Finding
 from rembg_watch.api.client import Client
 from rembg_watch.api.errors import KeyRefusedError, RembgError
 from rembg_watch.api.responses import Account
-from rembg_watch.credits import Balance, Difference, affordable, budget_room, difference
+from rembg_watch.credits import Balance, Difference, OtherUse, affordable, budget_room, difference
 from rembg_watch.gatehouse import Clocks, Gatehouse
 from rembg_watch.ledger import Json, Ledger, Spending
 from rembg_watch.report.events import AccountDiffers, CallEnded, CreditsRead, Event, Reporter
@@ -24,6 +24,9 @@ BASELINE = "account"
 """The note that holds the last reading of an account at rest."""
 
 _LAST_CALL = "last_call"  # in that note: which calls the reading had in it, whatever the clock said
+
+OTHER_USE = "other_use"
+"""The note that sums up what others spent."""
 
 _FRESH_S = 2.0
 
@@ -62,6 +65,8 @@ class Purse:
         self._unused_room: int | None = None
         self._read_at_s = float("-inf")
         self._is_among_calls = False
+        self._other_use = other_use_from_note(note := ledger.note(OTHER_USE))
+        self._told_use = (_decimal(note, "told") or Decimal(0), float("-inf"))  # how much, and when
         self.refusal: RembgError | None = None
 
     @property
@@ -73,6 +78,11 @@ class Purse:
     def room(self) -> int | None:
         """How many pictures could be paid at the last reading; None before the first."""
         return self._room
+
+    @property
+    def other_use(self) -> OtherUse | None:
+        """What others spent from the account, and what cannot be explained; None: nothing of the kind was seen."""
+        return self._other_use
 
     def left(self) -> Decimal | None:
         """Say what is left of the last reading, perhaps an earlier run's, by our own count of charges since."""
@@ -151,6 +161,7 @@ class Purse:
             is_off, self._is_among_calls = self._is_among_calls and bool(self._charged_since), False
         balance = self.peek() if is_off else None
         if balance is not None:
+            self._compare(balance)
             with self._lock:
                 self._balance, self._charged_since = balance, Decimal(0)
 
@@ -227,13 +238,23 @@ class Purse:
             told = difference(before, after, spent.charged, slack=spent.doubtful)
             if told is not None:
                 self._gatehouse.compared(told.by_api - told.counted)
-            if told is not None and told.unexplained:
-                self._tell(told)
+                self._sum_up(told, since=before.read_at)
         note = {**balance_to_note(after), _LAST_CALL: self._ledger.last_call()}
         self._ledger.set_note(BASELINE, note, is_durable=False)
 
-    def _tell(self, told: Difference) -> None:
-        self._report(AccountDiffers(expected=told.counted, counted=told.by_api))
+    def _sum_up(self, found: Difference, *, since: datetime) -> None:
+        """Add what others spent to what is known, keep it, and tell the sum where it is news."""
+        before, use = self._other_use, OtherUse.after(self._other_use, found, since=since)
+        self._other_use, (told, told_at_s) = use, self._told_use
+        if use is None:
+            return
+        now_s = self._clocks.monotonic()
+        is_news = use.is_news(told=told, told_s=now_s - told_at_s)
+        if is_news:
+            self._told_use = (use.total, now_s)
+            self._report(AccountDiffers(since=use.since, by_app=use.by_app, more=use.more, fewer=use.fewer))
+        if is_news or use != before:
+            self._ledger.set_note(OTHER_USE, _use_to_note(use, told=self._told_use[0]), is_durable=False)
 
 
 def balance_of(account: Account, *, read_at: datetime) -> Balance:
@@ -300,6 +321,25 @@ def balance_from_note(note: Json) -> Balance | None:
         period_start_at=_moment(note, "period_start_at"),
         period_end_at=_moment(note, "period_end_at"),
     )
+
+
+def _use_to_note(use: OtherUse, *, told: Decimal) -> Json:
+    return {
+        "since": use.since.isoformat(),
+        "by_app": str(use.by_app),
+        "more": str(use.more),
+        "fewer": str(use.fewer),
+        "told": str(told),
+    }
+
+
+def other_use_from_note(note: Json) -> OtherUse | None:
+    """Read back what others spent; None if there is nothing that can be understood."""
+    since = _moment(note, "since") if isinstance(note, Mapping) else None
+    by_app, more, fewer = (_decimal(note, name) for name in ("by_app", "more", "fewer"))
+    if since is None or by_app is None or more is None or fewer is None:
+        return None
+    return OtherUse(since=since, by_app=by_app, more=more, fewer=fewer)
 
 
 def _decimal(note: Json, name: str) -> Decimal | None:

@@ -8,6 +8,8 @@ from rembg_watch.credits import (
     UNLIMITED,
     Balance,
     Billed,
+    Difference,
+    OtherUse,
     affordable,
     budget_room,
     difference,
@@ -245,3 +247,29 @@ def test_the_end_is_foretold_at_the_present_pace(
     assert seen.empty_at == (None if empty_s is None else NOW + timedelta(seconds=empty_s))
     assert seen.credits_end_at == (None if end_s is None else NOW + timedelta(seconds=end_s))
     assert seen.missing == missing
+
+
+# --- other use ------------------------------------------------------------------------------
+
+
+def spent(by_app: int = 0, by_api: int = 0, counted: int = 0, slack: int = 0) -> Difference:
+    return Difference(by_app=Decimal(by_app), by_api=Decimal(by_api), counted=Decimal(counted), slack=Decimal(slack))
+
+
+def test_other_use_is_summed_up_apart_by_whom_and_both_ways() -> None:
+    known = None
+    for one in (spent(), spent(by_app=2, by_api=5, counted=5), spent(by_api=8, counted=5), spent(by_api=1, counted=2)):
+        known = OtherUse.after(known, one, since=NOW)
+    assert known == OtherUse(since=NOW, by_app=Decimal(2), more=Decimal(3), fewer=Decimal(1))
+
+
+def test_what_the_ledger_explains_is_no_other_use() -> None:
+    assert OtherUse.after(None, spent(by_api=6, counted=5, slack=1), since=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("total", "told", "told_s", "is_news"),
+    [(1, 0, 0, True), (2, 1, 0, True), (3, 2, 0, False), (3, 2, 600, True), (4, 4, 10**6, False), (0, 0, 10**6, False)],
+)
+def test_other_use_is_told_as_it_doubles_or_after_a_while(total: int, told: int, told_s: float, is_news: bool) -> None:
+    assert OtherUse(since=NOW, more=Decimal(total)).is_news(told=Decimal(told), told_s=told_s) is is_news

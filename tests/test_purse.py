@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rembg_watch.admit import Cause
+from rembg_watch.credits import OtherUse
 from rembg_watch.jobs import State
 from rembg_watch.purse import balance_from_note, balance_of, balance_to_note
 from rembg_watch.report import events
@@ -162,7 +163,43 @@ def test_another_program_that_spends_from_the_account_is_noticed(tmp_path: Path)
         life.purse.read()
         [told] = studio.told(events.AccountDiffers)
         assert isinstance(told, events.AccountDiffers)
-        assert (told.expected, told.counted) == (0, 1)
+        assert (told.by_app, told.more, told.fewer) == (0, 1, 0)
+
+
+def test_every_other_use_is_summed_up_over_restarts_and_told_as_the_sum_doubles(tmp_path: Path) -> None:
+    studio = studio_with(tmp_path, credits=90)
+    with studio.live() as life:
+        life.purse.read()
+        assert life.purse.other_use is None
+        since = life.purse.balance.read_at if life.purse.balance else None
+        for _ in range(4):
+            studio.sandbox.use_app(1)
+            life.purse.read()
+        pay_for(life, 2)
+    with Life(life.studio, life.gatehouse.policy) as again:
+        for _ in range(4):
+            again.client.remove_background((tmp_path / "in/0.png").read_bytes())
+            again.purse.read()
+        known = again.purse.other_use
+        assert known == OtherUse(since=known.since, by_app=Decimal(4), more=Decimal(4))
+        assert known.since == since
+    told = [event for event in studio.told(events.AccountDiffers) if isinstance(event, events.AccountDiffers)]
+    assert [(event.by_app, event.more) for event in told] == [(1, 0), (2, 0), (4, 0), (4, 1)]
+
+
+def test_a_reading_at_the_end_of_the_work_tells_other_use_too(tmp_path: Path) -> None:
+    studio = studio_with(tmp_path, credits=90)
+    with studio.live() as life:
+        life.purse.read()
+        studio.sandbox.use_app(3)
+        pay_for(life, 1)
+        life.purse.in_flight = lambda: 1
+        life.purse.read()
+        life.purse.hear(next(event for event in studio.events if isinstance(event, events.CallEnded)))
+        assert life.purse.other_use is None
+        life.purse.recount()
+        assert life.purse.other_use is not None
+        assert life.purse.other_use.by_app == 3
 
 
 def test_a_clock_that_is_set_is_not_taken_for_another_program_that_spends(tmp_path: Path) -> None:

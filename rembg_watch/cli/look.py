@@ -19,7 +19,7 @@ from rembg_watch.config import FOR_LOOKING, Settings, Severity, find, load, read
 from rembg_watch.daemon import LEDGER_NAME, RESUME, STATUS_NAME
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, Which
-from rembg_watch.purse import BASELINE, balance_from_note
+from rembg_watch.purse import BASELINE, OTHER_USE, balance_from_note, other_use_from_note
 from rembg_watch.report.status import (
     CreditsView,
     GateView,
@@ -82,8 +82,9 @@ def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
     if told is None:
         return left, alive
     if alive is Liveness.GONE:
-        return {**told, **{name: left[name] for name in ("jobs", "unsettled", "gate", "spending", "eta_s")}}, alive
-    return {**told, **{name: left[name] for name in ("jobs", "unsettled", "spending")}}, alive
+        ledgers = ("jobs", "unsettled", "gate", "spending", "eta_s", "other_use")
+        return {**told, **{name: left[name] for name in ledgers}}, alive
+    return {**told, **{name: left[name] for name in ("jobs", "unsettled", "spending", "other_use")}}, alive
 
 
 def _left(ledger: Ledger) -> Snapshot:
@@ -105,6 +106,7 @@ def _left(ledger: Ledger) -> Snapshot:
         gate=gate,
         credits=credits_,
         spending=ledger.spending(),
+        other_use=other_use_from_note(ledger.note(OTHER_USE)),
         now=_now(),
     )
 

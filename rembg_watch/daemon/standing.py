@@ -42,6 +42,7 @@ def snapshot_of(daemon: "Daemon") -> Snapshot:
         unsettled=daemon.watcher.unsettled,
         gate=gate_view(daemon.gatehouse),
         credits=credits_view(daemon.purse),
+        other_use=daemon.purse.other_use,
         now=daemon.clocks.now(),
         folders=folders,
         figures=figures,

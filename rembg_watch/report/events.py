@@ -23,6 +23,7 @@ from rembg_watch.report.words import (
     count_text,
     credits_number,
     credits_text,
+    other_use_text,
     rate_text,
     show,
     size_text,
@@ -602,19 +603,26 @@ class CreditsRead(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountDiffers(Event):
-    """The account counts other calls than the ledger does; positive: the account counts more."""
+    """The account was used by others, or counts other calls than the ledger does; all of it, summed up."""
 
-    LEVEL: ClassVar[Level] = Level.WARNING
-    expected: Decimal
-    counted: Decimal
+    since: datetime
+    by_app: Decimal = Decimal(0)  # by the web editor
+    more: Decimal = Decimal(0)  # counted by the account alone
+    fewer: Decimal = Decimal(0)  # counted by the ledger alone
+
+    def _level(self) -> Level:
+        return Level.WARNING if self.more or self.fewer else Level.INFO
 
     def _condition(self) -> Condition:
-        return Condition(("account",), detail=str(self.counted - self.expected))
+        return Condition(("account",), detail=f"{self.by_app}/{self.more}/{self.fewer}")
 
     def _says(self) -> str:
-        more = self.counted - self.expected
-        told = f"{credits_text(abs(more))} {'more' if more > 0 else 'less'} than this ledger knows of"
-        return f"the account counts {told}: another program may use the key, or a call in doubt was charged"
+        told = other_use_text(self.by_app, self.more, self.fewer, counts="this ledger")
+        why = " (another program may use the key, or a call in doubt was charged)" if self.more or self.fewer else ""
+        return f"other use of the account: {told}{why},"
+
+    def _moment(self) -> tuple[str, datetime] | None:
+        return (" since", self.since)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rembg_watch.credits import OtherUse
 from rembg_watch.holds import Cause, Hold
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Spending
@@ -30,6 +31,7 @@ from rembg_watch.report.words import (
     When,
     count_text,
     credits_number,
+    other_use_text,
     rate_text,
     span_text,
 )
@@ -108,6 +110,7 @@ def snapshot(
     folders: Sequence[FolderView] = (),
     figures: Figures | None = None,
     spending: Spending | None = None,
+    other_use: OtherUse | None = None,
     limiting: str | None = None,
     will_end: bool = True,
     version: str = "",
@@ -139,6 +142,7 @@ def snapshot(
             "read_at": stamp(credits.read_at),
         },
         "spending": None if spending is None else _spending(spending),
+        "other_use": None if other_use is None else _other_use(other_use),
         "folders": [_folder(folder) for folder in folders],
         "limiting": limiting,
         **_work(figures, jobs, will_end=will_end and gate.is_open),
@@ -189,6 +193,15 @@ def _spending(spending: Spending) -> Snapshot:
         "refused": spending.refused,
         "doubles": spending.doubles,
         "repeats": spending.repeats,
+    }
+
+
+def _other_use(use: OtherUse) -> Snapshot:
+    return {
+        "since": stamp(use.since),
+        "by_app": credits_number(use.by_app),
+        "more": credits_number(use.more),
+        "fewer": credits_number(use.fewer),
     }
 
 
@@ -395,6 +408,8 @@ def render(
     parts += [_jobs(snapshot), Text(), _credits(snapshot["credits"], clock=clock)]
     if snapshot.get("spending"):
         parts += [Text(), _spent(snapshot["spending"])]
+    if snapshot.get("other_use"):
+        parts += [Text(), _others(snapshot["other_use"], clock=clock)]
     if snapshot.get("folders"):
         parts += [Text(), _folders(snapshot["folders"], clock=clock)]
     if snapshot.get("last_errors"):
@@ -483,6 +498,14 @@ def _spent(spent: Mapping[str, Any]) -> RenderableType:
         picture = "a picture that was" if repeats == 1 else "pictures that were"
         lines.append(f"          {count_text(repeats, 'call')} {_were(repeats)} made for {picture} paid before")
     return Text("\n".join(lines))
+
+
+def _others(use: Mapping[str, Any], *, clock: WallClock) -> RenderableType:
+    """Say what others spent, or what the account and the ledger count differently."""
+    since = _moment(use["since"])
+    amounts = [Decimal(str(use[name])) for name in ("by_app", "more", "fewer")]
+    when = f" since {clock.since(since)}" if since else ""
+    return Text(f"Other use of the account{when}:\n          {other_use_text(*amounts, counts='this program')}")
 
 
 def _were(number: int) -> str:

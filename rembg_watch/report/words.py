@@ -47,6 +47,14 @@ def credits_text(amount: Decimal) -> str:
     return f"{number:,} {'credit' if number == 1 else 'credits'}"
 
 
+def other_use_text(by_app: Decimal, more: Decimal, fewer: Decimal, *, counts: str) -> str:
+    """Write what others spent: ``3 credits by the web editor, 8 credits more than this ledger knows of``."""
+    unknown = [f"{credits_text(amount)} {word}" for amount, word in ((more, "more"), (fewer, "fewer")) if amount]
+    parts = [f"{credits_text(by_app)} by the web editor"] if by_app else []
+    parts += [f"{' and '.join(unknown)} than {counts} knows of"] if unknown else []
+    return ", ".join(parts)
+
+
 def size_text(size_bytes: float) -> str:
     """Write a size as file managers do: ``812 bytes``, ``1.2 MB``."""
     for unit, worth in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

@@ -158,6 +158,12 @@ def test_a_pause_tells_its_next_look_apart_from_its_end(
     assert looks(by, look_at, until, when=lambda at: f"{at:%H:%M}") == said
 
 
+def test_other_use_that_grows_by_the_same_again_is_told_again() -> None:
+    first, second = (AccountDiffers(since=AT, more=Decimal(more)) for more in (1, 2))
+    assert first.condition != second.condition
+    assert (first.level, AccountDiffers(since=AT, by_app=Decimal(1)).level) == (Level.WARNING, Level.INFO)
+
+
 def test_an_end_that_becomes_known_is_news_and_one_that_moves_is_none() -> None:
     read, end = AT + timedelta(minutes=5), AT + timedelta(days=9)
     first, known, later = (
@@ -208,8 +214,9 @@ def test_pacing_is_no_news_and_what_needs_a_person_is_an_error(event: Event, lev
     [
         (InDoubt(**picture(), why="no answer within 120 s", will_retry=True), "sent once more"),
         (InDoubt(**picture(), why="no answer", will_retry=False), "rembg-watch retry"),
-        (AccountDiffers(expected=Decimal(5), counted=Decimal(8)), "3 credits more"),
-        (AccountDiffers(expected=Decimal(5), counted=Decimal(4)), "1 credit less"),
+        (AccountDiffers(since=AT, more=Decimal(3)), "3 credits more than"),
+        (AccountDiffers(since=AT, fewer=Decimal(1)), "1 credit fewer than"),
+        (AccountDiffers(since=AT, by_app=Decimal(2)), "2 credits by the web editor, since 2026-11-22 12:00 UTC"),
         (BatchFormed(size=50, queued=1204, spendable=Decimal(1240)), "batch of 50 out of 1,204"),
         (Stopping(in_flight=3, queued=10), "waiting for 3 calls in flight"),
         (Stopping(in_flight=1, queued=10, hurried=True), "1 call in flight will be in doubt"),

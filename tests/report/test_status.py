@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from rembg_watch.credits import OtherUse
 from rembg_watch.holds import Cause, Hold, Probe
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Spending
@@ -154,6 +155,18 @@ def test_a_shut_gate_says_why_since_when_and_until_when() -> None:
         "look_at": None,
         "look_by": None,
     }
+
+
+def test_other_use_of_the_account_is_shown_by_whom_and_since_when() -> None:
+    use = OtherUse(since=NOW - timedelta(hours=1), by_app=Decimal(3), more=Decimal(8), fewer=Decimal("0.5"))
+    found = snap(other_use=use)
+    assert found["other_use"] == {"since": "2026-11-22T11:00:00Z", "by_app": 3, "more": 8, "fewer": 0.5}
+    shown = " ".join(screen(found).split())
+    assert (
+        "Other use of the account since 13:00 (1 h ago): "
+        "3 credits by the web editor, 8 credits more and 0.5 credits fewer than this program knows of"
+    ) in shown
+    assert snap()["other_use"] is None
 
 
 def test_a_hold_is_shown_with_its_next_look_and_its_end() -> None:
