@@ -327,7 +327,9 @@ class Gate:
         if finding is Finding.KEY:
             old = gate.holding(Cause.KEY)
             hold = held(Cause.KEY, now, Probe.ACCOUNT, now, old=old, text=text)
-            hold = replace(hold, is_confirmed=True, step=hold.step + (old is not None and old.is_confirmed))
+            hold = replace(
+                hold, is_confirmed=True, step=hold.step + (old is not None and old.is_confirmed and not old.is_extra)
+            )
             return gate._without(Cause.DAILY)._held(rescheduled(hold, now, jitter))
         gate = replace(gate, holds=tuple(_unread(h, now, recheck_s) for h in gate.holds))
         return gate._unreachable(now, jitter, text)
@@ -358,7 +360,14 @@ class Gate:
         """Return the gate after a person has looked (reload, ``retry``): each hold is tried at once."""
         asked = (h if h.picture_at is None else _by_picture(h, now, is_news=True) for h in self.holds)
         holds = tuple(
-            replace(h, probe_at=now, since=min(h.since, now), step=0, is_confirmed=h.probe is Probe.ACCOUNT)
+            replace(
+                h,
+                probe_at=now,
+                since=min(h.since, now),
+                step=0,
+                is_confirmed=h.probe is Probe.ACCOUNT,
+                is_extra=h.probe is Probe.ACCOUNT,
+            )
             for h in asked
             if h.cause not in (Cause.PAUSED, Cause.BACKOFF)
         )
@@ -372,7 +381,7 @@ class Gate:
         the program again, is to be told of the old ones. No picture is sent for it.
         """
         holds = (_read_meanwhile(h, now) for h in self.holds)
-        asks = (replace(h, probe_at=now) if h.probe is Probe.ACCOUNT else h for h in holds)
+        asks = (replace(h, probe_at=now, is_extra=True) if h.probe is Probe.ACCOUNT else h for h in holds)
         return replace(self, holds=tuple(asks))
 
     def set_back(self, *, now: datetime) -> "Gate":

@@ -83,6 +83,7 @@ class Hold:
     is_confirmed: bool = False  # a reading of the account said the same
     text: str | None = None  # the API's own words
     picture_at: datetime | None = None  # while the account is read: when a picture tries it, whatever is read
+    is_extra: bool = False  # the look that is due is out of turn, as after a restart, and no step
     spendable: Decimal | None = None  # the most that the account held as it was refused
 
     @property

@@ -790,6 +790,22 @@ def full_gate() -> Gate:
     return gate.after(Finding.PARAMETERS, Go(gate=gate, need=Need(folder="ä", options="x"), at=NOW), now=NOW)
 
 
+def test_a_restart_or_a_reload_looks_at_a_refused_key_at_once_and_is_no_refusal() -> None:
+    gate, now = refused_by_both(), NOW
+    for wait_s in (7, 8, 9):
+        now += timedelta(seconds=wait_s)
+        gate = ask(Gate.from_note(gate.to_note()).restarted(now=now), Probe.ACCOUNT, now=now)
+        gate = gate.untold(Finding.KEY, now=now, recheck_s=RECHECK_S)
+        assert looks_at(gate, now=now) == now + timedelta(minutes=15)
+    gate = ask(gate.resumed(now=now), Probe.ACCOUNT, now=now).untold(Finding.KEY, now=now, recheck_s=RECHECK_S)
+    assert looks_at(gate, now=now) == now + timedelta(minutes=15)
+    now += timedelta(minutes=15)
+    gate = ask(gate, Probe.ACCOUNT, now=now).untold(Finding.KEY, now=now, recheck_s=RECHECK_S)
+    assert looks_at(gate, now=now) == now + timedelta(minutes=30), "that look was due"
+    gate = gate.restarted(now=now)
+    canary(told(ask(gate, Probe.ACCOUNT, now=now), 5, now=now), now=now)
+
+
 def test_holds_survive_a_restart_to_the_letter() -> None:
     gate = full_gate()
     assert Gate.from_note(json.loads(json.dumps(gate.to_note()))) == gate
