@@ -164,7 +164,16 @@ class Gate:
         """Say whether the service, not a picture, is the likelier culprit of a failure."""
         return self.failures > 0 or self.holding(Cause.CIRCUIT) is not None
 
-    def after(self, finding: Finding, go: Go, *, now: datetime, jitter: float = 0.0, text: str | None = None) -> "Gate":
+    def after(
+        self,
+        finding: Finding,
+        go: Go,
+        *,
+        now: datetime,
+        jitter: float = 0.0,
+        text: str | None = None,
+        is_answered: bool = False,
+    ) -> "Gate":
         """
         Return the gate after a call came to *finding*.
 
@@ -174,6 +183,7 @@ class Gate:
             now: Aware, UTC.
             jitter: In [0, 1): spreads the probes of several machines.
             text: The API's words, for people.
+            is_answered: What failed was an answer, such as a 5xx, not the way to the API.
         """
         gate = replace(self, canary_at=None) if go.is_canary else self
         if finding is Finding.UNSENT:
@@ -183,11 +193,16 @@ class Gate:
         if finding is Finding.PARAMETERS:
             gate = gate._with_folder(FolderHold(folder=go.need.folder, options=go.need.options, since=now, text=text))
         if finding in (Finding.TROUBLE, Finding.DOUBT):
-            return gate._troubled(finding, go, now, jitter, text)
+            gate = gate._troubled(finding, go, now, jitter, text)
+            return gate._by_answer(is_answered=is_answered)
         gate = gate._answered(finding, go, now, jitter)
         if finding in _REFUSALS:
             return gate._refused(_REFUSALS[finding], go, now, jitter, text)
         return gate
+
+    def _by_answer(self, *, is_answered: bool) -> "Gate":
+        hold = self.holding(Cause.CIRCUIT)
+        return self if hold is None else self._held(replace(hold, is_answered=is_answered))
 
     def _answered(self, finding: Finding, go: Go, now: datetime, jitter: float) -> "Gate":
         """The API answered: it lives, whatever it said."""
@@ -313,7 +328,14 @@ class Gate:
         return self._held(_read_beside(hold, balance, now, recheck_s))
 
     def untold(
-        self, finding: Finding, *, now: datetime, recheck_s: float, jitter: float = 0.0, text: str | None = None
+        self,
+        finding: Finding,
+        *,
+        now: datetime,
+        recheck_s: float,
+        jitter: float = 0.0,
+        text: str | None = None,
+        is_answered: bool = False,
     ) -> "Gate":
         """
         Return the gate after the account could not be read.
@@ -332,7 +354,7 @@ class Gate:
             )
             return gate._without(Cause.DAILY)._held(rescheduled(hold, now, jitter))
         gate = replace(gate, holds=tuple(_unread(h, now, recheck_s) for h in gate.holds))
-        return gate._unreachable(now, jitter, text)
+        return gate._unreachable(now, jitter, text)._by_answer(is_answered=is_answered)
 
     def _unreachable(self, now: datetime, jitter: float, text: str | None) -> "Gate":
         """No batch goes without a look at the credits: say so, and ask again soon, then more rarely."""

@@ -70,6 +70,7 @@ def _shut(hold: Hold, *, shut_s: float | None = None) -> GateShut:
         shut_s=shut_s,
         look_at=hold.probe_at,
         look_by=hold.probe.value,
+        is_answered=hold.is_answered,
     )
 
 
@@ -324,12 +325,16 @@ class Gatehouse:
                 )
             )
 
-    def account_unread(self, finding: Finding, *, recheck_s: float, text: str) -> None:
+    def account_unread(self, finding: Finding, *, recheck_s: float, text: str, is_answered: bool = False) -> None:
         """Learn that the account could not be read."""
         with self._changed:
             jitter = self._clocks.chance()
             now = self._clocks.now()
-            self._swap(self._gate.untold(finding, now=now, recheck_s=recheck_s, jitter=jitter, text=text))
+            self._swap(
+                self._gate.untold(
+                    finding, now=now, recheck_s=recheck_s, jitter=jitter, text=text, is_answered=is_answered
+                )
+            )
 
     def disk_seen(self, *, has_room: bool) -> None:
         """Learn whether answers can be kept."""

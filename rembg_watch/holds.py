@@ -84,6 +84,7 @@ class Hold:
     text: str | None = None  # the API's own words
     picture_at: datetime | None = None  # while the account is read: when a picture tries it, whatever is read
     is_extra: bool = False  # the look that is due is out of turn, as after a restart, and no step
+    is_answered: bool = False  # what failed was an answer: the way to the API is good
     spendable: Decimal | None = None  # the most that the account held as it was refused
 
     @property
@@ -201,6 +202,7 @@ def hold_note(hold: Hold, canary_at: datetime | None) -> dict[str, object]:
         "refused": hold.refused,
         "is_confirmed": hold.is_confirmed,
         "text": hold.text,
+        "is_answered": hold.is_answered,
         "picture_at": hold.picture_at.isoformat() if hold.picture_at else None,
         "spendable": str(hold.spendable) if hold.spendable is not None else None,
     }
@@ -237,6 +239,7 @@ def read_hold(row: Mapping[str, object]) -> Hold:
         refused=_count(row["refused"]),
         is_confirmed=row.get("is_confirmed") is True,
         text=_words(row["text"]),
+        is_answered=row.get("is_answered") is True,
         picture_at=_moment(row["picture_at"]) if row.get("picture_at") is not None else None,
         spendable=_amount(row.get("spendable")),
     )

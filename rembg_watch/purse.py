@@ -139,7 +139,8 @@ class Purse:
         except RembgError as error:
             self.refusal = error
             finding = Finding.KEY if isinstance(error, KeyRefusedError) else Finding.TROUBLE
-            self._gatehouse.account_unread(finding, recheck_s=self.recheck_s, text=str(error))
+            is_answered = error.status is not None
+            self._gatehouse.account_unread(finding, recheck_s=self.recheck_s, text=str(error), is_answered=is_answered)
             return None
         self.refusal = None
         return self._heed(balance_of(account, read_at=self._clocks.now()), in_flight)

@@ -197,7 +197,8 @@ def decide(
     name = rule_name(error)
     rule = RULES[name]
     words = str(error) or type(error).__name__
-    after = gate.after(rule.finding, go, now=now, jitter=jitter, text=words)
+    is_answered = isinstance(error, RembgError) and error.status is not None
+    after = gate.after(rule.finding, go, now=now, jitter=jitter, text=words, is_answered=is_answered)
     attempts, doubts = _counts(rule, error, job, gate)
     state = _state(rule, job, policy, attempts=attempts, doubts=doubts, is_lone=_is_lone(gate, go))
     if state is State.FAILED and rule.fate is Fate.COUNTED:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from rembg_watch.admit import Cause, Finding, Gate, Go, Halt, Need, Probe
-from rembg_watch.api.errors import KeyRefusedError, ServerError, Throttle, ThrottledError
+from rembg_watch.api.errors import KeyRefusedError, NotSentError, ServerError, Throttle, ThrottledError
 from rembg_watch.gatehouse import Clocks, Gatehouse, Ticket
 from rembg_watch.holds import held
 from rembg_watch.jobs import Job, State, Version
@@ -107,6 +107,28 @@ def test_a_monthly_limit_shuts_the_gate_for_all_is_told_once_and_kept() -> None:
     assert house.gatehouse.gate.holding(Cause.MONTHLY) is not None
     again = House(notes=house.notes)
     assert again.gatehouse.gate.holding(Cause.MONTHLY) is not None
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_a_circuit_knows_whether_the_api_answers(is_answered: bool) -> None:
+    house = House(turn_in_naps=True)
+    error = ServerError(message="oops", status=500) if is_answered else NotSentError(message="no way there")
+    for number, ticket in enumerate([house.enter() for _ in range(5)]):
+        house.gatehouse.failed(error, job(number), ticket)
+    [told] = [event for event in house.told(events.GateShut) if event.reason == Cause.CIRCUIT]  # type: ignore[attr-defined]
+    assert told.is_answered is is_answered  # type: ignore[attr-defined]
+    again = House(notes=house.notes).gatehouse.gate.holding(Cause.CIRCUIT)
+    assert again is not None
+    assert again.is_answered is is_answered
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_an_account_that_cannot_be_read_says_whether_something_answered(is_answered: bool) -> None:
+    house = House()
+    house.gatehouse.account_unread(Finding.TROUBLE, recheck_s=10.0, text="oops", is_answered=is_answered)
+    hold = house.gatehouse.hold
+    assert hold is not None
+    assert hold.is_answered is is_answered
 
 
 def test_a_refused_key_turns_the_next_one_away_instead_of_asking_again() -> None:

@@ -90,8 +90,13 @@ _PERSON_NEEDED = frozenset({Cause.KEY, Cause.EMAIL})
 _PACING = frozenset({Cause.RATE, Cause.BACKOFF})
 
 
-def waiting(reason: str) -> Waiting:
-    """Say what *reason* means to a person; an unknown one speaks for itself."""
+_FAILS = Waiting("the API fails", "It is tried again, and work goes on by itself; the trouble is the vendor's.")
+
+
+def waiting(reason: str, *, is_answered: bool = False) -> Waiting:
+    """Say what *reason* means to a person, who cannot mend an API that answers; an unknown one speaks for itself."""
+    if reason == Cause.CIRCUIT and is_answered:
+        return _FAILS
     return WAITING.get(reason) or Waiting(reason.replace("_", " "), "")
 
 
@@ -647,6 +652,7 @@ class GateShut(Event):
     shut_s: float | None = None  # how long it has been shut already, where it is told late
     look_at: datetime | None = None  # when it is looked at whether it may end
     look_by: str | None = None  # and by what
+    is_answered: bool = False  # the API answers, and fails
 
     def sentence(self, when: When = utc_text) -> str:
         """Say it in one line: also when it is looked at next, which may be long before the end that is expected."""
@@ -664,7 +670,7 @@ class GateShut(Event):
         return Condition(("gate",), detail=f"{self.reason}/{self.level}/{is_known}")
 
     def _says(self) -> str:
-        what, advice = waiting(self.reason)
+        what, advice = waiting(self.reason, is_answered=self.is_answered)
         words = f' ("{self.why}")' if self.why else ""
         return f"paused: {what}{words}. {advice}".rstrip()
 

@@ -54,6 +54,7 @@ class GateView:
     until: datetime | None = None
     look_at: datetime | None = None
     look_by: str | None = None
+    is_answered: bool = False
 
     @classmethod
     def of(cls, hold: Hold | None) -> "GateView":
@@ -68,6 +69,7 @@ class GateView:
             until=hold.ends_at,
             look_at=hold.probe_at,
             look_by=hold.probe.value,
+            is_answered=hold.is_answered,
         )
 
 
@@ -133,6 +135,7 @@ def snapshot(
             "why": gate.why,
             "look_at": stamp(gate.look_at),
             "look_by": gate.look_by,
+            "answered": gate.is_answered,
         },
         "credits": {
             "included": _number(credits.included),
@@ -358,7 +361,7 @@ def _sentence(words: str) -> str:
 
 
 def _paused(gate: Mapping[str, Any], *, clock: WallClock) -> Headline:
-    what, advice = waiting(gate["reason"] or "unknown")
+    what, advice = waiting(gate["reason"] or "unknown", is_answered=gate.get("answered") is True)
     since, until = _moment(gate.get("since")), _moment(gate.get("until"))
     look_at = _moment(gate.get("look_at"))
     times = [f"since {clock.since(since)}"] if since else []

@@ -119,6 +119,7 @@ def test_facts_are_plain_values() -> None:
         "shut_s": None,
         "look_at": None,
         "look_by": "account",
+        "is_answered": False,
     }
     assert kind(told) == "gate_shut"
 
@@ -172,6 +173,13 @@ def test_an_end_that_becomes_known_is_news_and_one_that_moves_is_none() -> None:
     )
     assert first != known
     assert known == later
+
+
+def test_nobody_is_sent_to_his_network_by_an_api_that_answers() -> None:
+    away, failing = (GateShut(reason=Cause.CIRCUIT, is_answered=one).sentence() for one in (False, True))
+    assert "check this machine's network" in away
+    assert "network" not in failing
+    assert "the vendor's" in failing
 
 
 @pytest.mark.parametrize("cause", Cause)

@@ -154,6 +154,7 @@ def test_a_shut_gate_says_why_since_when_and_until_when() -> None:
         "until": "2026-11-22T13:00:00Z",
         "look_at": None,
         "look_by": None,
+        "answered": False,
     }
 
 
@@ -167,6 +168,13 @@ def test_other_use_of_the_account_is_shown_by_whom_and_since_when() -> None:
         "3 credits by the web editor, 8 credits more and 0.5 credits fewer than this program knows of"
     ) in shown
     assert snap()["other_use"] is None
+
+
+def test_an_api_that_answers_with_errors_is_not_laid_to_this_machine() -> None:
+    hold = Hold(cause=Cause.CIRCUIT, since=NOW, probe=Probe.PICTURE, probe_at=NOW, text="500", is_answered=True)
+    head = headline(snap(gate=GateView.of(hold)), alive=Liveness.LIVE, clock=CLOCK)
+    assert head.sentence == "The API fails."
+    assert "network" not in str(head.details)
 
 
 def test_a_hold_is_shown_with_its_next_look_and_its_end() -> None:
