@@ -29,6 +29,7 @@ OTHER_USE = "other_use"
 """The note that sums up what others spent."""
 
 _FRESH_S = 2.0
+_IDLE_S = 900.0  # how old a reading may get while nothing comes
 
 
 class Purse:
@@ -64,6 +65,7 @@ class Purse:
         self._room: int | None = None
         self._unused_room: int | None = None
         self._read_at_s = float("-inf")
+        self._looked_at_s = self._clocks.monotonic()
         self._is_among_calls = False
         self._other_use = other_use_from_note(note := ledger.note(OTHER_USE))
         self._told_use = (_decimal(note, "told") or Decimal(0), float("-inf"))  # how much, and when
@@ -154,17 +156,25 @@ class Purse:
 
     def recount(self) -> None:
         """
-        Read what is left anew, once nothing is under way, if the last reading was made among calls.
+        Read what is left anew, once nothing is under way, if the last reading was made among calls or long ago.
 
-        Such a reading has some of them in it already, which are counted again as they end.
+        Such a reading has some of them in it already, which are counted again as they
+        end; and while nothing comes, others may spend, or buy. What is held is read by
+        its hold. Nobody is made to wait for what is found: the next batch has its own reading.
         """
+        now_s = self._clocks.monotonic()
         with self._lock:
             is_off, self._is_among_calls = self._is_among_calls and bool(self._charged_since), False
-        balance = self.peek() if is_off else None
+            is_old = now_s - self._looked_at_s >= max(_IDLE_S, self.recheck_s) and self._gatehouse.gate.hold is None
+            if not (is_off or is_old):
+                return
+            self._looked_at_s = now_s
+        balance = self.peek()
         if balance is not None:
             self._compare(balance)
             with self._lock:
                 self._balance, self._charged_since = balance, Decimal(0)
+            self._tell(balance)
 
     def _heed(self, balance: Balance, in_flight: int) -> int:
         room = self._affordable(balance, in_flight)
@@ -174,14 +184,8 @@ class Purse:
             self._balance, self._charged_since, self._room = balance, Decimal(0), room
             self._is_among_calls = in_flight > 0
             self._unused_room, self._read_at_s = room, self._clocks.monotonic()
-        self._report(
-            CreditsRead(
-                included=balance.included_remaining,
-                prepaid=balance.prepaid,
-                spendable=balance.spendable,
-                period_end_at=balance.period_end_at,
-            )
-        )
+            self._looked_at_s = self._read_at_s
+        self._tell(balance)
         # what is under way was counted when it was claimed: the gate must let it through
         for_gate = self._affordable(balance, in_flight=0)
         self._gatehouse.account_read(
@@ -192,6 +196,16 @@ class Purse:
             in_flight=in_flight,
         )
         return room
+
+    def _tell(self, balance: Balance) -> None:
+        self._report(
+            CreditsRead(
+                included=balance.included_remaining,
+                prepaid=balance.prepaid,
+                spendable=balance.spendable,
+                period_end_at=balance.period_end_at,
+            )
+        )
 
     def _affordable(self, balance: Balance, in_flight: int) -> int:
         return affordable(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -149,6 +150,45 @@ def test_what_is_left_is_counted_anew_when_nothing_is_under_way(tmp_path: Path) 
         studio.sandbox.is_down = True
         life.purse.recount()
         assert life.purse.left() == 27
+
+
+def test_while_nothing_comes_the_account_is_read_now_and_then_and_tells_nobody_to_wait(tmp_path: Path) -> None:
+    studio = studio_with(tmp_path, credits=10)
+    at_s = [0.0]
+    studio.clocks = replace(studio.clocks, monotonic=lambda: at_s[0])
+    with studio.live() as life:
+        life.purse.read()
+        studio.sandbox.account.prepaid += 160
+        for at_s[0], left in ((899.0, 10), (900.0, 170), (901.0, 170)):
+            life.purse.recount()
+            assert life.purse.left() == left
+        assert len(studio.sandbox.requests) == 2
+        studio.sandbox.is_down = True
+        for at_s[0] in (1800.0, 1801.0, 2699.0):
+            life.purse.recount()
+        studio.sandbox.is_down = False
+        studio.sandbox.account.prepaid = 0
+        life.purse.recount()
+        assert life.purse.left() == 170, "one that failed is not repeated at once"
+        life.purse.recheck_s = 3600.0
+        at_s[0] = 2700.0
+        life.purse.recount()
+        assert life.purse.left() == 170
+        at_s[0] = 5400.0
+        life.purse.recount()
+        assert life.purse.left() == 10
+        assert life.gatehouse.gate.hold is None
+
+
+def test_what_is_held_is_read_by_its_hold_alone(tmp_path: Path) -> None:
+    studio = studio_with(tmp_path, credits=0)
+    at_s = [0.0]
+    studio.clocks = replace(studio.clocks, monotonic=lambda: at_s[0])
+    with studio.live() as life:
+        life.purse.read()
+        at_s[0] = 5000.0
+        life.purse.recount()
+        assert len(studio.sandbox.requests) == 1
 
 
 def test_another_program_that_spends_from_the_account_is_noticed(tmp_path: Path) -> None:
