@@ -349,9 +349,10 @@ def test_a_spent_daily_budget_of_a_folder_is_said_wherever_one_looks(studio: Stu
 
 def test_an_output_that_takes_nothing_is_said_wherever_one_looks(studio: Studio) -> None:
     with running(studio, settings(studio)) as daemon:
-        (studio.root / "out").rmdir()
+        (studio.root / "out").rename(studio.root / "elsewhere")  # a trial file may lie in it
         studio.drop("a.jpg")
-        eventually(lambda: daemon.pool.blocked and not daemon.pool.in_flight())
+        eventually(lambda: daemon.snapshot()["folders"][0]["waiting"] and daemon.pool.blocked)
+        eventually(lambda: not daemon.pool.in_flight())
         told = daemon.snapshot()
         assert "waiting: 1 picture in line; f: its output cannot be written: " in standing.sentence(daemon, told)
     assert (told["limiting"], told["eta_s"]) == ("output", None)
