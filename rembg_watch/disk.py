@@ -380,7 +380,10 @@ NAME_CODES = frozenset(code for code, _ in _REFUSALS.values())
 _TROUBLES: dict[int, tuple[str, str]] = {
     errno.ENOSPC: ("no_space", "free some space on this disk"),
     errno.EDQUOT: ("quota", "the quota is used up: free some space or raise it"),
-    errno.EROFS: ("read_only", "mount it writable"),
+    errno.EROFS: (
+        "read_only",
+        "mount it writable (a service: write its drop-in anew with `rembg-watch init --systemd` and restart it)",
+    ),
     errno.EIO: ("io", "the disk or the share has a fault: look at the system's log"),
     errno.ESTALE: ("stale", "the share was remounted or exported anew: mount it again"),
     errno.EACCES: ("permission", "give the user of this program the right to write there"),

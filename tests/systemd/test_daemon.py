@@ -379,13 +379,14 @@ def test_a_broken_file_changes_nothing_and_is_told(service: Studio) -> None:
     assert (service.show("MainPID"), service.show("NRestarts")) == (pid, "0")
 
 
-def test_a_folder_that_the_sandbox_keeps_shut_is_refused_with_the_way_to_open_it(service: Studio) -> None:
+def test_a_folder_that_the_sandbox_keeps_shut_waits_and_the_way_to_open_it_is_told(service: Studio) -> None:
     service.machine.type_in("mkdir -p /srv/shut/in /srv/shut/out\nchown rembg-watch: /srv/shut/out\n")
     service.start()
     service.configure(api_table(), PACE, CATALOGUE, folder_table("shut", "/srv/shut/in", "/srv/shut/out"))
     service.machine.systemctl("reload", UNIT)
-    service.is_told("configuration not reloaded, the old one stays in force")
-    assert "write its drop-in anew with `rembg-watch init --systemd` and restart it" in service.said()
+    service.is_told("write its drop-in anew with `rembg-watch init --systemd` and restart it")
+    service.drop()
+    service.wait_until_delivered()
 
 
 def test_who_works_on_the_same_ledger_is_named_and_waited_for_a_few_times(service: Studio) -> None:
