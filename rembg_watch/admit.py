@@ -400,9 +400,10 @@ class Gate:
         Return the gate after a restart: what a free reading of the account can settle is looked at at once.
 
         Nobody who has bought credits or put another key in its place, and starts
-        the program again, is to be told of the old ones. No picture is sent for it.
+        the program again, is to be told of the old ones. No picture is sent for it. A
+        daily budget may be another one now: the reading before the next batch knows.
         """
-        holds = (_read_meanwhile(h, now) for h in self.holds)
+        holds = (_read_meanwhile(h, now) for h in self.holds if h.cause is not Cause.BUDGET)
         asks = (replace(h, probe_at=now, is_extra=True) if h.probe is Probe.ACCOUNT else h for h in holds)
         return replace(self, holds=tuple(asks))
 

@@ -296,6 +296,15 @@ def test_what_the_api_charges_at_the_end_of_its_work_is_seen_after_a_crash(studi
     assert (spent.charged, spent.doubtful) == (studio.sandbox.billed, 0)
 
 
+def test_a_daily_budget_that_was_raised_counts_from_the_next_start_on(studio: Studio) -> None:
+    for number in range(3):
+        studio.drop(f"{number}.png", (number, 2, 3))
+    for budget, sent, code in ((1, 1, ExitCode.WAITING), (1, 1, ExitCode.WAITING), (3, 3, ExitCode.OK)):
+        with running(studio, settings(studio, credits={"daily_budget": budget})) as daemon:
+            assert daemon.run_once() is code
+        assert studio.sandbox.billed == sent
+
+
 def budgeted(studio: Studio, **budgets: int) -> list[dict[str, Any]]:
     """Make a folder for each budget, with three pictures of its own in each."""
     folders = []
