@@ -281,7 +281,7 @@ def test_a_call_that_waits_for_its_turn_shows_that_it_lives() -> None:
     def nap(_changed: threading.Condition, seconds: float) -> None:
         hands.s += seconds
 
-    gate = Gate(holds=(held(Cause.BUDGET, START, Probe.TIME, START + timedelta(seconds=30)),))
+    gate = Gate(holds=(held(Cause.UNKNOWN, START, Probe.PICTURE, START + timedelta(seconds=30)),))
     house = Gatehouse(
         policy=RetryPolicy(),
         report=lambda _: None,
