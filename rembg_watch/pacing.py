@@ -129,7 +129,7 @@ class _Before:
     needed: int
     first_at: float
     began_anew: bool
-    held: "_Held"
+    held: _Held
 
 
 @dataclass(slots=True)

@@ -36,7 +36,8 @@ def snapshot_of(daemon: "Daemon") -> Snapshot:
     counts = {state: sum(one[state] for one in by_folder.values()) for state in State}
     rooms = {one.name: daemon.purse.folder_room(one.name, one.daily_budget) for one in daemon.settings.folders}
     folders = _folder_views(daemon, by_folder, rooms)
-    limit = _limiting(daemon, by_folder, folders, figures)
+    payable = daemon.purse.payable()
+    limit = _limiting(daemon, by_folder, folders, figures, payable)
     return snapshot(
         counts=counts,
         unsettled=daemon.watcher.unsettled,
@@ -49,9 +50,7 @@ def snapshot_of(daemon: "Daemon") -> Snapshot:
         limiting=limit.value,
         will_end=limit is not Limit.RETRY
         and not any(folder.waiting and folder.state in _KEPT_BY for folder in folders)
-        and is_enough(
-            {name: jobs[State.QUEUED] for name, jobs in by_folder.items()}, payable=daemon.purse.payable(), rooms=rooms
-        ),
+        and is_enough({name: jobs[State.QUEUED] for name, jobs in by_folder.items()}, payable=payable, rooms=rooms),
         version=__version__,
         pid=os.getpid(),
     ) | {"learned_rate_per_s": round(daemon.gatehouse.rate_per_s, 3), "is_settling": daemon.is_settling}
@@ -66,7 +65,11 @@ _KEPT_BY: dict[str, Limit] = {
 
 
 def _limiting(
-    daemon: "Daemon", by_folder: Mapping[str, Mapping[State, int]], folders: Sequence[FolderView], figures: Figures
+    daemon: "Daemon",
+    by_folder: Mapping[str, Mapping[State, int]],
+    folders: Sequence[FolderView],
+    figures: Figures,
+    payable: int | None,
 ) -> Limit:
     stalled: Counter[Limit] = Counter()
     free: dict[str, int] = {}
@@ -84,7 +87,7 @@ def _limiting(
         busy=figures.in_flight,
         workers=daemon.settings.pool.workers,
         is_paced=daemon.gatehouse.is_pacing(),
-        affordable=daemon.purse.payable(),
+        affordable=payable,
         is_due=due_at is None or due_at <= daemon.clocks.now(),  # None: all of them are under way
         stalled=stalled,
     )
