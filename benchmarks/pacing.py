@@ -25,7 +25,7 @@ from itertools import count
 from statistics import mean
 from typing import Protocol
 
-from rembg_watch.pacing import Pacer
+from rembg_watch.account.pacing import Pacer
 
 HOUR_S, WARM_S, COLD_PICTURES = 3600.0, 300.0, 1000
 OUTAGE_AT_S, AFTER_S = 1200.0, 600.0

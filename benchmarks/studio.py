@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.plain_api import picture
-from rembg_watch.disk import version_of
+from rembg_watch.host.disk import version_of
 from rembg_watch.ledger import Ledger
 
 TICKS_S = 1 / os.sysconf("SC_CLK_TCK")

@@ -1,20 +1,23 @@
 """
 Watch folders, remove backgrounds with the Rembg API, deliver cut-outs.
 
-A picture dropped into a watched folder passes eight stages, each in its own module:
+A picture dropped into a watched folder passes eight stages:
 
-| stage   | what happens                                                          | module                     |
-|---------|-----------------------------------------------------------------------|----------------------------|
-| watch   | something changed in a folder, or a rescan found it                   | ``watch``                  |
-| settle  | it has stopped growing and is a whole picture                         | ``settle``, ``formats``    |
-| ledger  | it is a job on disk and survives a restart                            | ``ledger``, ``jobs``       |
-| admit   | credits, rate window and free places allow a call now                 | ``admit``, ``credits``, ``pacing`` |
-| call    | the API is asked; its answer or refusal is understood                 | ``api``, ``retry``         |
-| verify  | the answer is a whole picture of the kind that was asked for          | ``verify``                 |
-| publish | the cutout stands, whole, in the mirrored folder                      | ``publish``, ``paths``     |
-| report  | logs, metrics, status and people are told                             | ``report``                 |
+| stage   | what happens                                                    | where                                |
+|---------|-----------------------------------------------------------------|--------------------------------------|
+| watch   | something changed in a folder, or a rescan found it             | ``watch``                            |
+| settle  | it has stopped growing and is a whole picture                   | ``watch.settle``, ``pictures``       |
+| ledger  | it is a job on disk and survives a restart                      | ``ledger``, ``jobs``                 |
+| admit   | credits, pace and free places allow a call now                  | ``account``                          |
+| call    | the API is asked; its answer or refusal is understood           | ``pipeline.call``, ``api``           |
+| verify  | the answer is a whole picture of the kind that was asked for    | ``delivery.verify``                  |
+| publish | the cutout stands, whole, in the mirrored folder                | ``delivery.publish``, ``paths``      |
+| report  | logs, metrics, status and people are told                       | ``report``                           |
 
-``pipeline`` joins ledger to report and reads in that order; ``daemon`` builds and runs everything.
+``pipeline.steps`` joins ledger to report and reads in that order; ``daemon`` builds and runs everything
+from what ``config`` read; ``cli`` is its face, ``check`` its second look before the first picture, ``demo``
+the tour. ``host`` is what the machine lends. ``errors``, ``jobs`` and ``paths`` are what everything speaks
+of; ``sandbox`` is the API emulated, for tests, for the tour and for trying things out.
 The client library stands alone: ``from rembg_watch import Client``.
 """
 

@@ -10,21 +10,22 @@ from pathlib import Path
 
 from PIL import Image
 
-from rembg_watch.admit import Probe
+from rembg_watch.account.balance import Purse
+from rembg_watch.account.credits import Billed
+from rembg_watch.account.gate import Probe
+from rembg_watch.account.governor import Gatehouse
+from rembg_watch.account.retry import RetryPolicy
 from rembg_watch.api.client import Client
 from rembg_watch.api.params import RemovalParams
-from rembg_watch.credits import Billed
-from rembg_watch.disk import version_of
-from rembg_watch.gatehouse import Clocks, Gatehouse
+from rembg_watch.delivery.spool import Spool
+from rembg_watch.host.clocks import Clocks
+from rembg_watch.host.disk import version_of
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Ledger, Turn
 from rembg_watch.paths import is_staging_name
 from rembg_watch.pipeline import Line, Paid, Ready, Recipe, afterwards, recovery
-from rembg_watch.purse import Purse
 from rembg_watch.report.events import Event
-from rembg_watch.retry import RetryPolicy
 from rembg_watch.sandbox import Sandbox
-from rembg_watch.spool import Spool
 
 KEY = "sandbox-key"
 

@@ -20,7 +20,7 @@ from PIL import Image
 from rembg_watch import config
 from rembg_watch.api import client, cutout, errors, params, responses, upload
 from rembg_watch.cli import app
-from rembg_watch.cli.standing import Asked, View, as_plain_values
+from rembg_watch.cli.credits_view import Asked, View, as_plain_values
 from rembg_watch.config.origins import Loc
 from rembg_watch.config.sentences import known
 from rembg_watch.config.settings import FolderOptions, FolderSettings, Settings

@@ -22,18 +22,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from PIL import Image
 
+from rembg_watch.account.retry import RetryPolicy
 from rembg_watch.api.params import Format, RemovalParams
-from rembg_watch.gatehouse import Clocks
+from rembg_watch.host.clocks import Clocks
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Which
 from rembg_watch.paths import Folder
 from rembg_watch.pipeline import Back, Paid, Ready, Twin
-from rembg_watch.retry import RetryPolicy
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.render import flat_color
 from rembg_watch.watch import Pace, Watcher
 from tests.line import KEY, Crash, Life, Studio
-from tests.test_pipeline import ALL_STEPS
+from tests.pipeline.test_steps import ALL_STEPS
 from tests.torture.pictures import digest, jpeg, png
 
 EXAMPLES = int(os.environ.get("REMBG_TORTURE_EXAMPLES", "60"))

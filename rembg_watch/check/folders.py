@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rembg_watch import disk
 from rembg_watch.check.mounts import Mount, mount_of, mounts
 from rembg_watch.config import Finding, FolderSettings, Kind, Settings, Severity
 from rembg_watch.config.origins import Loc
 from rembg_watch.config.rules import is_away, targets
-from rembg_watch.publish import try_out
+from rembg_watch.delivery.publish import try_out
+from rembg_watch.host import disk
 
 _MOST_ENTRIES = 300_000
 

@@ -9,8 +9,9 @@ import typer
 
 from rembg_watch import __version__
 from rembg_watch.api.errors import RembgError
-from rembg_watch.cli import account, look, remove, setup, work
-from rembg_watch.cli.screen import note
+from rembg_watch.cli import look, remove, setup, work
+from rembg_watch.cli.console import note
+from rembg_watch.cli.credits import credits_
 from rembg_watch.errors import ExitCode, RembgWatchError, exit_code
 
 app = typer.Typer(
@@ -46,7 +47,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "jobs": look.jobs,
     "retry": look.retry,
     "check": look.check,
-    "credits": account.credits_,
+    "credits": credits_,
     "sandbox": setup.sandbox,
     "init": setup.init,
 }

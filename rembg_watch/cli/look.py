@@ -11,15 +11,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rembg_watch.admit import Gate
+from rembg_watch.account.balance import BASELINE, OTHER_USE, balance_from_note, other_use_from_note
+from rembg_watch.account.gate import Gate
 from rembg_watch.check import findings, over_network, verdict
 from rembg_watch.cli.configured import AsJson, ConfigFile, open_ledger
-from rembg_watch.cli.screen import OUT, say, say_json
+from rembg_watch.cli.console import OUT, say, say_json
 from rembg_watch.config import FOR_LOOKING, Settings, Severity, find, load, read
 from rembg_watch.daemon import LEDGER_NAME, RESUME, STATUS_NAME
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, Which
-from rembg_watch.purse import BASELINE, OTHER_USE, balance_from_note, other_use_from_note
+from rembg_watch.report.screen import render
 from rembg_watch.report.status import (
     CreditsView,
     GateView,
@@ -27,7 +28,6 @@ from rembg_watch.report.status import (
     Snapshot,
     liveness,
     read_snapshot,
-    render,
     snapshot,
 )
 from rembg_watch.report.words import credits_number, show, size_text

@@ -7,12 +7,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-from rembg_watch.admit import Hold
+from rembg_watch.account.gate import Hold
 from rembg_watch.daemon import Daemon
 from rembg_watch.jobs import State
 from rembg_watch.report.events import Event, Reporter
 from rembg_watch.report.metrics import Figures
-from rembg_watch.report.status import kept_folders
+from rembg_watch.report.screen import kept_folders
 from rembg_watch.report.words import count_text, credits_text, local_text, rate_text, span_text
 
 

@@ -3,7 +3,7 @@
 
 Here the options become an order, with all that is wrong with it told at once, and what
 became of each picture becomes a line and an exit code. How one picture is carried out
-is in ``straight``.
+is in ``single``.
 """
 
 import os
@@ -16,12 +16,13 @@ from typing import Annotated
 
 import typer
 
+from rembg_watch.account.retry import rule_name
 from rembg_watch.api.errors import Charge, KeyRefusedError, RembgError, Scope
 from rembg_watch.api.params import Format, RemovalParams, parameter_problems
-from rembg_watch.cli.account import KeyFile, account_settings, key_refusal
 from rembg_watch.cli.configured import ConfigFile
-from rembg_watch.cli.screen import note, say
-from rembg_watch.cli.straight import (
+from rembg_watch.cli.console import note, say
+from rembg_watch.cli.credits import KeyFile, account_settings, key_refusal
+from rembg_watch.cli.single import (
     Carrier,
     Delivered,
     Errand,
@@ -35,7 +36,6 @@ from rembg_watch.daemon import build_client
 from rembg_watch.errors import ExitCode, UsageError, exit_code
 from rembg_watch.paths import collision_key
 from rembg_watch.report.words import count_text, size_text, span_text
-from rembg_watch.retry import rule_name
 
 PIPE = "-"
 

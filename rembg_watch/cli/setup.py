@@ -7,11 +7,11 @@ import typer
 
 from rembg_watch.check.mounts import shares
 from rembg_watch.cli.configured import ConfigFile
-from rembg_watch.cli.screen import note, say
+from rembg_watch.cli.console import note, say
 from rembg_watch.config import FOR_LOOKING, find, load, template
 from rembg_watch.errors import UsageError
-from rembg_watch.processors import MANY_WORKERS
-from rembg_watch.systemd import drop_in
+from rembg_watch.host.processors import MANY_WORKERS
+from rembg_watch.host.systemd import drop_in
 
 SANDBOX_MISSING = "the sandbox is not installed: pip install 'rembg-watch[sandbox]'"
 

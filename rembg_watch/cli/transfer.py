@@ -9,7 +9,7 @@ from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
 from rembg_watch.api.upload import Progress
-from rembg_watch.cli.screen import ERR, note
+from rembg_watch.cli.console import ERR, note
 from rembg_watch.report.words import size_text
 
 _NAME_WIDTH = 28

@@ -9,16 +9,16 @@ from typing import Annotated
 import typer
 
 from rembg_watch.cli.configured import AsJson, ConfigFile, settings_for
-from rembg_watch.cli.estimate import estimate
+from rembg_watch.cli.console import ERR, OUT, note, say, say_json
 from rembg_watch.cli.progress import PlainProgress, Progress, TerminalProgress
-from rembg_watch.cli.screen import ERR, OUT, note, say, say_json
 from rembg_watch.config import FOR_RUN, Settings, find
 from rembg_watch.daemon import Daemon
+from rembg_watch.daemon.estimate import estimate
 from rembg_watch.errors import ExitCode
-from rembg_watch.memory import settle_heaps, settle_objects
+from rembg_watch.host.memory import settle_heaps, settle_objects
 from rembg_watch.report.events import Reporter
 from rembg_watch.report.logs import Logs, OncePerCondition
-from rembg_watch.report.outputs import choose_output
+from rembg_watch.report.sinks import choose_output
 
 
 def run(config: ConfigFile = None) -> None:
@@ -79,7 +79,7 @@ def demo(
     ] = None,
 ) -> None:
     """Show it all in a minute, with sample pictures and no key."""
-    from rembg_watch.demo import run_demo
+    from rembg_watch.demo.tour import run_demo
 
     raise typer.Exit(run_demo(keep, say=say, note=note, console=ERR))
 

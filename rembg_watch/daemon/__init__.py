@@ -8,13 +8,14 @@ ledger. What the parts do is in their own modules.
 
 ====================  ==================================================
 ``daemon.life``       ``Daemon``: the three verbs, reload and ``once``
-``daemon.build``      what the settings are made into
+``daemon.assembly``   what the settings are made into
 ``daemon.intake``     from the watch into the ledger
-``daemon.standing``   how everything stands, for whoever looks
+``daemon.status``     how everything stands, for whoever looks
+``daemon.estimate``   what a run would send and cost
 ====================  ==================================================
 """
 
-from rembg_watch.daemon.build import (
+from rembg_watch.daemon.assembly import (
     KEY_DIGEST,
     LEDGER_NAME,
     RESUME,

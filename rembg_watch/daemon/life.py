@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from rembg_watch import __version__
-from rembg_watch.admit import Cause, Probe
+from rembg_watch.account.balance import BASELINE, Purse, balance_from_note, spent_since_baseline
+from rembg_watch.account.credits import Billed, is_stale, resolve_doubt, settled_after_s
+from rembg_watch.account.gate import Cause, Probe
+from rembg_watch.account.governor import Gatehouse
 from rembg_watch.config import FOR_RUN, Settings, load, targets, unwritable
-from rembg_watch.credits import Billed, is_stale, resolve_doubt, settled_after_s
-from rembg_watch.daemon import standing
-from rembg_watch.daemon.build import (
+from rembg_watch.daemon import status
+from rembg_watch.daemon.assembly import (
     KEY_DIGEST,
     LEDGER_NAME,
     RESUME,
@@ -31,15 +33,16 @@ from rembg_watch.daemon.build import (
     recipe_of,
 )
 from rembg_watch.daemon.intake import Intake
+from rembg_watch.delivery.publish import sweep_staging, try_out
+from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import ConfigError, ExitCode, RembgWatchError
-from rembg_watch.gatehouse import Clocks, Gatehouse
+from rembg_watch.host.clocks import Clocks
+from rembg_watch.host.locks import Locks
+from rembg_watch.host.systemd import Heartbeat, Notify, watchdog_interval_s
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Ledger, LedgerUnavailableError, StaleJobError, Turn, Which
-from rembg_watch.locks import Locks
 from rembg_watch.pipeline import LEAST_ROOM_BYTES, Line, Step, afterwards, no_step, recovery
-from rembg_watch.pool import Pool, Pulse
-from rembg_watch.publish import sweep_staging, try_out
-from rembg_watch.purse import BASELINE, Purse, balance_from_note, spent_since_baseline
+from rembg_watch.pipeline.pool import Pool, Pulse
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter, fan_out
 from rembg_watch.report.metrics import Metrics
@@ -47,8 +50,6 @@ from rembg_watch.report.status import (
     Snapshot,
     write_snapshot,
 )
-from rembg_watch.spool import Spool
-from rembg_watch.systemd import Heartbeat, Notify, watchdog_interval_s
 from rembg_watch.watch import Pace, Watcher, thread_name
 
 if TYPE_CHECKING:
@@ -480,7 +481,7 @@ class Daemon:
 
     def snapshot(self) -> Snapshot:
         """Say how everything stands, as one JSON object."""
-        return standing.snapshot_of(self)
+        return status.snapshot_of(self)
 
     def _write_status(self) -> None:
         """Write how things stand for whoever looks; rarely while nothing happens, since counting is not free."""
@@ -494,10 +495,10 @@ class Daemon:
         self.told = told = self.snapshot()
         with contextlib.suppress(OSError):  # a full disk; the log tells of it
             write_snapshot(self.settings.state_dir / STATUS_NAME, told)
-        status = standing.sentence(self, told)
-        if status != self._told_status:
-            self._told_status = status
-            self.notify.status(status)
+        sentence = status.sentence(self, told)
+        if sentence != self._told_status:
+            self._told_status = sentence
+            self.notify.status(sentence)
 
     # --- reload ---------------------------------------------------------------------------------
 

@@ -13,16 +13,16 @@ between any two of them loses no picture and pays for none twice without saying 
 Who runs them, how many at once and when, is ``pool``'s matter.
 
 ======================  =========================================================
-``pipeline.line``       ``Line``: the three steps
-``pipeline.attempt``    one picture's calls, and the places that the API has for them
+``pipeline.steps``      ``Line``: the three steps
+``pipeline.call``       one picture's calls, and the places that the API has for them
 ``pipeline.afterwards`` what becomes of the source
 ``pipeline.recovery``   what an earlier life, or a step that broke, left in the middle
 ``pipeline.values``     what goes from step to step
 ======================  =========================================================
 """
 
-from rembg_watch.pipeline.attempt import LEAST_ROOM_BYTES, Places
-from rembg_watch.pipeline.line import Line
+from rembg_watch.pipeline.call import LEAST_ROOM_BYTES, Places
+from rembg_watch.pipeline.steps import Line
 from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Recipe, Step, Twin, content_key_of, no_step
 
 __all__ = [

@@ -7,17 +7,17 @@ version that was worked on is touched.
 
 from typing import TYPE_CHECKING
 
-from rembg_watch import originals
-from rembg_watch.disk import DeliveryError
+from rembg_watch.delivery import originals
+from rembg_watch.delivery.originals import Disposal, Disposed
+from rembg_watch.host.disk import DeliveryError
 from rembg_watch.jobs import Job, State, move
 from rembg_watch.ledger import StaleJobError
-from rembg_watch.originals import Disposal, Disposed
 from rembg_watch.paths import After
 from rembg_watch.pipeline.values import Recipe
 from rembg_watch.report import events
 
 if TYPE_CHECKING:
-    from rembg_watch.pipeline.line import Line
+    from rembg_watch.pipeline.steps import Line
 
 
 def put_away(line: "Line", job: Job) -> Job:

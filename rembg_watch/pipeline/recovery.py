@@ -7,13 +7,13 @@ in doubt, and settled by what the account says of it, or else by the policy.
 
 from typing import TYPE_CHECKING
 
+from rembg_watch.account.credits import Billed
 from rembg_watch.api.errors import Charge, NoAnswerError
-from rembg_watch.credits import Billed
 from rembg_watch.jobs import CallEnd, Job, State, move
 from rembg_watch.report import events
 
 if TYPE_CHECKING:
-    from rembg_watch.pipeline.line import Line
+    from rembg_watch.pipeline.steps import Line
 
 
 CHARGED = "the program ended while this was being sent; by the account's counters it was charged"

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rembg_watch.admit import Need
+from rembg_watch.account.gate import Need
+from rembg_watch.account.governor import Ticket
 from rembg_watch.api.params import RemovalParams
-from rembg_watch.gatehouse import Ticket
+from rembg_watch.delivery.verify import Expected
 from rembg_watch.jobs import Job
 from rembg_watch.paths import After
-from rembg_watch.prepare import (
+from rembg_watch.pipeline.prepare import (
     Prepared,
 )
-from rembg_watch.verify import Expected
 
 Step = Callable[[str], None]
 """Is told of each step as it is done; what raises there dies there, as a crash would."""

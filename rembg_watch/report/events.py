@@ -15,8 +15,8 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import ClassVar, NamedTuple
 
-from rembg_watch.admit import Cause, Probe
-from rembg_watch.credits import Billed
+from rembg_watch.account.credits import Billed
+from rembg_watch.account.gate import Cause, Probe
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.report.words import (
     When,

@@ -18,8 +18,8 @@ from typing import Any, Self
 import structlog
 
 from rembg_watch.report.events import Event, Level, Mistake, Reporter, ReporterFailed, facts, kind
-from rembg_watch.report.outputs import Output, choose_output
 from rembg_watch.report.redact import Redactor
+from rembg_watch.report.sinks import Output, choose_output
 
 REMIND_AFTER_S = 6 * 3600
 

@@ -48,7 +48,7 @@ def respond(sandbox: "Sandbox", request: Request) -> Reply | None:
 
 def _samples() -> dict[str, Path]:
     """Return the sample pictures of the package by their path below ``samples/demo``."""
-    root = Path(str(resources.files("rembg_watch") / "samples" / "demo"))
+    root = Path(str(resources.files("rembg_watch.sandbox") / "samples" / "demo"))
     return {path.relative_to(root).as_posix(): path for path in root.rglob("*.*")}
 
 

@@ -13,15 +13,15 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from rembg_watch.host.mounts import Identity, Mount, identify, is_bare, mount_here
 from rembg_watch.jobs import Version
 from rembg_watch.paths import Folder, suffix
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
-from rembg_watch.settle import FileStat
 from rembg_watch.watch.intake import Intake, Ledger, Pace
-from rembg_watch.watch.mounts import Identity, Mount, identify, is_bare, mount_here
 from rembg_watch.watch.observer import Guard, Marks, Observer
 from rembg_watch.watch.scan import Scan
+from rembg_watch.watch.settle import FileStat
 
 DEBOUNCE_S = 0.05
 """Notices of one file come in volleys; so long they are collected."""

@@ -16,8 +16,8 @@ from rembg_watch.jobs import Unsettled, Version
 from rembg_watch.paths import Folder
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
-from rembg_watch.settle import FileStat, Settler
 from rembg_watch.watch.probe import Probe, Verdict, file_stat, probe
+from rembg_watch.watch.settle import FileStat, Settler
 
 AT_ONCE = 500
 """How many files are looked at before anything else gets its turn."""

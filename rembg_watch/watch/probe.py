@@ -14,8 +14,9 @@ import signal
 from dataclasses import dataclass
 from enum import Enum
 
-from rembg_watch import disk, formats
-from rembg_watch.settle import FileStat
+from rembg_watch.host import disk
+from rembg_watch.pictures import formats, inspection
+from rembg_watch.watch.settle import FileStat
 
 LINK = "it is a link, and links are not followed; put the picture itself into the folder"
 NO_FILE = "it is no ordinary file"
@@ -102,7 +103,7 @@ def _probe_open(fd: int, seen: FileStat, *, asks_for_writers: bool, is_last: boo
         return Probe(Verdict.CHANGED)
     if asks_for_writers and has_writer(fd):
         return Probe(Verdict.STUCK, OPEN_ELSEWHERE, "open_elsewhere")
-    look = disk.inspect_to_the_end(fd) if is_last else disk.inspect(fd)
+    look = inspection.inspect_to_the_end(fd) if is_last else inspection.inspect(fd)
     found = _judge(look, seen.size_bytes, is_last=is_last)
     if file_stat(os.fstat(fd)) != seen:
         return Probe(Verdict.CHANGED)

@@ -17,8 +17,8 @@ from typing import Protocol
 
 from rembg_watch.jobs import Version
 from rembg_watch.paths import Folder, accepts_name, enters, is_junk, passes_over
-from rembg_watch.settle import FileStat
 from rembg_watch.watch.probe import file_stat
+from rembg_watch.watch.settle import FileStat
 
 DUTY = 0.004
 """The share of time that each kind of walk may take, at most."""

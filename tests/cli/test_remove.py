@@ -22,7 +22,7 @@ from rembg_watch.api.errors import RembgError, Throttle, ThrottledError, Unreach
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.api.upload import Progress
 from rembg_watch.cli.remove import Wish, read_order
-from rembg_watch.cli.straight import (
+from rembg_watch.cli.single import (
     LONGEST_PAUSE_S,
     MOST_TRIES,
     Carrier,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from rembg_watch.delivery.publish import sweep_staging
 from rembg_watch.ledger import Access, Ledger
-from rembg_watch.publish import sweep_staging
 from tests.e2e.studio import Studio, is_made_from
 
 WORKERS = 6

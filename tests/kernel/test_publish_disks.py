@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from rembg_watch import disk
-from rembg_watch.disk import Content, OutputUnavailableError, TargetRefusedError, TargetTakenError
-from rembg_watch.originals import Disposal, dispose, set_aside
-from rembg_watch.publish import Claim, enough_room, publish, stage, sweep_staging, try_out
+from rembg_watch.delivery.originals import Disposal, dispose, set_aside
+from rembg_watch.delivery.publish import Claim, enough_room, publish, stage, sweep_staging, try_out
+from rembg_watch.host import disk
+from rembg_watch.host.disk import Content, OutputUnavailableError, TargetRefusedError, TargetTakenError
 
 pytestmark = pytest.mark.kernel
 
@@ -212,8 +212,8 @@ def test_a_share_that_goes_away_between_staging_and_publishing_is_waited_for(mou
 WITHOUT_RIGHTS = """
 import os
 from pathlib import Path
-from rembg_watch import disk
-from rembg_watch.disk import OutputUnavailableError
+from rembg_watch.host import disk
+from rembg_watch.host.disk import OutputUnavailableError
 
 # All is loaded before the rights go; the folder above is closed to others.
 os.setegid(65534)
@@ -224,7 +224,7 @@ try:
 except OutputUnavailableError as error:
     print(error.code)
 """
-WHERE_WE_ARE = os.environ | {"PYTHONPATH": str(Path(disk.__file__).parents[1])}
+WHERE_WE_ARE = os.environ | {"PYTHONPATH": str(Path(disk.__file__).parents[2])}
 
 
 def test_a_user_without_the_right_to_write_waits_for_it(mount: Mount, answer: Path) -> None:

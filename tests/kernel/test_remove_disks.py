@@ -9,7 +9,7 @@ import pytest
 
 from rembg_watch.api.client import Client
 from rembg_watch.api.params import RemovalParams
-from rembg_watch.cli.straight import Carrier, Errand, Inbox, Manner, NotSentHereError
+from rembg_watch.cli.single import Carrier, Errand, Inbox, Manner, NotSentHereError
 from rembg_watch.cli.transfer import Lines
 from rembg_watch.sandbox import Sandbox
 

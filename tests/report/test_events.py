@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from rembg_watch.admit import Cause, Probe
-from rembg_watch.credits import Billed
+from rembg_watch.account.credits import Billed
+from rembg_watch.account.gate import Cause, Probe
 from rembg_watch.report import events
 from rembg_watch.report.events import (
     WAITING,

@@ -36,7 +36,7 @@ from rembg_watch.report.events import (
     kind,
 )
 from rembg_watch.report.logs import Logs, OncePerCondition
-from rembg_watch.report.outputs import HumanLines, Journal, JsonLines, choose_output, is_journal
+from rembg_watch.report.sinks import HumanLines, Journal, JsonLines, choose_output, is_journal
 
 AT = datetime(2026, 11, 22, 12, 0, 1, 5000, tzinfo=UTC)
 KEY = "sk-live-0123456789"
@@ -250,7 +250,7 @@ def test_a_thread_dies_with_its_words_in_the_log_and_without_the_key(stream: io.
 def test_a_process_dies_without_the_key_on_its_stderr() -> None:
     program = (
         "from rembg_watch.report.logs import Logs\n"
-        "from rembg_watch.report.outputs import JsonLines\n"
+        "from rembg_watch.report.sinks import JsonLines\n"
         f"with Logs(JsonLines(), secrets=['{KEY}']):\n"
         "    import sys\n"
         f"    sys.excepthook(*(lambda e: (type(e), e, None))(ValueError('bad {KEY}')))\n"

@@ -15,22 +15,21 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rembg_watch.credits import OtherUse
-from rembg_watch.holds import Cause, Hold, Probe
+from rembg_watch.account.credits import OtherUse
+from rembg_watch.account.holds import Cause, Hold, Probe
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Spending
 from rembg_watch.report.metrics import Figures, Problem
+from rembg_watch.report.screen import headline, render
 from rembg_watch.report.status import (
     CreditsView,
     FolderView,
     GateView,
     Liveness,
-    headline,
     is_same_process,
     liveness,
     process_started,
     read_snapshot,
-    render,
     snapshot,
     write_snapshot,
 )

@@ -11,9 +11,9 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
+from rembg_watch.host.systemd import Heartbeat, Notify, watchdog_interval_s
 from rembg_watch.report.events import Delivered
 from rembg_watch.report.logs import Logs
-from rembg_watch.systemd import Heartbeat, Notify, watchdog_interval_s
 
 signalled: list[int] = []
 for number in (signal.SIGHUP, signal.SIGTERM):

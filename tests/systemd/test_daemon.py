@@ -46,7 +46,7 @@ def seize():
     while not os.path.exists("/run/seize"):
         time.sleep(0.05)
     for found in gc.get_objects():
-        if type(found).__name__ == "Line" and type(found).__module__ == "rembg_watch.pipeline.line":
+        if type(found).__name__ == "Line" and type(found).__module__ == "rembg_watch.pipeline.steps":
             for lock in found._answers:
                 lock.acquire()
             open(done, "w").close()

@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 import rembg_watch
-from rembg_watch.systemd import drop_in
+from rembg_watch.host.systemd import drop_in
 
 pytestmark = pytest.mark.systemd
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from rembg_watch.config import FOR_RUN, load
 from rembg_watch.daemon import Daemon
 from rembg_watch.report.logs import Logs, OncePerCondition
-from rembg_watch.report.outputs import choose_output
+from rembg_watch.report.sinks import choose_output
 
 STEPS = (
     "prepared",

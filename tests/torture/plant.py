@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rembg_watch.disk import version_of
+from rembg_watch.host.disk import version_of
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, Spending
 from rembg_watch.paths import is_staging_name

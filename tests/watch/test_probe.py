@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rembg_watch.settle import FileStat
 from rembg_watch.watch.probe import LINK, NO_FILE, OPEN_ELSEWHERE, Probe, Verdict, file_stat, has_writer, probe
+from rembg_watch.watch.settle import FileStat
 
 
 def probed(path: Path, root: Path | None = None, **options: bool) -> Probe:

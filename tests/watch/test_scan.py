@@ -8,8 +8,8 @@ import pytest
 
 from rembg_watch.jobs import Version
 from rembg_watch.paths import Folder
-from rembg_watch.settle import FileStat
 from rembg_watch.watch.scan import DUTY, LONGEST_S, RACY_S, Scan, Walk
+from rembg_watch.watch.settle import FileStat
 
 INTERVAL_S = 30.0
 

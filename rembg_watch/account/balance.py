@@ -1,0 +1,374 @@
+"""
+What the account can spend, read anew before each batch and whenever a hold asks for it.
+
+``credits`` calculates and ``gate`` decides what follows; here the account is asked, the
+books of ledger and account are held against each other, and both are told. Reading is
+free. Nothing is spent here.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+from rembg_watch.account.credits import Balance, Difference, OtherUse, affordable, budget_room, difference
+from rembg_watch.account.gate import Finding
+from rembg_watch.account.governor import Gatehouse
+from rembg_watch.api.client import Client
+from rembg_watch.api.errors import KeyRefusedError, RembgError
+from rembg_watch.api.responses import Account
+from rembg_watch.host.clocks import Clocks
+from rembg_watch.ledger import Json, Ledger, Spending
+from rembg_watch.report.events import AccountDiffers, CallEnded, CreditsRead, Event, Reporter
+
+BASELINE = "account"
+"""The note that holds the last reading of an account at rest."""
+
+_LAST_CALL = "last_call"  # in that note: which calls the reading had in it, whatever the clock said
+
+OTHER_USE = "other_use"
+"""The note that sums up what others spent."""
+
+_FRESH_S = 2.0
+_IDLE_S = 900.0  # how old a reading may get while nothing comes
+
+
+class Purse:
+    """Read the account and say how many pictures it pays for."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        ledger: Ledger,
+        gatehouse: Gatehouse,
+        report: Reporter,
+        each: Decimal,
+        reserve: Decimal = Decimal(0),
+        daily_budget: Decimal = Decimal(0),
+        recheck_s: float = 300.0,
+        in_flight: Callable[[], int] = lambda: 0,
+        clocks: Clocks | None = None,
+    ) -> None:
+        self.client = client
+        self.each = each
+        self.reserve = reserve
+        self.daily_budget = daily_budget
+        self.recheck_s = recheck_s
+        self.in_flight = in_flight
+        self._ledger = ledger
+        self._gatehouse = gatehouse
+        self._report = report
+        self._clocks = clocks or Clocks()
+        self._lock = threading.Lock()
+        self._balance: Balance | None = balance_from_note(ledger.note(BASELINE))
+        self._charged_since = spent_since_baseline(ledger).charged if self._balance else Decimal(0)
+        self._room: int | None = None
+        self._unused_room: int | None = None
+        self._read_at_s = float("-inf")
+        self._looked_at_s = self._clocks.monotonic()
+        self._is_among_calls = False
+        self._other_use = other_use_from_note(note := ledger.note(OTHER_USE))
+        self._told_use = (_decimal(note, "told") or Decimal(0), float("-inf"))  # how much, and when
+        self.refusal: RembgError | None = None
+
+    @property
+    def balance(self) -> Balance | None:
+        """The last reading, perhaps of an earlier run."""
+        return self._balance
+
+    @property
+    def room(self) -> int | None:
+        """How many pictures could be paid at the last reading; None before the first."""
+        return self._room
+
+    @property
+    def other_use(self) -> OtherUse | None:
+        """What others spent from the account, and what cannot be explained; None: nothing of the kind was seen."""
+        return self._other_use
+
+    def left(self) -> Decimal | None:
+        """Say what is left of the last reading, perhaps an earlier run's, by our own count of charges since."""
+        with self._lock:
+            if self._balance is None:
+                return None
+            return max(Decimal(0), self._balance.spendable - self._charged_since)
+
+    def payable(self) -> int | None:
+        """Say how many more pictures are paid for by what is left, by our own count; None before the first reading."""
+        with self._lock:
+            balance, spent = self._balance, self._charged_since
+        if balance is None:
+            return None
+        return affordable(
+            balance,
+            self.each,
+            reserve=self.reserve,
+            spent_since=spent,
+            daily_budget=self.daily_budget,
+            spent_today=self._spent_today(),
+        )
+
+    def hear(self, event: Event) -> None:
+        """Count what calls cost; a ``Reporter``."""
+        if isinstance(event, CallEnded) and event.charged:
+            with self._lock:
+                self._charged_since += event.charged
+
+    def take_reading(self) -> int | None:
+        """
+        Return how many more pictures may be sent, by a reading that no batch was formed on.
+
+        That is a new one, unless a hold had the account read just now.
+        """
+        with self._lock:
+            room, self._unused_room = self._unused_room, None
+            is_fresh = self._clocks.monotonic() - self._read_at_s < _FRESH_S
+        if room is None or not is_fresh:
+            self.read()
+            with self._lock:
+                room, self._unused_room = self._unused_room, None
+        return room
+
+    def read(self) -> int | None:
+        """
+        Ask the account and tell the gate; return how many more pictures may be sent.
+
+        None: it could not be read; why, and until when, is with the gate.
+        """
+        in_flight = self.in_flight()
+        try:
+            account = self.client.account()
+        except RembgError as error:
+            self.refusal = error
+            finding = Finding.KEY if isinstance(error, KeyRefusedError) else Finding.TROUBLE
+            is_answered = error.status is not None
+            self._gatehouse.account_unread(finding, recheck_s=self.recheck_s, text=str(error), is_answered=is_answered)
+            return None
+        self.refusal = None
+        return self._heed(balance_of(account, read_at=self._clocks.now()), in_flight)
+
+    def peek(self) -> Balance | None:
+        """Read the account without telling anybody, to look at its counters; None if it cannot be read."""
+        try:
+            return balance_of(self.client.account(), read_at=self._clocks.now())
+        except RembgError:
+            return None
+
+    def recount(self) -> None:
+        """
+        Read what is left anew, once nothing is under way, if the last reading was made among calls or long ago.
+
+        Such a reading has some of them in it already, which are counted again as they
+        end; and while nothing comes, others may spend, or buy. What is held is read by
+        its hold. Nobody is made to wait for what is found: the next batch has its own reading.
+        """
+        now_s = self._clocks.monotonic()
+        with self._lock:
+            is_off, self._is_among_calls = self._is_among_calls and bool(self._charged_since), False
+            is_old = now_s - self._looked_at_s >= max(_IDLE_S, self.recheck_s) and self._gatehouse.gate.hold is None
+            if not (is_off or is_old):
+                return
+            self._looked_at_s = now_s
+        balance = self.peek()
+        if balance is not None:
+            self._compare(balance)
+            with self._lock:
+                self._balance, self._charged_since = balance, Decimal(0)
+            self._tell(balance)
+
+    def _heed(self, balance: Balance, in_flight: int) -> int:
+        room = self._affordable(balance, in_flight)
+        if not in_flight:
+            self._compare(balance)
+        with self._lock:
+            self._balance, self._charged_since, self._room = balance, Decimal(0), room
+            self._is_among_calls = in_flight > 0
+            self._unused_room, self._read_at_s = room, self._clocks.monotonic()
+            self._looked_at_s = self._read_at_s
+        self._tell(balance)
+        # what is under way was counted when it was claimed: the gate must let it through
+        for_gate = self._affordable(balance, in_flight=0)
+        self._gatehouse.account_read(
+            balance,
+            affordable=for_gate,
+            recheck_s=self.recheck_s,
+            is_budget_spent=for_gate <= 0 and self._is_budget_spent(),
+            in_flight=in_flight,
+        )
+        return room
+
+    def _tell(self, balance: Balance) -> None:
+        self._report(
+            CreditsRead(
+                included=balance.included_remaining,
+                prepaid=balance.prepaid,
+                spendable=balance.spendable,
+                period_end_at=balance.period_end_at,
+            )
+        )
+
+    def _affordable(self, balance: Balance, in_flight: int) -> int:
+        return affordable(
+            balance,
+            self.each,
+            reserve=self.reserve,
+            in_flight=in_flight,
+            daily_budget=self.daily_budget,
+            spent_today=self._spent_today(),
+        )
+
+    def _is_budget_spent(self) -> bool:
+        return budget_room(self.each, self.daily_budget, spent_today=self._spent_today()) <= 0
+
+    def _spent_today(self) -> Decimal:
+        if self.daily_budget <= 0:
+            return Decimal(0)
+        return self._ledger.spending(since=self._midnight()).booked
+
+    def folder_room(self, folder: str, daily_budget: Decimal, *, in_flight: int = 0) -> int | None:
+        """
+        Say how many more pictures of a folder its own daily budget leaves; None: it has none.
+
+        Those in flight are to be counted first: a call that begins between counts twice then, and never not at all.
+        """
+        if daily_budget <= 0:
+            return None
+        spent = self._ledger.spending(since=self._midnight(), folders=[folder]).booked
+        return budget_room(self.each, daily_budget, spent_today=spent, in_flight=in_flight)
+
+    def _midnight(self) -> datetime:
+        return self._clocks.now().replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def _compare(self, after: Balance) -> None:
+        """
+        Hold this reading against the last one made at rest, and tell what cannot be explained.
+
+        Only readings with nothing under way are compared: what is in flight may be on
+        one side alone. The reading at rest is kept over a restart, where it tells
+        whether calls in doubt were charged.
+        """
+        before = balance_from_note(self._ledger.note(BASELINE))
+        if before is not None:
+            spent = spent_since_baseline(self._ledger)
+            told = difference(before, after, spent.charged, slack=spent.doubtful)
+            if told is not None:
+                self._gatehouse.compared(told.by_api - told.counted)
+                self._sum_up(told, since=before.read_at)
+        note = {**balance_to_note(after), _LAST_CALL: self._ledger.last_call()}
+        self._ledger.set_note(BASELINE, note, is_durable=False)
+
+    def _sum_up(self, found: Difference, *, since: datetime) -> None:
+        """Add what others spent to what is known, keep it, and tell the sum where it is news."""
+        before, use = self._other_use, OtherUse.after(self._other_use, found, since=since)
+        self._other_use, (told, told_at_s) = use, self._told_use
+        if use is None:
+            return
+        now_s = self._clocks.monotonic()
+        is_news = use.is_news(told=told, told_s=now_s - told_at_s)
+        if is_news:
+            self._told_use = (use.total, now_s)
+            self._report(AccountDiffers(since=use.since, by_app=use.by_app, more=use.more, fewer=use.fewer))
+        if is_news or use != before:
+            self._ledger.set_note(OTHER_USE, _use_to_note(use, told=self._told_use[0]), is_durable=False)
+
+
+def balance_of(account: Account, *, read_at: datetime) -> Balance:
+    """Say what an account can spend; without a billing cycle, by its calendar month."""
+    cycle = account.billing_cycle
+    if cycle is None:
+        used = account.app_usage + account.api_usage
+        return Balance(
+            included_remaining=max(Decimal(0), account.credits - used),
+            prepaid=account.prepaid_credits,
+            read_at=read_at,
+            synced=False,
+            app_used=account.app_usage,
+            api_used=account.api_usage,
+        )
+    return Balance(
+        included_remaining=cycle.remaining_included,
+        prepaid=cycle.prepaid_credits,
+        read_at=read_at,
+        period_start_at=cycle.period_start_at,
+        period_end_at=cycle.period_end_at,
+        synced=cycle.stripe_billing_synced,
+        app_used=cycle.app_usage,
+        api_used=cycle.api_usage,
+    )
+
+
+def spent_since_baseline(ledger: Ledger) -> Spending:
+    """Sum up the calls since the last reading at rest, by their order: the clock may have been set meanwhile."""
+    note = ledger.note(BASELINE)
+    last_call = note.get(_LAST_CALL) if isinstance(note, Mapping) else None
+    if isinstance(last_call, int):
+        return ledger.spending(after_call=last_call)
+    before = balance_from_note(note)  # an older version left it
+    return ledger.spending(since=before.read_at if before else None)
+
+
+def balance_to_note(balance: Balance) -> dict[str, Json]:
+    """Write a reading down."""
+    return {
+        "included_remaining": str(balance.included_remaining),
+        "prepaid": str(balance.prepaid),
+        "app_used": str(balance.app_used),
+        "api_used": str(balance.api_used),
+        "synced": balance.synced,
+        "read_at": balance.read_at.isoformat(),
+        "period_start_at": balance.period_start_at.isoformat() if balance.period_start_at else None,
+        "period_end_at": balance.period_end_at.isoformat() if balance.period_end_at else None,
+    }
+
+
+def balance_from_note(note: Json) -> Balance | None:
+    """Read back what ``balance_to_note`` wrote; None if it cannot be understood."""
+    if not isinstance(note, Mapping):
+        return None
+    amounts = {name: _decimal(note, name) for name in ("included_remaining", "prepaid", "app_used", "api_used")}
+    read_at = _moment(note, "read_at")
+    if read_at is None or None in amounts.values():
+        return None
+    return Balance(
+        **amounts,  # type: ignore[arg-type]  # none of them is None
+        read_at=read_at,
+        synced=note.get("synced") is True,
+        period_start_at=_moment(note, "period_start_at"),
+        period_end_at=_moment(note, "period_end_at"),
+    )
+
+
+def _use_to_note(use: OtherUse, *, told: Decimal) -> Json:
+    return {
+        "since": use.since.isoformat(),
+        "by_app": str(use.by_app),
+        "more": str(use.more),
+        "fewer": str(use.fewer),
+        "told": str(told),
+    }
+
+
+def other_use_from_note(note: Json) -> OtherUse | None:
+    """Read back what others spent; None if there is nothing that can be understood."""
+    since = _moment(note, "since") if isinstance(note, Mapping) else None
+    by_app, more, fewer = (_decimal(note, name) for name in ("by_app", "more", "fewer"))
+    if since is None or by_app is None or more is None or fewer is None:
+        return None
+    return OtherUse(since=since, by_app=by_app, more=more, fewer=fewer)
+
+
+def _decimal(note: Json, name: str) -> Decimal | None:
+    value = note.get(name) if isinstance(note, Mapping) else None
+    try:
+        return Decimal(value) if isinstance(value, str) else None
+    except InvalidOperation:
+        return None
+
+
+def _moment(note: Mapping[str, Json], name: str) -> datetime | None:
+    value = note.get(name)
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC) if isinstance(value, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,656 @@
+"""
+May a call go now? The gate: why the account stands still, since when, until when, and what tries it next.
+
+A ``Gate`` is a frozen value; every event gives a new one. It knows the holds that last
+(``Cause``), not the short-term rate (``pacing``), and does not judge errors (``retry``).
+
+The rules, for whoever keeps the value:
+
+- Before a call ask ``admit``. On ``Go`` and ``Ask`` put the gate that comes with it in place
+  of the old one; on ``Wait`` come back then, or when the gate has changed; on ``Halt`` give the
+  job back and claim nothing before then, or before the gate has changed.
+- ``Go`` is also the ticket of the call: hand it to ``Gate.after`` with what the call came to.
+- When a hold is due for a look, exactly one asker gets the errand: a free reading of the account
+  (``Ask``) or one real picture, the canary (``Go`` with ``is_canary``). What comes of it ends or
+  prolongs the hold; stragglers sent before the hold do neither.
+- ``to_note`` and ``from_note`` carry the holds over a restart. A restart inside a hold sends no picture; the account,
+  where it can tell more, is read at once (``restarted``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from rembg_watch.account.credits import Balance, is_stale, next_day_at, renews_at
+from rembg_watch.account.holds import (
+    REASONS,
+    Cause,
+    FolderHold,
+    Hold,
+    Probe,
+    after_s,
+    held,
+    hold_note,
+    probe_after_s,
+    read_folder,
+    read_hold,
+    rescheduled,
+    rows,
+)
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "Cause",
+    "Finding",
+    "FolderHold",
+    "Gate",
+    "Go",
+    "Halt",
+    "Hold",
+    "Limit",
+    "Need",
+    "Probe",
+    "Wait",
+    "admit",
+    "limiting",
+]
+
+PATIENCE_S = 30.0
+"""A job waits this long for its turn with its worker; for a longer wait it goes back to the ledger."""
+
+CANARY_LOST_S = 900.0
+"""A canary of which nothing was heard for so long is no longer waited for."""
+
+READING_LOST_S = 120.0
+"""The same for a reading of the account."""
+
+CIRCUIT_AFTER = 5
+"""Failures in a row that open the circuit: from then on one probe at a time."""
+
+_FAR_AT = datetime.max.replace(tzinfo=UTC)
+
+
+class Finding(StrEnum):
+    """What the end of a call says about the account and the service."""
+
+    ACCEPTED = "accepted"
+    ANSWERED = "answered"  # the API lives; nothing more is known
+    TROUBLE = "trouble"  # the API, or the way to it, failed
+    DOUBT = "doubt"  # the same, and it may have cost a credit
+    UNSENT = "unsent"  # the call never went out
+    UNKNOWN = "unknown"
+    DAILY = "daily"
+    MONTHLY = "monthly"
+    KEY = "key"
+    EMAIL = "email"
+    PARAMETERS = "parameters"
+    DISK = "disk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a call needs to know of itself to be admitted."""
+
+    job: int | None = None  # None: only asking, as before a batch is claimed
+    folder: str = ""
+    options: str = ""  # the folder's options, in the spelling that ``FolderHold`` has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Go:
+    """The call may go, as far as the gate is concerned; the pacer is asked next. Keep it for ``Gate.after``."""
+
+    gate: "Gate"
+    need: Need
+    at: datetime
+    is_canary: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """First this errand, which costs nothing: read the account, or look at the disk. Then ask again."""
+
+    gate: "Gate"
+    probe: Probe
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Not yet, but soon: ask again then, or when the gate has changed."""
+
+    until: datetime
+    reason: str
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """Not for long: the job goes back. Until is the next look at the hold; None: a person must act."""
+
+    until: datetime | None
+    reason: str
+    cause: Cause
+
+
+Answer = Go | Ask | Wait | Halt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """All that keeps calls from going, at one moment. Change it only by its methods and by what ``admit`` returns."""
+
+    holds: tuple[Hold, ...] = ()  # at most one of each cause
+    folders: tuple[FolderHold, ...] = ()
+    failures: int = 0  # calls that failed in a row, whoever made them
+    suspect: int | None = None  # the one job that made all of them; None: several did, or none
+    proven: frozenset[int] = frozenset()  # jobs whose last failure was theirs alone: others went well before and after
+    accepted_at: datetime | None = None  # when a call last went well
+    canary_at: datetime | None = None  # when the canary left that is still out
+    reading_at: datetime | None = None  # when a reading of the account, or a look at the disk, was begun
+
+    @property
+    def hold(self) -> Hold | None:
+        """Return the hold that is expected to last longest, or None when the gate is open."""
+        return max(self.holds, key=lambda h: (h.probe_at or _FAR_AT, h.ends_at or _FAR_AT, h.since), default=None)
+
+    def holding(self, cause: Cause) -> Hold | None:
+        """Return the hold for *cause*, if there is one."""
+        return next((h for h in self.holds if h.cause is cause), None)
+
+    def is_failing(self) -> bool:
+        """Say whether the service, not a picture, is the likelier culprit of a failure."""
+        return self.failures > 0 or self.holding(Cause.CIRCUIT) is not None
+
+    def after(
+        self,
+        finding: Finding,
+        go: Go,
+        *,
+        now: datetime,
+        jitter: float = 0.0,
+        text: str | None = None,
+        is_answered: bool = False,
+    ) -> "Gate":
+        """
+        Return the gate after a call came to *finding*.
+
+        Args:
+            finding: What the call's end says about the account and the service.
+            go: The ticket of the call.
+            now: Aware, UTC.
+            jitter: In [0, 1): spreads the probes of several machines.
+            text: The API's words, for people.
+            is_answered: What failed was an answer, such as a 5xx, not the way to the API.
+        """
+        gate = replace(self, canary_at=None) if go.is_canary else self
+        if finding is Finding.UNSENT:
+            return gate
+        if finding is Finding.DISK:
+            return gate._held(_look_at_disk(now, text))
+        if finding is Finding.PARAMETERS:
+            gate = gate._with_folder(FolderHold(folder=go.need.folder, options=go.need.options, since=now, text=text))
+        if finding in (Finding.TROUBLE, Finding.DOUBT):
+            gate = gate._troubled(finding, go, now, jitter, text)
+            return gate._by_answer(is_answered=is_answered)
+        gate = gate._answered(finding, go, now, jitter)
+        if finding in _REFUSALS:
+            return gate._refused(_REFUSALS[finding], go, now, jitter, text)
+        return gate
+
+    def _by_answer(self, *, is_answered: bool) -> "Gate":
+        hold = self.holding(Cause.CIRCUIT)
+        return self if hold is None else self._held(replace(hold, is_answered=is_answered))
+
+    def _answered(self, finding: Finding, go: Go, now: datetime, jitter: float) -> "Gate":
+        """The API answered: it lives, whatever it said."""
+        gate = self._blamed(go.need.job) if finding is not Finding.UNKNOWN else self
+        gate = gate._without(Cause.BACKOFF, Cause.CIRCUIT)
+        if finding is Finding.ACCEPTED:
+            gate = replace(gate, accepted_at=now)
+            return gate._without(*_ENDED_BY_CANARY) if go.is_canary else gate
+        return gate._again(now, jitter) if go.is_canary and finding not in _REFUSALS else gate
+
+    def _blamed(self, job: int | None) -> "Gate":
+        """End a run of failures; if one job made all of it and another ends it, that job is to blame."""
+        proven = self.proven - {job} if job is not None else self.proven
+        if self.suspect is not None and self.suspect != job:
+            proven |= {self.suspect}
+        return replace(self, failures=0, suspect=None, proven=proven)
+
+    def forget(self, job: int) -> "Gate":
+        """Return the gate without what it knew of *job*, which is over or begins anew."""
+        return replace(self, proven=self.proven - {job}) if job in self.proven else self
+
+    def _troubled(self, finding: Finding, go: Go, now: datetime, jitter: float, text: str | None) -> "Gate":
+        """The service failed: count it, let all wait a moment, and from the fifth in a row on try one by one."""
+        sole = self.failures == 0 or self.suspect == go.need.job
+        gate = replace(self, failures=self.failures + 1, suspect=go.need.job if sole else None)
+        gate = replace(gate, proven=gate.proven - {go.need.job}) if go.need.job is not None else gate
+        gate = gate._again(now, jitter, but=Cause.CIRCUIT) if go.is_canary else gate
+        old = self.holding(Cause.CIRCUIT)
+        if old is not None and not go.is_canary:
+            return gate._held(replace(old, refused=old.refused + 1))
+        step = old.step + 1 if old is not None else 0
+        if gate.failures >= CIRCUIT_AFTER or old is not None:
+            wait_s = probe_after_s(Cause.CIRCUIT, step, may_cost=finding is Finding.DOUBT) * (1 + 0.1 * jitter)
+            hold = held(Cause.CIRCUIT, now, Probe.PICTURE, after_s(now, wait_s), old=old, step=step, text=text)
+            return gate._without(Cause.BACKOFF)._held(hold)
+        if gate.failures == 1:
+            return gate  # one failure alone says little: the others go on
+        wait_s = 0.5 * 2 ** (gate.failures - 2) * (1 + jitter)
+        return gate._held(held(Cause.BACKOFF, now, Probe.TIME, after_s(now, wait_s), text=text))
+
+    def _refused(self, cause: Cause, go: Go, now: datetime, jitter: float, text: str | None) -> "Gate":
+        old = self.holding(cause)
+        if old is not None and not go.is_canary:
+            return self._held(replace(old, refused=old.refused + 1))  # a straggler, sent before the hold
+        step = old.step + 1 if old is not None else 0
+        hold = held(cause, now, _FIRST_PROBE[cause], now, old=old, step=step, text=text)
+        gate = self._disproved(cause) if go.is_canary else self
+        if hold.probe is Probe.ACCOUNT:
+            return gate._held(hold)  # the account is read at once: it is free and says how to go on
+        return gate._held(rescheduled(hold, now, jitter))
+
+    def _disproved(self, cause: Cause) -> "Gate":
+        """A canary met *cause*: whatever else would have refused it before that is over."""
+        return self._without(Cause.KEY, Cause.DAILY) if cause in (Cause.MONTHLY, Cause.EMAIL) else self
+
+    def _again(self, now: datetime, jitter: float, *, but: Cause | None = None) -> "Gate":
+        """A canary learned nothing about these holds: the same wait once more."""
+        return replace(
+            self,
+            holds=tuple(
+                _read_meanwhile(rescheduled(h, now, jitter), now)
+                if h.probe is Probe.PICTURE and h.cause is not but
+                else h
+                for h in self.holds
+            ),
+        )
+
+    def told(
+        self,
+        balance: Balance,
+        *,
+        affordable: int,
+        now: datetime,
+        recheck_s: float,
+        is_budget_spent: bool = False,
+        in_flight: int = 0,
+    ) -> "Gate":
+        """
+        Return the gate after the account was read.
+
+        Args:
+            balance: The reading.
+            affordable: How many pictures may be sent, as ``credits.affordable`` says.
+            now: Aware, UTC.
+            recheck_s: When to read again while nothing can be spent.
+            is_budget_spent: It is the daily budget that allows nothing, not the account.
+            in_flight: Calls under way that were counted as spent; they may yet leave something.
+        """
+        gate = replace(self, reading_at=None)
+        recheck_s = min(recheck_s, IN_FLIGHT_RECHECK_S) if in_flight > 0 else recheck_s
+        gate = gate._told_circuit()._told_key(now)._told_daily(now)._told_monthly(balance, now, recheck_s)
+        if affordable > 0:
+            return gate._without(Cause.CREDITS, Cause.BUDGET)
+        if is_budget_spent:
+            day_at = next_day_at(now)
+            hold = held(Cause.BUDGET, now, Probe.TIME, day_at, old=gate.holding(Cause.BUDGET), until=day_at)
+            return gate._without(Cause.CREDITS)._held(hold)
+        return gate._without(Cause.BUDGET)._held(_read_again(Cause.CREDITS, gate, balance, now, recheck_s))
+
+    def _told_circuit(self) -> "Gate":
+        hold = self.holding(Cause.CIRCUIT)
+        return self._without(Cause.CIRCUIT) if hold is not None and hold.probe is Probe.ACCOUNT else self
+
+    def _told_key(self, now: datetime) -> "Gate":
+        """The account could be read: news if it could not before, so that a picture is tried at once."""
+        hold = self.holding(Cause.KEY)
+        if hold is None or hold.probe is not Probe.ACCOUNT:
+            return self
+        return self._held(_by_picture(hold, now))
+
+    def _told_daily(self, now: datetime) -> "Gate":
+        hold = self.holding(Cause.DAILY)
+        if hold is None or hold.probe is not Probe.ACCOUNT:
+            return self
+        return self._held(_by_picture(hold, now))
+
+    def _told_monthly(self, balance: Balance, now: datetime, recheck_s: float) -> "Gate":
+        hold = self.holding(Cause.MONTHLY)
+        if hold is None or hold.probe is not Probe.ACCOUNT:
+            return self
+        if balance.spendable <= 0 and not is_stale(balance, now=now):
+            return self._held(_read_again(Cause.MONTHLY, self, balance, now, recheck_s))
+        return self._held(_read_beside(hold, balance, now, recheck_s))
+
+    def untold(
+        self,
+        finding: Finding,
+        *,
+        now: datetime,
+        recheck_s: float,
+        jitter: float = 0.0,
+        text: str | None = None,
+        is_answered: bool = False,
+    ) -> "Gate":
+        """
+        Return the gate after the account could not be read.
+
+        A refused key is what the reading was to find out. Any other failure is
+        no news: it is read again later, and once the moment has passed at which the
+        credits should be back, a canary asks instead. Where nothing was held, the
+        service counts as out of reach until it can be read.
+        """
+        gate = replace(self, reading_at=None)
+        if finding is Finding.KEY:
+            old = gate.holding(Cause.KEY)
+            hold = held(Cause.KEY, now, Probe.ACCOUNT, now, old=old, text=text)
+            hold = replace(
+                hold, is_confirmed=True, step=hold.step + (old is not None and old.is_confirmed and not old.is_extra)
+            )
+            return gate._without(Cause.DAILY)._held(rescheduled(hold, now, jitter))
+        gate = replace(gate, holds=tuple(_unread(h, now, recheck_s) for h in gate.holds))
+        return gate._unreachable(now, jitter, text)._by_answer(is_answered=is_answered)
+
+    def _unreachable(self, now: datetime, jitter: float, text: str | None) -> "Gate":
+        """No batch goes without a look at the credits: say so, and ask again soon, then more rarely."""
+        old = self.holding(Cause.CIRCUIT)
+        is_held = any(h.cause not in (Cause.BACKOFF, Cause.CIRCUIT) for h in self.holds)
+        if is_held or (old is not None and old.probe is not Probe.ACCOUNT):
+            return self  # it is said already why nothing goes, and known when that is looked at
+        step = old.step + 1 if old is not None else 0
+        hold = held(Cause.CIRCUIT, now, Probe.ACCOUNT, now, old=old, step=step, text=text)
+        return self._held(rescheduled(hold, now, jitter))
+
+    def disk_seen(self, *, has_room: bool, now: datetime) -> "Gate":
+        """Return the gate after a look at the disk."""
+        gate = replace(self, reading_at=None)._without(Cause.DISK)
+        if has_room:
+            return gate
+        old = self.holding(Cause.DISK)
+        return gate._held(_look_at_disk(now, None) if old is None else replace(old, probe_at=after_s(now, DISK_LOOK_S)))
+
+    def paused(self, *, now: datetime) -> "Gate":
+        """Return the gate shut by a person."""
+        return self._held(held(Cause.PAUSED, now, Probe.PERSON, None))
+
+    def resumed(self, *, now: datetime) -> "Gate":
+        """Return the gate after a person has looked (reload, ``retry``): each hold is tried at once."""
+        asked = (h if h.picture_at is None else _by_picture(h, now, is_news=True) for h in self.holds)
+        holds = tuple(
+            replace(
+                h,
+                probe_at=now,
+                since=min(h.since, now),
+                step=0,
+                is_confirmed=h.probe is Probe.ACCOUNT,
+                is_extra=h.probe is Probe.ACCOUNT,
+            )
+            for h in asked
+            if h.cause not in (Cause.PAUSED, Cause.BACKOFF)
+        )
+        return replace(self, holds=holds, folders=(), canary_at=None, reading_at=None, failures=0, suspect=None)
+
+    def restarted(self, *, now: datetime) -> "Gate":
+        """
+        Return the gate after a restart: what a free reading of the account can settle is looked at at once.
+
+        Nobody who has bought credits or put another key in its place, and starts
+        the program again, is to be told of the old ones. No picture is sent for it. A
+        daily budget may be another one now: the reading before the next batch knows.
+        """
+        holds = (_read_meanwhile(h, now) for h in self.holds if h.cause is not Cause.BUDGET)
+        asks = (replace(h, probe_at=now, is_extra=True) if h.probe is Probe.ACCOUNT else h for h in holds)
+        return replace(self, holds=tuple(asks))
+
+    def set_back(self, *, now: datetime) -> "Gate":
+        """Return the gate after the clock was set back: the moments of its holds mean nothing, so each is due."""
+        holds = (
+            replace(
+                h,
+                since=min(h.since, now),
+                probe_at=None if h.probe_at is None else min(h.probe_at, now),
+                picture_at=None if h.picture_at is None else min(h.picture_at, now),
+            )
+            for h in self.holds
+        )
+        return replace(self, holds=tuple(holds), canary_at=None, reading_at=None)
+
+    def _held(self, hold: Hold) -> "Gate":
+        others = tuple(h for h in self.holds if h.cause is not hold.cause)
+        return replace(self, holds=(*others, hold))
+
+    def _without(self, *causes: Cause) -> "Gate":
+        if not any(h.cause in causes for h in self.holds):
+            return self
+        return replace(self, holds=tuple(h for h in self.holds if h.cause not in causes))
+
+    def _with_folder(self, hold: FolderHold) -> "Gate":
+        if any(f.folder == hold.folder and f.options == hold.options for f in self.folders):
+            return self
+        return replace(self, folders=(*(f for f in self.folders if f.folder != hold.folder), hold))
+
+    def to_note(self) -> dict[str, object]:
+        """Return the holds as plain values for JSON; what belongs to the running process alone is left out."""
+        return {
+            "holds": [hold_note(h, self.canary_at) for h in self.holds if h.cause is not Cause.BACKOFF],
+            "folders": [
+                {"folder": f.folder, "options": f.options, "since": f.since.isoformat(), "text": f.text}
+                for f in self.folders
+            ],
+        }
+
+    @classmethod
+    def from_note(cls, note: object) -> "Gate":
+        """Read back what ``to_note`` wrote; what cannot be understood is left out, never an error."""
+        if not isinstance(note, Mapping):
+            return cls()
+        holds = {h.cause: h for h in rows(note.get("holds"), read_hold)}
+        folders = {f.folder: f for f in rows(note.get("folders"), read_folder)}
+        return cls(holds=tuple(holds.values()), folders=tuple(folders.values()))
+
+
+RECHECK_CAP_S = 86_400.0
+"""The account is read at least once a day while nothing can be spent."""
+
+IN_FLIGHT_RECHECK_S = 5.0
+"""When the account is read again if only calls under way have used it up."""
+
+DISK_LOOK_S = 10.0
+"""How often a full disk is looked at."""
+
+_REFUSALS: dict[Finding, Cause] = {
+    Finding.DAILY: Cause.DAILY,
+    Finding.MONTHLY: Cause.MONTHLY,
+    Finding.KEY: Cause.KEY,
+    Finding.EMAIL: Cause.EMAIL,
+    Finding.UNKNOWN: Cause.UNKNOWN,
+}
+_FIRST_PROBE: dict[Cause, Probe] = {
+    Cause.DAILY: Probe.ACCOUNT,
+    Cause.MONTHLY: Probe.ACCOUNT,
+    Cause.KEY: Probe.ACCOUNT,
+    Cause.EMAIL: Probe.PICTURE,
+    Cause.UNKNOWN: Probe.PICTURE,
+}
+_ENDED_BY_CANARY = (Cause.DAILY, Cause.MONTHLY, Cause.CREDITS, Cause.KEY, Cause.EMAIL, Cause.UNKNOWN)
+
+
+def admit(gate: Gate, need: Need, *, now: datetime) -> Answer:
+    """
+    Say whether a call may go now, and if not, when to ask again.
+
+    Args:
+        gate: The gate as it stands.
+        need: Whose call it is.
+        now: Aware, UTC.
+    """
+    folder = next((f for f in gate.folders if f.folder == need.folder and f.options == need.options), None)
+    if folder is not None:
+        words = f"{REASONS[Cause.PARAMETERS]} ({folder.text})" if folder.text else REASONS[Cause.PARAMETERS]
+        return Halt(until=None, reason=words, cause=Cause.PARAMETERS)
+    gate = _passed(gate, now)
+    shut = [h for h in gate.holds if not h.is_due(now)]
+    if shut:
+        return _later(max(shut, key=lambda h: h.probe_at or _FAR_AT), now)
+    for probe in (Probe.DISK, Probe.ACCOUNT):
+        hold = next((h for h in gate.holds if h.probe is probe), None)
+        if hold is not None:
+            return _errand(hold, gate.reading_at, now) or Ask(
+                gate=replace(gate, reading_at=now), probe=probe, hold=hold
+            )
+    hold = gate.hold
+    if hold is None:
+        return Go(gate=gate, need=need, at=now)
+    return _errand(hold, gate.canary_at, now) or Go(
+        gate=replace(gate, canary_at=now), need=need, at=now, is_canary=True
+    )
+
+
+def _passed(gate: Gate, now: datetime) -> Gate:
+    """Drop the holds that end by themselves and have."""
+    if not any(h.probe is Probe.TIME and h.is_due(now) for h in gate.holds):
+        return gate
+    return replace(gate, holds=tuple(h for h in gate.holds if h.probe is not Probe.TIME or not h.is_due(now)))
+
+
+def _later(hold: Hold, now: datetime) -> Wait | Halt:
+    opens_at = hold.picture_at or hold.ends_at  # a job does not wait through one reading after the other
+    if hold.probe_at is None or opens_at is None or opens_at - now > timedelta(seconds=PATIENCE_S):
+        return Halt(until=hold.probe_at, reason=hold.reason, cause=hold.cause)
+    return Wait(until=hold.probe_at, reason=hold.reason, cause=hold.cause)
+
+
+def _errand(hold: Hold, since: datetime | None, now: datetime) -> Wait | Halt | None:
+    """Say how long to wait for an errand that somebody else is on; None: nobody is, or he is lost."""
+    lost_s = CANARY_LOST_S if hold.probe is Probe.PICTURE else READING_LOST_S
+    if since is None or not timedelta(0) <= now - since < timedelta(seconds=lost_s):
+        return None
+    if now - since < timedelta(seconds=PATIENCE_S):
+        return Wait(until=after_s(since, PATIENCE_S), reason=hold.reason, cause=hold.cause)
+    return Halt(until=after_s(since, lost_s), reason=hold.reason, cause=hold.cause)
+
+
+class Limit(StrEnum):
+    """What keeps the pace from being higher now."""
+
+    QUEUE = "queue"  # there is nothing more to do
+    WORKERS = "workers"
+    RATE = "gate"  # the short-term rate
+    HOLD = "hold"
+    CREDITS = "credits"
+    PREPARING = "preparing"  # the next pictures are being read, and few calls are under way
+    RETRY = "retry"  # what waits is to be tried again, later
+    FOLDER_BUDGET = "folder_budget"  # of the folders that have anything to do, as are the next three
+    OUTPUT = "output"
+    OFFLINE = "offline"
+    OPTIONS = "options"
+
+
+_MOST = 0.75  # a look catches some workers between two calls
+
+
+def limiting(
+    gate: Gate,
+    *,
+    queued: int,
+    busy: int,
+    workers: int,
+    is_paced: bool,
+    affordable: int | None,
+    is_due: bool = True,
+    stalled: Mapping[Limit, int] | None = None,
+) -> Limit:
+    """
+    Say what limits now: workers, gate, credits, or what keeps the folders that have anything to do.
+
+    Args:
+        gate: The gate as it stands.
+        queued: Jobs that wait in folders where nothing of their own keeps them.
+        busy: Workers with a call under way.
+        workers: Workers there are.
+        is_paced: The pacer made calls wait lately, as ``Pacer.is_limiting`` says.
+        affordable: Pictures that may still be paid; None: not known.
+        is_due: The turn of some of the jobs that wait has come.
+        stalled: Jobs that wait in other folders, by what keeps those.
+    """
+    if queued <= 0:
+        kept = {limit: jobs for limit, jobs in (stalled or {}).items() if jobs > 0}
+        return max(kept, key=lambda limit: kept[limit], default=Limit.QUEUE)
+    if any(h.cause in (Cause.CREDITS, Cause.MONTHLY, Cause.BUDGET) for h in gate.holds):
+        return Limit.CREDITS
+    if gate.holds:
+        return Limit.HOLD
+    if affordable is not None and affordable <= 0:
+        return Limit.CREDITS
+    if not is_due:
+        return Limit.RETRY
+    if is_paced and busy < workers:
+        return Limit.RATE
+    return Limit.WORKERS if busy >= _MOST * workers else Limit.PREPARING
+
+
+def _by_picture(hold: Hold, now: datetime, *, is_news: bool = False) -> Hold:
+    """The account says nothing against a picture: one goes at once if that is news, else when its step says."""
+    after = replace(hold, probe=Probe.PICTURE, probe_at=now, picture_at=None, is_confirmed=False)
+    return after if is_news or hold.is_confirmed else rescheduled(after, now, 0.0)
+
+
+def _read_meanwhile(hold: Hold, now: datetime) -> Hold:
+    """Have the account read until a picture tries a monthly limit: credits that are bought need not wait for that."""
+    if hold.cause is not Cause.MONTHLY or hold.probe is not Probe.PICTURE or hold.is_due(now):
+        return hold
+    return replace(hold, probe=Probe.ACCOUNT, probe_at=now, picture_at=hold.probe_at)
+
+
+def _read_again(cause: Cause, gate: Gate, balance: Balance, now: datetime, recheck_s: float) -> Hold:
+    """Nothing can be spent: the account is read again soon, and at the end of the period."""
+    renewal_at = renews_at(balance, now=now)
+    old = gate.holding(cause)
+    next_at = min(after_s(now, min(recheck_s, RECHECK_CAP_S)), renewal_at)
+    hold = held(cause, now, Probe.ACCOUNT, next_at, old=old, step=0, until=renewal_at)
+    return replace(hold, refused=old.refused if old else 0, is_confirmed=True)
+
+
+def _read_beside(hold: Hold, balance: Balance, now: datetime, recheck_s: float) -> Hold:
+    """
+    The account has a rest that the API does not take: a picture goes when its step says, or with what is news.
+
+    The rest may be less than a picture costs. So the account is read on meanwhile, and
+    more credits than were refused, or a new period, send a picture at once.
+    """
+    is_first = hold.picture_at is None  # since the last refusal
+    is_over = hold.until is not None and now >= hold.until
+    is_renewed = is_stale(balance, now=now) and hold.step == 0 if is_first else is_over
+    is_more = hold.spendable is not None and balance.spendable > hold.spendable
+    due_at = after_s(now, probe_after_s(hold.cause, hold.step))
+    due_at = due_at if hold.picture_at is None else min(hold.picture_at, due_at)
+    seen = replace(hold, spendable=max(balance.spendable, hold.spendable or balance.spendable))
+    if is_renewed or is_more or hold.is_confirmed or due_at <= now:
+        return _by_picture(seen, now, is_news=True)
+    until = renews_at(balance, now=now)
+    next_at = min(after_s(now, recheck_s), due_at, until)
+    since = min(hold.since, now)
+    return replace(seen, probe=Probe.ACCOUNT, probe_at=next_at, picture_at=due_at, until=until, since=since)
+
+
+def _unread(hold: Hold, now: datetime, recheck_s: float) -> Hold:
+    if hold.probe is not Probe.ACCOUNT or not hold.is_due(now):
+        return hold
+    if hold.cause in (Cause.MONTHLY, Cause.CREDITS) and hold.until is not None and now >= hold.until:
+        return replace(hold, probe=Probe.PICTURE, probe_at=now, until=None, picture_at=None)
+    if hold.picture_at is not None and now >= hold.picture_at:
+        return _by_picture(hold, now, is_news=True)
+    if hold.cause in (Cause.DAILY, Cause.KEY):
+        return _by_picture(replace(hold, is_confirmed=False), now)
+    next_at = after_s(now, min(recheck_s, RECHECK_CAP_S))
+    next_at = min(next_at, hold.picture_at) if hold.picture_at else next_at
+    return replace(hold, probe_at=next_at, since=min(hold.since, now))
+
+
+def _look_at_disk(now: datetime, text: str | None) -> Hold:
+    return held(Cause.DISK, now, Probe.DISK, after_s(now, DISK_LOOK_S), text=text)

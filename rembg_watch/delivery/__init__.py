@@ -1,0 +1,13 @@
+"""
+From a paid answer to a file in its place: spool, verify, publish, and what becomes of the original.
+
+========================  =============================================================
+``delivery.spool``        answers that were paid for and are not yet published
+``delivery.verify``       is this answer the picture that was asked for?
+``delivery.decoders``     the child processes that verify
+``delivery.decoder``      what runs in such a child
+``delivery.outputs``      which output folders take cut-outs now
+``delivery.publish``      one cut-out, whole, in its mirrored place
+``delivery.originals``    the source is kept, moved, deleted or set aside
+========================  =============================================================
+"""

@@ -1,0 +1,348 @@
+"""
+Processes that decode answers, so that no decoder runs where the daemon lives.
+
+A decoder is C code that reads what came over the network. It may crash, needs hundreds of
+megabytes for a large picture, and copies them while it holds the interpreter's lock, so
+that no other thread moves. So a few children do it (``decoder``), one picture at a time
+each. They are started when they are needed, the one that rested last is asked first, and
+one that nobody asks ends.
+
+A wrong "no" costs a credit. So a picture is at fault only where that is sure: two
+processes crashed on it, or it took more processor time than any picture needs. One that
+was not done in time for another reason is left for later. Whatever else befalls a child,
+or if none can be started, the answer is verified in this process.
+"""
+
+import contextlib
+import errno
+import os
+import queue
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import PIL
+
+import rembg_watch
+from rembg_watch.delivery import decoder
+from rembg_watch.delivery.verify import AT_ONCE, AnswerRejectedError, Expected, Verified, broken, verify
+from rembg_watch.errors import RembgWatchError
+from rembg_watch.host import processors
+from rembg_watch.host.disk import BLOCK_BYTES
+
+IDLE_S = 30.0
+
+# Without ``site``: its work is done, ``_environment`` hands on what came of it.
+COMMAND = (sys.executable, "-P", "-S", "-W", "ignore", "-c", "from rembg_watch.delivery.decoder import main; main()")
+
+_START_LIMIT_S = 30.0
+_END_LIMIT_S = 5.0
+_PAUSE_S = 60.0  # between one start that failed and the next try
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
+_TRIES = 2
+
+# What an interpreter may need to find itself, and nothing that is the daemon's: its key, its socket, its watchdog.
+_HANDED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "GLIBC_TUNABLES")
+
+
+class VerifierError(RembgWatchError):
+    """A process that verifies answers ended or cannot be started; the answers do not depend on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a child ended, and what it said at last."""
+
+    code: int  # as ``subprocess`` has it: below zero the signal
+    words: str
+    is_mad: bool = False  # it answered what no decoder says
+
+    @property
+    def is_crash(self) -> bool:
+        return self.is_mad or -self.code in _CRASHES
+
+    @property
+    def has_no_end(self) -> bool:
+        return self.code == -signal.SIGPROF
+
+    @property
+    def took_too_long(self) -> bool:
+        return self.code == -signal.SIGALRM
+
+    @property
+    def how(self) -> str:
+        if self.is_mad:
+            return "by talking nonsense"
+        with contextlib.suppress(ValueError):
+            return f"by {signal.Signals(-self.code).name}"
+        return f"with exit code {self.code}"
+
+    def __str__(self) -> str:
+        return f"{self.how}; its last words: {self.words}" if self.words else self.how
+
+
+class _Child:
+    """One process, which is asked by one thread at a time."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._words, words = os.pipe()
+        try:
+            for fd in (self._words, words):
+                os.set_blocking(fd, False)  # so that nobody ever waits for them to be read
+            self._process = subprocess.Popen(  # noqa: S603  # our own program
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                bufsize=0,
+                cwd="/",
+                env=_environment(),
+                start_new_session=True,  # a terminal's Ctrl-C is for the daemon, which still needs it
+            )
+        except BaseException:
+            os.close(self._words)
+            raise
+        finally:
+            os.close(words)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
+        self.pid = self._process.pid
+        processors.let_go(self.pid)
+        self.rests_since_s = time.monotonic()
+
+    def is_ready(self) -> bool:
+        """Wait until it says that it works, and works as this version does."""
+        poll, until_s, said = select.poll(), time.monotonic() + _START_LIMIT_S, b""
+        poll.register(self._from, select.POLLIN)
+        while not said.endswith(b"\n") and poll.poll(max(0.0, until_s - time.monotonic()) * 1000):
+            read = os.read(self._from, len(decoder.HELLO))
+            if not read:
+                break
+            said += read
+        return said == decoder.HELLO
+
+    def ask(self, question: bytes) -> bytes | None:
+        """Return its answer; None if it ended."""
+        try:
+            os.write(self._to, question)
+            said = os.read(self._from, decoder.LONGEST_LINE_BYTES)
+            while said and not said.endswith(b"\n") and len(said) < decoder.LONGEST_LINE_BYTES:
+                more = os.read(self._from, decoder.LONGEST_LINE_BYTES)
+                if not more:
+                    return None
+                said += more
+        except BrokenPipeError:
+            return None
+        return said or None
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def dismiss(self) -> None:
+        """Let it go: it reads that nobody will ask any more."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def ended(self, *, is_mad: bool = False) -> _End:
+        """Wait for its end, let nothing of it stay behind, and say how it was."""
+        self.dismiss()
+        try:
+            code = self._process.wait(_END_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            code = self._process.wait()
+        said = b""
+        with contextlib.suppress(OSError):
+            said = os.read(self._words, decoder.LONGEST_LINE_BYTES)
+        os.close(self._words)
+        return _End(code, "; ".join(said.decode(errors="replace").split("\n")).strip("; ")[-2000:], is_mad)
+
+
+class Verifiers:
+    """
+    Verifies answers in child processes; called as ``verify`` is.
+
+    Safe to share between threads; at most *most* verify at once and the others wait.
+    Somebody has to call ``end_idle`` from time to time.
+    """
+
+    def __init__(
+        self,
+        *,
+        tell: Callable[[VerifierError], None] = lambda _error: None,
+        command: Sequence[str] = COMMAND,
+        most: int | None = None,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        self._tell = tell
+        self._command = command
+        self._idle_s = idle_s
+        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()  # a semaphore that costs next to nothing
+        for _ in range(most or AT_ONCE):
+            self._places.put(None)
+        self._lock = threading.Lock()
+        self._all: set[_Child] = set()
+        self._idle: deque[_Child] = deque()  # who rested last stands right; each act on it is atomic
+        self._closed = threading.Event()
+        self._not_before_s = float("-inf")
+
+    def __call__(self, answer: Path, expected: Expected) -> Verified:
+        """
+        Read an answer whole and say what it is.
+
+        Raises:
+            AnswerRejectedError: It is not what was asked for.
+            OSError: The answer cannot be read from the disk; a TimeoutError: not now.
+        """
+        self._places.get()
+        try:
+            found = self._asked(answer, expected)
+        finally:
+            self._places.put(None)
+        if found is None:
+            with processors.anywhere():
+                return verify(answer, expected)
+        if isinstance(found, AnswerRejectedError):
+            raise found
+        return found
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """The processes there are now."""
+        with self._lock:
+            return frozenset(child.pid for child in self._all)
+
+    def end_idle(self) -> None:
+        """Let those go that nobody asked for long, and forget those that ended while they rested."""
+        until_s = time.monotonic() - self._idle_s
+        for child in tuple(self._idle):
+            if child.rests_since_s <= until_s or not child.is_alive:
+                with contextlib.suppress(ValueError):  # somebody asks it right now
+                    self._idle.remove(child)
+                    self._buried(child)
+
+    def close(self) -> None:
+        """End all of them; who still wants to verify does so here."""
+        self._closed.set()
+        idle = []
+        while (child := self._rested()) is not None:
+            child.dismiss()
+            idle.append(child)
+        for child in idle:
+            self._buried(child)
+        with self._lock:
+            for child in self._all:
+                child.kill()  # whoever asks it buries it
+
+    # --- one picture ----------------------------------------------------------------------------
+
+    def _asked(self, answer: Path, expected: Expected) -> Verified | AnswerRejectedError | None:
+        """Ask until there is a verdict; None if there is none to be had from a child."""
+        question = decoder.question(answer, expected)
+        child = self._rested() or self._fresh()
+        crashes = kills = 0
+        while child is not None:
+            said = self._heard(child, question)
+            if not isinstance(said, _End):
+                return said
+            self._tell(VerifierError(f"a process that verifies answers ended {said}"))
+            if said.took_too_long:
+                raise TimeoutError(errno.ETIMEDOUT, f"not verified in {decoder.LIMIT_S:.0f} s", str(answer))
+            if said.has_no_end:
+                return _blamed(answer, expected, f"it takes more than {decoder.PROCESSOR_LIMIT_S:.0f} s")
+            crashes, kills = crashes + said.is_crash, kills + (not said.is_crash)
+            if crashes == _TRIES:
+                return _blamed(answer, expected, f"the decoder ends {said.how} on it")
+            child = self._fresh() if kills < _TRIES else None
+        return None
+
+    def _heard(self, child: _Child, question: bytes) -> Verified | AnswerRejectedError | _End | None:
+        try:
+            said = child.ask(question)
+            if said is not None:
+                found = decoder.understood(said)
+                self._rest(child)
+                return found
+        except (ValueError, TypeError, RecursionError):
+            child.kill()
+            return self._buried(child, is_mad=True)
+        except BaseException:
+            child.kill()  # it would answer the next one with this answer
+            self._buried(child)
+            raise
+        return self._buried(child)
+
+    def _rested(self) -> _Child | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _rest(self, child: _Child) -> None:
+        child.rests_since_s = time.monotonic()
+        self._idle.append(child)
+        if self._closed.is_set():
+            self.close()
+
+    def _buried(self, child: _Child, *, is_mad: bool = False) -> _End:
+        with self._lock:
+            self._all.discard(child)
+        return child.ended(is_mad=is_mad)
+
+    def _fresh(self) -> _Child | None:
+        """Start a child; None if that cannot be done now."""
+        if self._closed.is_set() or time.monotonic() < self._not_before_s:
+            return None
+        try:
+            child = _Child(self._command)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self._cannot(str(error))
+            return None
+        with self._lock:
+            self._all.add(child)
+            if self._closed.is_set():
+                child.kill()
+        if child.is_ready():
+            return child
+        self._cannot(f"it ended {self._buried(child)}. Was rembg-watch upgraded while it runs? Then restart it")
+        return None
+
+    def _cannot(self, why: str) -> None:
+        self._not_before_s = time.monotonic() + _PAUSE_S
+        if not self._closed.is_set():
+            self._tell(VerifierError(f"no process to verify answers can be started, so the daemon does it: {why}"))
+
+
+def _blamed(answer: Path, expected: Expected, why: str) -> AnswerRejectedError:
+    """
+    Blame the picture, once the disk has read it whole: a mapped file that cannot be read crashes its reader.
+
+    Raises:
+        OSError: It is the disk's fault.
+    """
+    with answer.open("rb", buffering=0) as file:
+        while file.read(BLOCK_BYTES):
+            pass
+    return broken(expected.params.format, why)
+
+
+def _environment() -> dict[str, str]:
+    """Hand on where modules are found, and what an interpreter needs."""
+    handed_on = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+    packages = [Path(module.__path__[0]).parent for module in (rembg_watch, PIL)]
+    places = [Path(place or ".").absolute() for place in sys.path] + packages
+    return handed_on | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(map(str, places)))}

@@ -1,0 +1,220 @@
+"""
+Is this answer the picture that was asked for?
+
+An answer that was paid for is looked at before it is delivered: that it is a whole
+picture, of the format and of a size that the request and the source explain. It does
+not judge how well the background was removed, and it changes nothing on disk.
+
+How the API rounds, whether it enlarges, and whether it turns or resizes first is not
+documented. Each is accepted: a wrong "no" costs a credit, and what must be caught (a
+preview instead of the picture, an error page, a broken download) is far off.
+"""
+
+import math
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, cast
+
+from PIL import Image
+
+from rembg_watch.api.params import LONGEST_SIDE_PX, Format, RemovalParams
+from rembg_watch.errors import RembgWatchError
+from rembg_watch.pictures import inspection
+
+Size = tuple[float, float]
+
+_TOLERANCE_PX = 3
+_TOLERANCE = 0.01
+_DOWNGRADED = (460, 460)  # what third parties saw when an account was out of credits
+
+_LARGEST_PIXELS = 2 * LONGEST_SIDE_PX**2
+"""A square of the longest side, turned by 45 degrees: the largest answer there can be."""
+
+Image.MAX_IMAGE_PIXELS = _LARGEST_PIXELS
+
+AT_ONCE = min(4, os.cpu_count() or 1)
+"""Decoding is bound by the processor: more at once are not faster and need 100 to 800 MB each at the worst."""
+
+_DECODING = threading.BoundedSemaphore(AT_ONCE)
+
+
+class AnswerRejectedError(RembgWatchError):
+    """
+    The API said 200, but this is not the picture that was asked for.
+
+    Attributes:
+        reason: One sentence: what came instead of what.
+        code: The same for machines: empty, not_a_picture, wrong_format, truncated,
+            broken, downgraded, wrong_size.
+    """
+
+    def __init__(self, reason: str, *, code: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What an answer is measured by."""
+
+    params: RemovalParams
+    width: int  # of the source as it was sent
+    height: int
+    may_be_turned: bool = False  # it was sent lying on its side by its EXIF orientation: the API may set it up
+
+    @classmethod
+    def of_unknown_source(cls, params: RemovalParams) -> Self:
+        """Expect any size: the source went away before its answer was looked at."""
+        return cls(params=params, width=0, height=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A whole picture that fits what was asked for."""
+
+    width: int
+    height: int
+    kind: Format
+    size_bytes: int
+    warning: str | None = None  # no_alpha, all_opaque or all_transparent: whole, but is it a cutout?
+
+
+def verify(answer: Path, expected: Expected) -> Verified:
+    """
+    Read an answer whole and say what it is.
+
+    Raises:
+        AnswerRejectedError: It is not what was asked for.
+        OSError: The answer cannot be read from the disk.
+    """
+    size_bytes = answer.stat().st_size
+    kind = _kind(answer, size_bytes)
+    if kind is not expected.params.format:
+        raise AnswerRejectedError(
+            f"The answer is a {kind.upper()} picture, but {expected.params.format.upper()} was asked for.",
+            code="wrong_format",
+        )
+    width, height, warning = _decode(answer, kind, expected)
+    return Verified(width=width, height=height, kind=kind, size_bytes=size_bytes, warning=warning)
+
+
+def _kind(answer: Path, size_bytes: int) -> Format:
+    if size_bytes == 0:
+        raise AnswerRejectedError("The answer is empty (0 bytes).", code="empty")
+    with answer.open("rb") as file:
+        look = inspection.inspect(file.fileno())
+    if look.kind is None:
+        raise AnswerRejectedError(f"The answer is {look.name}, not a picture.", code="not_a_picture")
+    if not look.is_whole:
+        raise AnswerRejectedError(
+            f"The answer is {look.name} that breaks off after {size_bytes} bytes.", code="truncated"
+        )
+    return Format(look.kind)
+
+
+def _decode(answer: Path, kind: Format, expected: Expected) -> tuple[int, int, str | None]:
+    try:
+        with _DECODING, Image.open(answer, formats=(kind.upper(),)) as picture:
+            _check_size(picture.width, picture.height, expected)  # before it is decoded: a bomb has no fitting size
+            picture.load()
+            return picture.width, picture.height, _warning(picture, expected.params)
+    except AnswerRejectedError:
+        raise
+    except OSError as error:
+        if error.errno is not None:  # the disk, not the picture
+            raise
+        raise broken(kind, error) from error
+    except (ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise broken(kind, error) from error
+
+
+def broken(kind: Format, why: object) -> AnswerRejectedError:
+    """Say that no picture comes out of an answer, and *why*."""
+    return AnswerRejectedError(f"The answer is a {kind.upper()} picture that cannot be decoded: {why}.", code="broken")
+
+
+def _check_size(width: int, height: int, expected: Expected) -> None:
+    if fits(width, height, expected):
+        return
+    if expected.width == 0:
+        raise AnswerRejectedError(f"The answer is {width} x {height} px, more than there can be.", code="wrong_size")
+    usual = next(_sizes(expected))
+    asked = f"about {usual[0]:.0f} x {usual[1]:.0f} px was expected"
+    if (width, height) == _DOWNGRADED or width * height * 4 < usual[0] * usual[1]:
+        raise AnswerRejectedError(
+            f"The answer is only {width} x {height} px where {asked}: such previews come when an account is out of "
+            f"credits. Look at the account.",
+            code="downgraded",
+        )
+    raise AnswerRejectedError(f"The answer is {width} x {height} px where {asked}.", code="wrong_size")
+
+
+def fits(width: int, height: int, expected: Expected) -> bool:
+    """Say if a picture of this size can be the answer to what was asked."""
+    if expected.width == 0:
+        return width * height <= _LARGEST_PIXELS
+    return any(_near(width, w) and _near(height, h) for w, h in _sizes(expected))
+
+
+def _near(found: int, wanted: float) -> bool:
+    return abs(found - wanted) <= max(_TOLERANCE_PX, wanted * _TOLERANCE)
+
+
+def _sizes(expected: Expected) -> Iterator[Size]:
+    """Name every size that is a fair reading of the request, the likeliest first."""
+    params = expected.params
+    sources: list[Size] = [(expected.width, expected.height)]
+    if expected.may_be_turned:
+        sources.append((expected.height, expected.width))
+    for source in sources:
+        for size in _resized(source, params):
+            yield _turned(size, params)
+        yield from _resized(_turned(source, params), params)
+
+
+def _turned(size: Size, params: RemovalParams) -> Size:
+    """The box around a turned picture; without ``expand`` what sticks out is cropped."""
+    if not params.expand or params.angle % 360 == 0:
+        return size
+    angle = math.radians(params.angle)
+    cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
+    return size[0] * cos + size[1] * sin, size[0] * sin + size[1] * cos
+
+
+def _resized(size: Size, params: RemovalParams) -> Iterator[Size]:
+    width, height = size
+    w, h = params.w or None, params.h or None
+    if w is None and h is None:
+        yield size
+        return
+    if params.exact_resize:
+        yield w or width, h or height
+        if w is not None and h is not None:
+            return
+    scales = sorted([*([w / width] if w else []), *([h / height] if h else [])])
+    for scale in scales:  # the first fits inside w x h; the second, where there is one, matches one side
+        yield max(1, width * scale), max(1, height * scale)
+    if scales[0] > 1:  # it may not enlarge
+        yield size
+
+
+def _warning(picture: Image.Image, params: RemovalParams) -> str | None:
+    """Say what is odd about the transparency, where there should be some."""
+    if params.mask or params.bg_color is not None or params.format not in {Format.WEBP, Format.PNG}:
+        return None
+    if not picture.has_transparency_data:
+        return "no_alpha"
+    low, high = _alpha_extremes(picture)
+    if high == 0:
+        return "all_transparent"
+    return "all_opaque" if low == 255 else None
+
+
+def _alpha_extremes(picture: Image.Image) -> tuple[int, int]:
+    if "A" not in picture.getbands():
+        picture = picture.convert("RGBA")  # a palette or one colour that is transparent
+    return cast(tuple[int, int], picture.getchannel("A").getextrema())

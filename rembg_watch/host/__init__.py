@@ -1,0 +1,15 @@
+"""
+What this machine lends: disks, mounts, locks, clocks, processors, memory and systemd.
+
+Nothing here knows of pictures, credits or the API.
+
+====================  =================================================================
+``host.disk``         careful acts in folders that others write to as well
+``host.mounts``       which file system a path lies on
+``host.locks``        one daemon for each state directory and each input folder
+``host.systemd``      readiness, watchdog, stopping; the drop-in for the folders
+``host.clocks``       time, waiting and chance, which tests replace
+``host.processors``   which processor a thread runs on
+``host.memory``       how the heap behaves in a process that runs for months
+====================  =================================================================
+"""

@@ -1,0 +1,325 @@
+"""
+One picture's calls: through the gate, with the intent on disk before the last byte leaves.
+
+The only place where money is spent. What an error means is decided in ``retry`` and
+recorded here; whether the answer is worth anything is looked at later, in ``steps``.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from decimal import Decimal
+from errno import ENOSPC
+from os import fsdecode, strerror
+from typing import TYPE_CHECKING, BinaryIO
+
+import tenacity
+
+from rembg_watch.account.governor import Ticket
+from rembg_watch.account.retry import Decision, retries_in_place, wait_s
+from rembg_watch.api.cutout import Cutout
+from rembg_watch.api.errors import Charge, RembgError
+from rembg_watch.jobs import CallEnd, CallStart, Job, State, move
+from rembg_watch.paths import mirror
+from rembg_watch.pipeline.prepare import (
+    SourceChangedError,
+)
+from rembg_watch.pipeline.values import (
+    Paid,
+    Ready,
+    expected_of,
+    need_of,
+)
+from rembg_watch.report import events
+
+if TYPE_CHECKING:
+    from rembg_watch.pipeline.steps import Line
+
+_ROOM_FACTOR = 4  # an answer can be larger than its picture: lossless and with alpha
+BEAT_S = 1.0
+LEAST_ROOM_BYTES = 16 * 1024 * 1024
+"""Nothing is sent where not even so much could be kept."""
+
+
+class Places:
+    """
+    So many pictures with the API at once, and no more.
+
+    A call has its place from its last byte until its answer comes. The next pictures are
+    uploaded but for that byte meanwhile, and what came of the last ones is fetched and
+    written down, so that no place is empty for long. Where there are many, a few of the next write
+    their intent to pay ahead, too: a place is not kept empty by a disk.
+
+    Args:
+        count: How many; None is no limit.
+        ahead: How many more may write their intent. After a crash they are in doubt with
+            the others, though they were not sent.
+    """
+
+    def __init__(self, count: int | None = None, *, ahead: int = 0) -> None:
+        self._line = None if count is None else threading.BoundedSemaphore(count + ahead)
+        self._free = None if count is None else threading.BoundedSemaphore(count)
+
+    def line_up(self, beat: Callable[[], None]) -> None:
+        """Wait until an intent may be written, calling *beat* now and then."""
+        _wait_for(self._line, beat)
+
+    def take(self, beat: Callable[[], None]) -> None:
+        """Wait for a place."""
+        _wait_for(self._free, beat)
+
+    def give_back(self, *, was_taken: bool) -> None:
+        """Let the next one line up, and have the place if it was taken."""
+        if was_taken and self._free is not None:
+            self._free.release()
+        if self._line is not None:
+            self._line.release()
+
+
+def _wait_for(one: threading.Semaphore | None, beat: Callable[[], None]) -> None:
+    while one is not None and not one.acquire(timeout=BEAT_S):
+        beat()
+
+
+class TurnedAwayError(Exception):
+    """The gate is shut for longer, the output takes nothing, or the program is stopping; nothing was sent."""
+
+
+class EndedError(Exception):
+    """A call ended in an error that is decided and recorded."""
+
+    def __init__(self, cause: Exception, job: Job, *, keeps_job: bool) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.job = job
+        self.keeps_job = keeps_job
+
+
+class Attempt:
+    """One picture's calls, one after the other, with the job as the ledger has it in between."""
+
+    def __init__(self, line: "Line", ready: Ready, beat: Callable[[], None]) -> None:
+        self.line = line
+        self.recipe = ready.recipe
+        self.prepared = ready.prepared
+        self.job = ready.job
+        self.is_first = ready.is_first
+        self.key = str(ready.job.content_key)
+        self.beat = beat
+        self.tries = 0
+        self.started_s = 0.0
+        self.is_in_line = False
+        self.has_place = False
+
+    def __call__(self) -> Paid:
+        """Make one call, through the gate; keep its answer or record its end."""
+        line = self.line
+        self._check_output()
+        entered = line.gatehouse.enter(need_of(self.job, self.recipe), beat=self.beat)
+        if not isinstance(entered, Ticket):
+            raise TurnedAwayError
+        self.tries += 1
+        self.started_s = line.clocks.monotonic()
+        try:
+            cutout = self._send()
+            line.step("answered")
+            line.spool.keep(self.key)
+            line.step("spooled")
+        except (RembgError, OSError) as error:
+            self._tell_call(error)
+            raise self._end(line.gatehouse.taken(error), entered) from error
+        except Exception as cut_off:  # our own: the source changed, somebody took the job, the ledger took nothing
+            self._tell_call(cut_off)
+            line.gatehouse.unsent(entered)
+            raise
+        line.gatehouse.answered(entered)
+        duration_s = line.clocks.monotonic() - self.started_s
+        self._tell_call(cutout)
+        received = move(
+            self.job,
+            State.RECEIVED,
+            at=line.clocks.now(),
+            answer_digest=cutout.sha256,
+            answer_bytes=cutout.size_bytes,
+            request_id=cutout.request_id,
+            retry_at=None,
+            reason=None,
+            code=None,
+            field=None,
+        )
+        names = mirror(self.job.source, self.recipe.params.format.extension)
+        self.job = line.ledger.record(received, call=CallEnd(Charge.YES, line.price), names=names)
+        line.step("received")
+        expected = expected_of(self.prepared, self.recipe)
+        return Paid(
+            job=self.job,
+            recipe=self.recipe,
+            expected=expected,
+            ticket=entered,
+            is_first=self.is_first,
+            duration_s=duration_s,
+        )
+
+    def _check_output(self) -> None:
+        """Buy nothing that could not be delivered: the output may have filled while this one waited."""
+        if self.line.outputs.is_blocked(self.job.folder):
+            raise TurnedAwayError
+
+    def _check_room(self) -> None:
+        """Look before paying whether the answer could be kept."""
+        needed = max(LEAST_ROOM_BYTES, _ROOM_FACTOR * self.prepared.size_bytes)
+        if not self.line.has_room(needed):
+            raise OSError(ENOSPC, strerror(ENOSPC), str(self.line.spool.directory))
+
+    def _send(self) -> Cutout:
+        line, job = self.line, self.job
+        line.report(
+            events.CallStarted(
+                folder=job.folder,
+                source=job.source,
+                job=job.id,
+                attempt=job.attempts + job.doubts + 1,
+                size_bytes=self.prepared.size_bytes,
+            )
+        )
+        self._check_room()
+        file = Hashing(self.prepared.open())
+        try:
+            with line.spool.arriving(self.key) as answer:
+                return line.client.remove_background(
+                    file,
+                    self.recipe.params,
+                    filename=self.prepared.filename,
+                    destination=answer,
+                    on_upload=lambda _: self.beat(),
+                    on_last_byte=lambda: self._commit(file),
+                    on_download=lambda _: self._answer_comes(),
+                )
+        finally:
+            self._leave_place()
+
+    def _commit(self, file: "Hashing") -> None:
+        """
+        Write the intent to pay, with the last bytes still in hand.
+
+        What raises here cuts the request off: a source that changed while it was read, a
+        job that somebody else took care of meanwhile, or one for an output that takes
+        nothing any more, is not paid for.
+        """
+        if file.digest() != self.prepared.digest:
+            name = fsdecode(self.job.source)
+            raise SourceChangedError(
+                f"{name} changed while it was being sent; the new version is sent instead",
+                code="changed",
+                path=self.recipe.input / name,
+            )
+        places, began_s = self.line.places, self.line.clocks.monotonic()
+        places.line_up(self.beat)
+        self.is_in_line = True
+        self._check_output()
+        sending = move(self.job, State.SENDING, at=self.line.clocks.now(), retry_at=None)
+        self.job = self.line.ledger.record(sending, call=CallStart(self.line.price))
+        self.line.step("sending")
+        places.take(self.beat)
+        self.has_place = True
+        self.started_s += self.line.clocks.monotonic() - began_s  # until now it was not the API that took its time
+
+    def _answer_comes(self) -> None:
+        self.beat()
+        self._leave_place()
+
+    def _leave_place(self) -> None:
+        """Let the next picture go to the API, which has done with this one."""
+        if self.is_in_line:
+            self.is_in_line = False
+            self.line.places.give_back(was_taken=self.has_place)
+            self.has_place = False
+
+    def _end(self, error: Exception, ticket: Ticket) -> EndedError:
+        """Decide what *error* means, and record it as the end of the call if one had begun."""
+        line, was_sending = self.line, self.job.state is State.SENDING
+        decision = line.gatehouse.failed(error, self.job, ticket, in_place=self.tries - 1)
+        keeps = decision.keeps_job and retries_in_place(error, self.tries)
+        if was_sending or not keeps:
+            self.job = self._record(decision, call_end(error, line.price) if was_sending else None, keeps=keeps)
+        return EndedError(error, self.job, keeps_job=keeps)
+
+    def _record(self, decision: Decision, end: CallEnd | None, *, keeps: bool) -> Job:
+        job = decision.apply(self.job, at=self.line.clocks.now())
+        return self.line.ledger.record(job, call=end, keeps_claim=keeps or job.state is State.FAILED)
+
+    def _tell_call(self, end: Cutout | Exception) -> None:
+        cutout, error = (end, None) if isinstance(end, Cutout) else (None, end)
+        self.line.report(
+            events.CallEnded(
+                folder=self.job.folder,
+                source=self.job.source,
+                job=self.job.id,
+                duration_s=self.line.clocks.monotonic() - self.started_s,
+                charged=self.line.price if cutout else Decimal(0),
+                sent_bytes=self.prepared.size_bytes,
+                answer_bytes=cutout.size_bytes if cutout else 0,
+                status=200 if cutout else getattr(error, "status", None),
+                request_id=cutout.request_id if cutout else getattr(error, "request_id", None),
+            )
+        )
+
+
+class Hashing:
+    """
+    A regular file that knows the digest of what was read from it.
+
+    It is read by place, past the buffer and the place of the file itself: with many threads, each
+    system call costs a change of threads.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._place = 0
+        self._hash = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        """Read on, at most *size* bytes."""
+        block = os.pread(self._file.fileno(), size, self._place)
+        self._place += len(block)
+        self._hash.update(block)
+        return block
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all that was read, hex."""
+        return self._hash.hexdigest()
+
+    def fileno(self) -> int:
+        """Return the file's descriptor, from which its size can be told."""
+        return self._file.fileno()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to another place, from the start or the end; from the start, the digest begins anew."""
+        self._place = offset + (os.fstat(self._file.fileno()).st_size if whence == os.SEEK_END else 0)
+        if self._place == 0:
+            self._hash = hashlib.sha256()
+        return self._place
+
+    def tell(self) -> int:
+        """Return the place in the file."""
+        return self._place
+
+
+def call_end(error: Exception, price: Decimal) -> CallEnd:
+    """Say what a call came to that ended in *error* after its last byte was let go."""
+    if isinstance(error, RembgError):
+        return CallEnd(error.charge, price, error.code)
+    return CallEnd(Charge.MAYBE, price, "answer_not_kept")  # the answer came and this machine could not keep it
+
+
+def wait_in_place(chance: Callable[[], float]) -> Callable[[tenacity.RetryCallState], float]:
+    """Return tenacity's ``wait``: how long a worker sleeps with the job in hand."""
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        ended = state.outcome.exception() if state.outcome else None
+        if not isinstance(ended, EndedError):
+            return 0.0
+        return wait_s(ended.cause, state.attempt_number, jitter=chance())
+
+    return wait

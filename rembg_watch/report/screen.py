@@ -1,0 +1,264 @@
+"""
+How things stand, for a person: a headline and a screen, drawn from the JSON object that ``status`` is.
+
+Pure: a snapshot and a moment come in, what Rich can draw goes out.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rembg_watch.account.holds import Cause
+from rembg_watch.report.events import looks, waiting
+from rembg_watch.report.status import Liveness, Snapshot, moment
+from rembg_watch.report.words import (
+    WallClock,
+    When,
+    count_text,
+    other_use_text,
+    rate_text,
+    span_text,
+)
+
+ERRORS_SHOWN = 5
+
+
+class Headline(NamedTuple):
+    """What a glance should tell: in a word, in a sentence, and what to do."""
+
+    word: str
+    style: str
+    sentence: str
+    details: tuple[str, ...] = ()
+
+
+_NOT_BY_THE_API = frozenset({Cause.DISK, Cause.BACKOFF, Cause.CIRCUIT, Cause.CREDITS, Cause.BUDGET})
+"""Reasons whose words are not an answer of the API, which may not have been asked at all."""
+
+_LIMITING = {
+    "workers": "all workers are busy; more pool.workers would be faster",
+    "gate": "the API's rate sets the pace",
+    "rate": "the API's rate sets the pace",
+    "credits": "the credits set the limit",
+    "preparing": "the next pictures are being read",
+    "retry": "they are tried again by themselves",
+    "options": "the API does not accept the options of their folder",
+}
+_STANDS_STILL = frozenset({"folder_budget", "output", "offline", "options"})
+_KEPT = frozenset({"blocked", "spent"})
+
+
+def headline(snapshot: Snapshot, *, alive: Liveness, clock: WallClock) -> Headline:
+    """Say in plain words what the daemon does or waits for."""
+    if alive is Liveness.GONE:
+        hint = "Start it: systemctl start rembg-watch, or: rembg-watch run"
+        return Headline("NOT RUNNING", "bold red", "The daemon is not running; below is what it left.", (hint,))
+    if alive is Liveness.SILENT:
+        written = moment(snapshot.get("written_at"))
+        ago = clock.since(written) if written else "never"
+        return Headline("SILENT", "bold red", f"The daemon is there but last reported at {ago}.", ("See its log.",))
+    if not snapshot["gate"]["open"]:
+        return _paused(snapshot["gate"], clock=clock)
+    return _at_work(snapshot, clock)
+
+
+def kept_folders(snapshot: Snapshot, *, since: When, until: When) -> tuple[str, ...]:
+    """Name the folders whose pictures wait although the gate is open, each with its reason, since and until when."""
+    kept = (one for one in snapshot.get("folders", ()) if one["state"] in _KEPT and one.get("waiting"))
+    return tuple(f"{one['name']}: {_reason(one, since=since, until=until)}" for one in kept)
+
+
+def _reason(folder: Mapping[str, Any], *, since: When, until: When) -> str:
+    began, ends = moment(folder.get("since")), moment(folder.get("until"))
+    times = ([f"since {since(began)}"] if began else []) + ([f"until {until(ends)}"] if ends else [])
+    return ", ".join([folder["why"], *times]) if folder.get("why") else ""
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def _paused(gate: Mapping[str, Any], *, clock: WallClock) -> Headline:
+    what, advice = waiting(gate["reason"] or "unknown", is_answered=gate.get("answered") is True)
+    since, until = moment(gate.get("since")), moment(gate.get("until"))
+    look_at = moment(gate.get("look_at"))
+    times = [f"since {clock.since(since)}"] if since else []
+    times += looks(gate.get("look_by"), look_at, until, when=clock.until)
+    who = "The last error" if gate["reason"] in _NOT_BY_THE_API else "The API says"
+    words = [f'{who}: "{gate["why"]}"'] if gate.get("why") else []
+    lines = tuple(line for line in ("; ".join(times[:2]), *times[2:], *words, advice) if line)
+    return Headline("PAUSED", "bold yellow", _sentence(what), lines)
+
+
+def _at_work(snapshot: Snapshot, clock: WallClock) -> Headline:
+    jobs, unsettled = snapshot["jobs"], snapshot["unsettled"]
+    away = [folder["name"] for folder in snapshot.get("folders", ()) if folder["state"] == "offline"]
+    details = (f"Not there at the moment: {', '.join(away)}. Waiting for it.",) if away else ()
+    details = (*kept_folders(snapshot, since=clock.since, until=clock.until), *details)
+    if snapshot.get("is_settling"):
+        doubts = count_text(jobs["in_doubt"], "call")
+        sentence = f"The account is asked what became of {doubts} that a crash cut off."
+        return Headline("WAITING", "bold cyan", sentence, ("Nothing is sent until that is known.", *details))
+    left = jobs["queued"] + jobs["sending"] + jobs["received"]
+    if left:
+        limiting = snapshot.get("limiting") or ""
+        pace = (_sentence(_LIMITING[limiting] + _learned(snapshot, limiting)),) if limiting in _LIMITING else ()
+        stands_still = limiting in _STANDS_STILL and not jobs["sending"]
+        word, style = ("WAITING", "bold yellow") if stands_still else ("WORKING", "bold green")
+        return Headline(word, style, f"{count_text(left, 'picture')} to go.", (*pace, *details))
+    if unsettled:
+        are = "is" if unsettled == 1 else "are"
+        sentence = f"{count_text(unsettled, 'file')} {are} still being copied or not whole yet."
+        return Headline("WAITING", "bold cyan", sentence, details)
+    return Headline("READY", "bold green", "Everything that has landed is dealt with.", details)
+
+
+def _learned(snapshot: Snapshot, limiting: str) -> str:
+    learned = snapshot.get("learned_rate_per_s")
+    return f": at most {rate_text(learned)} now" if learned and limiting in ("gate", "rate") else ""
+
+
+def render(
+    snapshot: Snapshot, *, now: datetime, alive: Liveness = Liveness.LIVE, zone: tzinfo | None = None
+) -> RenderableType:
+    """Draw *snapshot* for a person; it fits into 80 columns."""
+    clock = WallClock(now, zone)
+    parts: list[RenderableType] = [_top(headline(snapshot, alive=alive, clock=clock)), Text()]
+    if alive is not Liveness.GONE:
+        parts += _progress(snapshot)
+    parts += [_jobs(snapshot), Text(), _credits(snapshot["credits"], clock=clock)]
+    if snapshot.get("spending"):
+        parts += [Text(), _spent(snapshot["spending"])]
+    if snapshot.get("other_use"):
+        parts += [Text(), _others(snapshot["other_use"], clock=clock)]
+    if snapshot.get("folders"):
+        parts += [Text(), _folders(snapshot["folders"], clock=clock)]
+    if snapshot.get("last_errors"):
+        parts += [Text(), _errors(snapshot["last_errors"], clock=clock)]
+    since = moment(snapshot.get("since"))
+    if since and alive is not Liveness.GONE:
+        foot = f"rembg-watch {snapshot.get('version') or ''} since {clock.since(since)}, pid {snapshot.get('pid')}"
+        parts += [Text(), Text(" ".join(foot.split()), style="dim")]
+    return Group(*parts)
+
+
+def _top(head: Headline) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(Text(head.word, style=head.style), Text(head.sentence, style="bold"))
+    for line in head.details:
+        grid.add_row("", Text(line))
+    return grid
+
+
+def _progress(snapshot: Snapshot) -> Iterator[RenderableType]:
+    totals, jobs = snapshot.get("totals") or {}, snapshot["jobs"]
+    left = jobs["queued"] + jobs["sending"] + jobs["received"]
+    if not left:
+        return
+    finished = totals.get("delivered", 0) + totals.get("reused", 0) + totals.get("failed", 0)
+    rate, eta_s = snapshot["rate"]["short_per_s"] or snapshot["rate"]["long_per_s"], snapshot.get("eta_s")
+    pace = f"{finished:,} of {finished + left:,} in this run" + (f", {rate_text(rate)}" if rate else "")
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(ProgressBar(total=finished + left, completed=finished, width=24), Text(pace))
+    if eta_s and snapshot["gate"]["open"]:
+        grid.add_row("", Text(f"about {span_text(max(60, round(eta_s, -1)))} to go"))
+    yield grid
+    yield Text()
+
+
+_JOB_ROWS: tuple[tuple[str, str, str], ...] = (
+    ("queued", "in line", ""),
+    ("sending", "at the API", ""),
+    ("received", "paid, being delivered", ""),
+    ("done", "delivered", ""),
+    ("failed", "failed", "rembg-watch jobs --state failed  says why"),
+    ("held", "held", "rembg-watch jobs --state held  says what they wait for"),
+    ("in_doubt", "in doubt", "rembg-watch retry --state in_doubt  sends them again"),
+    ("vanished", "gone before they were sent", ""),
+)
+_ALWAYS = frozenset({"queued", "sending", "done", "failed"})
+
+
+def _jobs(snapshot: Snapshot) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", min_width=9)
+    rows = [(snapshot["unsettled"], "not whole yet", "", "")] if snapshot["unsettled"] else []
+    for state, name, hint in _JOB_ROWS:
+        number = snapshot["jobs"][state]
+        if number or state in _ALWAYS:
+            rows.append((number, name, hint if number else "", "yellow" if hint and number else ""))
+    for number, name, hint, style in rows:
+        grid.add_row(Text(f"{number:,}", style=style or "bold"), Text(name, style=style), Text(hint, style="dim"))
+    return grid
+
+
+def _credits(held: Mapping[str, Any], *, clock: WallClock) -> RenderableType:
+    if held["spendable"] is None:
+        return Text("Credits   not read yet")
+    text = f"Credits   {held['spendable']:,} can be spent"
+    if held["included"] is not None and held["prepaid"] is not None:
+        text += f" ({held['included']:,} included, {held['prepaid']:,} prepaid)"
+    end, read = moment(held["period_end"]), moment(held.get("read_at"))
+    lines = [f"          the period ends {clock.until(end)}"] if end else []
+    lines += [f"          read at {clock.since(read)}"] if read else []
+    return Text("\n".join([text, *lines]))
+
+
+def _spent(spent: Mapping[str, Any]) -> RenderableType:
+    """Say what the calls came to, and each that may have been paid for twice: nobody should have to search for it."""
+    doubts, doubles, repeats = spent["in_doubt"] - spent["under_way"], spent["doubles"], spent["repeats"]
+    lines = [f"Spent     {count_text(spent['charged'], 'credit')} for sure, {count_text(spent['calls'], 'call')}"]
+    if doubts:
+        calls = f"{count_text(doubts, 'call')} that {_were(doubts)} never answered"
+        lines.append(f"          {spent['doubtful'] - spent['under_way_credits']:,} more perhaps, for {calls}")
+    if doubles:
+        lines.append(
+            f"          {count_text(doubles, 'call')} {_were(doubles)} made again after one that was never answered"
+        )
+    if repeats:
+        picture = "a picture that was" if repeats == 1 else "pictures that were"
+        lines.append(f"          {count_text(repeats, 'call')} {_were(repeats)} made for {picture} paid before")
+    return Text("\n".join(lines))
+
+
+def _others(use: Mapping[str, Any], *, clock: WallClock) -> RenderableType:
+    """Say what others spent, or what the account and the ledger count differently."""
+    since = moment(use["since"])
+    amounts = [Decimal(str(use[name])) for name in ("by_app", "more", "fewer")]
+    when = f" since {clock.since(since)}" if since else ""
+    return Text(f"Other use of the account{when}:\n          {other_use_text(*amounts, counts='this program')}")
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _folders(folders: Sequence[Mapping[str, Any]], *, clock: WallClock) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    for number, folder in enumerate(folders):
+        calm = folder["state"] in ("watching", "polling")
+        grid.add_row(
+            "Folders" if not number else "",
+            Text(folder["name"], style="bold"),
+            Text(folder["state"], style="" if calm else "yellow"),
+        )
+        told = _reason(folder, since=clock.since, until=clock.until)
+        for line in filter(None, (told, f"from {folder['input']}", f"to   {folder['output']}")):
+            grid.add_row("", "", Text(line, style="dim", overflow="fold"))
+    return grid
+
+
+def _errors(errors: Sequence[Mapping[str, Any]], *, clock: WallClock) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    for number, error in enumerate(errors[:ERRORS_SHOWN]):
+        at = moment(error["at"])
+        name = f"{error['folder']}/{error['source']}: " if error.get("source") else ""
+        text = Text(f"{name}{error['why']}", overflow="fold")
+        grid.add_row("Errors " if not number else "", Text(clock.short(at) if at else "", style="dim"), text)
+    return grid

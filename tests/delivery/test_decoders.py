@@ -1,0 +1,478 @@
+"""Answers are verified in processes of their own: with the same verdicts, and whatever becomes of those processes."""
+
+import errno
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from rembg_watch.api.params import Format, RemovalParams
+from rembg_watch.delivery import decoders as module
+from rembg_watch.delivery.decoder import asked, question, understood
+from rembg_watch.delivery.decoders import COMMAND, VerifierError, Verifiers
+from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified, verify
+from tests.line import eventually
+
+SIZE = (120, 80)
+
+
+def encoded(kind: Format, size: tuple[int, int] = SIZE, mode: str = "RGBA") -> bytes:
+    picture = Image.effect_noise(size, 60).convert("RGB")
+    picture.putalpha(Image.radial_gradient("L").resize(size))
+    buffer = io.BytesIO()
+    picture.convert(mode).save(buffer, format=kind.upper())
+    return buffer.getvalue()
+
+
+def expected(kind: Format = Format.WEBP, **params: Any) -> Expected:
+    return Expected(params=RemovalParams(format=kind, **params), width=SIZE[0], height=SIZE[1])
+
+
+@pytest.fixture
+def answer(tmp_path: Path) -> Path:
+    path = tmp_path / "answer"
+    path.write_bytes(encoded(Format.WEBP))
+    return path
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Verifiers]:
+    """For tests that leave the processes as they are."""
+    told: list[VerifierError] = []
+    verifiers = Verifiers(tell=told.append)
+    yield verifiers
+    verifiers.close()
+    assert told == []
+
+
+class Told(list[str]):
+    def __call__(self, error: VerifierError) -> None:
+        self.append(str(error))
+
+
+def doing(instead: str) -> tuple[str, ...]:
+    """The command of a process that does something else when it is to verify."""
+    code = f"""
+import ctypes, os, signal, sys, time
+from rembg_watch.delivery import decoder
+honest = decoder.verify
+def verify(answer, expected):
+{textwrap.indent(textwrap.dedent(instead), "    ")}
+decoder.verify = verify
+decoder.main()
+"""
+    return (*COMMAND[:-1], code)
+
+
+def dying_by(number: signal.Signals) -> tuple[str, ...]:
+    return doing(f"os.kill(os.getpid(), {int(number)})\ntime.sleep(60)")
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., tuple[Verifiers, Told]]]:
+    made: list[Verifiers] = []
+
+    def of(**options: Any) -> tuple[Verifiers, Told]:
+        told = Told()
+        made.append(Verifiers(tell=told, **options))
+        return made[-1], told
+
+    yield of
+    for one in made:
+        one.close()
+        assert one.pids == frozenset()
+
+
+Make = Callable[..., tuple[Verifiers, Told]]
+
+
+def is_there(pid: int) -> bool:
+    """Whether it is there at all, be it as a zombie."""
+    return Path(f"/proc/{pid}").exists()
+
+
+def is_at_work(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+# --- the same verdicts --------------------------------------------------------------------------
+
+
+def verdict(ask: Callable[[Path, Expected], Verified], answer: Path, wanted: Expected) -> object:
+    try:
+        return ask(answer, wanted)
+    except AnswerRejectedError as rejected:
+        return type(rejected), rejected.reason, rejected.code, str(rejected)
+    except OSError as error:
+        return type(error), error.errno, error.filename, str(error)
+
+
+@pytest.mark.parametrize("kind", Format)
+def test_a_good_picture_of_each_format_is_the_same_here_and_there(
+    tmp_path: Path, shared: Verifiers, kind: Format
+) -> None:
+    answer = tmp_path / "größe \udcff.bin"  # a name need not be text
+    answer.write_bytes(encoded(kind, mode="RGBA" if kind in {Format.WEBP, Format.PNG} else "RGB"))
+    found = shared(answer, expected(kind))
+    assert found == verify(answer, expected(kind))
+    assert (found.width, found.height, found.kind) == (*SIZE, kind)
+    assert type(found.kind) is Format
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        pytest.param(b"", expected(), id="nothing"),
+        pytest.param(b'{"error": "no"}', expected(), id="JSON"),
+        pytest.param(encoded(Format.WEBP)[:-9], expected(), id="truncated"),
+        pytest.param(encoded(Format.PNG, (99, 33)), expected(Format.PNG), id="the wrong size"),
+        pytest.param(encoded(Format.PNG, (12, 8)), expected(Format.PNG), id="a preview"),
+        pytest.param(encoded(Format.PNG), expected(), id="the wrong format"),
+        pytest.param(encoded(Format.PNG).replace(b"IDAT", b"IDAX"), expected(Format.PNG), id="broken"),
+        pytest.param(encoded(Format.PNG, mode="RGB"), expected(Format.PNG), id="no alpha"),
+        pytest.param(encoded(Format.PNG), expected(Format.PNG, w=60), id="another size than asked for"),
+        pytest.param(encoded(Format.PNG), expected(Format.PNG, angle=12.5, expand=False), id="turned"),
+        pytest.param(encoded(Format.PNG), Expected.of_unknown_source(RemovalParams(format=Format.PNG)), id="unknown"),
+        pytest.param(None, expected(), id="no file"),
+    ],
+)
+def test_what_is_wrong_is_told_in_the_same_words(
+    tmp_path: Path, shared: Verifiers, data: bytes | None, wanted: Expected
+) -> None:
+    answer = tmp_path / "answer"
+    if data is not None:
+        answer.write_bytes(data)
+    assert verdict(shared, answer, wanted) == verdict(verify, answer, wanted)
+
+
+def test_a_question_arrives_as_it_was_asked(tmp_path: Path) -> None:
+    wanted = Expected(
+        params=RemovalParams(format=Format.PNG, w=7, h=9, exact_resize=True, bg_color="#fff", angle=-1.5, expand=False),
+        width=3,
+        height=4,
+        may_be_turned=True,
+    )
+    assert asked(question(tmp_path / "a\nb", wanted)) == (tmp_path / "a\nb", wanted)
+
+
+def test_a_relative_path_means_the_same_in_a_process_that_stands_elsewhere(
+    answer: Path, shared: Verifiers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(answer.parent)
+    assert shared(Path(answer.name), expected()).width == SIZE[0]
+
+
+@pytest.mark.parametrize("said", [b"\n", b"[]", b"{}", b"7", b"[" * 60_000, b'["verified", 1]', b'["yes"]', b"\xff"])
+def test_nonsense_is_no_verdict(said: bytes) -> None:
+    with pytest.raises((ValueError, TypeError, RecursionError)):
+        understood(said)
+
+
+def test_many_threads_get_each_its_own_verdict(tmp_path: Path, make: Make) -> None:
+    verifiers, told = make(most=3)
+    wrong: list[object] = []
+    most_at_once: list[int] = []
+
+    def work(number: int) -> None:
+        answer = tmp_path / str(number)
+        size = (SIZE[0] + number % 3, SIZE[1])
+        answer.write_bytes(encoded(Format.PNG, size))
+        for _ in range(20):
+            found = verdict(verifiers, answer, expected(Format.PNG))
+            most_at_once.append(len(verifiers.pids))
+            if not isinstance(found, Verified) or found.width != size[0] or found.size_bytes != answer.stat().st_size:
+                wrong.append(found)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (wrong, told, max(most_at_once)) == ([], [], 3)
+
+
+# --- when a process fails -----------------------------------------------------------------------
+
+
+def here(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Which answers are verified in this process."""
+    seen: list[Path] = []
+
+    def seeing(answer: Path, wanted: Expected) -> Verified:
+        seen.append(answer)
+        return verify(answer, wanted)
+
+    monkeypatch.setattr(module, "verify", seeing)
+    return seen
+
+
+@pytest.mark.parametrize("number", sorted(module._CRASHES))
+def test_a_picture_on_which_two_processes_crash_is_broken(
+    answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    seen = here(monkeypatch)
+    verifiers, told = make(command=dying_by(number))
+    with pytest.raises(AnswerRejectedError, match=number.name) as caught:
+        verifiers(answer, expected())
+    assert (caught.value.code, seen, verifiers.pids) == ("broken", [], frozenset())
+    assert len(told) == 2
+    assert all("Fatal Python error" in words and "in verify" in words for words in told), "the last words say where"
+
+
+def test_a_crash_that_does_not_come_again_is_none_of_the_pictures(answer: Path, tmp_path: Path, make: Make) -> None:
+    mark = tmp_path / "mark"
+    verifiers, told = make(
+        command=doing(f"""
+            if not os.path.exists({str(mark)!r}):
+                open({str(mark)!r}, "w").close()
+                ctypes.string_at(0)
+            return honest(answer, expected)
+        """)
+    )
+    assert verifiers(answer, expected()).width == SIZE[0]
+    assert len(told) == 1
+    assert "SIGSEGV" in told[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSYS])
+def test_a_process_that_somebody_kills_says_nothing_about_the_picture(
+    answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    seen = here(monkeypatch)
+    verifiers, told = make(command=dying_by(number))
+    assert verifiers(answer, expected()).width == SIZE[0]
+    assert (seen, len(told)) == ([answer], 2)
+
+
+def test_a_disk_that_fails_under_the_decoder_is_not_the_pictures_fault(tmp_path: Path, make: Make) -> None:
+    verifiers, _ = make(command=dying_by(signal.SIGBUS))
+    with pytest.raises(OSError) as caught:  # a directory opens and cannot be read, as a file on a bad block
+        verifiers(tmp_path, expected())
+    assert caught.value.errno == errno.EISDIR
+
+
+def test_a_process_that_talks_nonsense_is_ended_and_its_picture_never_decoded_here(
+    answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = here(monkeypatch)
+    verifiers, told = make(
+        command=doing("for fd in range(3, 9):\n    try: os.write(fd, b'x' * 70000)\n    except OSError: pass")
+    )
+    with pytest.raises(AnswerRejectedError) as caught:
+        verifiers(answer, expected())
+    assert (caught.value.code, seen, len(told)) == ("broken", [], 2)
+
+
+def test_what_a_library_prints_is_no_answer(answer: Path, make: Make) -> None:
+    verifiers, told = make(
+        command=doing("os.write(1, b'noise')\nprint('noise', flush=True)\nreturn honest(answer, expected)")
+    )
+    assert verifiers(answer, expected()).width == SIZE[0]
+    assert told == []
+
+
+def test_an_error_nobody_foresaw_there_is_looked_at_here(
+    answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = here(monkeypatch)
+    verifiers, told = make(command=doing("raise MemoryError"))
+    assert verifiers(answer, expected()).width == SIZE[0]
+    assert (seen, told, len(verifiers.pids)) == ([answer], [], 1)
+
+
+def limits(processor_s: float, all_s: float, then: str) -> tuple[str, ...]:
+    command = doing(then)
+    set_ = f"decoder.PROCESSOR_LIMIT_S, decoder.LIMIT_S = {processor_s}, {all_s}\ndecoder.main()"
+    return (*command[:-1], command[-1].replace("decoder.main()", set_))
+
+
+def test_a_picture_that_decodes_for_ever_is_broken(answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = here(monkeypatch)
+    verifiers, told = make(command=limits(0.2, 30, "while True: pass"))
+    with pytest.raises(AnswerRejectedError, match="more than 60 s") as caught:
+        verifiers(answer, expected())
+    assert (caught.value.code, seen) == ("broken", [])
+    assert "SIGPROF" in told[0]
+
+
+def test_a_picture_that_something_else_holds_up_is_left_for_later(answer: Path, make: Make) -> None:
+    verifiers, told = make(command=limits(30, 0.2, "time.sleep(60)"))
+    with pytest.raises(TimeoutError) as caught:
+        verifiers(answer, expected())
+    assert caught.value.errno == errno.ETIMEDOUT
+    assert "SIGALRM" in told[0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(("/nonexistent/python",), id="no interpreter"),
+        pytest.param(("",), id="no name of one"),
+        pytest.param((sys.executable, "-c", "import no_such_module"), id="no module"),
+        pytest.param((sys.executable, "-c", "print('ready 0.0.0')"), id="another version"),
+        pytest.param((sys.executable, "-c", "import os; os.abort()"), id="it crashes before any picture"),
+    ],
+)
+def test_without_processes_the_daemon_does_it_and_says_so_once(
+    answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    seen = here(monkeypatch)
+    verifiers, told = make(command=command)
+    for _ in range(3):
+        assert verifiers(answer, expected()).width == SIZE[0]
+    assert len(seen) == 3
+    assert len(told) == 1
+    assert told[0].startswith("no process to verify answers can be started, so the daemon does it: ")
+
+
+def test_a_machine_that_takes_no_more_processes_gets_its_answers_verified(
+    answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    monkeypatch.setattr(subprocess, "Popen", full)
+    verifiers, told = make()
+    assert verifiers(answer, expected()).width == SIZE[0]
+    assert len(told) == 1
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_one_that_was_killed_while_it_rested_is_replaced(answer: Path, make: Make) -> None:
+    verifiers, _ = make()
+    verifiers(answer, expected())
+    (first,) = verifiers.pids
+    os.kill(first, signal.SIGKILL)
+    assert verifiers(answer, expected()).width == SIZE[0]
+    assert first not in verifiers.pids
+    assert not is_there(first)
+
+
+# --- how they live and end ----------------------------------------------------------------------
+
+
+def test_none_is_started_before_it_is_needed_and_one_is_enough_for_one_thread(answer: Path, make: Make) -> None:
+    verifiers, _ = make()
+    assert verifiers.pids == frozenset()
+    for _ in range(5):
+        verifiers(answer, expected())
+        assert len(verifiers.pids) == 1
+
+
+def test_one_that_nobody_asks_ends_and_leaves_nothing(answer: Path, make: Make) -> None:
+    fds = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    verifiers, told = make(idle_s=600.0)
+    verifiers(answer, expected())
+    (pid,) = verifiers.pids
+    verifiers.end_idle()
+    assert verifiers.pids == {pid}
+    verifiers._idle_s = 0.0
+    verifiers.end_idle()
+    assert (verifiers.pids, is_there(pid), told) == (frozenset(), False, [])
+    assert len(os.listdir("/proc/self/fd")) == fds  # noqa: PTH208
+    assert verifiers(answer, expected()).width == SIZE[0]
+
+
+def test_one_that_was_killed_while_it_rested_is_no_zombie_for_long(answer: Path, make: Make) -> None:
+    verifiers, _ = make()
+    verifiers(answer, expected())
+    (pid,) = verifiers.pids
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not is_at_work(pid))
+    verifiers.end_idle()
+    assert not is_there(pid)
+
+
+def test_close_ends_all_of_them_those_at_work_too(answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = here(monkeypatch)
+    slow = doing("time.sleep(60)")
+    verifiers, _ = make(command=slow, most=2)
+    threads = [threading.Thread(target=verifiers, args=(answer, expected())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: len(verifiers.pids) == 2)
+    pids = verifiers.pids
+    verifiers.close()
+    for thread in threads:
+        thread.join(10)
+    assert (len(seen), [is_there(pid) for pid in pids]) == (2, [False, False])
+    assert verifiers(answer, expected()).width == SIZE[0]
+    assert verifiers.pids == frozenset()
+
+
+def test_the_key_the_socket_and_the_watchdog_are_not_in_their_environment(
+    answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REMBG_WATCH_API__KEY", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        monkeypatch.setenv(name, "a-secret")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    verifiers, _ = make()
+    verifiers(answer, expected())
+    (pid,) = verifiers.pids
+    environment = Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"LANG=C.UTF-8\0" in environment
+    assert b"a-secret" not in environment
+
+
+def test_they_hold_no_file_of_the_daemon_and_stand_nowhere(answer: Path, make: Make) -> None:
+    listening = socket.socket()
+    with answer.open("rb") as ledger, listening:
+        os.set_inheritable(ledger.fileno(), True)
+        verifiers, _ = make()
+        verifiers(answer, expected())
+        (pid,) = verifiers.pids
+        opened = [str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()]
+    assert sorted({name.partition(":")[0] for name in opened}) in (["pipe"], ["/dev/null", "pipe"])
+    assert len(opened) <= 4
+    assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
+
+
+def test_a_terminals_ctrl_c_does_not_reach_them(answer: Path, make: Make) -> None:
+    verifiers, told = make()
+    verifiers(answer, expected())
+    (pid,) = verifiers.pids
+    assert os.getsid(pid) == pid
+    assert os.getpgid(pid) == pid
+    os.kill(pid, signal.SIGINT)
+    os.kill(pid, signal.SIGHUP)
+    verifiers(answer, expected())
+    assert (verifiers.pids, told) == ({pid}, [])
+
+
+PARENT = """
+import sys, threading
+from pathlib import Path
+from rembg_watch.api.params import RemovalParams
+from rembg_watch.delivery.decoders import Verifiers
+from rembg_watch.delivery.verify import Expected
+verifiers = Verifiers(most=2)
+wanted = Expected(params=RemovalParams(), width=120, height=80)
+verifiers(Path(sys.argv[1]), wanted)
+print(*verifiers.pids, flush=True)
+threading.Event().wait()
+"""
+
+
+def test_they_end_with_a_daemon_that_is_killed(answer: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(answer)], stdout=subprocess.PIPE, text=True)
+    with parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert is_at_work(pid)
+        parent.kill()
+        parent.wait()
+    eventually(lambda: not is_at_work(pid))

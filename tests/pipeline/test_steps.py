@@ -1,0 +1,465 @@
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from rembg_watch.account.retry import RetryPolicy
+from rembg_watch.api.params import Format, RemovalParams
+from rembg_watch.jobs import Job, State
+from rembg_watch.ledger import Turn
+from rembg_watch.pipeline import Back, Blocked, Over, Paid, Ready, Twin
+from rembg_watch.report import events
+from rembg_watch.sandbox import Sandbox
+from rembg_watch.sandbox.render import Cutter
+from tests.line import KEY, Crash, Life, Studio
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Studio:
+    return Studio.make(tmp_path)
+
+
+# --- the way of a picture -------------------------------------------------------------------------
+
+
+def test_a_dropped_picture_comes_out_at_its_mirrored_place_and_costs_one_credit(studio: Studio) -> None:
+    studio.drop("shoot 7/Müller & Söhne.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+        assert life.states() == {"shoot 7/Müller & Söhne.jpg": State.DONE}
+        assert life.ledger.spending().charged == 1
+    assert list(studio.outputs()) == ["shoot 7/Müller & Söhne.webp"]
+    assert studio.sandbox.billed == 1
+    assert (studio.root / "in/shoot 7/Müller & Söhne.jpg").exists()
+    assert [path.suffix for path in (studio.root / "spool").iterdir()] == [".spare"]
+
+
+def test_the_steps_come_in_the_order_that_the_promises_need(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+    order = ["prepared", "sending", "answered", "spooled", "received", "verified", "staged", "published", "recorded"]
+    assert [step for step in studio.steps if step in order] == order
+
+
+def steps_of_one_picture(tmp_path: Path, **recipe: object) -> list[str]:
+    studio = Studio.make(tmp_path, **recipe)
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+    return studio.steps
+
+
+KEEP = ["prepared", "sending", "answered", "spooled", "received", "verified", "directory made", "staged", "new"]
+ALL_STEPS = [*KEEP, "directory synced", "published", "recorded", "put away"]
+
+
+def test_no_step_is_left_out_of_the_crash_tests(tmp_path: Path) -> None:
+    assert set(steps_of_one_picture(tmp_path, after="delete")) <= set(ALL_STEPS)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a crash closes no file
+@pytest.mark.parametrize("step", ALL_STEPS)
+@pytest.mark.parametrize("after", ["keep", "move", "delete"])
+def test_a_crash_after_any_step_loses_nothing_and_pays_twice_only_for_a_call_in_flight(
+    tmp_path: Path, step: str, after: str
+) -> None:
+    studio = Studio.make(tmp_path, after=after, done=tmp_path / "done")
+    source = studio.drop("sub/a.jpg")
+    content = source.read_bytes()
+    studio.die_at = lambda name: name == step
+    crashed = False
+    with studio.live() as life:
+        life.find()
+        try:
+            life.work()
+        except Crash:
+            crashed = True
+    assert crashed or (step == "put away" and after == "keep")
+    studio.die_at = lambda _name: False
+    with studio.live() as life:
+        life.recover()
+        life.find()
+        life.work()
+        assert [state for state in life.states().values() if state is not State.VANISHED] == [State.DONE]
+        spending = life.ledger.spending()
+    assert list(studio.outputs()) == ["sub/a.webp"]
+    in_flight = step in {"sending", "answered"}  # the answer, if there was one, was not yet durable
+    assert studio.sandbox.billed == (2 if step == "answered" else 1)
+    assert spending.doubles == (1 if in_flight else 0)
+    where = {"keep": "in", "move": "done"}.get(after)
+    assert where is None or (tmp_path / where / "sub/a.jpg").read_bytes() == content
+    assert source.exists() is (after == "keep")
+
+
+def test_a_crash_while_sending_is_held_for_a_person_where_so_wished(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    studio.die_at = lambda name: name == "answered"
+    with studio.live() as life:
+        life.find()
+        with pytest.raises(Crash):
+            life.work()
+    studio.die_at = lambda _name: False
+    with studio.live(RetryPolicy(retries_doubt=False)) as life:
+        life.recover()
+        life.work()
+        assert life.states() == {"a.jpg": State.IN_DOUBT}
+    assert studio.sandbox.billed == 1
+    assert studio.told(events.InDoubt)
+
+
+# --- paying once ----------------------------------------------------------------------------------
+
+
+def test_the_same_bytes_under_another_name_are_delivered_without_a_call(studio: Studio) -> None:
+    first = studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+        (studio.root / "in/copy of a.jpg").write_bytes(first.read_bytes())
+        life.find()
+        life.work()
+    assert set(studio.outputs()) == {"a.webp", "copy of a.webp"}
+    assert len(set(studio.outputs().values())) == 1
+    assert studio.sandbox.billed == 1
+    assert len(studio.told(events.Reused)) == 1
+
+
+def ready_twins(studio: Studio, life: Life) -> tuple[Ready, Job]:
+    """Drop one picture under two names; return the first, prepared, and the job of the second."""
+    first = studio.drop("a.jpg")
+    (studio.root / "in/b.jpg").write_bytes(first.read_bytes())
+    life.find()
+    one, other = life.claim()
+    ready = life.line.prepare(one)
+    assert isinstance(ready, Ready)
+    return ready, other
+
+
+def test_a_twin_that_comes_while_the_first_is_sent_waits_for_its_answer(studio: Studio) -> None:
+    with studio.live() as life:
+        ready, other = ready_twins(studio, life)
+        assert isinstance(life.line.prepare(other), Twin)
+        paid = life.line.call(ready)
+        assert isinstance(paid, Paid)
+        assert isinstance(life.line.prepare(other), Twin)  # its answer is not yet settled
+        life.line.finish(paid)
+        again = life.line.prepare(other)
+        assert isinstance(again, Paid)
+        life.line.finish(again)
+    assert studio.sandbox.billed == 1
+    assert set(studio.outputs()) == {"a.webp", "b.webp"}
+
+
+def test_an_answer_paid_for_anew_stays_for_the_job_whose_own_was_lost(studio: Studio) -> None:
+    with studio.live() as life:
+        ready, other = ready_twins(studio, life)
+        waiting = life.line.call(ready)
+        assert isinstance(waiting, Paid)
+        key = str(waiting.job.content_key)
+        life.line.settle(key)  # an earlier life ended here, and a hand emptied the spool
+        life.line.spool.drop(key)
+        again = life.line.prepare(other)
+        assert isinstance(again, Ready)
+        paid = life.line.call(again)
+        assert isinstance(paid, Paid)
+        life.line.finish(paid)
+        assert isinstance(life.line.finish(waiting), Over)
+    assert studio.sandbox.billed == 2
+    assert set(studio.outputs()) == {"a.webp", "b.webp"}
+
+
+def test_another_answer_to_the_same_request_is_as_good_as_the_one_that_was_lost(studio: Studio) -> None:
+    with studio.live() as life:
+        ready, other = ready_twins(studio, life)
+        waiting = life.line.call(ready)
+        assert isinstance(waiting, Paid)
+        key = str(waiting.job.content_key)
+        life.line.settle(key)
+        life.line.spool.drop(key)
+        studio.sandbox.cutter = Cutter("fast")  # the API need not answer the same bytes twice
+        again = life.line.prepare(other)
+        assert isinstance(again, Ready)
+        paid = life.line.call(again)
+        assert isinstance(paid, Paid)
+        assert paid.job.answer_digest != waiting.job.answer_digest
+        assert life.line.finish(paid).job.state is State.DONE
+        assert life.line.finish(waiting).job.state is State.DONE
+    assert studio.sandbox.billed == 2
+    assert set(studio.outputs()) == {"a.webp", "b.webp"}
+
+
+def paid_for(studio: Studio, life: Life) -> Paid:
+    """Drop a picture and have it answered, up to where its answer is looked at."""
+    studio.drop("a.jpg")
+    life.find()
+    (job,) = life.claim()
+    ready = life.line.prepare(job)
+    assert isinstance(ready, Ready)
+    paid = life.line.call(ready)
+    assert isinstance(paid, Paid)
+    return paid
+
+
+def test_what_is_no_answer_to_the_request_is_not_delivered_whatever_lies_in_the_spool(studio: Studio) -> None:
+    with studio.live() as life:
+        paid = paid_for(studio, life)
+        answer = life.line.spool.path(str(paid.job.content_key))
+
+        def swap(step: str) -> bool:
+            if step == "verified":
+                answer.write_bytes(answer.read_bytes() + b"of another")
+            return False
+
+        studio.die_at = swap
+        over = life.line.finish(paid)
+        assert (over.job.state, over.job.code) == (State.QUEUED, "answer_lost")
+    assert studio.outputs() == {}
+    assert [path.name for path in studio.root.glob("out/**/*")] == []
+
+
+def test_a_name_that_somebody_took_after_the_answer_came_is_left_to_him(studio: Studio) -> None:
+    with studio.live() as life:
+        paid = paid_for(studio, life)
+        assert paid.job.target == b"a.webp"
+        (studio.root / "out/a.webp").write_bytes(b"somebody's own")
+        life.line.finish(paid)
+    assert studio.outputs()["a.webp"] == b"somebody's own"
+    assert len(studio.outputs()) == 2
+    assert studio.sandbox.billed == 1
+
+
+def test_a_touched_picture_costs_nothing(studio: Studio) -> None:
+    source = studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+        source.touch()
+        life.find()
+        life.work()
+    assert studio.sandbox.billed == 1
+    assert list(studio.outputs()) == ["a.webp"]
+
+
+def test_other_parameters_are_another_request(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path)
+    source = studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+    (tmp_path / "other").mkdir()
+    other = Studio.make(tmp_path / "other", sandbox=studio.sandbox, params=RemovalParams(format=Format.PNG))
+    other.root.joinpath("ledger.db").write_bytes((tmp_path / "ledger.db").read_bytes())
+    (other.root / "in/a.jpg").write_bytes(source.read_bytes())
+    with other.live() as life:
+        life.find()
+        life.work()
+    assert list(other.outputs()) == ["a.png"]
+    assert studio.sandbox.billed == 2
+
+
+def test_a_reexport_replaces_its_own_output(studio: Studio) -> None:
+    studio.drop("a.jpg", (200, 30, 30))
+    with studio.live() as life:
+        life.find()
+        life.work()
+        before = studio.outputs()
+        studio.drop("a.jpg", (30, 200, 30))
+        life.find()
+        life.work()
+    assert studio.outputs().keys() == before.keys() == {"a.webp"}
+    assert studio.outputs() != before
+    assert studio.sandbox.billed == 2
+
+
+# --- safe delivery --------------------------------------------------------------------------------
+
+
+def test_two_sources_that_claim_one_name_are_both_delivered(studio: Studio) -> None:
+    studio.drop("IMG_1.jpg", (200, 30, 30))
+    studio.drop("IMG_1.png", (30, 30, 200))
+    with studio.live() as life:
+        life.find()
+        life.work()
+    assert set(studio.outputs()) == {"IMG_1.webp", "IMG_1.png.webp"}
+
+
+def test_a_file_that_is_not_ours_is_never_overwritten(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    foreign = studio.root / "out/a.webp"
+    foreign.write_bytes(b"a person's own work")
+    with studio.live() as life:
+        life.find()
+        life.work()
+    assert foreign.read_bytes() == b"a person's own work"
+    assert set(studio.outputs()) == {"a.webp", "a.jpg.webp"}
+
+
+def test_an_output_that_a_person_edited_is_kept_when_its_source_is_exported_again(studio: Studio) -> None:
+    studio.drop("a.jpg", (200, 30, 30))
+    with studio.live() as life:
+        life.find()
+        life.work()
+        (studio.root / "out/a.webp").write_bytes(b"retouched by hand")
+        studio.drop("a.jpg", (30, 200, 30))
+        life.find()
+        life.work()
+    assert (studio.root / "out/a.webp").read_bytes() == b"retouched by hand"
+    assert set(studio.outputs()) == {"a.webp", "a.jpg.webp"}
+
+
+def test_a_missing_output_folder_blocks_the_picture_and_its_answer_is_delivered_later_for_free(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    (studio.root / "out").rmdir()
+    with studio.live() as life:
+        life.find()
+        [ended] = life.work()
+        assert isinstance(ended, Blocked)
+        assert life.states() == {"a.jpg": State.RECEIVED}
+        (studio.root / "out").mkdir()
+        waiting = ended.job
+        later = life.line.clocks.now() + timedelta(minutes=1)
+        [job] = life.ledger.claim(1, at=later, run_id="t", turns=[Turn("f")], state=State.RECEIVED)
+        assert job.id == waiting.id
+        life.process(job)
+    assert list(studio.outputs()) == ["a.webp"]
+    assert studio.sandbox.billed == 1
+
+
+# --- refusals and bad answers ---------------------------------------------------------------------
+
+
+def test_a_picture_that_the_api_refuses_is_set_aside_with_its_reason(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path, failed=tmp_path / "failed")
+    studio.drop("sub/a.jpg")
+    studio.sandbox.add_fault("status", status=400)
+    with studio.live() as life:
+        life.find()
+        life.work()
+        assert life.states() == {"sub/a.jpg": State.FAILED}
+    assert (tmp_path / "failed/sub/a.jpg").exists()
+    assert "What to do" in (tmp_path / "failed/sub/a.jpg.reason.txt").read_text()
+    assert not (tmp_path / "in/sub/a.jpg").exists()
+    assert studio.sandbox.billed == 0
+
+
+@pytest.mark.parametrize("fault", ["empty", "garbage", "json", "cut_picture", "wrong_size", "wrong_format"])
+def test_an_answer_that_is_no_result_is_not_delivered_and_asked_for_once_more(tmp_path: Path, fault: str) -> None:
+    studio = Studio.make(tmp_path)
+    studio.drop("a.jpg", size=(600, 500))
+    studio.sandbox.add_fault(fault, count=1)
+    with studio.live() as life:
+        life.find()
+        life.process(life.claim()[0])
+        assert studio.outputs() == {}
+        job = next(life.ledger.jobs())
+        assert (job.state, job.doubts) == (State.QUEUED, 1)
+        later = life.line.clocks.now() + timedelta(hours=1)
+        turns = [Turn("f")]
+        life.process(life.ledger.claim(1, at=later, run_id="t", turns=turns)[0])
+        assert life.states() == {"a.jpg": State.DONE}
+        assert life.ledger.spending().doubles + life.ledger.spending().repeats == 1
+    assert list(studio.outputs()) == ["a.webp"]
+    assert studio.sandbox.billed == 2
+
+
+def test_a_second_useless_answer_puts_the_picture_in_doubt_instead_of_paying_for_ever(studio: Studio) -> None:
+    studio.drop("a.jpg", size=(600, 500))
+    studio.sandbox.add_fault("garbage")
+    with studio.live() as life:
+        life.find()
+        turns = [Turn("f")]
+        for hours in range(4):
+            later = life.line.clocks.now() + timedelta(hours=hours)
+            for job in life.ledger.claim(1, at=later, run_id="t", turns=turns):
+                life.process(job)
+        assert life.states() == {"a.jpg": State.IN_DOUBT}
+    assert studio.sandbox.billed == 2
+
+
+def test_a_source_that_changes_while_it_is_sent_is_cut_off_and_not_paid_for(studio: Studio) -> None:
+    source = studio.drop("a.jpg", size=(900, 700))
+    with studio.live() as life:
+        life.find()
+        [job] = life.claim()
+        ready = life.line.prepare(job)
+        assert isinstance(ready, Ready)
+        data = bytearray(source.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        with source.open("r+b") as file:
+            file.write(data)
+        ended = life.line.call(ready)
+        assert isinstance(ended, Over)
+        assert ended.job.state is State.VANISHED
+    assert studio.sandbox.billed == 0
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: Image.new("RGB", (9, 9)).save(path)], ids=["gone", "new"])
+def test_a_source_that_is_gone_or_new_when_its_turn_comes_vanishes_without_a_call(
+    studio: Studio, change: Callable[[Path], object]
+) -> None:
+    source = studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        [job] = life.claim()
+        change(source)
+        ended = life.line.prepare(job)
+        assert isinstance(ended, Over)
+        assert ended.job.state is State.VANISHED
+    assert not studio.sandbox.requests
+
+
+def test_a_shut_gate_gives_the_picture_back_unchanged(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path, sandbox=Sandbox("another-key", engine="flat"))
+    studio.drop("a.jpg")
+    studio.drop("b.jpg", (1, 2, 3))
+    with studio.live() as life:
+        life.find()
+        first, second = life.claim()
+        life.process(first)  # 401: the gate shuts
+        assert isinstance(life.process(second), Back)
+        assert set(life.states().values()) == {State.QUEUED}
+        assert next(life.ledger.jobs()).attempts == 0
+    assert sum(record.path == "/rmbg" for record in studio.sandbox.requests) == 1
+
+
+def test_files_that_the_spool_keeps_for_later_never_make_the_disk_full(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+        kept = list((studio.root / "spool").iterdir())
+        assert kept
+        monkeypatch.setattr(
+            "rembg_watch.pipeline.steps.enough_room", lambda *_: not any(path.exists() for path in kept)
+        )
+        assert life.line.has_room(1)
+        assert not any(path.exists() for path in kept)
+
+
+def test_a_full_spool_disk_is_noticed_before_paying(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.line.reserve_bytes = 1 << 60
+        life.find()
+        life.process(life.claim()[0])
+        assert life.states() == {"a.jpg": State.QUEUED}
+        hold = life.gatehouse.gate.hold
+        assert hold is not None
+        assert hold.cause.value == "disk_full"
+    assert len(studio.sandbox.requests) == 0
+
+
+def test_the_key_of_the_studio_is_in_no_event(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+    assert KEY not in repr(studio.events)
