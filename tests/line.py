@@ -10,10 +10,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from rembg_watch.account.balance import Purse
+from rembg_watch.account.balance import Balance
 from rembg_watch.account.credits import Billed
 from rembg_watch.account.gate import Probe
-from rembg_watch.account.governor import Gatehouse
+from rembg_watch.account.governor import Governor
 from rembg_watch.account.retry import RetryPolicy
 from rembg_watch.api.client import Client
 from rembg_watch.api.params import RemovalParams
@@ -97,27 +97,27 @@ class Life:
         self.ledger = Ledger.open(studio.root / "ledger.db")
         self.client = Client(KEY, transport=studio.sandbox.transport())
         clocks = studio.clocks
-        self.gatehouse = Gatehouse(
+        self.governor = Governor(
             policy=policy,
             report=studio.events.append,
             keep=lambda name, note: self.ledger.set_note(name, dict(note)),
             notes={"gate": self.ledger.note("gate")},
             clocks=clocks,
         )
-        self.purse = Purse(
+        self.balance = Balance(
             client=self.client,
             ledger=self.ledger,
-            gatehouse=self.gatehouse,
+            governor=self.governor,
             report=studio.events.append,
             each=Decimal(1),
             clocks=clocks,
         )
-        self.gatehouse.on_errand(Probe.ACCOUNT, self.purse.read)
+        self.governor.on_errand(Probe.ACCOUNT, self.balance.read)
         self.line = Line(
             ledger=self.ledger,
             client=self.client,
             spool=Spool(studio.root / "spool"),
-            gatehouse=self.gatehouse,
+            governor=self.governor,
             recipes={studio.recipe.name: studio.recipe},
             report=studio.events.append,
             price=Decimal(1),

@@ -352,7 +352,7 @@ class StudioMachine(RuleBasedStateMachine):
     @rule()
     def retry_by_hand(self) -> None:
         self.life.ledger.retry(Which(), self.clock.now())
-        self.life.gatehouse.resume()
+        self.life.governor.resume()
 
     @rule()
     def come_to_rest(self) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-from rembg_watch.account.credits import Balance, Difference, OtherUse, affordable, budget_room, difference
+from rembg_watch.account.credits import AccountReading, Difference, OtherUse, affordable, budget_room, difference
 from rembg_watch.account.gate import Finding
-from rembg_watch.account.governor import Gatehouse
+from rembg_watch.account.governor import Governor
 from rembg_watch.api.client import Client
 from rembg_watch.api.errors import KeyRefusedError, RembgError
 from rembg_watch.api.responses import Account
@@ -33,7 +33,7 @@ _FRESH_S = 2.0
 _IDLE_S = 900.0  # how old a reading may get while nothing comes
 
 
-class Purse:
+class Balance:
     """Read the account and say how many pictures it pays for."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Purse:
         *,
         client: Client,
         ledger: Ledger,
-        gatehouse: Gatehouse,
+        governor: Governor,
         report: Reporter,
         each: Decimal,
         reserve: Decimal = Decimal(0),
@@ -57,12 +57,12 @@ class Purse:
         self.recheck_s = recheck_s
         self.in_flight = in_flight
         self._ledger = ledger
-        self._gatehouse = gatehouse
+        self._governor = governor
         self._report = report
         self._clocks = clocks or Clocks()
         self._lock = threading.Lock()
-        self._balance: Balance | None = balance_from_note(ledger.note(BASELINE))
-        self._charged_since = spent_since_baseline(ledger).charged if self._balance else Decimal(0)
+        self._reading: AccountReading | None = reading_from_note(ledger.note(BASELINE))
+        self._charged_since = spent_since_baseline(ledger).charged if self._reading else Decimal(0)
         self._room: int | None = None
         self._unused_room: int | None = None
         self._read_at_s = float("-inf")
@@ -73,9 +73,9 @@ class Purse:
         self.refusal: RembgError | None = None
 
     @property
-    def balance(self) -> Balance | None:
+    def reading(self) -> AccountReading | None:
         """The last reading, perhaps of an earlier run."""
-        return self._balance
+        return self._reading
 
     @property
     def room(self) -> int | None:
@@ -90,18 +90,18 @@ class Purse:
     def left(self) -> Decimal | None:
         """Say what is left of the last reading, perhaps an earlier run's, by our own count of charges since."""
         with self._lock:
-            if self._balance is None:
+            if self._reading is None:
                 return None
-            return max(Decimal(0), self._balance.spendable - self._charged_since)
+            return max(Decimal(0), self._reading.spendable - self._charged_since)
 
     def payable(self) -> int | None:
         """Say how many more pictures are paid for by what is left, by our own count; None before the first reading."""
         with self._lock:
-            balance, spent = self._balance, self._charged_since
-        if balance is None:
+            reading, spent = self._reading, self._charged_since
+        if reading is None:
             return None
         return affordable(
-            balance,
+            reading,
             self.each,
             reserve=self.reserve,
             spent_since=spent,
@@ -143,15 +143,15 @@ class Purse:
             self.refusal = error
             finding = Finding.KEY if isinstance(error, KeyRefusedError) else Finding.TROUBLE
             is_answered = error.status is not None
-            self._gatehouse.account_unread(finding, recheck_s=self.recheck_s, text=str(error), is_answered=is_answered)
+            self._governor.account_unread(finding, recheck_s=self.recheck_s, text=str(error), is_answered=is_answered)
             return None
         self.refusal = None
-        return self._heed(balance_of(account, read_at=self._clocks.now()), in_flight)
+        return self._heed(reading_of(account, read_at=self._clocks.now()), in_flight)
 
-    def peek(self) -> Balance | None:
+    def peek(self) -> AccountReading | None:
         """Read the account without telling anybody, to look at its counters; None if it cannot be read."""
         try:
-            return balance_of(self.client.account(), read_at=self._clocks.now())
+            return reading_of(self.client.account(), read_at=self._clocks.now())
         except RembgError:
             return None
 
@@ -166,31 +166,31 @@ class Purse:
         now_s = self._clocks.monotonic()
         with self._lock:
             is_off, self._is_among_calls = self._is_among_calls and bool(self._charged_since), False
-            is_old = now_s - self._looked_at_s >= max(_IDLE_S, self.recheck_s) and self._gatehouse.gate.hold is None
+            is_old = now_s - self._looked_at_s >= max(_IDLE_S, self.recheck_s) and self._governor.gate.hold is None
             if not (is_off or is_old):
                 return
             self._looked_at_s = now_s
-        balance = self.peek()
-        if balance is not None:
-            self._compare(balance)
+        reading = self.peek()
+        if reading is not None:
+            self._compare(reading)
             with self._lock:
-                self._balance, self._charged_since = balance, Decimal(0)
-            self._tell(balance)
+                self._reading, self._charged_since = reading, Decimal(0)
+            self._tell(reading)
 
-    def _heed(self, balance: Balance, in_flight: int) -> int:
-        room = self._affordable(balance, in_flight)
+    def _heed(self, reading: AccountReading, in_flight: int) -> int:
+        room = self._affordable(reading, in_flight)
         if not in_flight:
-            self._compare(balance)
+            self._compare(reading)
         with self._lock:
-            self._balance, self._charged_since, self._room = balance, Decimal(0), room
+            self._reading, self._charged_since, self._room = reading, Decimal(0), room
             self._is_among_calls = in_flight > 0
             self._unused_room, self._read_at_s = room, self._clocks.monotonic()
             self._looked_at_s = self._read_at_s
-        self._tell(balance)
+        self._tell(reading)
         # what is under way was counted when it was claimed: the gate must let it through
-        for_gate = self._affordable(balance, in_flight=0)
-        self._gatehouse.account_read(
-            balance,
+        for_gate = self._affordable(reading, in_flight=0)
+        self._governor.account_read(
+            reading,
             affordable=for_gate,
             recheck_s=self.recheck_s,
             is_budget_spent=for_gate <= 0 and self._is_budget_spent(),
@@ -198,19 +198,19 @@ class Purse:
         )
         return room
 
-    def _tell(self, balance: Balance) -> None:
+    def _tell(self, reading: AccountReading) -> None:
         self._report(
             CreditsRead(
-                included=balance.included_remaining,
-                prepaid=balance.prepaid,
-                spendable=balance.spendable,
-                period_end_at=balance.period_end_at,
+                included=reading.included_remaining,
+                prepaid=reading.prepaid,
+                spendable=reading.spendable,
+                period_end_at=reading.period_end_at,
             )
         )
 
-    def _affordable(self, balance: Balance, in_flight: int) -> int:
+    def _affordable(self, reading: AccountReading, in_flight: int) -> int:
         return affordable(
-            balance,
+            reading,
             self.each,
             reserve=self.reserve,
             in_flight=in_flight,
@@ -240,7 +240,7 @@ class Purse:
     def _midnight(self) -> datetime:
         return self._clocks.now().replace(hour=0, minute=0, second=0, microsecond=0)
 
-    def _compare(self, after: Balance) -> None:
+    def _compare(self, after: AccountReading) -> None:
         """
         Hold this reading against the last one made at rest, and tell what cannot be explained.
 
@@ -248,14 +248,14 @@ class Purse:
         one side alone. The reading at rest is kept over a restart, where it tells
         whether calls in doubt were charged.
         """
-        before = balance_from_note(self._ledger.note(BASELINE))
+        before = reading_from_note(self._ledger.note(BASELINE))
         if before is not None:
             spent = spent_since_baseline(self._ledger)
             told = difference(before, after, spent.charged, slack=spent.doubtful)
             if told is not None:
-                self._gatehouse.compared(told.by_api - told.counted)
+                self._governor.compared(told.by_api - told.counted)
                 self._sum_up(told, since=before.read_at)
-        note = {**balance_to_note(after), _LAST_CALL: self._ledger.last_call()}
+        note = {**reading_to_note(after), _LAST_CALL: self._ledger.last_call()}
         self._ledger.set_note(BASELINE, note, is_durable=False)
 
     def _sum_up(self, found: Difference, *, since: datetime) -> None:
@@ -273,12 +273,12 @@ class Purse:
             self._ledger.set_note(OTHER_USE, _use_to_note(use, told=self._told_use[0]), is_durable=False)
 
 
-def balance_of(account: Account, *, read_at: datetime) -> Balance:
+def reading_of(account: Account, *, read_at: datetime) -> AccountReading:
     """Say what an account can spend; without a billing cycle, by its calendar month."""
     cycle = account.billing_cycle
     if cycle is None:
         used = account.app_usage + account.api_usage
-        return Balance(
+        return AccountReading(
             included_remaining=max(Decimal(0), account.credits - used),
             prepaid=account.prepaid_credits,
             read_at=read_at,
@@ -286,7 +286,7 @@ def balance_of(account: Account, *, read_at: datetime) -> Balance:
             app_used=account.app_usage,
             api_used=account.api_usage,
         )
-    return Balance(
+    return AccountReading(
         included_remaining=cycle.remaining_included,
         prepaid=cycle.prepaid_credits,
         read_at=read_at,
@@ -304,33 +304,33 @@ def spent_since_baseline(ledger: Ledger) -> Spending:
     last_call = note.get(_LAST_CALL) if isinstance(note, Mapping) else None
     if isinstance(last_call, int):
         return ledger.spending(after_call=last_call)
-    before = balance_from_note(note)  # an older version left it
+    before = reading_from_note(note)  # an older version left it
     return ledger.spending(since=before.read_at if before else None)
 
 
-def balance_to_note(balance: Balance) -> dict[str, Json]:
+def reading_to_note(reading: AccountReading) -> dict[str, Json]:
     """Write a reading down."""
     return {
-        "included_remaining": str(balance.included_remaining),
-        "prepaid": str(balance.prepaid),
-        "app_used": str(balance.app_used),
-        "api_used": str(balance.api_used),
-        "synced": balance.synced,
-        "read_at": balance.read_at.isoformat(),
-        "period_start_at": balance.period_start_at.isoformat() if balance.period_start_at else None,
-        "period_end_at": balance.period_end_at.isoformat() if balance.period_end_at else None,
+        "included_remaining": str(reading.included_remaining),
+        "prepaid": str(reading.prepaid),
+        "app_used": str(reading.app_used),
+        "api_used": str(reading.api_used),
+        "synced": reading.synced,
+        "read_at": reading.read_at.isoformat(),
+        "period_start_at": reading.period_start_at.isoformat() if reading.period_start_at else None,
+        "period_end_at": reading.period_end_at.isoformat() if reading.period_end_at else None,
     }
 
 
-def balance_from_note(note: Json) -> Balance | None:
-    """Read back what ``balance_to_note`` wrote; None if it cannot be understood."""
+def reading_from_note(note: Json) -> AccountReading | None:
+    """Read back what ``reading_to_note`` wrote; None if it cannot be understood."""
     if not isinstance(note, Mapping):
         return None
     amounts = {name: _decimal(note, name) for name in ("included_remaining", "prepaid", "app_used", "api_used")}
     read_at = _moment(note, "read_at")
     if read_at is None or None in amounts.values():
         return None
-    return Balance(
+    return AccountReading(
         **amounts,  # type: ignore[arg-type]  # none of them is None
         read_at=read_at,
         synced=note.get("synced") is True,

@@ -21,7 +21,7 @@ _FAR_S = 100 * 365 * 86_400.0  # later than this, a forecast says "never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Balance:
+class AccountReading:
     """One reading of the account; the four usage figures are those of its current billing period."""
 
     included_remaining: Decimal
@@ -39,21 +39,21 @@ class Balance:
         return max(self.included_remaining, _NOTHING) + max(self.prepaid, _NOTHING)
 
 
-def renews_at(balance: Balance | None, *, now: datetime) -> datetime:
+def renews_at(reading: AccountReading | None, *, now: datetime) -> datetime:
     """
-    Say when the included credits come back, as far as *balance* tells.
+    Say when the included credits come back, as far as *reading* tells.
 
     Where the period is not the enforced one, or unknown, or over already, the
     first of the next UTC month is the only moment that can be named.
     """
-    if balance is not None and balance.synced and balance.period_end_at is not None and balance.period_end_at > now:
-        return balance.period_end_at + timedelta(seconds=RENEWAL_SLACK_S)
+    if reading is not None and reading.synced and reading.period_end_at is not None and reading.period_end_at > now:
+        return reading.period_end_at + timedelta(seconds=RENEWAL_SLACK_S)
     return next_month_at(now) + timedelta(seconds=RENEWAL_SLACK_S)
 
 
-def is_stale(balance: Balance, *, now: datetime) -> bool:
-    """Say whether *balance* speaks of a billing period that has ended, so that it says nothing about this moment."""
-    return balance.period_end_at is not None and now > balance.period_end_at + timedelta(seconds=RENEWAL_SLACK_S)
+def is_stale(reading: AccountReading, *, now: datetime) -> bool:
+    """Say whether *reading* speaks of a billing period that has ended, so that it says nothing about this moment."""
+    return reading.period_end_at is not None and now > reading.period_end_at + timedelta(seconds=RENEWAL_SLACK_S)
 
 
 def next_month_at(now: datetime) -> datetime:
@@ -80,7 +80,7 @@ def price(per_image: Decimal, images: int = 1) -> Decimal:
 
 
 def affordable(
-    balance: Balance,
+    reading: AccountReading,
     each: Decimal,
     *,
     reserve: Decimal = _NOTHING,
@@ -93,15 +93,15 @@ def affordable(
     Return how many more pictures may be sent without touching *reserve* or passing *daily_budget*.
 
     Args:
-        balance: The last reading of the account.
+        reading: The last reading of the account.
         each: The price of one picture.
         reserve: Credits that are to stay in the account.
-        in_flight: Calls under way, of which *balance* may know nothing yet.
+        in_flight: Calls under way, of which *reading* may know nothing yet.
         spent_since: Credits of calls that ended after the reading.
         daily_budget: Credits that may be spent in one UTC day; 0: no limit.
         spent_today: Credits spent in this UTC day, by the ledger's count.
     """
-    room = _images(balance.spendable - max(reserve, _NOTHING) - max(spent_since, _NOTHING), each) - in_flight
+    room = _images(reading.spendable - max(reserve, _NOTHING) - max(spent_since, _NOTHING), each) - in_flight
     return max(0, min(room, budget_room(each, daily_budget, spent_today=spent_today, in_flight=in_flight)))
 
 
@@ -139,7 +139,9 @@ class Difference:
         return self.by_app > 0 or self.unexplained > 0
 
 
-def difference(before: Balance, after: Balance, counted: Decimal, *, slack: Decimal = _NOTHING) -> Difference | None:
+def difference(
+    before: AccountReading, after: AccountReading, counted: Decimal, *, slack: Decimal = _NOTHING
+) -> Difference | None:
     """
     Compare two readings with what the ledger counted between them.
 
@@ -201,8 +203,8 @@ class Billed(StrEnum):
 
 
 def resolve_doubt(
-    before: Balance,
-    after: Balance,
+    before: AccountReading,
+    after: AccountReading,
     in_doubt: int,
     *,
     each: Decimal = Decimal(1),

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from rembg_watch.account.credits import Balance, is_stale, next_day_at, renews_at
+from rembg_watch.account.credits import AccountReading, is_stale, next_day_at, renews_at
 from rembg_watch.account.holds import (
     REASONS,
     Cause,
@@ -272,7 +272,7 @@ class Gate:
 
     def told(
         self,
-        balance: Balance,
+        reading: AccountReading,
         *,
         affordable: int,
         now: datetime,
@@ -284,7 +284,7 @@ class Gate:
         Return the gate after the account was read.
 
         Args:
-            balance: The reading.
+            reading: The reading.
             affordable: How many pictures may be sent, as ``credits.affordable`` says.
             now: Aware, UTC.
             recheck_s: When to read again while nothing can be spent.
@@ -293,14 +293,14 @@ class Gate:
         """
         gate = replace(self, reading_at=None)
         recheck_s = min(recheck_s, IN_FLIGHT_RECHECK_S) if in_flight > 0 else recheck_s
-        gate = gate._told_circuit()._told_key(now)._told_daily(now)._told_monthly(balance, now, recheck_s)
+        gate = gate._told_circuit()._told_key(now)._told_daily(now)._told_monthly(reading, now, recheck_s)
         if affordable > 0:
             return gate._without(Cause.CREDITS, Cause.BUDGET)
         if is_budget_spent:
             day_at = next_day_at(now)
             hold = held(Cause.BUDGET, now, Probe.TIME, day_at, old=gate.holding(Cause.BUDGET), until=day_at)
             return gate._without(Cause.CREDITS)._held(hold)
-        return gate._without(Cause.BUDGET)._held(_read_again(Cause.CREDITS, gate, balance, now, recheck_s))
+        return gate._without(Cause.BUDGET)._held(_read_again(Cause.CREDITS, gate, reading, now, recheck_s))
 
     def _told_circuit(self) -> "Gate":
         hold = self.holding(Cause.CIRCUIT)
@@ -319,13 +319,13 @@ class Gate:
             return self
         return self._held(_by_picture(hold, now))
 
-    def _told_monthly(self, balance: Balance, now: datetime, recheck_s: float) -> "Gate":
+    def _told_monthly(self, reading: AccountReading, now: datetime, recheck_s: float) -> "Gate":
         hold = self.holding(Cause.MONTHLY)
         if hold is None or hold.probe is not Probe.ACCOUNT:
             return self
-        if balance.spendable <= 0 and not is_stale(balance, now=now):
-            return self._held(_read_again(Cause.MONTHLY, self, balance, now, recheck_s))
-        return self._held(_read_beside(hold, balance, now, recheck_s))
+        if reading.spendable <= 0 and not is_stale(reading, now=now):
+            return self._held(_read_again(Cause.MONTHLY, self, reading, now, recheck_s))
+        return self._held(_read_beside(hold, reading, now, recheck_s))
 
     def untold(
         self,
@@ -607,16 +607,16 @@ def _read_meanwhile(hold: Hold, now: datetime) -> Hold:
     return replace(hold, probe=Probe.ACCOUNT, probe_at=now, picture_at=hold.probe_at)
 
 
-def _read_again(cause: Cause, gate: Gate, balance: Balance, now: datetime, recheck_s: float) -> Hold:
+def _read_again(cause: Cause, gate: Gate, reading: AccountReading, now: datetime, recheck_s: float) -> Hold:
     """Nothing can be spent: the account is read again soon, and at the end of the period."""
-    renewal_at = renews_at(balance, now=now)
+    renewal_at = renews_at(reading, now=now)
     old = gate.holding(cause)
     next_at = min(after_s(now, min(recheck_s, RECHECK_CAP_S)), renewal_at)
     hold = held(cause, now, Probe.ACCOUNT, next_at, old=old, step=0, until=renewal_at)
     return replace(hold, refused=old.refused if old else 0, is_confirmed=True)
 
 
-def _read_beside(hold: Hold, balance: Balance, now: datetime, recheck_s: float) -> Hold:
+def _read_beside(hold: Hold, reading: AccountReading, now: datetime, recheck_s: float) -> Hold:
     """
     The account has a rest that the API does not take: a picture goes when its step says, or with what is news.
 
@@ -625,14 +625,14 @@ def _read_beside(hold: Hold, balance: Balance, now: datetime, recheck_s: float) 
     """
     is_first = hold.picture_at is None  # since the last refusal
     is_over = hold.until is not None and now >= hold.until
-    is_renewed = is_stale(balance, now=now) and hold.step == 0 if is_first else is_over
-    is_more = hold.spendable is not None and balance.spendable > hold.spendable
+    is_renewed = is_stale(reading, now=now) and hold.step == 0 if is_first else is_over
+    is_more = hold.spendable is not None and reading.spendable > hold.spendable
     due_at = after_s(now, probe_after_s(hold.cause, hold.step))
     due_at = due_at if hold.picture_at is None else min(hold.picture_at, due_at)
-    seen = replace(hold, spendable=max(balance.spendable, hold.spendable or balance.spendable))
+    seen = replace(hold, spendable=max(reading.spendable, hold.spendable or reading.spendable))
     if is_renewed or is_more or hold.is_confirmed or due_at <= now:
         return _by_picture(seen, now, is_news=True)
-    until = renews_at(balance, now=now)
+    until = renews_at(reading, now=now)
     next_at = min(after_s(now, recheck_s), due_at, until)
     since = min(hold.since, now)
     return replace(seen, probe=Probe.ACCOUNT, probe_at=next_at, picture_at=due_at, until=until, since=since)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from rembg_watch.account.credits import Balance
+from rembg_watch.account.credits import AccountReading
 from rembg_watch.account.gate import Ask, Cause, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
 from rembg_watch.account.holds import CLOCK_SLACK
 from rembg_watch.account.pacing import Pacer
@@ -63,7 +63,7 @@ def _shut(hold: Hold, *, shut_s: float | None = None) -> GateShut:
     )
 
 
-class Gatehouse:
+class Governor:
     """Let calls through as gate and pacer allow, and learn from how they end."""
 
     def __init__(
@@ -146,7 +146,7 @@ class Gatehouse:
 
         Returns:
             The ticket; or Halt if the wait would be long and the job should go back; or
-            None if the gatehouse was closed meanwhile.
+            None if the governor was closed meanwhile.
         """
         while not self._turn.acquire(timeout=_LONGEST_NAP_S):
             beat()
@@ -299,13 +299,13 @@ class Gatehouse:
             self._pacer.neither(ticket.sent_at_s, now_s)
 
     def account_read(
-        self, balance: Balance, *, affordable: int, recheck_s: float, is_budget_spent: bool, in_flight: int
+        self, reading: AccountReading, *, affordable: int, recheck_s: float, is_budget_spent: bool, in_flight: int
     ) -> None:
         """Learn what the account holds."""
         with self._changed:
             self._swap(
                 self._gate.told(
-                    balance,
+                    reading,
                     affordable=affordable,
                     now=self._clocks.now(),
                     recheck_s=recheck_s,

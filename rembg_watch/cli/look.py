@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rembg_watch.account.balance import BASELINE, OTHER_USE, balance_from_note, other_use_from_note
+from rembg_watch.account.balance import BASELINE, OTHER_USE, other_use_from_note, reading_from_note
 from rembg_watch.account.gate import Gate
 from rembg_watch.check import findings, over_network, verdict
 from rembg_watch.cli.configured import AsJson, ConfigFile, open_ledger
@@ -90,15 +90,15 @@ def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
 def _left(ledger: Ledger) -> Snapshot:
     """Say how things stand by the ledger alone."""
     gate = GateView.of(Gate.from_note(ledger.note("gate")).hold)
-    balance = balance_from_note(ledger.note(BASELINE))
+    reading = reading_from_note(ledger.note(BASELINE))
     credits_ = CreditsView()
-    if balance is not None:
+    if reading is not None:
         credits_ = CreditsView(
-            included=balance.included_remaining,
-            prepaid=balance.prepaid,
-            spendable=balance.spendable,
-            period_end_at=balance.period_end_at,
-            read_at=balance.read_at,
+            included=reading.included_remaining,
+            prepaid=reading.prepaid,
+            spendable=reading.spendable,
+            period_end_at=reading.period_end_at,
+            read_at=reading.read_at,
         )
     return snapshot(
         counts=ledger.counts(),

@@ -97,7 +97,7 @@ class TerminalProgress(PlainProgress):
         figures, counts = daemon.metrics.read(), daemon.ledger.counts()
         left = counts[State.QUEUED] + counts[State.SENDING] + counts[State.RECEIVED]
         finished = figures.delivered + figures.reused + figures.failed
-        hold = daemon.gatehouse.hold
+        hold = daemon.governor.hold
         kept = kept_folders(daemon.told, since=local_text, until=local_text)
         is_still = hold or (kept and not daemon.pool.in_flight())
         word = "waiting" if is_still else "cutting out" if left else "looking"
@@ -116,7 +116,7 @@ def _facts(daemon: Daemon, figures: Figures, hold: Hold | None) -> str:
     parts = []
     if figures.short_rate_per_s:
         parts.append(rate_text(figures.short_rate_per_s))
-    credits_left = daemon.purse.left()
+    credits_left = daemon.balance.left()
     if credits_left is not None:
         parts.append(f"{credits_text(credits_left)} left")
     to_go_s = daemon.told.get("eta_s")
@@ -136,11 +136,11 @@ def summary(daemon: Daemon) -> str:
     if figures.failed:
         parts.append(f"{figures.failed:,} failed (rembg-watch jobs --state failed says why)")
     parts.append(f"{credits_text(figures.charged)} used")
-    left = daemon.purse.left()
+    left = daemon.balance.left()
     if left is not None:
         parts.append(f"{credits_text(left)} left")
     waiting = sum(counts[state] for state in (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD))
-    hold = daemon.gatehouse.hold
+    hold = daemon.governor.hold
     kept = kept_folders(daemon.snapshot(), since=local_text, until=local_text)
     if waiting:
         why = hold.reason if hold else "; ".join(kept)

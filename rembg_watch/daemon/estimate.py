@@ -14,8 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from rembg_watch.account.balance import balance_of
-from rembg_watch.account.credits import Balance, affordable, budget_room, next_day_at
+from rembg_watch.account.balance import reading_of
+from rembg_watch.account.credits import AccountReading, affordable, budget_room, next_day_at
 from rembg_watch.account.gate import Ask, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
 from rembg_watch.account.governor import call_s_of
 from rembg_watch.account.pacing import FIRST_RATE
@@ -294,7 +294,7 @@ class _Reading:
     """What the account said, or why it said nothing."""
 
     now: datetime
-    balance: Balance | None = None
+    reading: AccountReading | None = None
     error: RembgError | None = None
 
     @classmethod
@@ -303,19 +303,19 @@ class _Reading:
         now = datetime.now(UTC)
         try:
             with build_client(settings) as client:
-                return cls(now=now, balance=balance_of(client.account(), read_at=now))
+                return cls(now=now, reading=reading_of(client.account(), read_at=now))
         except RembgError as error:
             return cls(now=now, error=error)
 
     def spendable(self, settings: Settings) -> Decimal | None:
         """Say how many credits can be spent; None: not known."""
-        return None if self.balance is None else max(Decimal(0), self.balance.spendable - settings.credits.reserve)
+        return None if self.reading is None else max(Decimal(0), self.reading.spendable - settings.credits.reserve)
 
     def affordable(self, settings: Settings, room: int) -> int:
         """Say how many pictures the account and its daily budget, which leaves *room*, pay for."""
-        if self.balance is None:
+        if self.reading is None:
             return room
-        return min(room, affordable(self.balance, settings.credits.per_image, reserve=settings.credits.reserve))
+        return min(room, affordable(self.reading, settings.credits.per_image, reserve=settings.credits.reserve))
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,9 +371,9 @@ def _hold(gate: Gate, account: _Reading, settings: Settings, payable: int, *, is
     now, recheck_s = account.now, settings.credits.recheck_s
     after, answer = gate, admit(gate, Need(), now=now)
     if isinstance(answer, Go) or (isinstance(answer, Ask) and answer.probe is Probe.ACCOUNT):
-        if account.balance is not None:
+        if account.reading is not None:
             after = answer.gate.told(
-                account.balance, affordable=payable, now=now, recheck_s=recheck_s, is_budget_spent=is_budget_spent
+                account.reading, affordable=payable, now=now, recheck_s=recheck_s, is_budget_spent=is_budget_spent
             )
         else:
             finding = Finding.KEY if isinstance(account.error, KeyRefusedError) else Finding.TROUBLE

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from rembg_watch import __version__
-from rembg_watch.account.balance import BASELINE, Purse, balance_from_note, spent_since_baseline
+from rembg_watch.account.balance import BASELINE, Balance, reading_from_note, spent_since_baseline
 from rembg_watch.account.credits import Billed, is_stale, resolve_doubt, settled_after_s
 from rembg_watch.account.gate import Cause, Probe
-from rembg_watch.account.governor import Gatehouse
+from rembg_watch.account.governor import Governor
 from rembg_watch.config import FOR_RUN, Settings, load, targets, unwritable
 from rembg_watch.daemon import status
 from rembg_watch.daemon.assembly import (
@@ -225,17 +225,17 @@ class Daemon:
 
     def _build(self) -> None:
         settings = self.settings
-        self.gatehouse = Gatehouse(
+        self.governor = Governor(
             policy=policy_of(settings),
             report=self.report,
             keep=self._keep_note,
             notes={name: self.ledger.note(name) for name in ("gate", "pacer")},
             clocks=self.clocks,
         )
-        self.purse = Purse(
+        self.balance = Balance(
             client=self.client,
             ledger=self.ledger,
-            gatehouse=self.gatehouse,
+            governor=self.governor,
             report=self.report,
             each=settings.credits.per_image,
             reserve=settings.credits.reserve,
@@ -250,13 +250,13 @@ class Daemon:
             ledger=self.ledger,
             client=self.client,
             spool=self.spool,
-            gatehouse=self.gatehouse,
+            governor=self.governor,
             recipes={folder.name: recipe_of(folder) for folder in settings.folders},
             report=self.report,
             price=settings.credits.per_image,
             reserve_bytes=settings.output.free_space_reserve_mb * _MB,
             clocks=self.clocks,
-            credits_left=self.purse.left,
+            credits_left=self.balance.left,
             step=self._step,
             verify=self.verifiers,
             try_out=self._try_out,
@@ -264,7 +264,7 @@ class Daemon:
         allowance_s = settings.api.timeout_s + 60.0
         self.pool = Pool(
             self.line,
-            self.purse,
+            self.balance,
             turns=self._turns,
             run_id=self.run_id,
             workers=settings.pool.workers,
@@ -276,9 +276,9 @@ class Daemon:
             ),
         )
         if self._is_other_key():
-            self.gatehouse.resume()
-        self.gatehouse.on_errand(Probe.ACCOUNT, self.purse.read)
-        self.gatehouse.on_errand(Probe.DISK, self._look_at_disk)
+            self.governor.resume()
+        self.governor.on_errand(Probe.ACCOUNT, self.balance.read)
+        self.governor.on_errand(Probe.DISK, self._look_at_disk)
         self.watcher = self._build_watcher()
 
     def _is_other_key(self) -> bool:
@@ -317,7 +317,7 @@ class Daemon:
 
     def _hear(self, event: events.Event) -> None:
         """Pass on what parts of the daemon have to know of each other."""
-        self.purse.hear(event)
+        self.balance.hear(event)
         if isinstance(event, events.Vanished) and event.folder in self.line.recipes:
             self.watcher.look_again(event.folder, event.source)  # what replaced it need not wait for the next scan
 
@@ -328,7 +328,7 @@ class Daemon:
             self.report(events.Mistake(where="the ledger", error=error))
 
     def _look_at_disk(self) -> None:
-        self.gatehouse.disk_seen(has_room=self.line.has_room(LEAST_ROOM_BYTES))
+        self.governor.disk_seen(has_room=self.line.has_room(LEAST_ROOM_BYTES))
 
     # --- what the last run left -----------------------------------------------------------------
 
@@ -359,7 +359,7 @@ class Daemon:
         """
         billed = self._ask_counters(unanswered)
         known_s = min((self.clocks.now() - job.changed_at).total_seconds() for job in unanswered)
-        wait_s = settled_after_s(self.gatehouse.call_s, self.settings.api.timeout_s) - max(0.0, known_s)
+        wait_s = settled_after_s(self.governor.call_s, self.settings.api.timeout_s) - max(0.0, known_s)
         if billed in (Billed.NONE, Billed.UNKNOWN) and wait_s > 0:
             self.report(events.DoubtsAsked(calls=len(unanswered), wait_s=wait_s))
             self.stopping.wait(wait_s)
@@ -368,20 +368,20 @@ class Daemon:
 
     def _ask_counters(self, unanswered: Sequence[Job]) -> Billed | None:
         """Compare the counters with the last reading at rest; None where that can tell nothing, now or later."""
-        before = balance_from_note(self.ledger.note(BASELINE))
+        before = reading_from_note(self.ledger.note(BASELINE))
         if before is None:
             return None
         spent = spent_since_baseline(self.ledger)
         if spent.in_doubt != len(unanswered):
             return None  # older doubts are mixed in: the sum says nothing about these
-        after = self.purse.peek()
+        after = self.balance.peek()
         if after is None:
             return None
-        return resolve_doubt(before, after, len(unanswered), each=self.purse.each, counted=spent.charged)
+        return resolve_doubt(before, after, len(unanswered), each=self.balance.each, counted=spent.charged)
 
     def _release_held(self) -> None:
         """Put held pictures back in line whose folder's options are not the refused ones any more."""
-        refused = {(hold.folder, hold.options) for hold in self.gatehouse.gate.folders}
+        refused = {(hold.folder, hold.options) for hold in self.governor.gate.folders}
         for name, recipe in self.line.recipes.items():
             if (name, recipe.options) in refused:
                 continue
@@ -394,14 +394,14 @@ class Daemon:
 
     def _turns(self) -> Iterator[Turn]:
         """Name the folders that may have work now: their input is there and their options were not refused."""
-        refused = {(hold.folder, hold.options) for hold in self.gatehouse.gate.folders}
+        refused = {(hold.folder, hold.options) for hold in self.governor.gate.folders}
         away = self.watcher.away
         for folder in self.settings.folders:
             recipe = self.line.recipes[folder.name]
             if folder.name in away or (folder.name, recipe.options) in refused:
                 continue
             claimed = self.pool.unpaid(folder.name)
-            room = self.purse.folder_room(folder.name, folder.daily_budget, in_flight=claimed)
+            room = self.balance.folder_room(folder.name, folder.daily_budget, in_flight=claimed)
             yield Turn(folder.name, priority=folder.priority, at_most=room)
 
     # --- the main loop --------------------------------------------------------------------------
@@ -444,7 +444,7 @@ class Daemon:
         """Do what ``rembg-watch retry`` asked for from outside: try every hold at once."""
         if self.ledger.note(RESUME) is not None:
             self.ledger.set_note(RESUME, None, is_durable=False)
-            self.gatehouse.resume()
+            self.governor.resume()
             self.pool.try_outputs()
 
     def _begin_upkeep(self) -> None:
@@ -455,8 +455,8 @@ class Daemon:
     def _upkeep(self) -> None:
         try:
             self._put_away_again()
-            now, balance = self.clocks.now(), self.purse.balance
-            if balance is not None and is_stale(balance, now=now):
+            now, reading = self.clocks.now(), self.balance.reading
+            if reading is not None and is_stale(reading, now=now):
                 return  # not read for long, or a clock that is ahead: what is forgotten would be paid for again
             before = now - timedelta(days=self.settings.ledger.keep_days)
             pruned = self.ledger.prune(before)
@@ -485,8 +485,8 @@ class Daemon:
 
     def _write_status(self) -> None:
         """Write how things stand for whoever looks; rarely while nothing happens, since counting is not free."""
-        now_s, hold = time.monotonic(), self.gatehouse.hold
-        pulse = (self.metrics.heard, self.gatehouse.gate.holds, hold and hold.cause, self.watcher.unsettled)
+        now_s, hold = time.monotonic(), self.governor.hold
+        pulse = (self.metrics.heard, self.governor.gate.holds, hold and hold.cause, self.watcher.unsettled)
         zero_s = self.clocks.now().timestamp() - now_s
         is_clock_set = abs(zero_s - self._told_zero_s) > _CALM_STATUS_S  # by the new time the last report looks old
         if pulse == self._told_pulse and now_s - self._told_at_s < _CALM_STATUS_S and not is_clock_set:
@@ -528,7 +528,7 @@ class Daemon:
                 self._locks.take_input(folder.input)
         self.settings = after
         old_client, self.client = self.client, client
-        self.line.client = self.purse.client = client
+        self.line.client = self.balance.client = client
         later = threading.Timer(after.api.timeout_s * 2, old_client.close)  # calls in flight still use it
         later.daemon = True
         later.start()
@@ -540,11 +540,11 @@ class Daemon:
     def _apply(self, settings: Settings) -> None:
         """Put new settings into force: rates, credits, options, then the folders."""
         self._on_settings(settings)
-        self.gatehouse.policy = policy_of(settings)
-        self.purse.each = self.line.price = settings.credits.per_image
-        self.purse.reserve = settings.credits.reserve
-        self.purse.daily_budget = settings.credits.daily_budget
-        self.purse.recheck_s = settings.credits.recheck_s
+        self.governor.policy = policy_of(settings)
+        self.balance.each = self.line.price = settings.credits.per_image
+        self.balance.reserve = settings.credits.reserve
+        self.balance.daily_budget = settings.credits.daily_budget
+        self.balance.recheck_s = settings.credits.recheck_s
         self.line.reserve_bytes = settings.output.free_space_reserve_mb * _MB
         self.pool.batch_size = settings.pool.batch_size
         self.line.recipes = {folder.name: recipe_of(folder) for folder in settings.folders}
@@ -555,7 +555,7 @@ class Daemon:
         for name in old.progress():
             self.heartbeat.forget(thread_name(name))
         self._start_watcher()
-        self.gatehouse.resume()
+        self.governor.resume()
         self._release_held()
         self.pool.try_outputs()
 
@@ -620,7 +620,7 @@ class Daemon:
             self.tick()
             on_tick(self)
             if self._is_done():
-                self.purse.recount()
+                self.balance.recount()
                 break
         return self.verdict()
 
@@ -640,7 +640,7 @@ class Daemon:
         )
 
     def _is_refused_for_long(self) -> bool:
-        hold = self.gatehouse.hold
+        hold = self.governor.hold
         return (
             hold is not None
             and hold.cause is Cause.RATE
@@ -649,7 +649,7 @@ class Daemon:
 
     def _is_held_for_long(self) -> bool:
         """Say if what is waited for will not pass in a minute: then the rest is for the next time."""
-        hold = self.gatehouse.gate.hold
+        hold = self.governor.gate.hold
         counts = self.ledger.counts()
         if hold is None and not counts[State.RECEIVED] and not self.pool.blocked:
             self._held_since_s = None
@@ -663,7 +663,7 @@ class Daemon:
 
     def verdict(self) -> ExitCode:
         """Say how a finished run went, as an exit code."""
-        hold = self.gatehouse.gate.hold
+        hold = self.governor.gate.hold
         if hold is not None and hold.cause is Cause.KEY:
             return ExitCode.KEY_REFUSED
         counts = self.ledger.counts()

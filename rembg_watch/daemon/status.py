@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from rembg_watch import __version__
-from rembg_watch.account.balance import Purse
+from rembg_watch.account.balance import Balance
 from rembg_watch.account.credits import next_day_at
 from rembg_watch.account.gate import FolderHold, Limit, limiting
-from rembg_watch.account.governor import Gatehouse
+from rembg_watch.account.governor import Governor
 from rembg_watch.delivery.outputs import Blockage
 from rembg_watch.jobs import State
 from rembg_watch.report.events import looks
@@ -34,16 +34,16 @@ def snapshot_of(daemon: "Daemon") -> Snapshot:
     """Say how everything stands, as one JSON object."""
     figures, by_folder = daemon.metrics.read(), daemon.ledger.counts_by_folder()
     counts = {state: sum(one[state] for one in by_folder.values()) for state in State}
-    rooms = {one.name: daemon.purse.folder_room(one.name, one.daily_budget) for one in daemon.settings.folders}
+    rooms = {one.name: daemon.balance.folder_room(one.name, one.daily_budget) for one in daemon.settings.folders}
     folders = _folder_views(daemon, by_folder, rooms)
-    payable = daemon.purse.payable()
+    payable = daemon.balance.payable()
     limit = _limiting(daemon, by_folder, folders, figures, payable)
     return snapshot(
         counts=counts,
         unsettled=daemon.watcher.unsettled,
-        gate=gate_view(daemon.gatehouse),
-        credits=credits_view(daemon.purse),
-        other_use=daemon.purse.other_use,
+        gate=gate_view(daemon.governor),
+        credits=credits_view(daemon.balance),
+        other_use=daemon.balance.other_use,
         now=daemon.clocks.now(),
         folders=folders,
         figures=figures,
@@ -53,7 +53,7 @@ def snapshot_of(daemon: "Daemon") -> Snapshot:
         and is_enough({name: jobs[State.QUEUED] for name, jobs in by_folder.items()}, payable=payable, rooms=rooms),
         version=__version__,
         pid=os.getpid(),
-    ) | {"learned_rate_per_s": round(daemon.gatehouse.rate_per_s, 3), "is_settling": daemon.is_settling}
+    ) | {"learned_rate_per_s": round(daemon.governor.rate_per_s, 3), "is_settling": daemon.is_settling}
 
 
 _KEPT_BY: dict[str, Limit] = {
@@ -82,11 +82,11 @@ def _limiting(
     queued = sum(free.values())
     due_at = daemon.ledger.next_due_at(free) if queued else None
     return limiting(
-        daemon.gatehouse.gate,
+        daemon.governor.gate,
         queued=queued,
         busy=figures.in_flight,
         workers=daemon.settings.pool.workers,
-        is_paced=daemon.gatehouse.is_pacing(),
+        is_paced=daemon.governor.is_pacing(),
         affordable=payable,
         is_due=due_at is None or due_at <= daemon.clocks.now(),  # None: all of them are under way
         stalled=stalled,
@@ -111,7 +111,7 @@ def _folder_views(
     daemon: "Daemon", by_folder: Mapping[str, Mapping[State, int]], rooms: Mapping[str, int | None]
 ) -> list[FolderView]:
     away, blocked, now = daemon.watcher.away, daemon.pool.blocked, daemon.clocks.now()
-    refused = {hold.folder: hold for hold in daemon.gatehouse.gate.folders}
+    refused = {hold.folder: hold for hold in daemon.governor.gate.folders}
     views = []
     for folder in daemon.settings.folders:
         room = rooms[folder.name]
@@ -155,7 +155,7 @@ def _state_of(
 
 def sentence(daemon: "Daemon", told: Snapshot) -> str:
     """Say in one line what is done or waited for; ``systemctl status`` shows it."""
-    hold, jobs = daemon.gatehouse.hold, told["jobs"]
+    hold, jobs = daemon.governor.hold, told["jobs"]
     left = jobs[State.QUEUED] + jobs[State.SENDING] + jobs[State.RECEIVED]
     line = f"{count_text(left, 'picture')} in line"
     away = ", ".join(sorted(daemon.watcher.away))
@@ -172,23 +172,23 @@ def sentence(daemon: "Daemon", told: Snapshot) -> str:
     return f"{'waiting' if stands_still else 'working'}: {line}{kept}{missing}"
 
 
-def gate_view(gatehouse: Gatehouse) -> GateView:
+def gate_view(governor: Governor) -> GateView:
     """Say how the gate stands, for whoever looks."""
-    return GateView.of(gatehouse.hold)
+    return GateView.of(governor.hold)
 
 
-def credits_view(purse: Purse) -> CreditsView:
+def credits_view(balance: Balance) -> CreditsView:
     """Say what the account held when it was last read, less what was spent since."""
-    balance = purse.balance
-    if balance is None:
+    reading = balance.reading
+    if reading is None:
         return CreditsView()
-    left = purse.left()
-    spent = balance.spendable - left if left is not None else Decimal(0)
-    by_included = min(spent, balance.included_remaining)  # included credits go first
+    left = balance.left()
+    spent = reading.spendable - left if left is not None else Decimal(0)
+    by_included = min(spent, reading.included_remaining)  # included credits go first
     return CreditsView(
-        included=balance.included_remaining - by_included,
-        prepaid=balance.prepaid - (spent - by_included),
-        spendable=balance.spendable - spent,
-        period_end_at=balance.period_end_at,
-        read_at=balance.read_at,
+        included=reading.included_remaining - by_included,
+        prepaid=reading.prepaid - (spent - by_included),
+        spendable=reading.spendable - spent,
+        period_end_at=reading.period_end_at,
+        read_at=reading.read_at,
     )

@@ -14,14 +14,14 @@ Who runs them, how many at once and when, is ``pool``'s matter.
 
 ======================  =========================================================
 ``pipeline.steps``      ``Line``: the three steps
-``pipeline.call``       one picture's calls, and the places that the API has for them
+``pipeline.call``       one picture's calls, and the slots that the API has for them
 ``pipeline.afterwards`` what becomes of the source
 ``pipeline.recovery``   what an earlier life, or a step that broke, left in the middle
 ``pipeline.values``     what goes from step to step
 ======================  =========================================================
 """
 
-from rembg_watch.pipeline.call import LEAST_ROOM_BYTES, Places
+from rembg_watch.pipeline.call import LEAST_ROOM_BYTES, Slots
 from rembg_watch.pipeline.steps import Line
 from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Recipe, Step, Twin, content_key_of, no_step
 
@@ -32,9 +32,9 @@ __all__ = [
     "Line",
     "Over",
     "Paid",
-    "Places",
     "Ready",
     "Recipe",
+    "Slots",
     "Step",
     "Twin",
     "content_key_of",

@@ -42,14 +42,14 @@ LEAST_ROOM_BYTES = 16 * 1024 * 1024
 """Nothing is sent where not even so much could be kept."""
 
 
-class Places:
+class Slots:
     """
     So many pictures with the API at once, and no more.
 
-    A call has its place from its last byte until its answer comes. The next pictures are
+    A call has its slot from its last byte until its answer comes. The next pictures are
     uploaded but for that byte meanwhile, and what came of the last ones is fetched and
-    written down, so that no place is empty for long. Where there are many, a few of the next write
-    their intent to pay ahead, too: a place is not kept empty by a disk.
+    written down, so that no slot is empty for long. Where there are many, a few of the next write
+    their intent to pay ahead, too: a slot is not kept empty by a disk.
 
     Args:
         count: How many; None is no limit.
@@ -66,11 +66,11 @@ class Places:
         _wait_for(self._line, beat)
 
     def take(self, beat: Callable[[], None]) -> None:
-        """Wait for a place."""
+        """Wait for a slot."""
         _wait_for(self._free, beat)
 
     def give_back(self, *, was_taken: bool) -> None:
-        """Let the next one line up, and have the place if it was taken."""
+        """Let the next one line up, and have the slot if it was taken."""
         if was_taken and self._free is not None:
             self._free.release()
         if self._line is not None:
@@ -82,7 +82,7 @@ def _wait_for(one: threading.Semaphore | None, beat: Callable[[], None]) -> None
         beat()
 
 
-class TurnedAwayError(Exception):
+class NotAdmittedError(Exception):
     """The gate is shut for longer, the output takes nothing, or the program is stopping; nothing was sent."""
 
 
@@ -110,15 +110,15 @@ class Attempt:
         self.tries = 0
         self.started_s = 0.0
         self.is_in_line = False
-        self.has_place = False
+        self.has_slot = False
 
     def __call__(self) -> Paid:
         """Make one call, through the gate; keep its answer or record its end."""
         line = self.line
         self._check_output()
-        entered = line.gatehouse.enter(need_of(self.job, self.recipe), beat=self.beat)
+        entered = line.governor.enter(need_of(self.job, self.recipe), beat=self.beat)
         if not isinstance(entered, Ticket):
-            raise TurnedAwayError
+            raise NotAdmittedError
         self.tries += 1
         self.started_s = line.clocks.monotonic()
         try:
@@ -128,12 +128,12 @@ class Attempt:
             line.step("spooled")
         except (RembgError, OSError) as error:
             self._tell_call(error)
-            raise self._end(line.gatehouse.taken(error), entered) from error
+            raise self._end(line.governor.taken(error), entered) from error
         except Exception as cut_off:  # our own: the source changed, somebody took the job, the ledger took nothing
             self._tell_call(cut_off)
-            line.gatehouse.unsent(entered)
+            line.governor.unsent(entered)
             raise
-        line.gatehouse.answered(entered)
+        line.governor.answered(entered)
         duration_s = line.clocks.monotonic() - self.started_s
         self._tell_call(cutout)
         received = move(
@@ -164,7 +164,7 @@ class Attempt:
     def _check_output(self) -> None:
         """Buy nothing that could not be delivered: the output may have filled while this one waited."""
         if self.line.outputs.is_blocked(self.job.folder):
-            raise TurnedAwayError
+            raise NotAdmittedError
 
     def _check_room(self) -> None:
         """Look before paying whether the answer could be kept."""
@@ -197,7 +197,7 @@ class Attempt:
                     on_download=lambda _: self._answer_comes(),
                 )
         finally:
-            self._leave_place()
+            self._leave_slot()
 
     def _commit(self, file: "Hashing") -> None:
         """
@@ -214,32 +214,32 @@ class Attempt:
                 code="changed",
                 path=self.recipe.input / name,
             )
-        places, began_s = self.line.places, self.line.clocks.monotonic()
-        places.line_up(self.beat)
+        slots, began_s = self.line.slots, self.line.clocks.monotonic()
+        slots.line_up(self.beat)
         self.is_in_line = True
         self._check_output()
         sending = move(self.job, State.SENDING, at=self.line.clocks.now(), retry_at=None)
         self.job = self.line.ledger.record(sending, call=CallStart(self.line.price))
         self.line.step("sending")
-        places.take(self.beat)
-        self.has_place = True
+        slots.take(self.beat)
+        self.has_slot = True
         self.started_s += self.line.clocks.monotonic() - began_s  # until now it was not the API that took its time
 
     def _answer_comes(self) -> None:
         self.beat()
-        self._leave_place()
+        self._leave_slot()
 
-    def _leave_place(self) -> None:
+    def _leave_slot(self) -> None:
         """Let the next picture go to the API, which has done with this one."""
         if self.is_in_line:
             self.is_in_line = False
-            self.line.places.give_back(was_taken=self.has_place)
-            self.has_place = False
+            self.line.slots.give_back(was_taken=self.has_slot)
+            self.has_slot = False
 
     def _end(self, error: Exception, ticket: Ticket) -> EndedError:
         """Decide what *error* means, and record it as the end of the call if one had begun."""
         line, was_sending = self.line, self.job.state is State.SENDING
-        decision = line.gatehouse.failed(error, self.job, ticket, in_place=self.tries - 1)
+        decision = line.governor.failed(error, self.job, ticket, in_place=self.tries - 1)
         keeps = decision.keeps_job and retries_in_place(error, self.tries)
         if was_sending or not keeps:
             self.job = self._record(decision, call_end(error, line.price) if was_sending else None, keeps=keeps)

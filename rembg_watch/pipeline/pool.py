@@ -23,14 +23,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from rembg_watch.account.balance import Purse
+from rembg_watch.account.balance import Balance
 from rembg_watch.account.gate import Go
 from rembg_watch.delivery.outputs import Blockage
 from rembg_watch.host import processors
 from rembg_watch.host.disk import NAME_CODES, DeliveryError
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import LedgerUnavailableError, StaleJobError, Turn
-from rembg_watch.pipeline import Back, Blocked, Line, Over, Paid, Places, Ready, Twin, recovery
+from rembg_watch.pipeline import Back, Blocked, Line, Over, Paid, Ready, Slots, Twin, recovery
 from rembg_watch.report import events
 
 MOST_PREPARERS = 8
@@ -62,12 +62,12 @@ class Pulse:
 
 
 def _threads(workers: int) -> int:
-    """Return how many threads it takes to keep *workers* places taken."""
+    """Return how many threads it takes to keep *workers* slots taken."""
     return workers + max(4, workers // 2)
 
 
 def _ahead(workers: int) -> int:
-    """Return how many more intents than places there may be: none where one doubt more would be many."""
+    """Return how many more intents than slots there may be: none where one doubt more would be many."""
     return workers // 16
 
 
@@ -136,7 +136,7 @@ class Pool:
     def __init__(
         self,
         line: Line,
-        purse: Purse,
+        balance: Balance,
         *,
         turns: Callable[[], Iterable[Turn]],
         run_id: str,
@@ -145,7 +145,7 @@ class Pool:
         pulse: Pulse | None = None,
     ) -> None:
         self.line = line
-        self.purse = purse
+        self.balance = balance
         self.workers = workers
         self.batch_size = batch_size
         self._turns = turns
@@ -159,8 +159,8 @@ class Pool:
         self._twins: dict[str, list[Job]] = defaultdict(list)
         self._processor = here = processors.shared_processor(workers)
         self._prepare: _Lane[Job] = _Lane("preparer", _preparers(workers), self._take_prepare, self._pulse, here)
-        # more threads than places: while the API works on some pictures, the next ones are uploaded
-        self.line.places = Places(workers, ahead=_ahead(workers))
+        # more threads than slots: while the API works on some pictures, the next ones are uploaded
+        self.line.slots = Slots(workers, ahead=_ahead(workers))
         self._call: _Lane[Ready] = _Lane("worker", _threads(workers), self._take_call, self._pulse, here)
         self._finish: _Lane[Paid | Trial] = _Lane("finisher", _finishers(workers), self._take_finish, self._pulse, here)
         self._low = _threads(workers) + workers  # so many still to be sent, or fewer, and the next batch is claimed
@@ -201,7 +201,7 @@ class Pool:
             every_s: How often.
         """
         self.line.stopping.set()
-        self.line.gatehouse.close()
+        self.line.governor.close()
         self.poke()
         if self._feeder.ident is not None:
             self._wait(self._feeder.is_alive, on_wait, every_s)
@@ -230,7 +230,7 @@ class Pool:
         """
         Say how many jobs are under way that may still cost something, in one folder or in all.
 
-        Of a folder's copies that wait for another's answer one may have to ask itself, so it keeps its place.
+        Of a folder's copies that wait for another's answer one may have to ask itself, so it keeps its slot.
         """
         with self._changed:
             if folder is None:
@@ -288,11 +288,11 @@ class Pool:
         wait_s = self._until_due(turns, State.QUEUED)
         if wait_s > 0:
             if not self._active:
-                self.purse.recount()
+                self.balance.recount()
             return min(wait_s, _LEDGER_LOOK_S)
         if self._active and time.monotonic() < self._short_until_s:
             return _LOOK_S  # what is left is spoken for by what is under way
-        answer = self.line.gatehouse.ask()
+        answer = self.line.governor.ask()
         if not isinstance(answer, Go):
             return self._until(answer.until)
         most = 1 if answer.is_canary else min(room, self.batch_size)
@@ -310,7 +310,7 @@ class Pool:
             self.line.report(events.ClockSetBack(jobs=jobs))
 
     def _form_batch(self, most: int, turns: list[Turn], *, is_canary: bool) -> float:
-        affordable = self.purse.take_reading()
+        affordable = self.balance.take_reading()
         if affordable is None and is_canary:
             affordable = 1  # the account cannot be read: one picture is what the gate sends to find out
         if affordable is None or affordable <= 0:
@@ -320,7 +320,7 @@ class Pool:
         if not claimed:
             return _LOOK_S
         queued = self.line.ledger.queued()
-        spendable = self.purse.balance.spendable if self.purse.balance else affordable * self.purse.each
+        spendable = self.balance.reading.spendable if self.balance.reading else affordable * self.balance.each
         self.line.report(events.BatchFormed(size=claimed, queued=queued, spendable=spendable))
         return 0.0 if claimed < self.workers else _LOOK_S
 

@@ -28,7 +28,7 @@ def mistaken(line: "Line", job_id: int, error: Exception) -> None:
     if job.state is State.SENDING:
         reconcile(line, job_id)
     elif job.state in (State.QUEUED, State.RECEIVED):
-        decision = line.gatehouse.failed(error, job, None)
+        decision = line.governor.failed(error, job, None)
         line.ended(line.ledger.record(decision.apply(job, at=line.now()), keeps_claim=False))
 
 
@@ -47,7 +47,7 @@ def reconcile(line: "Line", job_id: int) -> None:
         line.ledger.release([job])
     elif not take_up_answer(line, job):
         error = NoAnswerError(message="what became of the call could not be written down in time")
-        decision = line.gatehouse.failed(error, job, None)
+        decision = line.governor.failed(error, job, None)
         end = CallEnd(Charge.MAYBE, line.price, error.code)
         line.ended(line.ledger.record(decision.apply(job, at=line.now()), call=end, keeps_claim=False))
 
@@ -71,7 +71,7 @@ def take_up_doubt(line: "Line", job: Job, billed: Billed) -> Job:
         job: In doubt.
         billed: What the account's counters say; UNKNOWN if they cannot.
     """
-    policy = line.gatehouse.policy
+    policy = line.governor.policy
     if billed is Billed.NONE:
         job = line.ledger.record(
             move(job, State.IN_DOUBT, at=line.now(), doubts=max(0, job.doubts - 1)), call=CallEnd(Charge.NO)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tenacity
 
-from rembg_watch.account.governor import Gatehouse
+from rembg_watch.account.governor import Governor
 from rembg_watch.api.client import Client
 from rembg_watch.api.errors import BadAnswerError, Charge
 from rembg_watch.delivery.outputs import AGAIN_S, Outputs
@@ -29,7 +29,7 @@ from rembg_watch.jobs import CallEnd, Job, State, move, with_content
 from rembg_watch.ledger import Ledger, StaleJobError, Target
 from rembg_watch.paths import mirror
 from rembg_watch.pipeline import afterwards
-from rembg_watch.pipeline.call import Attempt, EndedError, Places, TurnedAwayError, wait_in_place
+from rembg_watch.pipeline.call import Attempt, EndedError, NotAdmittedError, Slots, wait_in_place
 from rembg_watch.pipeline.prepare import (
     Prepared,
     SourceChangedError,
@@ -77,7 +77,7 @@ class Line:
     ledger: Ledger
     client: Client
     spool: Spool
-    gatehouse: Gatehouse
+    governor: Governor
     recipes: Mapping[str, Recipe]
     report: Reporter
     price: Decimal = Decimal(1)
@@ -86,7 +86,7 @@ class Line:
     stopping: threading.Event = field(default_factory=threading.Event)
     credits_left: Callable[[], Decimal | None] = lambda: None
     step: Step = no_step
-    places: Places = field(default_factory=Places)
+    slots: Slots = field(default_factory=Slots)
     outputs: Outputs = field(default_factory=Outputs)
     try_out: Callable[[Path], None] = try_out
     verify: Callable[[Path, Expected], Verified] = verify
@@ -178,7 +178,7 @@ class Line:
         paid: Paid | None = None
         try:
             paid = tries(attempt)
-        except TurnedAwayError:
+        except NotAdmittedError:
             return Back(job=attempt.job)
         except EndedError as ended:
             if ended.keeps_job:  # stopping: what would be tried again now is tried after the next start
@@ -247,7 +247,7 @@ class Line:
                         job=job.id,
                         why=why,
                         attempt=job.attempts + job.doubts,
-                        max_attempts=self.gatehouse.policy.max_attempts,
+                        max_attempts=self.governor.policy.max_attempts,
                         retry_at=job.retry_at,
                     )
                 )
@@ -278,7 +278,7 @@ class Line:
             return self._rejected(paid, key, rejected)
         self.step("verified")
         if paid.ticket is not None:
-            self.gatehouse.accepted(paid.ticket)
+            self.governor.accepted(paid.ticket)
         try:
             published = self._publish(paid, answer)
         except TargetRefusedError as refused:
@@ -312,7 +312,7 @@ class Line:
         self.spool.reject(key)
         code = why.code if isinstance(why, AnswerRejectedError) else "answer_lost"
         error = BadAnswerError(message=str(why), code=code, request_id=paid.job.request_id)
-        decision = self.gatehouse.failed(error, paid.job, paid.ticket, need=need_of(paid.job, paid.recipe))
+        decision = self.governor.failed(error, paid.job, paid.ticket, need=need_of(paid.job, paid.recipe))
         end = CallEnd(Charge.MAYBE, self.price, code) if paid.ticket is not None else None
         forgotten = replace(paid.job, answer_digest=None, answer_bytes=0)
         job = self.ledger.record(decision.apply(forgotten, at=self.now()), call=end)
@@ -461,7 +461,7 @@ class Line:
                 job=job.id,
                 why=reason,
                 attempt=job.attempts,
-                max_attempts=self.gatehouse.policy.max_attempts,
+                max_attempts=self.governor.policy.max_attempts,
                 retry_at=retry_at,
             )
         )

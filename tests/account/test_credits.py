@@ -6,7 +6,7 @@ import pytest
 
 from rembg_watch.account.credits import (
     UNLIMITED,
-    Balance,
+    AccountReading,
     Billed,
     Difference,
     OtherUse,
@@ -26,9 +26,9 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 END = datetime(2026, 12, 5, tzinfo=UTC)
 
 
-def balance(included: object = 10, prepaid: object = 0, **more: Any) -> Balance:
+def reading(included: object = 10, prepaid: object = 0, **more: Any) -> AccountReading:
     facts = {"period_end_at": END, "read_at": NOW, **more}
-    return Balance(included_remaining=Decimal(str(included)), prepaid=Decimal(str(prepaid)), **facts)
+    return AccountReading(included_remaining=Decimal(str(included)), prepaid=Decimal(str(prepaid)), **facts)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def balance(included: object = 10, prepaid: object = 0, **more: Any) -> Balance:
 def test_what_can_be_spent_is_included_and_prepaid_and_never_negative(
     included: object, prepaid: object, spendable: object
 ) -> None:
-    assert balance(included, prepaid).spendable == Decimal(str(spendable))
+    assert reading(included, prepaid).spendable == Decimal(str(spendable))
 
 
 @pytest.mark.parametrize(
@@ -69,15 +69,15 @@ def test_what_can_be_spent_is_included_and_prepaid_and_never_negative(
     ],
     ids=[
         "all of it", "whole pictures only", "nothing", "less than one", "half a credit each", "a reserve",
-        "a reserve beyond the balance", "a negative reserve", "calls under way", "calls under way cost what they cost",
+        "a reserve beyond the reading", "a negative reserve", "calls under way", "calls under way cost what they cost",
         "more under way than there is", "spent since the reading", "negative spending", "a budget",
         "a budget and calls",
-        "a budget that is passed", "a budget beyond the balance", "a negative budget is none", "a price of nothing",
+        "a budget that is passed", "a budget beyond the reading", "a negative budget is none", "a price of nothing",
         "a negative price", "more than anybody queues",
     ],
 )  # fmt: skip
 def test_no_more_pictures_go_than_can_be_paid(have: object, each: object, more: dict[str, Any], images: int) -> None:
-    assert affordable(balance(have), Decimal(str(each)), **more) == images
+    assert affordable(reading(have), Decimal(str(each)), **more) == images
 
 
 @pytest.mark.parametrize(("each", "images", "cost"), [(1, 7, 7), ("0.5", 3, "1.5"), (1, 0, 0), (1, -2, 0), (-1, 5, 0)])
@@ -114,10 +114,10 @@ MONTH = datetime(2026, 12, 1, 0, 1, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("account", "at"),
     [
-        (balance(), END + timedelta(seconds=60)),
-        (balance(synced=False), MONTH),
-        (balance(period_end_at=None), MONTH),
-        (balance(period_end_at=NOW), MONTH),
+        (reading(), END + timedelta(seconds=60)),
+        (reading(synced=False), MONTH),
+        (reading(period_end_at=None), MONTH),
+        (reading(period_end_at=NOW), MONTH),
         (None, MONTH),
     ],
     ids=[
@@ -128,19 +128,19 @@ MONTH = datetime(2026, 12, 1, 0, 1, tzinfo=UTC)
         "no reading",
     ],
 )
-def test_credits_come_back_a_minute_after_the_period(account: Balance | None, at: datetime) -> None:
+def test_credits_come_back_a_minute_after_the_period(account: AccountReading | None, at: datetime) -> None:
     assert renews_at(account, now=NOW) == at
 
 
 def test_a_reading_of_a_period_that_is_over_says_nothing_about_now() -> None:
-    assert not is_stale(balance(), now=NOW)
-    assert not is_stale(balance(), now=END + timedelta(seconds=60))
-    assert is_stale(balance(), now=END + timedelta(seconds=61))
-    assert not is_stale(balance(period_end_at=None), now=NOW)
+    assert not is_stale(reading(), now=NOW)
+    assert not is_stale(reading(), now=END + timedelta(seconds=60))
+    assert is_stale(reading(), now=END + timedelta(seconds=61))
+    assert not is_stale(reading(period_end_at=None), now=NOW)
 
 
-def used(api: int, app: int = 0, prepaid: int = 100, **more: Any) -> Balance:
-    return balance(0, prepaid, api_used=Decimal(api), app_used=Decimal(app), **more)
+def used(api: int, app: int = 0, prepaid: int = 100, **more: Any) -> AccountReading:
+    return reading(0, prepaid, api_used=Decimal(api), app_used=Decimal(app), **more)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def used(api: int, app: int = 0, prepaid: int = 100, **more: Any) -> Balance:
     ],
 )
 def test_what_the_account_says_is_compared_with_what_was_counted(
-    after: Balance, counted: int, unexplained: int, other: bool
+    after: AccountReading, counted: int, unexplained: int, other: bool
 ) -> None:
     found = difference(used(10), after, Decimal(counted))
     assert found is not None
@@ -183,7 +183,7 @@ def test_calls_under_way_at_a_reading_are_no_difference() -> None:
     [used(0, period_end_at=END + timedelta(days=30)), used(10, prepaid=101), used(9), used(30, app=-1)],
     ids=["a new period", "credits were bought", "a counter ran backwards", "the editor's counter ran backwards"],
 )
-def test_readings_that_cannot_be_compared_are_not(after: Balance) -> None:
+def test_readings_that_cannot_be_compared_are_not(after: AccountReading) -> None:
     assert difference(used(10), after, Decimal(0)) is None
     assert resolve_doubt(used(10), after, 0) is Billed.UNKNOWN
 
@@ -217,7 +217,7 @@ def test_readings_that_cannot_be_compared_are_not(after: Balance) -> None:
     ],
 )  # fmt: skip
 def test_the_counters_tell_whether_doubtful_calls_were_billed(
-    after: Balance, in_doubt: int, more: dict[str, Any], billed: Billed
+    after: AccountReading, in_doubt: int, more: dict[str, Any], billed: Billed
 ) -> None:
     assert resolve_doubt(used(10), after, in_doubt, **more) is billed
 

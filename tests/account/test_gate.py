@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rembg_watch.account.credits import Balance
+from rembg_watch.account.credits import AccountReading
 from rembg_watch.account.gate import (
     CANARY_LOST_S,
     CIRCUIT_AFTER,
@@ -40,9 +40,9 @@ def after_s(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def balance(spendable: int, **more: Any) -> Balance:
+def reading(spendable: int, **more: Any) -> AccountReading:
     facts = {"period_end_at": PERIOD_END, "read_at": NOW, **more}
-    return Balance(included_remaining=Decimal(spendable), prepaid=Decimal(0), **facts)
+    return AccountReading(included_remaining=Decimal(spendable), prepaid=Decimal(0), **facts)
 
 
 def go(gate: Gate, need: Need = JOB, *, now: datetime = NOW) -> Go:
@@ -81,7 +81,7 @@ def troubled(
 
 def told(gate: Gate, spendable: int, *, now: datetime = NOW, **more: Any) -> Gate:
     facts = {"affordable": spendable, "recheck_s": RECHECK_S, **more}
-    return gate.told(balance(spendable), now=now, **facts)
+    return gate.told(reading(spendable), now=now, **facts)
 
 
 def looks_at(gate: Gate, *, now: datetime, need: Need = JOB) -> datetime | None:
@@ -334,7 +334,7 @@ def test_a_rest_that_is_gone_and_comes_back_is_news() -> None:
 def test_a_renewed_period_sends_a_canary_although_no_more_can_be_spent() -> None:
     gate, now = refused_six_times()
     end, now = now + timedelta(seconds=RECHECK_S + 100), now + timedelta(seconds=RECHECK_S)
-    last = balance(2, period_end_at=end)
+    last = reading(2, period_end_at=end)
     gate = ask(gate, Probe.ACCOUNT, now=now).told(last, affordable=2, now=now, recheck_s=RECHECK_S)
     renewed_at = end + timedelta(seconds=60)
     assert looks_at(gate, now=now) == renewed_at
@@ -350,7 +350,7 @@ def test_an_account_that_speaks_of_the_last_period_for_hours_sends_no_canary_aft
     while now < end:
         answer = admit(gate, JOB, now=now)
         if isinstance(answer, Ask):
-            gate = answer.gate.told(balance(2), affordable=2, now=now, recheck_s=RECHECK_S)
+            gate = answer.gate.told(reading(2), affordable=2, now=now, recheck_s=RECHECK_S)
         elif isinstance(answer, Go):
             sent += 1
             gate = answer.gate.after(Finding.MONTHLY, answer, now=now)
@@ -421,14 +421,14 @@ def test_no_job_waits_with_its_worker_through_readings_that_come_soon() -> None:
 
 def test_the_account_is_read_at_the_end_of_the_period_even_if_the_next_look_is_later() -> None:
     end = after_s(100)
-    gate = refused(Finding.MONTHLY).told(balance(0, period_end_at=end), affordable=0, now=NOW, recheck_s=RECHECK_S)
+    gate = refused(Finding.MONTHLY).told(reading(0, period_end_at=end), affordable=0, now=NOW, recheck_s=RECHECK_S)
     assert looks_at(gate, now=NOW) == end + timedelta(seconds=60)
 
 
 def test_a_reading_of_the_period_before_is_no_proof_that_nothing_can_be_spent() -> None:
     gate = refused(Finding.MONTHLY)
     later = PERIOD_END + timedelta(seconds=90)
-    gate = gate.told(balance(0), affordable=1, now=later, recheck_s=RECHECK_S)
+    gate = gate.told(reading(0), affordable=1, now=later, recheck_s=RECHECK_S)
     canary(gate, now=later)
 
 
@@ -469,7 +469,7 @@ def test_an_account_out_of_reach_holds_everything_is_asked_ever_more_rarely_and_
         now = looks_at(gate, now=now)
         gate = ask(gate, Probe.ACCOUNT, now=now)
     assert waits_s == [5, 10, 20, 40]
-    go(gate.told(balance(5), affordable=5, now=now, recheck_s=RECHECK_S), now=now)
+    go(gate.told(reading(5), affordable=5, now=now, recheck_s=RECHECK_S), now=now)
 
 
 def test_an_account_out_of_reach_says_nothing_new_where_something_is_held_already() -> None:
@@ -487,7 +487,7 @@ def test_after_a_restart_the_account_is_read_at_once_and_no_picture_goes() -> No
 
 @pytest.mark.parametrize("recheck_s", [86_400.0, 1e7, float("inf")])
 def test_the_account_is_read_at_least_once_a_day(recheck_s: float) -> None:
-    gate = Gate().told(balance(0), affordable=0, now=NOW, recheck_s=recheck_s)
+    gate = Gate().told(reading(0), affordable=0, now=NOW, recheck_s=recheck_s)
     assert looks_at(gate, now=NOW) == NOW + timedelta(days=1)
     now = NOW + timedelta(days=1)
     gate = ask(gate, Probe.ACCOUNT, now=now).untold(Finding.TROUBLE, now=now, recheck_s=recheck_s)
@@ -510,12 +510,12 @@ def test_credits_that_appear_before_any_refusal_need_no_canary() -> None:
 
 
 def test_credits_that_only_calls_under_way_hold_are_looked_at_soon() -> None:
-    gate = Gate().told(balance(8), affordable=0, now=NOW, recheck_s=RECHECK_S, in_flight=8)
+    gate = Gate().told(reading(8), affordable=0, now=NOW, recheck_s=RECHECK_S, in_flight=8)
     assert looks_at(gate, now=NOW) == after_s(5)
 
 
 def test_a_spent_budget_waits_for_midnight_and_then_opens_by_itself() -> None:
-    gate = Gate().told(balance(50), affordable=0, now=NOW, recheck_s=RECHECK_S, is_budget_spent=True)
+    gate = Gate().told(reading(50), affordable=0, now=NOW, recheck_s=RECHECK_S, is_budget_spent=True)
     midnight = datetime(2026, 11, 23, tzinfo=UTC)
     assert looks_at(gate, now=NOW) == midnight
     assert not go(gate, now=midnight).is_canary
@@ -523,7 +523,7 @@ def test_a_spent_budget_waits_for_midnight_and_then_opens_by_itself() -> None:
 
 
 def test_a_raised_budget_opens_the_gate() -> None:
-    gate = Gate().told(balance(50), affordable=0, now=NOW, recheck_s=RECHECK_S, is_budget_spent=True)
+    gate = Gate().told(reading(50), affordable=0, now=NOW, recheck_s=RECHECK_S, is_budget_spent=True)
     assert told(gate, 50).hold is None
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from rembg_watch.account.gate import Cause, Finding, Gate, Go, Halt, Need, Probe
-from rembg_watch.account.governor import Gatehouse, Ticket
+from rembg_watch.account.governor import Governor, Ticket
 from rembg_watch.account.holds import held
 from rembg_watch.account.retry import RetryPolicy
 from rembg_watch.api.errors import KeyRefusedError, NotSentError, ServerError, Throttle, ThrottledError
@@ -40,13 +40,13 @@ class Hands:
 
 
 class House:
-    """A gatehouse with what it told and kept."""
+    """A governor with what it told and kept."""
 
     def __init__(self, notes: Mapping[str, object] | None = None, *, turn_in_naps: bool = False) -> None:
         self.hands = Hands()
         self.events: list[Event] = []
         self.notes: dict[str, object] = dict(notes or {})
-        self.gatehouse = Gatehouse(
+        self.governor = Governor(
             policy=RetryPolicy(),
             report=self.events.append,
             keep=self.notes.__setitem__,
@@ -55,7 +55,7 @@ class House:
         )
 
     def enter(self) -> Ticket:
-        ticket = self.gatehouse.enter(Need(job=1, folder="f"))
+        ticket = self.governor.enter(Need(job=1, folder="f"))
         assert isinstance(ticket, Ticket)
         return ticket
 
@@ -101,13 +101,13 @@ def test_a_monthly_limit_shuts_the_gate_for_all_is_told_once_and_kept() -> None:
     house.hands.s += 5.0
     second = house.enter()
     error = throttled(Throttle.MONTHLY, "You've reached your monthly limit.")
-    house.gatehouse.on_errand(Probe.ACCOUNT, house.gatehouse.close)
-    assert house.gatehouse.failed(error, job(), first).state is State.QUEUED
-    house.gatehouse.failed(error, job(2), second)
+    house.governor.on_errand(Probe.ACCOUNT, house.governor.close)
+    assert house.governor.failed(error, job(), first).state is State.QUEUED
+    house.governor.failed(error, job(2), second)
     assert len(house.told(events.GateShut)) == 1
-    assert house.gatehouse.gate.holding(Cause.MONTHLY) is not None
+    assert house.governor.gate.holding(Cause.MONTHLY) is not None
     again = House(notes=house.notes)
-    assert again.gatehouse.gate.holding(Cause.MONTHLY) is not None
+    assert again.governor.gate.holding(Cause.MONTHLY) is not None
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
@@ -115,10 +115,10 @@ def test_a_circuit_knows_whether_the_api_answers(is_answered: bool) -> None:
     house = House(turn_in_naps=True)
     error = ServerError(message="oops", status=500) if is_answered else NotSentError(message="no way there")
     for number, ticket in enumerate([house.enter() for _ in range(5)]):
-        house.gatehouse.failed(error, job(number), ticket)
+        house.governor.failed(error, job(number), ticket)
     [told] = [event for event in house.told(events.GateShut) if event.reason == Cause.CIRCUIT]  # type: ignore[attr-defined]
     assert told.is_answered is is_answered  # type: ignore[attr-defined]
-    again = House(notes=house.notes).gatehouse.gate.holding(Cause.CIRCUIT)
+    again = House(notes=house.notes).governor.gate.holding(Cause.CIRCUIT)
     assert again is not None
     assert again.is_answered is is_answered
 
@@ -126,8 +126,8 @@ def test_a_circuit_knows_whether_the_api_answers(is_answered: bool) -> None:
 @pytest.mark.parametrize("is_answered", [True, False])
 def test_an_account_that_cannot_be_read_says_whether_something_answered(is_answered: bool) -> None:
     house = House()
-    house.gatehouse.account_unread(Finding.TROUBLE, recheck_s=10.0, text="oops", is_answered=is_answered)
-    hold = house.gatehouse.hold
+    house.governor.account_unread(Finding.TROUBLE, recheck_s=10.0, text="oops", is_answered=is_answered)
+    hold = house.governor.hold
     assert hold is not None
     assert hold.is_answered is is_answered
 
@@ -139,28 +139,28 @@ def test_a_refused_key_turns_the_next_one_away_instead_of_asking_again() -> None
 
     def read() -> None:
         reads.append("account")
-        house.gatehouse.account_unread(Finding.KEY, recheck_s=300, text="invalid api key")
+        house.governor.account_unread(Finding.KEY, recheck_s=300, text="invalid api key")
 
-    house.gatehouse.on_errand(Probe.ACCOUNT, read)
-    house.gatehouse.failed(KeyRefusedError(message="invalid api key", status=401), job(), ticket)
+    house.governor.on_errand(Probe.ACCOUNT, read)
+    house.governor.failed(KeyRefusedError(message="invalid api key", status=401), job(), ticket)
     house.hands.s += 1.0
-    assert isinstance(house.gatehouse.enter(Need(job=2, folder="f")), Halt)
+    assert isinstance(house.governor.enter(Need(job=2, folder="f")), Halt)
     assert reads == ["account"]
 
 
 def test_a_short_term_refusal_keeps_the_job_and_slows_the_pace_down() -> None:
     house = House()
-    before = house.gatehouse.rate_per_s
+    before = house.governor.rate_per_s
     for _ in range(3):
         ticket = house.enter()
         house.hands.s += 0.3
-        house.gatehouse.answered(ticket)
+        house.governor.answered(ticket)
     ticket = house.enter()
     house.hands.s += 0.2
-    decision = house.gatehouse.failed(throttled(Throttle.SHORT_TERM, "too quickly"), job(), ticket)
+    decision = house.governor.failed(throttled(Throttle.SHORT_TERM, "too quickly"), job(), ticket)
     assert decision.keeps_job
     assert decision.attempts == 0
-    assert house.gatehouse.gate.hold is None
+    assert house.governor.gate.hold is None
     assert before > 0
 
 
@@ -174,22 +174,22 @@ def refuse_for(house: House, seconds: float) -> None:
     while house.hands.s < end_s:
         ticket = house.enter()
         house.hands.s += 0.2
-        house.gatehouse.failed(throttled(Throttle.SHORT_TERM, TOO_QUICK), job(), ticket)
+        house.governor.failed(throttled(Throttle.SHORT_TERM, TOO_QUICK), job(), ticket)
 
 
 def test_refusals_of_a_moment_are_pacing_and_no_news() -> None:
     house = House(LEARNED, turn_in_naps=True)
     refuse_for(house, 2)
-    house.gatehouse.answered(house.enter())
+    house.governor.answered(house.enter())
     house.enter()
-    assert house.gatehouse.hold is None
+    assert house.governor.hold is None
     assert house.events == []
 
 
 def test_refusals_that_last_are_told_as_a_pause_with_its_beginning_its_words_and_its_next_try() -> None:
     house = House(LEARNED, turn_in_naps=True)
     refuse_for(house, 20)
-    hold, now = house.gatehouse.hold, house.hands.clocks().now()
+    hold, now = house.governor.hold, house.hands.clocks().now()
     assert hold is not None
     assert (hold.cause, hold.text) == (Cause.RATE, TOO_QUICK)
     assert hold.since == pytest.approx(START, abs=timedelta(seconds=1))
@@ -199,19 +199,19 @@ def test_refusals_that_last_are_told_as_a_pause_with_its_beginning_its_words_and
     assert told.level is events.Level.INFO
     refuse_for(house, 140)
     assert [event.level for event in house.told(events.GateShut)] == [events.Level.INFO, events.Level.WARNING]
-    assert house.gatehouse.gate.hold is None
+    assert house.governor.gate.hold is None
 
 
 def test_the_end_of_refusals_that_lasted_is_told_with_their_length() -> None:
     house = House(LEARNED, turn_in_naps=True)
     refuse_for(house, 90)
-    house.gatehouse.answered(house.enter())
-    assert house.gatehouse.hold is None
+    house.governor.answered(house.enter())
+    assert house.governor.hold is None
     house.enter()
     (told,) = house.told(events.GateOpened)
     assert isinstance(told, events.GateOpened)
     assert 90 <= told.shut_s <= house.hands.s - 1000
-    house.gatehouse.answered(house.enter())
+    house.governor.answered(house.enter())
     assert len(house.told(events.GateOpened)) == 1
 
 
@@ -219,22 +219,22 @@ def test_where_nothing_is_to_be_sent_nothing_waits_for_the_pace() -> None:
     house = House(LEARNED, turn_in_naps=True)
     refuse_for(house, 30)
     house.hands.s += 100
-    assert house.gatehouse.hold is None
+    assert house.governor.hold is None
 
 
 def test_five_failures_in_a_row_open_the_circuit_and_one_that_goes_well_closes_it() -> None:
     house = House()
     for number in range(5):
         house.hands.s += 40.0
-        ticket = house.gatehouse.enter(Need(job=number, folder="f"))
+        ticket = house.governor.enter(Need(job=number, folder="f"))
         assert isinstance(ticket, Ticket)
-        house.gatehouse.failed(ServerError(message="down", status=503), job(number), ticket)
-    assert house.gatehouse.gate.holding(Cause.CIRCUIT) is not None
+        house.governor.failed(ServerError(message="down", status=503), job(number), ticket)
+    assert house.governor.gate.holding(Cause.CIRCUIT) is not None
     house.hands.s += 400.0
     canary = house.enter()
     assert canary.go.is_canary
-    house.gatehouse.accepted(canary)
-    assert house.gatehouse.gate.hold is None
+    house.governor.accepted(canary)
+    assert house.governor.gate.hold is None
     assert house.told(events.GateOpened)
 
 
@@ -242,10 +242,10 @@ def test_closing_sends_everybody_home_and_keeps_the_pace() -> None:
     house = House()
     house.enter()
     found: list[object] = []
-    waiters = [threading.Thread(target=lambda: found.append(house.gatehouse.enter(Need(job=2)))) for _ in range(3)]
+    waiters = [threading.Thread(target=lambda: found.append(house.governor.enter(Need(job=2)))) for _ in range(3)]
     for waiter in waiters:
         waiter.start()
-    house.gatehouse.close()
+    house.governor.close()
     for waiter in waiters:
         waiter.join(5)
     assert found == [None] * 3
@@ -254,7 +254,7 @@ def test_closing_sends_everybody_home_and_keeps_the_pace() -> None:
 
 @pytest.mark.parametrize("note", [None, 7, [], {"holds": "x"}, {"holds": [{"cause": "?"}]}], ids=str)
 def test_a_note_that_cannot_be_read_opens_the_gate_instead_of_stopping_the_start(note: object) -> None:
-    assert House(notes={"gate": note, "pacer": note}).gatehouse.gate.hold is None
+    assert House(notes={"gate": note, "pacer": note}).governor.gate.hold is None
 
 
 @pytest.mark.parametrize("is_asked", [True, False], ids=["before a batch", "at the door"])
@@ -262,15 +262,15 @@ def test_a_clock_that_is_set_back_inside_an_old_hold_makes_nobody_wait_for_the_o
     house = House(turn_in_naps=True)
     for number in range(5):
         house.hands.s += 40.0
-        ticket = house.gatehouse.enter(Need(job=number))
+        ticket = house.governor.enter(Need(job=number))
         assert isinstance(ticket, Ticket)
-        house.gatehouse.failed(ServerError(message="down", status=503), job(number), ticket)
+        house.governor.failed(ServerError(message="down", status=503), job(number), ticket)
     for _ in range(8):
         house.hands.s += 400.0
-        house.gatehouse.failed(ServerError(message="down", status=503), job(), house.enter())
-    assert isinstance(house.gatehouse.ask(), Halt)
+        house.governor.failed(ServerError(message="down", status=503), job(), house.enter())
+    assert isinstance(house.governor.ask(), Halt)
     house.hands.ahead_s = -1800.0
-    answer = house.gatehouse.ask() if is_asked else house.enter().go
+    answer = house.governor.ask() if is_asked else house.enter().go
     assert isinstance(answer, Go)
     assert answer.is_canary
 
@@ -283,7 +283,7 @@ def test_a_call_that_waits_for_its_turn_shows_that_it_lives() -> None:
         hands.s += seconds
 
     gate = Gate(holds=(held(Cause.UNKNOWN, START, Probe.PICTURE, START + timedelta(seconds=30)),))
-    house = Gatehouse(
+    house = Governor(
         policy=RetryPolicy(),
         report=lambda _: None,
         keep=lambda *_: None,
@@ -298,8 +298,8 @@ def test_a_call_that_waits_for_its_turn_shows_that_it_lives() -> None:
 
 def test_a_person_s_word_ends_a_pace_that_never_held_as_it_ends_every_hold() -> None:
     house = House({"pacer": {"rate": 0.02, "good": None, "is_starting": False}})
-    house.gatehouse.resume()
-    assert house.gatehouse.rate_per_s > 1
+    house.governor.resume()
+    assert house.governor.rate_per_s > 1
     known = House({"pacer": {"rate": 2.0, "good": 2.0, "is_starting": False}})
-    known.gatehouse.resume()
-    assert known.gatehouse.rate_per_s == 2.0
+    known.governor.resume()
+    assert known.governor.rate_per_s == 2.0

@@ -13,7 +13,7 @@ import pytest
 from rembg_watch.account.pacing import Pacer
 from rembg_watch.jobs import CallStart, Job, State, move, with_content
 from rembg_watch.ledger import LedgerUnavailableError, Turn
-from rembg_watch.pipeline import Places, Ready
+from rembg_watch.pipeline import Ready, Slots
 from rembg_watch.pipeline.pool import Pool, Pulse
 from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
@@ -39,19 +39,19 @@ def working(
     life: Life, *, workers: int = 4, batch_size: int = 10, pulse: Pulse | None = None, daily_budget: int = 0
 ) -> Iterator[Pool]:
     def turns() -> list[Turn]:
-        room = life.purse.folder_room("f", Decimal(daily_budget), in_flight=pool.unpaid("f"))
+        room = life.balance.folder_room("f", Decimal(daily_budget), in_flight=pool.unpaid("f"))
         return [Turn("f", at_most=room)]
 
     pool = Pool(
         life.line,
-        life.purse,
+        life.balance,
         turns=turns,
         run_id="test",
         workers=workers,
         batch_size=batch_size,
         pulse=pulse,
     )
-    life.purse.in_flight = pool.unpaid
+    life.balance.in_flight = pool.unpaid
     pool.start()
     try:
         yield pool
@@ -113,10 +113,10 @@ def test_a_batch_is_cut_to_the_credits_and_nothing_is_sent_past_them(tmp_path: P
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", credits=7))
     drop_many(studio, 20)
     with studio.live() as life:
-        life.purse.recheck_s = 1.0
+        life.balance.recheck_s = 1.0
         life.find()
         with working(life) as pool:
-            eventually(lambda: count(life, State.DONE) == 7 and life.gatehouse.gate.hold is not None)
+            eventually(lambda: count(life, State.DONE) == 7 and life.governor.gate.hold is not None)
             assert sum(record.path == "/rmbg" for record in studio.sandbox.requests) == 7
             studio.sandbox.account.prepaid += 13
             eventually(lambda: count(life, State.DONE) == 20)
@@ -129,7 +129,7 @@ def test_a_folder_never_spends_more_than_its_daily_budget(tmp_path: Path, worker
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.05))
     drop_many(studio, 90)
     with studio.live() as life:
-        life.gatehouse._pacer = Pacer(0.0, FAST)
+        life.governor._pacer = Pacer(0.0, FAST)
         life.find()
         with working(life, workers=workers, batch_size=50, daily_budget=40) as pool:
             eventually(lambda: count(life, State.DONE) >= 40 and not pool.in_flight())
@@ -143,7 +143,7 @@ def test_a_folder_never_spends_more_than_its_daily_budget(tmp_path: Path, worker
 
 
 def test_copies_that_wait_for_the_first_ones_answer_keep_their_place_in_the_budget(tmp_path: Path) -> None:
-    """The first fails and costs nothing; the next copy asks in its place, and nobody else may have taken that."""
+    """The first fails and costs nothing; the next copy asks in its slot, and nobody else may have taken that."""
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.1))
     first = studio.drop("0.jpg")
     (studio.root / "in/1.jpg").write_bytes(first.read_bytes())
@@ -296,7 +296,7 @@ def filled_up(studio: Studio, *, workers: int, most: int) -> Iterator[tuple[Life
     """Work on many pictures, whose output went away when some of them were at the API."""
     studio.sandbox.latency_s = 0.1
     with studio.live() as life:
-        life.gatehouse._pacer = Pacer(0.0, FAST)
+        life.governor._pacer = Pacer(0.0, FAST)
         life.find()
         with working(life, workers=workers, batch_size=most) as pool:
             eventually(lambda: count(life, State.SENDING) == workers)
@@ -426,12 +426,12 @@ def test_at_rest_it_is_known_what_is_left_whatever_was_under_way_at_the_last_rea
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.05, credits=100))
     drop_many(studio, 24)
     with studio.live() as life:
-        life.gatehouse._pacer = Pacer(0.0, FAST)
-        life.line.report = life.purse.hear
+        life.governor._pacer = Pacer(0.0, FAST)
+        life.line.report = life.balance.hear
         life.find()
         with working(life, workers=4, batch_size=6):
             eventually(lambda: count(life, State.DONE) == 24)
-            eventually(lambda: life.purse.left() == 76)
+            eventually(lambda: life.balance.left() == 76)
 
 
 def test_jobs_that_could_not_be_recorded_are_all_taken_up_when_the_ledger_takes_entries_again(studio: Studio) -> None:
@@ -440,7 +440,7 @@ def test_jobs_that_could_not_be_recorded_are_all_taken_up_when_the_ledger_takes_
         life.find()
         first, second, third, fourth = jobs = life.claim()
         life.ledger.record(move(with_content(second, "odd"), State.SENDING, at=life.line.now()), call=CallStart(1))
-        pool = Pool(life.line, life.purse, turns=lambda: [Turn("f")], run_id="test")
+        pool = Pool(life.line, life.balance, turns=lambda: [Turn("f")], run_id="test")
         pool._strays = {job.id: job for job in jobs}
         get, refuses = life.ledger.get, {first.id: LedgerUnavailableError("full"), third.id: RuntimeError("a mistake")}
 
@@ -464,7 +464,7 @@ def test_jobs_that_could_not_be_recorded_are_all_taken_up_when_the_ledger_takes_
 
 
 def test_a_few_more_may_write_their_intent_than_may_be_with_the_api() -> None:
-    places, beats = Places(1, ahead=1), 0
+    slots, beats = Slots(1, ahead=1), 0
 
     def beat() -> None:
         nonlocal beats
@@ -477,14 +477,14 @@ def test_a_few_more_may_write_their_intent_than_may_be_with_the_api() -> None:
         assert thread.is_alive()
         return thread
 
-    places.line_up(beat)
-    places.take(beat)
-    places.line_up(beat)
+    slots.line_up(beat)
+    slots.take(beat)
+    slots.line_up(beat)
     assert beats == 0
-    third = waits(places.line_up)
+    third = waits(slots.line_up)
     beats = 0
-    second = waits(places.take)
-    places.give_back(was_taken=True)
+    second = waits(slots.take)
+    slots.give_back(was_taken=True)
     second.join(5)
     third.join(5)
     assert not second.is_alive()
@@ -492,12 +492,12 @@ def test_a_few_more_may_write_their_intent_than_may_be_with_the_api() -> None:
 
 
 def test_who_gave_up_in_line_lets_the_next_one_in() -> None:
-    places = Places(1)
+    slots = Slots(1)
     for _ in range(3):
-        places.line_up(lambda: None)
-        places.give_back(was_taken=False)
-    places.line_up(lambda: None)
-    places.take(lambda: None)
+        slots.line_up(lambda: None)
+        slots.give_back(was_taken=False)
+    slots.line_up(lambda: None)
+    slots.take(lambda: None)
 
 
 def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few_ahead(tmp_path: Path) -> None:
@@ -513,7 +513,7 @@ def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few
     studio.sandbox.respond = when_all_places_are_full  # type: ignore[method-assign]
     drop_many(studio, 80)
     with studio.live() as life:
-        life.gatehouse._pacer = Pacer(0.0, FAST)
+        life.governor._pacer = Pacer(0.0, FAST)
         life.find()
         with working(life, workers=workers, batch_size=80):
             eventually(lambda: count(life, State.SENDING) > workers)

@@ -451,7 +451,7 @@ def test_a_full_spool_disk_is_noticed_before_paying(studio: Studio) -> None:
         life.find()
         life.process(life.claim()[0])
         assert life.states() == {"a.jpg": State.QUEUED}
-        hold = life.gatehouse.gate.hold
+        hold = life.governor.gate.hold
         assert hold is not None
         assert hold.cause.value == "disk_full"
     assert len(studio.sandbox.requests) == 0

@@ -77,7 +77,7 @@ def test_included_credits_go_first_and_prepaid_ones_after_them() -> None:
     assert (customer.spendable(NOW), customer.used(NOW), customer.prepaid) == (0, Usage(api=2), 0)
 
 
-def test_a_price_may_straddle_both_purses() -> None:
+def test_a_price_may_straddle_both_kinds_of_credits() -> None:
     customer = account(included=3, prepaid=5, price=4)
     charge = customer.charge(NOW)
     assert charge is not None
