@@ -32,7 +32,7 @@ from rembg_watch.pipeline import Back, Paid, Ready, Twin
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.render import flat_color
 from rembg_watch.watch import Pace, Watcher
-from tests.line import KEY, Crash, Life, Studio
+from tests.life import KEY, Crash, Life, Studio
 from tests.pipeline.test_steps import ALL_STEPS
 from tests.torture.pictures import digest, jpeg, png
 
@@ -116,6 +116,7 @@ class StudioMachine(RuleBasedStateMachine):
         sandbox = Sandbox(KEY, engine="flat", credits=PLENTY, clock=self.clock.now)
         params = RemovalParams(format=Format.PNG)
         self.studio = Studio.make(self.root, sandbox=sandbox, params=params, after=after, done=self.root / "done")
+        self.studio.stopping = lambda: HastyEvent(self.clock)
         self.studio.clocks = Clocks(
             now=self.clock.now, monotonic=self.clock.monotonic, chance=lambda: 0.0, nap=self.clock.nap
         )
@@ -137,14 +138,13 @@ class StudioMachine(RuleBasedStateMachine):
 
     def begin(self) -> None:
         self.life = Life(self.studio, self.policy)
-        self.life.line.stopping = HastyEvent(self.clock)
         folder = Folder(name="f", input=self.input, output=self.output)
         pace = Pace(settle_s=1.0, scan_interval_s=2.0, grace_s=10.0, mode="poll")
         self.watcher = Watcher(
             [folder], self.life.ledger, pace, report=self.studio.events.append, clock=self.clock.monotonic
         )
         for job in self.life.ledger.jobs(Which(states=frozenset({State.SENDING}))):
-            has_answer = self.life.line.spool.path(str(job.content_key)).exists()  # then nobody may ask again
+            has_answer = self.life.ports.spool.path(str(job.content_key)).exists()  # then nobody may ask again
             self.crashed[str(job.content_key)] += not has_answer
         self.life.recover()
 
@@ -316,10 +316,10 @@ class StudioMachine(RuleBasedStateMachine):
 
     def bring_on(self, jobs: list[Job]) -> None:
         """Do the first step for all of them, then the second, then the third: as abreast as one thread can be."""
-        line = self.life.line
-        found: list[object] = [line.prepare(job) for job in jobs]
-        found = [line.call(one) if isinstance(one, Ready) else one for one in found]
-        found = [line.finish(one) if isinstance(one, Paid) else one for one in found]
+        pipeline = self.life.pipeline
+        found: list[object] = [pipeline.prepare(job) for job in jobs]
+        found = [pipeline.call(one) if isinstance(one, Ready) else one for one in found]
+        found = [pipeline.finish(one) if isinstance(one, Paid) else one for one in found]
         self.life.ledger.release([one.job for one in found if isinstance(one, Back | Twin)])
 
     # --- troubles -------------------------------------------------------------------------------------

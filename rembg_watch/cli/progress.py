@@ -94,12 +94,12 @@ class TerminalProgress(PlainProgress):
 
     def show(self, daemon: Daemon) -> None:
         """Show count, rate, credits left and time to go, or what is waited for."""
-        figures, counts = daemon.metrics.read(), daemon.ledger.counts()
+        figures, counts = daemon.parts.metrics.read(), daemon.parts.ledger.counts()
         left = counts[State.QUEUED] + counts[State.SENDING] + counts[State.RECEIVED]
         finished = figures.delivered + figures.reused + figures.failed
-        hold = daemon.governor.hold
-        kept = kept_folders(daemon.told, since=local_text, until=local_text)
-        is_still = hold or (kept and not daemon.pool.in_flight())
+        hold = daemon.parts.governor.hold
+        kept = kept_folders(daemon.status.last, since=local_text, until=local_text)
+        is_still = hold or (kept and not daemon.parts.pool.in_flight())
         word = "waiting" if is_still else "cutting out" if left else "looking"
         self._bar.update(
             self._task,
@@ -116,37 +116,37 @@ def _facts(daemon: Daemon, figures: Figures, hold: Hold | None) -> str:
     parts = []
     if figures.short_rate_per_s:
         parts.append(rate_text(figures.short_rate_per_s))
-    credits_left = daemon.balance.left()
+    credits_left = daemon.parts.balance.left()
     if credits_left is not None:
         parts.append(f"{credits_text(credits_left)} left")
-    to_go_s = daemon.told.get("eta_s")
+    to_go_s = daemon.status.last.get("eta_s")
     if to_go_s:
         parts.append(f"{span_text(to_go_s)} to go")
-    if daemon.watcher.unsettled:
-        parts.append(f"{count_text(daemon.watcher.unsettled, 'file')} not whole yet")
+    if daemon.parts.watcher.unsettled:
+        parts.append(f"{count_text(daemon.parts.watcher.unsettled, 'file')} not whole yet")
     return ", ".join(parts)
 
 
 def summary(daemon: Daemon) -> str:
     """Say in one line what came of a run, and what is left and why."""
-    figures, counts = daemon.metrics.read(), daemon.ledger.counts()
+    figures, counts = daemon.parts.metrics.read(), daemon.parts.ledger.counts()
     parts = [f"{figures.delivered + figures.reused:,} delivered"]
     if figures.reused:
         parts.append(f"{figures.reused:,} of them without a call")
     if figures.failed:
         parts.append(f"{figures.failed:,} failed (rembg-watch jobs --state failed says why)")
     parts.append(f"{credits_text(figures.charged)} used")
-    left = daemon.balance.left()
+    left = daemon.parts.balance.left()
     if left is not None:
         parts.append(f"{credits_text(left)} left")
     waiting = sum(counts[state] for state in (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD))
-    hold = daemon.governor.hold
+    hold = daemon.parts.governor.hold
     kept = kept_folders(daemon.snapshot(), since=local_text, until=local_text)
     if waiting:
         why = hold.reason if hold else "; ".join(kept)
         parts.append(f"{waiting:,} wait{'s' if waiting == 1 else ''}" + (f": {why}" if why else ""))
     if counts[State.IN_DOUBT]:
         parts.append(f"{counts[State.IN_DOUBT]:,} in doubt (rembg-watch retry --state in_doubt sends them again)")
-    if daemon.watcher.unsettled:
-        parts.append(f"{daemon.watcher.unsettled:,} not whole yet (rembg-watch jobs --unsettled)")
+    if daemon.parts.watcher.unsettled:
+        parts.append(f"{daemon.parts.watcher.unsettled:,} not whole yet (rembg-watch jobs --unsettled)")
     return ", ".join(parts)

@@ -32,7 +32,7 @@ from rembg_watch.delivery.publish import discard, enough_room, publish, stage
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified, verify
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host import disk
-from rembg_watch.pipeline.prepare import Prepared, SourceError, prepare
+from rembg_watch.pipeline.source import Prepared, SourceError, open_picture
 from rembg_watch.report.words import show, size_text, span_text
 from rembg_watch.watch.probe import Verdict, file_stat, probe
 
@@ -333,7 +333,7 @@ def _prepared(source: Path, scratch: Path, *, is_upright: bool) -> Prepared:
         found = probe(os.fsencode(source.parent), os.fsencode(source.name), file_stat(seen), is_last=True)
         if found.verdict is not Verdict.WHOLE:
             raise NotSentHereError(found.reason.rstrip(".") or "it changes while it is being read")
-        return prepare(source, disk.version_of(seen), scratch=scratch, upright=is_upright)
+        return open_picture(source, disk.version_of(seen), scratch=scratch, upright=is_upright)
     except (SourceError, disk.DeliveryError) as error:
         raise NotSentHereError(error.reason.rstrip(".")) from error
     except OSError as error:

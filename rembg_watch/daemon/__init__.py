@@ -6,13 +6,19 @@ last run left; ``main_loop`` watches over the threads and says how things stand;
 ``shutdown`` takes nothing new, waits for the calls in flight and leaves the rest in the
 ledger. What the parts do is in their own modules.
 
-====================  ==================================================
-``daemon.life``       ``Daemon``: the three verbs, reload and ``once``
-``daemon.assembly``   what the settings are made into
-``daemon.intake``     from the watch into the ledger
-``daemon.status``     how everything stands, for whoever looks
-``daemon.estimate``   what a run would send and cost
-====================  ==================================================
+=====================  ===================================================
+``daemon.life``        ``Daemon``: the three verbs, reload and ``once``
+``daemon.assembly``    what the settings are made into: the plan, the parts
+``daemon.leftovers``   what the last run left
+``daemon.doubts``      calls that a crash cut off
+``daemon.arrivals``    from the watch into the ledger
+``daemon.targets``     the folders that are written to
+``daemon.upkeep``      what is put in order once a day
+``daemon.reload``      new settings are put into force
+``daemon.once``        a run that ends by itself
+``daemon.status``      how everything stands, for whoever looks
+``daemon.estimate``    what a run would send and cost
+=====================  ===================================================
 """
 
 from rembg_watch.daemon.assembly import (
@@ -23,10 +29,10 @@ from rembg_watch.daemon.assembly import (
     STATUS_NAME,
     build_client,
     key_digest,
-    missing_targets,
     recipe_of,
 )
 from rembg_watch.daemon.life import Daemon
+from rembg_watch.daemon.targets import missing_targets
 
 __all__ = [
     "KEY_DIGEST",

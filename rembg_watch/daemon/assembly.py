@@ -1,18 +1,42 @@
-"""What the settings are made into: recipes, the client, the policy, the verifiers, and the folders that are missing."""
+"""What the settings are made into: the plan, and the parts that the daemon consists of."""
 
+import contextlib
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from rembg_watch.account.balance import Balance
+from rembg_watch.account.gate import Probe
+from rembg_watch.account.governor import Governor
 from rembg_watch.account.retry import RetryPolicy
+from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
 from rembg_watch.config import FolderSettings, Settings
+from rembg_watch.daemon.arrivals import Arrivals
+from rembg_watch.daemon.targets import Targets
 from rembg_watch.delivery.decoders import Verifiers
+from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import ConfigError
-from rembg_watch.pipeline import Recipe
+from rembg_watch.host.clocks import Clocks
+from rembg_watch.host.disk import Step, no_step
+from rembg_watch.host.systemd import Heartbeat, Notify
+from rembg_watch.ledger import Ledger, LedgerUnavailableError
+from rembg_watch.paths import Folder
+from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Pipeline, Plan, Ports, Recipe
+from rembg_watch.pipeline.contents import Contents
+from rembg_watch.pipeline.pool import Pool, low_mark, slots_for
+from rembg_watch.pipeline.ports import Verify
+from rembg_watch.pipeline.threads import Pulse
+from rembg_watch.pipeline.under_way import UnderWay
 from rembg_watch.report import events
-from rembg_watch.report.events import Reporter
+from rembg_watch.report.events import Reporter, fan_out
+from rembg_watch.report.metrics import Metrics
+from rembg_watch.watch import Pace, Watcher
 
 if TYPE_CHECKING:
     import httpx
@@ -24,6 +48,11 @@ STATUS_NAME = "status.json"
 KEY_DIGEST = "key_digest"
 RESUME = "resume"
 """The note by which ``retry`` asks a running daemon to try every hold at once."""
+
+_MB = 1_000_000
+
+
+# --- the plan -----------------------------------------------------------------------------------
 
 
 def recipe_of(folder: FolderSettings) -> Recipe:
@@ -37,6 +66,8 @@ def recipe_of(folder: FolderSettings) -> Recipe:
         done=folder.done,
         failed=folder.failed,
         upright=folder.upright,
+        priority=folder.priority,
+        daily_budget=folder.daily_budget,
     )
 
 
@@ -59,41 +90,253 @@ def build_client(settings: Settings, *, transport: "httpx.BaseTransport | None" 
     )
 
 
+def plan_of(settings: Settings, client: Client) -> Plan:
+    """Make the plan that is in force with these settings."""
+    policy = RetryPolicy(max_attempts=settings.retry.max_attempts, retries_doubt=settings.retry.in_doubt == "retry")
+    return Plan(
+        client=client,
+        terms=Terms(
+            client=client,
+            policy=policy,
+            price=settings.credits.per_image,
+            reserve=settings.credits.reserve,
+            daily_budget=settings.credits.daily_budget,
+            recheck_s=settings.credits.recheck_s,
+        ),
+        recipes={folder.name: recipe_of(folder) for folder in settings.folders},
+        batch_size=settings.pool.batch_size,
+        reserve_bytes=settings.output.free_space_reserve_mb * _MB,
+        keep=timedelta(days=settings.ledger.keep_days),
+    )
+
+
+def pace_of(settings: Settings) -> Pace:
+    """Say how long things take in a watched folder."""
+    watch = settings.watch
+    return Pace(settle_s=watch.settle_s, scan_interval_s=watch.scan_interval_s, grace_s=watch.grace_s, mode=watch.mode)
+
+
 def key_digest(settings: Settings) -> str:
     """Return what is kept of the key, to know it from another one."""
     key = settings.api.key
     return hashlib.sha256(b"rembg-watch" + key.get_secret_value().encode()).hexdigest()[:16] if key else ""
 
 
-def build_verifiers(report: Reporter) -> Verifiers:
-    """Make the processes that decode answers; how one of them ended is told."""
-    return Verifiers(tell=lambda error: report(events.Mistake(where="verifying", error=error)))
+# --- the parts ----------------------------------------------------------------------------------
 
 
-def policy_of(settings: Settings) -> RetryPolicy:
-    """Return what the configuration says about trying again."""
-    return RetryPolicy(max_attempts=settings.retry.max_attempts, retries_doubt=settings.retry.in_doubt == "retry")
+@dataclass(frozen=True, kw_only=True)
+class Around:
+    """What surrounds the daemon: who is told, and what tests replace."""
+
+    notify: Notify
+    stopping: threading.Event  # set once nothing new is begun
+    report: Reporter = events.nobody
+    transport: "httpx.BaseTransport | None" = None
+    clocks: Clocks = field(default_factory=Clocks)
+    verify: Verify | None = None  # None: in children
+    step: Step = no_step
 
 
-def missing_targets(settings: Settings, *, fstab: Path = Path("/etc/fstab")) -> Iterator[Path]:
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """All that a running daemon consists of, built once; each part is safe to share between threads."""
+
+    ledger: Ledger
+    ports: Ports
+    governor: Governor
+    balance: Balance
+    under_way: UnderWay
+    pool: Pool
+    watcher: Watcher
+    decoders: Verifiers
+    targets: Targets
+    metrics: Metrics
+    heartbeat: Heartbeat
+    around: Around
+    run_id: str
+    workers: int
+    settling: threading.Event  # set while the account is asked about calls that a crash cut off
+
+    @property
+    def clocks(self) -> Clocks:
+        """Time, waiting and chance."""
+        return self.around.clocks
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that is in force now."""
+        return self.ports.in_force.plan
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Set once nothing new is begun."""
+        return self.ports.stopping
+
+    def report(self, event: events.Event) -> None:
+        """Report an event to everybody who listens."""
+        self.ports.report(event)
+
+    def try_everything(self) -> None:
+        """Look at every hold and every output at once: a person has looked, or the settings changed."""
+        self.governor.resume()
+        self.pool.try_outputs()
+
+
+def build(settings: Settings, around: Around, stack: contextlib.ExitStack) -> Parts:
     """
-    Name the output, done and failed folders that are to be made.
+    Build the parts from the settings; *stack* closes what has to be closed.
 
-    One that should lie on a share that is not mounted now is not made: cutouts would
-    land on the disk underneath and be hidden by the share later.
+    Raises:
+        ConfigError: There is no key.
+        LedgerError: The ledger cannot be used.
     """
-    awaited = _unmounted(fstab)
-    for folder in settings.folders:
-        for path in (folder.output, folder.done, folder.failed):
-            if path is not None and not path.exists() and not awaited & {path, *path.parents}:
-                yield path
+    return assemble(
+        plan_of(settings, build_client(settings, transport=around.transport)),
+        around,
+        stack,
+        state_dir=settings.state_dir,
+        folders=[folder.folder() for folder in settings.folders],
+        pace=pace_of(settings),
+        workers=settings.pool.workers,
+        allowance_s=settings.api.timeout_s + 60.0,
+    )
 
 
-def _unmounted(fstab: Path) -> set[Path]:
-    """Read which mount points are configured and have nothing mounted on them now."""
-    try:
-        rows = [line.split() for line in fstab.read_text(encoding="utf-8", errors="replace").splitlines()]
-    except OSError:
-        return set()
-    points = [Path(row[1]) for row in rows if len(row) > 1 and not row[0].startswith("#") and row[1].startswith("/")]
-    return {point for point in points if not point.is_mount()}
+def assemble(
+    plan: Plan,
+    around: Around,
+    stack: contextlib.ExitStack,
+    *,
+    state_dir: Path,
+    folders: Sequence[Folder],
+    pace: Pace,
+    workers: int,
+    allowance_s: float,
+) -> Parts:
+    """
+    Wire the parts.
+
+    Args:
+        plan: What is in force at first.
+        around: What surrounds them.
+        stack: Closes what has to be closed.
+        state_dir: Where ledger and spool are.
+        folders: What is watched.
+        pace: How long things take there.
+        workers: How many calls there may be at once.
+        allowance_s: How long one of the pool's threads may be at work without a sign of life.
+
+    Raises:
+        LedgerError: The ledger cannot be used.
+    """
+    clocks, metrics, heartbeat = around.clocks, Metrics(), Heartbeat(around.notify.ping)
+    listeners: list[Reporter] = []  # the parts that have to know of each other, once they are built
+    report = fan_out(around.report, metrics, lambda event: _pass_on(listeners, event))
+    in_force = InForce(plan)
+    stack.callback(lambda: in_force.plan.client.close())
+    ledger = stack.enter_context(Ledger.open(state_dir / LEDGER_NAME))
+    spool = Spool(state_dir / SPOOL_NAME)
+    stack.callback(spool.give_back)
+    decoders = Verifiers(tell=lambda error: report(events.Mistake(where="verifying", error=error)))
+    stack.callback(decoders.close)
+    contents = Contents()
+    under_way = UnderWay(contents, clocks, low=low_mark(workers))
+    governor = Governor(
+        terms=in_force.terms,
+        report=report,
+        keep=_keeper(ledger, report),
+        notes={name: ledger.note(name) for name in ("gate", "pacer")},
+        clocks=clocks,
+    )
+    balance = Balance(
+        terms=in_force.terms,
+        ledger=ledger,
+        governor=governor,
+        report=report,
+        in_flight=under_way.unpaid,
+        clocks=clocks,
+    )
+    targets = Targets(report)
+    ports = Ports(
+        ledger=ledger,
+        spool=spool,
+        governor=governor,
+        in_force=in_force,
+        report=report,
+        clocks=clocks,
+        stopping=around.stopping,
+        credits_left=balance.left,
+        step=around.step,
+        slots=slots_for(workers),
+        contents=contents,
+        try_out=targets.try_out,
+        verify=around.verify or decoders,
+    )
+    governor.on_errand(Probe.ACCOUNT, balance.read)
+    governor.on_errand(Probe.DISK, lambda: governor.disk_seen(has_room=ports.has_room(LEAST_ROOM_BYTES)))
+    watcher = Watcher(
+        folders,
+        Arrivals(ports, under_way),
+        pace,
+        report=report,
+        beat=heartbeat.beat,
+        rest=heartbeat.rest,
+    )
+    run_id = uuid4().hex[:12]
+    pool = Pool(
+        Pipeline(ports),
+        balance,
+        under_way,
+        away=lambda: watcher.away,
+        run_id=run_id,
+        workers=workers,
+        pulse=_pulse(heartbeat, allowance_s=allowance_s),
+    )
+    listeners += [balance.hear, lambda event: _look_again(watcher, event)]
+    return Parts(
+        ledger=ledger,
+        ports=ports,
+        governor=governor,
+        balance=balance,
+        under_way=under_way,
+        pool=pool,
+        watcher=watcher,
+        decoders=decoders,
+        targets=targets,
+        metrics=metrics,
+        heartbeat=heartbeat,
+        around=around,
+        run_id=run_id,
+        workers=workers,
+        settling=threading.Event(),
+    )
+
+
+def _pulse(heartbeat: Heartbeat, *, allowance_s: float) -> Pulse:
+    return Pulse(
+        beat=heartbeat.beat,
+        rest=heartbeat.rest,
+        register=lambda part: heartbeat.register(part, allowance_s=allowance_s),
+    )
+
+
+def _keeper(ledger: Ledger, report: Reporter) -> Callable[[str, Mapping[str, Any]], None]:
+    def keep(name: str, note: Mapping[str, Any]) -> None:
+        try:
+            ledger.set_note(name, dict(note), is_durable=name == "gate")
+        except LedgerUnavailableError as error:  # what was decided holds all the same, in this run
+            report(events.Mistake(where="the ledger", error=error))
+
+    return keep
+
+
+def _pass_on(listeners: Sequence[Reporter], event: events.Event) -> None:
+    for listener in listeners:
+        listener(event)
+
+
+def _look_again(watcher: Watcher, event: events.Event) -> None:
+    """Have a source that vanished looked at again: what replaced it need not wait for the next scan."""
+    if isinstance(event, events.Vanished):
+        watcher.look_again(event.folder, event.source)

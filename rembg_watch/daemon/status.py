@@ -1,19 +1,22 @@
 """How everything stands: the object that ``status`` shows, and the one line of ``systemctl status``."""
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from rembg_watch import __version__
 from rembg_watch.account.balance import Balance
 from rembg_watch.account.credits import next_day_at
 from rembg_watch.account.gate import FolderHold, Limit, limiting
 from rembg_watch.account.governor import Governor
+from rembg_watch.daemon.assembly import Parts
 from rembg_watch.delivery.outputs import Blockage
 from rembg_watch.jobs import State
+from rembg_watch.pipeline import Recipe
 from rembg_watch.report.events import looks
 from rembg_watch.report.metrics import Figures
 from rembg_watch.report.screen import kept_folders
@@ -23,28 +26,66 @@ from rembg_watch.report.status import (
     GateView,
     Snapshot,
     snapshot,
+    write_snapshot,
 )
 from rembg_watch.report.words import count_text, credits_text, utc_text
 
-if TYPE_CHECKING:
-    from rembg_watch.daemon.life import Daemon
+_CALM_S = 15.0
 
 
-def snapshot_of(daemon: "Daemon") -> Snapshot:
+class StatusFile:
+    """
+    Write how everything stands for whoever looks; rarely while nothing happens, since counting is not free.
+
+    Attributes:
+        last: What was written last.
+        sentence: What systemd was told last.
+    """
+
+    def __init__(self, parts: Parts, path: Path) -> None:
+        self.last: Snapshot = {}
+        self.sentence = ""
+        self._parts = parts
+        self._path = path
+        self._pulse: object = None
+        self._at_s = float("-inf")
+        self._zero_s = 0.0  # of the wall clock, by the monotonic one
+
+    def write(self) -> None:
+        """Write it if something happened, or the last report looks old."""
+        parts = self._parts
+        now_s, hold = parts.clocks.monotonic(), parts.governor.hold
+        pulse = (parts.metrics.heard, parts.governor.gate.holds, hold and hold.cause, parts.watcher.unsettled)
+        zero_s = parts.clocks.now().timestamp() - now_s
+        is_clock_set = abs(zero_s - self._zero_s) > _CALM_S  # by the new time the last report looks old
+        if pulse == self._pulse and now_s - self._at_s < _CALM_S and not is_clock_set:
+            return
+        self._pulse, self._at_s, self._zero_s = pulse, now_s, zero_s
+        self.last = snapshot_of(parts)
+        with contextlib.suppress(OSError):  # a full disk; the log tells of it
+            write_snapshot(self._path, self.last)
+        words = sentence(parts, self.last)
+        if words != self.sentence:
+            self.sentence = words
+            parts.around.notify.status(words)
+
+
+def snapshot_of(parts: Parts) -> Snapshot:
     """Say how everything stands, as one JSON object."""
-    figures, by_folder = daemon.metrics.read(), daemon.ledger.counts_by_folder()
+    recipes = list(parts.plan.recipes.values())
+    figures, by_folder = parts.metrics.read(), parts.ledger.counts_by_folder()
     counts = {state: sum(one[state] for one in by_folder.values()) for state in State}
-    rooms = {one.name: daemon.balance.folder_room(one.name, one.daily_budget) for one in daemon.settings.folders}
-    folders = _folder_views(daemon, by_folder, rooms)
-    payable = daemon.balance.payable()
-    limit = _limiting(daemon, by_folder, folders, figures, payable)
+    rooms = {one.name: parts.balance.folder_room(one.name, one.daily_budget) for one in recipes}
+    folders = _folder_views(parts, recipes, by_folder, rooms)
+    payable = parts.balance.payable()
+    limit = _limiting(parts, by_folder, folders, figures, payable)
     return snapshot(
         counts=counts,
-        unsettled=daemon.watcher.unsettled,
-        gate=gate_view(daemon.governor),
-        credits=credits_view(daemon.balance),
-        other_use=daemon.balance.other_use,
-        now=daemon.clocks.now(),
+        unsettled=parts.watcher.unsettled,
+        gate=gate_view(parts.governor),
+        credits=credits_view(parts.balance),
+        other_use=parts.balance.other_use,
+        now=parts.clocks.now(),
         folders=folders,
         figures=figures,
         limiting=limit.value,
@@ -53,7 +94,7 @@ def snapshot_of(daemon: "Daemon") -> Snapshot:
         and is_enough({name: jobs[State.QUEUED] for name, jobs in by_folder.items()}, payable=payable, rooms=rooms),
         version=__version__,
         pid=os.getpid(),
-    ) | {"learned_rate_per_s": round(daemon.governor.rate_per_s, 3), "is_settling": daemon.is_settling}
+    ) | {"learned_rate_per_s": round(parts.governor.rate_per_s, 3), "is_settling": parts.settling.is_set()}
 
 
 _KEPT_BY: dict[str, Limit] = {
@@ -65,7 +106,7 @@ _KEPT_BY: dict[str, Limit] = {
 
 
 def _limiting(
-    daemon: "Daemon",
+    parts: Parts,
     by_folder: Mapping[str, Mapping[State, int]],
     folders: Sequence[FolderView],
     figures: Figures,
@@ -80,15 +121,15 @@ def _limiting(
         else:  # what is paid for goes on where only sending has to wait
             stalled[limit] += jobs.get(State.QUEUED, 0) + (jobs.get(State.RECEIVED, 0) if limit is Limit.OUTPUT else 0)
     queued = sum(free.values())
-    due_at = daemon.ledger.next_due_at(free) if queued else None
+    due_at = parts.ledger.next_due_at(free) if queued else None
     return limiting(
-        daemon.governor.gate,
+        parts.governor.gate,
         queued=queued,
         busy=figures.in_flight,
-        workers=daemon.settings.pool.workers,
-        is_paced=daemon.governor.is_pacing(),
+        workers=parts.workers,
+        is_paced=parts.governor.is_pacing(),
         affordable=payable,
-        is_due=due_at is None or due_at <= daemon.clocks.now(),  # None: all of them are under way
+        is_due=due_at is None or due_at <= parts.clocks.now(),  # None: all of them are under way
         stalled=stalled,
     )
 
@@ -108,12 +149,15 @@ def is_enough(queued: Mapping[str, int], *, payable: int | None, rooms: Mapping[
 
 
 def _folder_views(
-    daemon: "Daemon", by_folder: Mapping[str, Mapping[State, int]], rooms: Mapping[str, int | None]
+    parts: Parts,
+    recipes: Sequence[Recipe],
+    by_folder: Mapping[str, Mapping[State, int]],
+    rooms: Mapping[str, int | None],
 ) -> list[FolderView]:
-    away, blocked, now = daemon.watcher.away, daemon.pool.blocked, daemon.clocks.now()
-    refused = {hold.folder: hold for hold in daemon.governor.gate.folders}
+    away, blocked, now = parts.watcher.away, parts.pool.blocked, parts.clocks.now()
+    refused = {hold.folder: hold for hold in parts.governor.gate.folders}
     views = []
-    for folder in daemon.settings.folders:
+    for folder in recipes:
         room = rooms[folder.name]
         jobs = by_folder.get(folder.name, {})
         state, why, since, until = _state_of(
@@ -153,17 +197,17 @@ def _state_of(
     return "watching", None, None, None
 
 
-def sentence(daemon: "Daemon", told: Snapshot) -> str:
+def sentence(parts: Parts, told: Snapshot) -> str:
     """Say in one line what is done or waited for; ``systemctl status`` shows it."""
-    hold, jobs = daemon.governor.hold, told["jobs"]
+    hold, jobs = parts.governor.hold, told["jobs"]
     left = jobs[State.QUEUED] + jobs[State.SENDING] + jobs[State.RECEIVED]
     line = f"{count_text(left, 'picture')} in line"
-    away = ", ".join(sorted(daemon.watcher.away))
+    away = ", ".join(sorted(parts.watcher.away))
     missing = f"; not there now: {away}" if away else ""
     if hold is not None:
         next_ = looks(hold.probe.value, hold.probe_at, hold.ends_at, when=utc_text)
         return "; ".join([f"waiting since {utc_text(hold.since)}: {hold.reason}", *next_, line]) + missing
-    if daemon.is_settling:
+    if parts.settling.is_set():
         return f"asking the account what became of the calls before the crash; {line}{missing}"
     if not left:
         return "watching; everything that has landed is dealt with" + missing

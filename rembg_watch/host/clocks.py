@@ -16,3 +16,4 @@ class Clocks:
     monotonic: Callable[[], float] = time.monotonic
     chance: Callable[[], float] = random.random
     nap: Callable[[threading.Condition, float], object] = threading.Condition.wait
+    wait: Callable[[threading.Event, float], bool] = threading.Event.wait

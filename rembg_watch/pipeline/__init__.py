@@ -10,33 +10,46 @@ between any two of them loses no picture and pays for none twice without saying 
 ``finish``    verify the answer, publish it, put the source away
 ============  =====================================================================
 
-Who runs them, how many at once and when, is ``pool``'s matter.
-
-======================  =========================================================
-``pipeline.steps``      ``Line``: the three steps
-``pipeline.call``       one picture's calls, and the slots that the API has for them
-``pipeline.afterwards`` what becomes of the source
-``pipeline.recovery``   what an earlier life, or a step that broke, left in the middle
-``pipeline.values``     what goes from step to step
-======================  =========================================================
+=========================  ======================================================
+``pipeline.steps``         ``Pipeline``: the three steps; read this first
+``pipeline.prepare``       the first step
+``pipeline.call``          the second: the only place where money is spent
+``pipeline.finish``        the last
+``pipeline.ends``          what the end of a step means for its job
+``pipeline.afterwards``    what becomes of the source
+``pipeline.recovery``      what an earlier run, or a step that broke, left in the middle
+``pipeline.pool``          who runs the steps, how many at once
+``pipeline.feeder``        what is worked on next
+``pipeline.under_way``     the jobs that are claimed and not over
+``pipeline.output_check``  whether an output folder takes cut-outs
+``pipeline.threads``       groups of threads, each with one queue
+``pipeline.ports``         what the steps work with
+``pipeline.plan``          what a reload can change, as one frozen value
+``pipeline.contents``      who asks for which content
+``pipeline.slots``         how many pictures are with the API at once
+``pipeline.source``        a source, opened and measured; its upright copy
+``pipeline.values``        what goes from step to step
+=========================  ======================================================
 """
 
-from rembg_watch.pipeline.call import LEAST_ROOM_BYTES, Slots
-from rembg_watch.pipeline.steps import Line
-from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Recipe, Step, Twin, content_key_of, no_step
+from rembg_watch.pipeline.call import LEAST_ROOM_BYTES
+from rembg_watch.pipeline.plan import InForce, Plan, Recipe
+from rembg_watch.pipeline.ports import Ports
+from rembg_watch.pipeline.steps import Pipeline
+from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Twin, content_key_of
 
 __all__ = [
     "LEAST_ROOM_BYTES",
     "Back",
     "Blocked",
-    "Line",
+    "InForce",
     "Over",
     "Paid",
+    "Pipeline",
+    "Plan",
+    "Ports",
     "Ready",
     "Recipe",
-    "Slots",
-    "Step",
     "Twin",
     "content_key_of",
-    "no_step",
 ]

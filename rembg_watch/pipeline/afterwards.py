@@ -5,40 +5,36 @@ It may be asked for again after a crash; ``originals`` makes sure that only the 
 version that was worked on is touched.
 """
 
-from typing import TYPE_CHECKING
-
 from rembg_watch.delivery import originals
 from rembg_watch.delivery.originals import Disposal, Disposed
 from rembg_watch.host.disk import DeliveryError
 from rembg_watch.jobs import Job, State, move
 from rembg_watch.ledger import StaleJobError
 from rembg_watch.paths import After
-from rembg_watch.pipeline.values import Recipe
+from rembg_watch.pipeline.plan import Recipe
+from rembg_watch.pipeline.ports import Ports
 from rembg_watch.report import events
 
-if TYPE_CHECKING:
-    from rembg_watch.pipeline.steps import Line
 
-
-def put_away(line: "Line", job: Job) -> Job:
+def put_away(ports: Ports, job: Job) -> Job:
     """Do with the source of a finished job what the folder wants; also what a crash left undone."""
-    recipe = line.recipes.get(job.folder)
+    recipe = ports.in_force.plan.recipes.get(job.folder)
     if recipe is None or not job.is_disposal_due:
         return job
     try:
         disposed = _dispose(job, recipe)
     except DeliveryError as trouble:
         why, code = trouble.reason, trouble.code
-        line.report(events.NotDisposed(folder=job.folder, source=job.source, job=job.id, why=why, code=code))
+        ports.report(events.NotDisposed(folder=job.folder, source=job.source, job=job.id, why=why, code=code))
         return job
-    line.step("put away")
+    ports.step("put away")
     if disposed.disposal in (Disposal.MOVED, Disposal.DELETED):
         moved_to = disposed.place
-        line.report(events.Disposed(folder=job.folder, source=job.source, job=job.id, moved_to=moved_to))
+        ports.report(events.Disposed(folder=job.folder, source=job.source, job=job.id, moved_to=moved_to))
     is_disposed = disposed.disposal in (Disposal.MOVED, Disposal.DELETED, Disposal.GONE)
     put_away = move(job, job.state, at=job.changed_at, is_disposal_due=False, is_disposed=is_disposed)
     try:
-        return line.ledger.record(put_away, keeps_claim=False)
+        return ports.ledger.record(put_away, keeps_claim=False)
     except StaleJobError as stale:
         return stale.job
 
@@ -50,13 +46,13 @@ def _dispose(job: Job, recipe: Recipe) -> Disposed:
     return originals.dispose(recipe.input, job.source, job.version, after, done_root=recipe.done)
 
 
-def set_aside(line: "Line", job: Job) -> Job:
+def set_aside(ports: Ports, job: Job) -> Job:
     """Move the source of a failed job to the folder for refused pictures, if there is one."""
-    recipe = line.recipes.get(job.folder)
+    recipe = ports.in_force.plan.recipes.get(job.folder)
     if recipe is None or recipe.failed is None:
         return job
-    due = line.ledger.record(move(job, State.FAILED, at=job.changed_at, is_disposal_due=True))
-    return put_away(line, due)
+    due = ports.ledger.record(move(job, State.FAILED, at=job.changed_at, is_disposal_due=True))
+    return put_away(ports, due)
 
 
 def advice(job: Job) -> str:

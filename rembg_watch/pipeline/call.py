@@ -2,17 +2,16 @@
 One picture's calls: through the gate, with the intent on disk before the last byte leaves.
 
 The only place where money is spent. What an error means is decided in ``retry`` and
-recorded here; whether the answer is worth anything is looked at later, in ``steps``.
+recorded here; whether the answer is worth anything is looked at later, in ``finish``.
 """
 
 import hashlib
 import os
-import threading
 from collections.abc import Callable
 from decimal import Decimal
 from errno import ENOSPC
 from os import fsdecode, strerror
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import tenacity
 
@@ -21,65 +20,48 @@ from rembg_watch.account.retry import Decision, retries_in_place, wait_s
 from rembg_watch.api.cutout import Cutout
 from rembg_watch.api.errors import Charge, RembgError
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, move
+from rembg_watch.ledger import StaleJobError
 from rembg_watch.paths import mirror
-from rembg_watch.pipeline.prepare import (
-    SourceChangedError,
-)
-from rembg_watch.pipeline.values import (
-    Paid,
-    Ready,
-    expected_of,
-    need_of,
-)
+from rembg_watch.pipeline import ends
+from rembg_watch.pipeline.ports import Ports
+from rembg_watch.pipeline.source import SourceChangedError, SourceGoneError
+from rembg_watch.pipeline.values import Back, Over, Paid, Ready, expected_of, need_of
 from rembg_watch.report import events
 
-if TYPE_CHECKING:
-    from rembg_watch.pipeline.steps import Line
-
 _ROOM_FACTOR = 4  # an answer can be larger than its picture: lossless and with alpha
-BEAT_S = 1.0
 LEAST_ROOM_BYTES = 16 * 1024 * 1024
 """Nothing is sent where not even so much could be kept."""
 
 
-class Slots:
-    """
-    So many pictures with the API at once, and no more.
-
-    A call has its slot from its last byte until its answer comes. The next pictures are
-    uploaded but for that byte meanwhile, and what came of the last ones is fetched and
-    written down, so that no slot is empty for long. Where there are many, a few of the next write
-    their intent to pay ahead, too: a slot is not kept empty by a disk.
-
-    Args:
-        count: How many; None is no limit.
-        ahead: How many more may write their intent. After a crash they are in doubt with
-            the others, though they were not sent.
-    """
-
-    def __init__(self, count: int | None = None, *, ahead: int = 0) -> None:
-        self._line = None if count is None else threading.BoundedSemaphore(count + ahead)
-        self._free = None if count is None else threading.BoundedSemaphore(count)
-
-    def line_up(self, beat: Callable[[], None]) -> None:
-        """Wait until an intent may be written, calling *beat* now and then."""
-        _wait_for(self._line, beat)
-
-    def take(self, beat: Callable[[], None]) -> None:
-        """Wait for a slot."""
-        _wait_for(self._free, beat)
-
-    def give_back(self, *, was_taken: bool) -> None:
-        """Let the next one line up, and have the slot if it was taken."""
-        if was_taken and self._free is not None:
-            self._free.release()
-        if self._line is not None:
-            self._line.release()
-
-
-def _wait_for(one: threading.Semaphore | None, beat: Callable[[], None]) -> None:
-    while one is not None and not one.acquire(timeout=BEAT_S):
-        beat()
+def call(ports: Ports, ready: Ready, *, beat: Callable[[], None] = lambda: None) -> Paid | Over | Back:
+    """Send a prepared picture and keep its answer; it is sent again in place where surely nothing was charged."""
+    tries = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, EndedError) and error.keeps_job),
+        wait=wait_in_place(ports.clocks.chance),
+        stop=tenacity.stop_when_event_set(ports.stopping),
+        sleep=tenacity.sleep_using_event(ports.stopping),
+        reraise=True,
+    )
+    attempt = Attempt(ports, ready, beat)
+    paid: Paid | None = None
+    try:
+        paid = tries(attempt)
+    except NotAdmittedError:
+        return Back(job=attempt.job)
+    except EndedError as ended:
+        if ended.keeps_job:  # stopping: what would be tried again now is tried after the next start
+            return Back(job=ended.job)
+        return ends.ended(ports, ended.job)
+    except (SourceGoneError, SourceChangedError) as changed:
+        return ends.vanished(ports, attempt.job, changed)
+    except StaleJobError as stale:
+        return Over(job=stale.job)
+    else:
+        return paid
+    finally:
+        ready.prepared.close()
+        if paid is None:
+            ports.contents.end(attempt.key)
 
 
 class NotAdmittedError(Exception):
@@ -99,8 +81,9 @@ class EndedError(Exception):
 class Attempt:
     """One picture's calls, one after the other, with the job as the ledger has it in between."""
 
-    def __init__(self, line: "Line", ready: Ready, beat: Callable[[], None]) -> None:
-        self.line = line
+    def __init__(self, ports: Ports, ready: Ready, beat: Callable[[], None]) -> None:
+        self.ports = ports
+        self.plan = ports.in_force.plan
         self.recipe = ready.recipe
         self.prepared = ready.prepared
         self.job = ready.job
@@ -109,37 +92,38 @@ class Attempt:
         self.beat = beat
         self.tries = 0
         self.started_s = 0.0
-        self.is_in_line = False
+        self.is_lined_up = False
         self.has_slot = False
 
     def __call__(self) -> Paid:
         """Make one call, through the gate; keep its answer or record its end."""
-        line = self.line
+        ports = self.ports
         self._check_output()
-        entered = line.governor.enter(need_of(self.job, self.recipe), beat=self.beat)
+        entered = ports.governor.enter(need_of(self.job, self.recipe), beat=self.beat)
         if not isinstance(entered, Ticket):
             raise NotAdmittedError
+        self.plan = ports.in_force.plan  # to the end of this call, whatever a reload changes meanwhile
         self.tries += 1
-        self.started_s = line.clocks.monotonic()
+        self.started_s = ports.clocks.monotonic()
         try:
             cutout = self._send()
-            line.step("answered")
-            line.spool.keep(self.key)
-            line.step("spooled")
+            ports.step("answered")
+            ports.spool.keep(self.key)
+            ports.step("spooled")
         except (RembgError, OSError) as error:
             self._tell_call(error)
-            raise self._end(line.governor.taken(error), entered) from error
+            raise self._end(ports.governor.taken(error), entered) from error
         except Exception as cut_off:  # our own: the source changed, somebody took the job, the ledger took nothing
             self._tell_call(cut_off)
-            line.governor.unsent(entered)
+            ports.governor.unsent(entered)
             raise
-        line.governor.answered(entered)
-        duration_s = line.clocks.monotonic() - self.started_s
+        ports.governor.answered(entered)
+        duration_s = ports.clocks.monotonic() - self.started_s
         self._tell_call(cutout)
         received = move(
             self.job,
             State.RECEIVED,
-            at=line.clocks.now(),
+            at=ports.clocks.now(),
             answer_digest=cutout.sha256,
             answer_bytes=cutout.size_bytes,
             request_id=cutout.request_id,
@@ -149,13 +133,14 @@ class Attempt:
             field=None,
         )
         names = mirror(self.job.source, self.recipe.params.format.extension)
-        self.job = line.ledger.record(received, call=CallEnd(Charge.YES, line.price), names=names)
-        line.step("received")
+        self.job = ports.ledger.record(received, call=CallEnd(Charge.YES, self.plan.terms.price), names=names)
+        ports.step("received")
         expected = expected_of(self.prepared, self.recipe)
         return Paid(
             job=self.job,
             recipe=self.recipe,
             expected=expected,
+            price=self.plan.terms.price,
             ticket=entered,
             is_first=self.is_first,
             duration_s=duration_s,
@@ -163,18 +148,18 @@ class Attempt:
 
     def _check_output(self) -> None:
         """Buy nothing that could not be delivered: the output may have filled while this one waited."""
-        if self.line.outputs.is_blocked(self.job.folder):
+        if self.ports.outputs.is_blocked(self.job.folder):
             raise NotAdmittedError
 
     def _check_room(self) -> None:
         """Look before paying whether the answer could be kept."""
         needed = max(LEAST_ROOM_BYTES, _ROOM_FACTOR * self.prepared.size_bytes)
-        if not self.line.has_room(needed):
-            raise OSError(ENOSPC, strerror(ENOSPC), str(self.line.spool.directory))
+        if not self.ports.has_room(needed):
+            raise OSError(ENOSPC, strerror(ENOSPC), str(self.ports.spool.directory))
 
     def _send(self) -> Cutout:
-        line, job = self.line, self.job
-        line.report(
+        ports, job = self.ports, self.job
+        ports.report(
             events.CallStarted(
                 folder=job.folder,
                 source=job.source,
@@ -186,8 +171,8 @@ class Attempt:
         self._check_room()
         file = Hashing(self.prepared.open())
         try:
-            with line.spool.arriving(self.key) as answer:
-                return line.client.remove_background(
+            with ports.spool.arriving(self.key) as answer:
+                return self.plan.client.remove_background(
                     file,
                     self.recipe.params,
                     filename=self.prepared.filename,
@@ -214,16 +199,16 @@ class Attempt:
                 code="changed",
                 path=self.recipe.input / name,
             )
-        slots, began_s = self.line.slots, self.line.clocks.monotonic()
+        slots, began_s = self.ports.slots, self.ports.clocks.monotonic()
         slots.line_up(self.beat)
-        self.is_in_line = True
+        self.is_lined_up = True
         self._check_output()
-        sending = move(self.job, State.SENDING, at=self.line.clocks.now(), retry_at=None)
-        self.job = self.line.ledger.record(sending, call=CallStart(self.line.price))
-        self.line.step("sending")
+        sending = move(self.job, State.SENDING, at=self.ports.clocks.now(), retry_at=None)
+        self.job = self.ports.ledger.record(sending, call=CallStart(self.plan.terms.price))
+        self.ports.step("sending")
         slots.take(self.beat)
         self.has_slot = True
-        self.started_s += self.line.clocks.monotonic() - began_s  # until now it was not the API that took its time
+        self.started_s += self.ports.clocks.monotonic() - began_s  # until now it was not the API that took its time
 
     def _answer_comes(self) -> None:
         self.beat()
@@ -231,33 +216,35 @@ class Attempt:
 
     def _leave_slot(self) -> None:
         """Let the next picture go to the API, which has done with this one."""
-        if self.is_in_line:
-            self.is_in_line = False
-            self.line.slots.give_back(was_taken=self.has_slot)
+        if self.is_lined_up:
+            self.is_lined_up = False
+            self.ports.slots.give_back(was_taken=self.has_slot)
             self.has_slot = False
 
     def _end(self, error: Exception, ticket: Ticket) -> EndedError:
         """Decide what *error* means, and record it as the end of the call if one had begun."""
-        line, was_sending = self.line, self.job.state is State.SENDING
-        decision = line.governor.failed(error, self.job, ticket, in_place=self.tries - 1)
+        ports, was_sending = self.ports, self.job.state is State.SENDING
+        decision = ports.governor.failed(error, self.job, ticket, in_place=self.tries - 1)
         keeps = decision.keeps_job and retries_in_place(error, self.tries)
         if was_sending or not keeps:
-            self.job = self._record(decision, call_end(error, line.price) if was_sending else None, keeps=keeps)
+            self.job = self._record(
+                decision, call_end(error, self.plan.terms.price) if was_sending else None, keeps=keeps
+            )
         return EndedError(error, self.job, keeps_job=keeps)
 
     def _record(self, decision: Decision, end: CallEnd | None, *, keeps: bool) -> Job:
-        job = decision.apply(self.job, at=self.line.clocks.now())
-        return self.line.ledger.record(job, call=end, keeps_claim=keeps or job.state is State.FAILED)
+        job = decision.apply(self.job, at=self.ports.clocks.now())
+        return self.ports.ledger.record(job, call=end, keeps_claim=keeps or job.state is State.FAILED)
 
     def _tell_call(self, end: Cutout | Exception) -> None:
         cutout, error = (end, None) if isinstance(end, Cutout) else (None, end)
-        self.line.report(
+        self.ports.report(
             events.CallEnded(
                 folder=self.job.folder,
                 source=self.job.source,
                 job=self.job.id,
-                duration_s=self.line.clocks.monotonic() - self.started_s,
-                charged=self.line.price if cutout else Decimal(0),
+                duration_s=self.ports.clocks.monotonic() - self.started_s,
+                charged=self.plan.terms.price if cutout else Decimal(0),
                 sent_bytes=self.prepared.size_bytes,
                 answer_bytes=cutout.size_bytes if cutout else 0,
                 status=200 if cutout else getattr(error, "status", None),

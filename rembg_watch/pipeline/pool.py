@@ -11,64 +11,55 @@ busy; the backlog stays in the ledger. Calls alone are many, since they wait for
 network; preparing and finishing need this machine, and run beside them.
 """
 
-import contextlib
-import os
-import queue
 import threading
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from rembg_watch.account.balance import Balance
-from rembg_watch.account.gate import Go
 from rembg_watch.delivery.outputs import Blockage
 from rembg_watch.host import processors
-from rembg_watch.host.disk import NAME_CODES, DeliveryError
 from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import LedgerUnavailableError, StaleJobError, Turn
-from rembg_watch.pipeline import Back, Blocked, Line, Over, Paid, Ready, Slots, Twin, recovery
+from rembg_watch.ledger import LedgerUnavailableError, StaleJobError
+from rembg_watch.pipeline import output_check, recovery
+from rembg_watch.pipeline.feeder import LEDGER_LOOK_S, LOOK_S, Feeder
+from rembg_watch.pipeline.plan import Recipe
+from rembg_watch.pipeline.slots import Slots
+from rembg_watch.pipeline.steps import Pipeline
+from rembg_watch.pipeline.threads import Pulse, ThreadGroup
+from rembg_watch.pipeline.under_way import UnderWay
+from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Twin
 from rembg_watch.report import events
 
 MOST_PREPARERS = 8
 MOST_FINISHERS = 16
-_LOOK_S = 1.0  # how often a waiting feeder looks up
-_LEDGER_LOOK_S = 5.0  # how often it looks for what others put into the ledger
-_SHORT_S = 10.0  # how long the credits under way are waited for before the account is read again
-_CLOCK_TOLD_S = 600.0  # a clock that was set back is told of once
+FEEDER = "feeder"
 
 T = TypeVar("T")
-Beat = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class OutputCheck:
     """A folder's output is to be tried out, beside everything else: a share may take its time."""
 
     folder: str
     output: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """How the pool shows that it lives: *beat* when something moves, *rest* when there is nothing to do."""
-
-    beat: Beat = lambda _part: None
-    rest: Beat = lambda _part: None
-    register: Beat = lambda _part: None
+def slots_for(workers: int) -> Slots:
+    """Make a slot for each worker; where there are many, a few more may write their intent ahead."""
+    return Slots(workers, ahead=workers // 16)  # none ahead where one doubt more would be many
 
 
-def _threads(workers: int) -> int:
-    """Return how many threads it takes to keep *workers* slots taken."""
+def low_mark(workers: int) -> int:
+    """Return the number of jobs still to be sent at which the next batch is claimed."""
+    return _callers(workers) + workers
+
+
+def _callers(workers: int) -> int:
+    """Return how many threads it takes to keep *workers* slots taken: while some wait, the next ones upload."""
     return workers + max(4, workers // 2)
-
-
-def _ahead(workers: int) -> int:
-    """Return how many more intents than slots there may be: none where one doubt more would be many."""
-    return workers // 16
 
 
 def _preparers(workers: int) -> int:
@@ -81,116 +72,71 @@ def _finishers(workers: int) -> int:
     return max(2, min(MOST_FINISHERS, workers // 2))
 
 
-class _Lane(Generic[T]):
-    """A few threads that take items from one queue, each through one step."""
-
-    def __init__(
-        self,
-        name: str,
-        threads: int,
-        take: Callable[[T, Callable[[], None]], None],
-        pulse: Pulse,
-        processor: int | None,
-    ) -> None:
-        self._processor = processor
-        self._queue: queue.SimpleQueue[T | None] = queue.SimpleQueue()
-        self._take = take
-        self._pulse = pulse
-        names = [name] if threads == 1 else [f"{name} {number}" for number in range(1, threads + 1)]
-        self._threads = [threading.Thread(target=self._run, args=(each,), name=each, daemon=True) for each in names]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            self._pulse.register(thread.name)
-            thread.start()
-
-    def put(self, item: T) -> None:
-        self._queue.put(item)
-
-    def close(self) -> None:
-        """Let every thread end when what is queued before is done."""
-        for _ in self._threads:
-            self._queue.put(None)
-
-    def is_alive(self) -> bool:
-        return any(thread.is_alive() for thread in self._threads)
-
-    def _run(self, name: str) -> None:
-        def beat() -> None:
-            self._pulse.beat(name)
-
-        processors.stay_on(self._processor)
-        while True:
-            self._pulse.rest(name)
-            item = self._queue.get()
-            beat()
-            if item is None:
-                self._pulse.rest(name)
-                return
-            self._take(item, beat)
-
-
 class Pool:
-    """Claim jobs batch by batch and bring each to its end."""
+    """
+    Bring claimed jobs to their end, in threads.
+
+    Args:
+        pipeline: The steps.
+        balance: What the account can pay.
+        under_way: The jobs that are claimed.
+        away: Names the folders whose input is not there.
+        run_id: Under which jobs are claimed.
+        workers: How many calls there may be at once.
+        pulse: How the threads show that they live.
+    """
 
     def __init__(
         self,
-        line: Line,
+        pipeline: Pipeline,
         balance: Balance,
+        under_way: UnderWay,
         *,
-        turns: Callable[[], Iterable[Turn]],
+        away: Callable[[], Container[str]],
         run_id: str,
         workers: int = 8,
-        batch_size: int = 50,
         pulse: Pulse | None = None,
     ) -> None:
-        self.line = line
-        self.balance = balance
-        self.workers = workers
-        self.batch_size = batch_size
-        self._turns = turns
-        self._run_id = run_id
+        self._pipeline = pipeline
+        self._ports = pipeline.ports
+        self._under_way = under_way
         self._pulse = pulse or Pulse()
-        self._changed = threading.Condition()
-        self._is_poked = True
-        self._active: dict[int, Job] = {}
-        self._unpaid: set[int] = set()
-        self._strays: dict[int, Job] = {}
-        self._twins: dict[str, list[Job]] = defaultdict(list)
         self._processor = here = processors.shared_processor(workers)
-        self._prepare: _Lane[Job] = _Lane("preparer", _preparers(workers), self._take_prepare, self._pulse, here)
-        # more threads than slots: while the API works on some pictures, the next ones are uploaded
-        self.line.slots = Slots(workers, ahead=_ahead(workers))
-        self._call: _Lane[Ready] = _Lane("worker", _threads(workers), self._take_call, self._pulse, here)
-        self._finish: _Lane[Paid | Trial] = _Lane("finisher", _finishers(workers), self._take_finish, self._pulse, here)
-        self._low = _threads(workers) + workers  # so many still to be sent, or fewer, and the next batch is claimed
-        self._most = 2 * (self._low + batch_size)  # so many under way, and none is claimed before some are delivered
-        self._feeder = threading.Thread(target=self._feed, name="feeder", daemon=True)
-        self._short_until_s = 0.0
-        self._clock_seen_s = self._clock_told_s = float("-inf")
+        self._prepare: ThreadGroup[Job] = ThreadGroup(
+            "preparer", _preparers(workers), self._take_prepare, self._pulse, here
+        )
+        self._call: ThreadGroup[Ready] = ThreadGroup("worker", _callers(workers), self._take_call, self._pulse, here)
+        self._finish: ThreadGroup[Paid | OutputCheck] = ThreadGroup(
+            "finisher", _finishers(workers), self._take_finish, self._pulse, here
+        )
+        self.feeder = Feeder(
+            self._ports,
+            balance,
+            under_way,
+            away=away,
+            run_id=run_id,
+            workers=workers,
+            start=self._prepare.put,
+            check_output=self._queue_check,
+        )
+        self._feeding = threading.Thread(target=self._feed, name=FEEDER, daemon=True)
 
     # --- life -----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to work; what was paid for and not delivered in an earlier life is tried first, at once."""
+        """Begin to work; what was paid for and not delivered in an earlier run is tried first, at once."""
         self.try_outputs()
-        for lane in (self._finish, self._call, self._prepare):
-            lane.start()
-        self._pulse.register(self._feeder.name)
-        self._feeder.start()
-
-    def poke(self) -> None:
-        """Tell the feeder that there may be something new to do."""
-        with self._changed:
-            self._is_poked = True
-            self._changed.notify_all()
+        for group in (self._finish, self._call, self._prepare):
+            group.start()
+        self._pulse.register(FEEDER)
+        self._feeding.start()
 
     def try_outputs(self) -> None:
         """Try every output at once: its folder is new, or somebody may have mended it."""
-        self.line.outputs.doubt()
-        for folder in self.line.recipes:
-            self._hurry(folder)
-        self.poke()
+        self._ports.outputs.doubt()
+        for folder in self._ports.in_force.plan.recipes:
+            output_check.hurry(self._ports, folder)
+        self._under_way.poke()
 
     def stop(self, *, on_wait: Callable[[int], None] = lambda _in_flight: None, every_s: float = 0.2) -> None:
         """
@@ -200,282 +146,116 @@ class Pool:
             on_wait: Is called while waiting, with the number of jobs still under way.
             every_s: How often.
         """
-        self.line.stopping.set()
-        self.line.governor.close()
-        self.poke()
-        if self._feeder.ident is not None:
-            self._wait(self._feeder.is_alive, on_wait, every_s)
-            for lane in (self._prepare, self._call, self._finish):
-                lane.close()
-                self._wait(lane.is_alive, on_wait, every_s)
-        with self._changed:
-            left = [*self._active.values(), *self._strays.values()]
-            self._active.clear()
-        self.line.ledger.release(left)
+        self._ports.stopping.set()
+        self._ports.governor.close()
+        self._under_way.poke()
+        if self._feeding.ident is not None:
+            self._wait(self._feeder_ended, on_wait, every_s)
+            for group in (self._prepare, self._call, self._finish):
+                group.close()
+                self._wait(group.join, on_wait, every_s)
+        self._ports.ledger.release(self._under_way.give_up())
 
-    def _wait(self, is_busy: Callable[[], bool], on_wait: Callable[[int], None], every_s: float) -> None:
-        tells_at = time.monotonic()
-        while is_busy():
-            if time.monotonic() >= tells_at:
-                on_wait(self.in_flight())
-                tells_at = time.monotonic() + every_s
-            time.sleep(0.005)
+    def _feeder_ended(self, timeout_s: float) -> bool:
+        self._feeding.join(timeout_s)
+        return not self._feeding.is_alive()
+
+    def _wait(self, has_ended: Callable[[float], bool], on_wait: Callable[[int], None], every_s: float) -> None:
+        while not has_ended(every_s):
+            on_wait(self.in_flight())
 
     def in_flight(self) -> int:
         """Say how many jobs are under way."""
-        with self._changed:
-            return len(self._active)
-
-    def unpaid(self, folder: str | None = None) -> int:
-        """
-        Say how many jobs are under way that may still cost something, in one folder or in all.
-
-        Of a folder's copies that wait for another's answer one may have to ask itself, so it keeps its slot.
-        """
-        with self._changed:
-            if folder is None:
-                return len(self._unpaid)
-            waiting = sum(any(twin.folder == folder for twin in twins) for twins in self._twins.values())
-            return waiting + sum(job.folder == folder for job in self._active.values() if job.id in self._unpaid)
+        return len(self._under_way)
 
     @property
     def blocked(self) -> Mapping[str, Blockage]:
         """The folders for which nothing is sent because their output takes nothing; why, and since when."""
-        return self.line.outputs.blocked
+        return self._ports.outputs.blocked
 
     # --- feeding --------------------------------------------------------------------------------
 
     def _feed(self) -> None:
         processors.stay_on(self._processor)
-        while not self.line.stopping.is_set():
-            self._pulse.beat(self._feeder.name)
+        while not self._ports.stopping.is_set():
+            self._pulse.beat(FEEDER)
             try:
-                nap_s = self._feed_once()
-            except LedgerUnavailableError as error:
-                self.line.report(events.Mistake(where="the feeder", error=error))
-                nap_s = _LEDGER_LOOK_S
+                nap_s = self.feeder.feed()
             except Exception as error:  # noqa: BLE001 - the feeder must not die; what it could not do it tries again
-                self.line.report(events.Mistake(where="the feeder", error=error))
-                nap_s = _LEDGER_LOOK_S
+                self._ports.report(events.Mistake(where="the feeder", error=error))
+                nap_s = LEDGER_LOOK_S
             self._nap(nap_s)
-        self._pulse.rest(self._feeder.name)
+        self._pulse.rest(FEEDER)
 
     def _nap(self, nap_s: float) -> None:
         """Wait until something may have changed, looking up now and then."""
-        until = time.monotonic() + nap_s
-        with self._changed:
-            while not self._is_poked and not self.line.stopping.is_set():
-                left = until - time.monotonic()
-                if left <= 0:
-                    break
-                self._pulse.beat(self._feeder.name)
-                self._changed.wait(min(left, _LOOK_S))
-            self._is_poked = False
+        clocks = self._ports.clocks
+        until_s = clocks.monotonic() + nap_s
+        while not self._ports.stopping.is_set():
+            left_s = until_s - clocks.monotonic()
+            if self._under_way.wait(min(left_s, LOOK_S)) or left_s <= 0:
+                return
+            self._pulse.beat(FEEDER)
 
-    def _feed_once(self) -> float:
-        """Claim what can be worked on now; return how long to wait before the next look."""
-        self._gather_strays()
-        with self._changed:
-            room = min(self.batch_size + self._low - len(self._unpaid), self._most - len(self._active))
-            is_full = len(self._unpaid) > self._low
-        if is_full or room <= 0:
-            return _LOOK_S
-        turns = list(self._turns())
-        self._pull_in(turns)
-        if self._until_due(turns, State.RECEIVED) <= 0:  # paid for: they go first, and need no credits
-            self._claim(room, turns, State.RECEIVED)
-        turns = [turn for turn in turns if turn.may_send and self._may_buy(turn.folder)]
-        wait_s = self._until_due(turns, State.QUEUED)
-        if wait_s > 0:
-            if not self._active:
-                self.balance.recount()
-            return min(wait_s, _LEDGER_LOOK_S)
-        if self._active and time.monotonic() < self._short_until_s:
-            return _LOOK_S  # what is left is spoken for by what is under way
-        answer = self.line.governor.ask()
-        if not isinstance(answer, Go):
-            return self._until(answer.until)
-        most = 1 if answer.is_canary else min(room, self.batch_size)
-        return self._form_batch(most, turns, is_canary=answer.is_canary)
-
-    def _pull_in(self, turns: list[Turn]) -> None:
-        """Let no job wait for a moment that a clock named which was ahead; look now and then, and tell it once."""
-        now_s = time.monotonic()
-        if now_s - self._clock_seen_s < _LOOK_S:
-            return
-        self._clock_seen_s = now_s
-        jobs = self.line.ledger.pull_in([turn.folder for turn in turns], self.line.clocks.now())
-        if jobs and now_s - self._clock_told_s > _CLOCK_TOLD_S:  # what was claimed when it was set back comes later
-            self._clock_told_s = now_s
-            self.line.report(events.ClockSetBack(jobs=jobs))
-
-    def _form_batch(self, most: int, turns: list[Turn], *, is_canary: bool) -> float:
-        affordable = self.balance.take_reading()
-        if affordable is None and is_canary:
-            affordable = 1  # the account cannot be read: one picture is what the gate sends to find out
-        if affordable is None or affordable <= 0:
-            self._short_until_s = time.monotonic() + _SHORT_S
-            return _LOOK_S
-        claimed = self._claim(min(most, affordable), turns, State.QUEUED)
-        if not claimed:
-            return _LOOK_S
-        queued = self.line.ledger.queued()
-        spendable = self.balance.reading.spendable if self.balance.reading else affordable * self.balance.each
-        self.line.report(events.BatchFormed(size=claimed, queued=queued, spendable=spendable))
-        return 0.0 if claimed < self.workers else _LOOK_S
-
-    def _claim(self, most: int, turns: list[Turn], state: State) -> int:
-        jobs = self.line.ledger.claim(most, at=self.line.clocks.now(), run_id=self._run_id, turns=turns, state=state)
-        with self._changed:
-            for job in jobs:
-                self._active[job.id] = job
-                if state is State.QUEUED:
-                    self._unpaid.add(job.id)
-        for job in jobs:
-            self._prepare.put(job)
-        return len(jobs)
-
-    def _until_due(self, turns: list[Turn], state: State) -> float:
-        """Return the seconds until a job of these folders is due; a long time if there is none."""
-        due_at = self.line.ledger.next_due_at([turn.folder for turn in turns], state) if turns else None
-        if due_at is None:
-            return _LEDGER_LOOK_S
-        return (due_at - self.line.clocks.now()).total_seconds()
-
-    def _until(self, moment: datetime | None) -> float:
-        if moment is None:
-            return _LEDGER_LOOK_S
-        return min(_LEDGER_LOOK_S, max(0.01, (moment - self.line.clocks.now()).total_seconds()))
-
-    def _may_buy(self, folder: str) -> bool:
-        """
-        Say if what is bought for a folder could be delivered, as far as that is known.
-
-        A paid answer that waits is the only trial that counts: where a small file fits, a
-        cutout may not. Without one, a small file is written.
-        """
-        outputs, recipe = self.line.outputs, self.line.recipes.get(folder)
-        if outputs.is_sound(folder):
-            return True
-        if recipe is None or self._is_undelivered(folder):
-            return False
-        if outputs.begin_trial(folder, self.line.clocks.monotonic()):
-            self._finish.put(Trial(folder, recipe.output))
-        return False
-
-    def _is_undelivered(self, folder: str) -> bool:
-        return self.line.ledger.is_undelivered(folder, but=NAME_CODES)
-
-    def _hurry(self, folder: str) -> None:
-        with contextlib.suppress(LedgerUnavailableError):  # then they come when they would have come
-            self.line.ledger.hurry(folder, self.line.clocks.now(), but=NAME_CODES)
-
-    def _gather_strays(self) -> None:
-        """
-        Take up jobs that could not be recorded because the ledger took nothing; what cannot be yet stays for later.
-
-        Raises:
-            LedgerUnavailableError: It takes nothing still.
-        """
-        with self._changed:
-            strays, self._strays = self._strays, {}
-        try:
-            for stray in list(strays.values()):
-                try:
-                    recovery.reconcile(self.line, stray.id)
-                except StaleJobError:
-                    pass  # somebody else took care of it
-                except LedgerUnavailableError:
-                    raise
-                except Exception as error:  # noqa: BLE001 - it is this one's trouble: the others need not wait for it
-                    self.line.report(events.Mistake(where="the feeder", error=error, job=stray.id))
-                    continue
-                del strays[stray.id]
-        finally:
-            with self._changed:
-                self._strays = strays | self._strays
-
-    # --- the lanes ------------------------------------------------------------------------------
+    # --- the steps ------------------------------------------------------------------------------
 
     def _take_prepare(self, job: Job, beat: Callable[[], None]) -> None:
         del beat
-        if self.line.stopping.is_set():
-            self._over(job)
-            self.line.ledger.release([job])
+        if self._ports.stopping.is_set():
+            self._give_back(job)
             return
-        found = self._guarded(job, "preparing", lambda: self.line.prepare(job))
+        found = self._guarded(job, "preparing", lambda: self._pipeline.prepare(job))
         match found:
             case Ready():
                 self._call.put(found)
             case Paid():
-                self._is_paid(job)
+                self._under_way.paid(job)
                 self._finish.put(found)
             case Twin():
-                self._park(found)
+                if not self._under_way.park(found.job, found.content_key):
+                    self._prepare.put(found.job)
             case Back():
                 self._give_back(found.job)
             case _:
-                self._over(job)
+                self._under_way.over(job)
 
     def _take_call(self, ready: Ready, beat: Callable[[], None]) -> None:
         job = ready.job
-        found = self._guarded(job, "calling", lambda: self.line.call(ready, beat=beat))
+        found = self._guarded(job, "calling", lambda: self._pipeline.call(ready, beat=beat))
         match found:
             case Paid():
-                self._is_paid(job)
+                self._under_way.paid(job)
                 self._finish.put(found)
                 return
             case Back():
                 self._give_back(found.job)
             case _:
-                self._over(job)
+                self._under_way.over(job)
         self._wake_twins()
 
-    def _take_finish(self, item: Paid | Trial, beat: Callable[[], None]) -> None:
+    def _take_finish(self, item: Paid | OutputCheck, beat: Callable[[], None]) -> None:
         del beat
-        if isinstance(item, Trial):
-            self._try_out(item)
+        if isinstance(item, OutputCheck):
+            output_check.check(self._ports, item.folder, item.output)
+            self._under_way.poke()
             return
         job = item.job
-        found = self._guarded(job, "finishing", lambda: self.line.finish(item))
+        found = self._guarded(job, "finishing", lambda: self._pipeline.finish(item))
         match found:
             case Blocked(is_name=True):
                 why, code = found.reason, found.code
-                self.line.report(
+                self._ports.report(
                     events.NameRefused(folder=job.folder, source=job.source, job=job.id, why=why, code=code)
                 )
             case Blocked():
-                self._refused(job.folder, found.path, found.reason, found.code)
+                output_check.refused(self._ports, job.folder, found.path, found.reason, found.code)
             case Over() if found.job.state is State.DONE:
-                self._took(job.folder, item.recipe.output)
-        self._over(job)
+                output_check.accepted(self._ports, job.folder, item.recipe.output)
+        self._under_way.over(job)
         self._wake_twins()
 
-    def _try_out(self, trial: Trial) -> None:
-        """See whether an output takes a small file; an answer that was paid for meanwhile knows better."""
-        try:
-            self.line.try_out(trial.output)
-        except DeliveryError as trouble:
-            self._refused(trial.folder, trouble.path, trouble.reason, trouble.code)
-        except OSError as error:
-            self._refused(trial.folder, trial.output, (error.strerror or str(error)).lower(), "unforeseen")
-        else:
-            with contextlib.suppress(LedgerUnavailableError):  # it is tried out again
-                if not self._is_undelivered(trial.folder):
-                    self._took(trial.folder, trial.output)
-        finally:
-            self.line.outputs.end_trial(trial.folder)
-            self.poke()
-
-    def _refused(self, folder: str, path: Path, why: str, code: str) -> None:
-        now_s = self.line.clocks.monotonic()
-        self.line.outputs.refused(folder, why, code, at=self.line.clocks.now(), now_s=now_s)
-        self.line.report(events.OutputBlocked(folder=folder, path=os.fsencode(path), why=why, code=code))
-
-    def _took(self, folder: str, output: Path) -> None:
-        if self.line.outputs.took(folder):
-            self._hurry(folder)
-            self.line.report(events.OutputFree(folder=folder, path=os.fsencode(output)))
+    def _queue_check(self, recipe: Recipe) -> None:
+        self._finish.put(OutputCheck(recipe.name, recipe.output))
 
     def _guarded(self, job: Job, doing: str, step: Callable[[], T]) -> T | None:
         """
@@ -489,54 +269,21 @@ class Pool:
         except StaleJobError:
             return None  # somebody else took care of it
         except LedgerUnavailableError as error:  # nobody's fault; taken up again when the ledger takes entries
-            self.line.report(events.Mistake(where=doing, error=error, job=job.id))
-            with self._changed:
-                self._strays[job.id] = job
+            self._ports.report(events.Mistake(where=doing, error=error, job=job.id))
+            self._under_way.keep_unrecorded([job])
             return None
         except Exception as error:  # noqa: BLE001 - see above
-            self.line.report(events.Mistake(where=doing, error=error, job=job.id))
+            self._ports.report(events.Mistake(where=doing, error=error, job=job.id))
             try:
-                recovery.mistaken(self.line, job.id, error)
+                recovery.mistaken(self._ports, job.id, error)
             except Exception:  # noqa: BLE001 - the ledger takes nothing: later
-                with self._changed:
-                    self._strays[job.id] = job
+                self._under_way.keep_unrecorded([job])
             return None
 
-    def _is_paid(self, job: Job) -> None:
-        with self._changed:
-            self._unpaid.discard(job.id)
-            self._poke_if_low()
-
     def _give_back(self, job: Job) -> None:
-        self._over(job)
-        self.line.ledger.release([job])
-
-    def _over(self, job: Job) -> None:
-        with self._changed:
-            self._active.pop(job.id, None)
-            self._unpaid.discard(job.id)
-            self._poke_if_low()
-
-    def _poke_if_low(self) -> None:
-        """Let the feeder claim more, with the lock held; what only waits to be delivered keeps nobody from it."""
-        if len(self._unpaid) <= self._low and len(self._active) < self._most:
-            self._is_poked = True
-            self._changed.notify_all()
-
-    def _park(self, twin: Twin) -> None:
-        """Let a job wait for another one with the same content; it costs nothing meanwhile."""
-        with self._changed:
-            if self.line.is_sending(twin.content_key):
-                self._unpaid.discard(twin.job.id)
-                self._twins[twin.content_key].append(twin.job)
-                return
-        self._prepare.put(twin.job)
+        self._under_way.over(job)
+        self._ports.ledger.release([job])
 
     def _wake_twins(self) -> None:
-        """Let the jobs that waited for another's answer look again: it is theirs now, or one of them asks."""
-        with self._changed:
-            settled = [key for key in self._twins if not self.line.is_sending(key)]
-            twins = [twin for key in settled for twin in self._twins.pop(key)]
-            self._unpaid.update(twin.id for twin in twins)
-        for twin in twins:
+        for twin in self._under_way.wake():
             self._prepare.put(twin)

@@ -5,45 +5,16 @@ Nothing is done here.
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from rembg_watch.account.gate import Need
 from rembg_watch.account.governor import Ticket
-from rembg_watch.api.params import RemovalParams
 from rembg_watch.delivery.verify import Expected
 from rembg_watch.jobs import Job
-from rembg_watch.paths import After
-from rembg_watch.pipeline.prepare import (
-    Prepared,
-)
-
-Step = Callable[[str], None]
-"""Is told of each step as it is done; what raises there dies there, as a crash would."""
-
-
-def no_step(_name: str) -> None:
-    """Die nowhere."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What is done with the pictures of one folder."""
-
-    name: str
-    input: Path
-    output: Path
-    params: RemovalParams
-    after: After = "keep"
-    done: Path | None = None
-    failed: Path | None = None
-    upright: bool = True
-
-    @property
-    def options(self) -> str:
-        """The parameters in one stable spelling, as the content key and a folder's hold know them."""
-        return self.params.canonical()
+from rembg_watch.pipeline.plan import Recipe
+from rembg_watch.pipeline.source import Prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +34,7 @@ class Paid:
     job: Job
     recipe: Recipe
     expected: Expected | None  # None: the source is gone, its size is not known any more
+    price: Decimal = Decimal(0)  # of the call that it came by; 0: there was none
     ticket: Ticket | None = None  # None: it was answered in an earlier life, or for another job
     is_first: bool = False
     duration_s: float = 0.0

@@ -53,13 +53,25 @@ class Watcher:
         beat: Callable[[str], None] = lambda _thread: None,
         rest: Callable[[str], None] = lambda _thread: None,
     ) -> None:
+        self._ledger, self._utcnow = ledger, utcnow
         self._report, self._clock, self._beat, self._rest = report, clock, beat, rest
         self._is_stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._folders = {
-            folder.name: FolderWatch(folder, ledger, pace or Pace(), report=report, clock=clock, utcnow=utcnow)
+        self._folders = self._watches(folders, pace or Pace())
+
+    def _watches(self, folders: Sequence[Folder], pace: Pace) -> dict[str, FolderWatch]:
+        return {
+            folder.name: FolderWatch(
+                folder, self._ledger, pace, report=self._report, clock=self._clock, utcnow=self._utcnow
+            )
             for folder in folders
         }
+
+    def change(self, folders: Sequence[Folder], pace: Pace) -> None:
+        """Stop, and watch these folders in place of the old ones from the next ``start`` on."""
+        self.stop()
+        self._is_stopping = threading.Event()  # a thread that hangs in a dead share ends by its own one
+        self._folders = self._watches(folders, pace)
 
     @property
     def unsettled(self) -> int:
@@ -82,7 +94,8 @@ class Watcher:
 
     def look_again(self, folder: str, source: bytes) -> None:
         """Look at one source soon: somebody found it changed, missing or back. Any thread may ask."""
-        self._folders[folder].look_again(source)
+        if (one := self._folders.get(folder)) is not None:  # a reload may have taken it away
+            one.look_again(source)
 
     def tick(self, now: float) -> float:
         """Give every folder its turn; return when to be called again, on the same clock."""
@@ -91,7 +104,7 @@ class Watcher:
     def start(self) -> None:
         """Watch from now on, in threads."""
         self._threads = [
-            threading.Thread(target=self._run, args=(one,), name=thread_name(name), daemon=True)
+            threading.Thread(target=self._run, args=(one, self._is_stopping), name=thread_name(name), daemon=True)
             for name, one in self._folders.items()
         ]
         for thread in self._threads:
@@ -115,10 +128,10 @@ class Watcher:
                 one.close()
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _run(self, one: FolderWatch) -> None:
+    def _run(self, one: FolderWatch, is_stopping: threading.Event) -> None:
         last = ""
         name = threading.current_thread().name
-        while not self._is_stopping.is_set():
+        while not is_stopping.is_set():
             self._beat(name)
             pause_s, error = self._turn(one)
             if error is not None and str(error) != last:

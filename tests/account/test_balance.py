@@ -11,7 +11,7 @@ from rembg_watch.account.gate import Cause
 from rembg_watch.jobs import State
 from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
-from tests.line import KEY, Life, SetClock, Studio
+from tests.life import KEY, Life, SetClock, Studio
 
 
 def studio_with(tmp_path: Path, **sandbox: object) -> Studio:
@@ -34,14 +34,14 @@ def test_a_reading_says_how_many_pictures_the_account_pays_for(tmp_path: Path) -
 
 def test_the_reserve_is_not_touched(tmp_path: Path) -> None:
     with studio_with(tmp_path, credits=30).live() as life:
-        life.balance.reserve = Decimal(28)
+        life.reload(reserve=Decimal(28))
         assert life.balance.read() == 2
 
 
 def test_a_daily_budget_ends_the_day_although_there_are_credits(tmp_path: Path) -> None:
     with studio_with(tmp_path, credits=30).live() as life:
         pay_for(life, 3)
-        life.balance.daily_budget = Decimal(3)
+        life.reload(daily_budget=Decimal(3))
         assert life.balance.read() == 0
         assert life.governor.gate.holding(Cause.BUDGET) is not None
 
@@ -68,12 +68,10 @@ def test_what_is_left_pays_for_so_many_more_by_our_own_count(tmp_path: Path) -> 
         assert life.balance.payable() is None
         life.balance.read()
         pay_for(life, 2)
-        for event in studio.events:
-            life.balance.hear(event)
         assert life.balance.payable() == 7
-        life.balance.reserve = Decimal(4)
+        life.reload(reserve=Decimal(4))
         assert life.balance.payable() == 3
-        life.balance.daily_budget = Decimal(3)
+        life.reload(daily_budget=Decimal(3))
         assert life.balance.payable() == 1
 
 
@@ -122,8 +120,6 @@ def test_what_is_left_goes_down_with_each_call_until_the_next_reading(tmp_path: 
     with studio.live() as life:
         life.balance.read()
         pay_for(life, 2)
-        for event in studio.events:
-            life.balance.hear(event)
         assert life.balance.left() == 7
 
 
@@ -155,7 +151,7 @@ def test_what_is_left_is_counted_anew_when_nothing_is_under_way(tmp_path: Path) 
 def test_while_nothing_comes_the_account_is_read_now_and_then_and_tells_nobody_to_wait(tmp_path: Path) -> None:
     studio = studio_with(tmp_path, credits=10)
     at_s = [0.0]
-    studio.clocks = replace(studio.clocks, monotonic=lambda: at_s[0])
+    studio.clocks = replace(studio.time.clocks(), monotonic=lambda: at_s[0])
     with studio.live() as life:
         life.balance.read()
         studio.sandbox.account.prepaid += 160
@@ -170,7 +166,7 @@ def test_while_nothing_comes_the_account_is_read_now_and_then_and_tells_nobody_t
         studio.sandbox.account.prepaid = 0
         life.balance.recount()
         assert life.balance.left() == 170, "one that failed is not repeated at once"
-        life.balance.recheck_s = 3600.0
+        life.reload(recheck_s=3600.0)
         at_s[0] = 2700.0
         life.balance.recount()
         assert life.balance.left() == 170
@@ -183,7 +179,7 @@ def test_while_nothing_comes_the_account_is_read_now_and_then_and_tells_nobody_t
 def test_what_is_held_is_read_by_its_hold_alone(tmp_path: Path) -> None:
     studio = studio_with(tmp_path, credits=0)
     at_s = [0.0]
-    studio.clocks = replace(studio.clocks, monotonic=lambda: at_s[0])
+    studio.clocks = replace(studio.time.clocks(), monotonic=lambda: at_s[0])
     with studio.live() as life:
         life.balance.read()
         at_s[0] = 5000.0
@@ -216,7 +212,7 @@ def test_every_other_use_is_summed_up_over_restarts_and_told_as_the_sum_doubles(
             studio.sandbox.use_app(1)
             life.balance.read()
         pay_for(life, 2)
-    with Life(life.studio, life.governor.policy) as again:
+    with Life(life.studio, life.parts.plan.terms.policy) as again:
         for _ in range(4):
             again.client.remove_background((tmp_path / "in/0.png").read_bytes())
             again.balance.read()
@@ -264,8 +260,8 @@ def test_what_a_clock_spent_that_was_ahead_is_of_the_day_of_the_right_one(tmp_pa
     with studio.live() as life:
         pay_for(life, 3)
         clock.ahead = timedelta(0)
-        life.balance.daily_budget = Decimal(3)
-        life.ledger.pull_in(["f"], life.line.now())
+        life.reload(daily_budget=Decimal(3))
+        life.ledger.pull_in(["f"], life.ports.now())
         assert life.balance.read() == 0
         clock.ahead = timedelta(days=1)
         assert life.balance.read() == 3
@@ -275,7 +271,7 @@ def test_a_reading_survives_a_restart_as_it_was(tmp_path: Path) -> None:
     with studio_with(tmp_path, credits=9, prepaid=3, is_synced=False).live() as life:
         life.balance.read()
         before = life.balance.reading
-    with Life(life.studio, life.governor.policy) as again:
+    with Life(life.studio, life.parts.plan.terms.policy) as again:
         assert again.balance.reading == before
         assert again.balance.room is None  # of this run nothing is known yet
         assert again.ledger.counts()[State.DONE] == 0
@@ -294,7 +290,7 @@ def test_an_account_without_a_billing_cycle_is_read_by_its_month(tmp_path: Path)
     studio = studio_with(tmp_path, credits=10)
     with studio.live() as life:
         account = life.client.membership_usage()
-        now = life.line.clocks.now()
+        now = life.ports.clocks.now()
         reading = reading_of(account, read_at=now)
         assert (reading.spendable, reading.synced, reading.period_end_at) == (10, False, None)
         assert reading_from_note(reading_to_note(reading)) == reading

@@ -15,9 +15,9 @@ from rembg_watch.account.credits import Billed, next_day_at
 from rembg_watch.api.client import Client
 from rembg_watch.cli.progress import summary
 from rembg_watch.config import Settings, template
-from rembg_watch.daemon import LEDGER_NAME, STATUS_NAME, Daemon, missing_targets, status
+from rembg_watch.daemon import LEDGER_NAME, STATUS_NAME, Daemon, missing_targets, status, upkeep
+from rembg_watch.daemon.once import Once
 from rembg_watch.errors import ExitCode, LockedError
-from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import version_of
 from rembg_watch.jobs import CallStart, State, move, with_content
 from rembg_watch.ledger import Ledger, Turn
@@ -27,7 +27,7 @@ from rembg_watch.report.screen import headline
 from rembg_watch.report.status import Liveness, liveness, read_snapshot
 from rembg_watch.report.words import WallClock
 from rembg_watch.sandbox import Sandbox
-from tests.line import KEY, SetClock, Studio, eventually
+from tests.life import KEY, SetClock, Studio, Time, eventually
 
 
 @pytest.fixture
@@ -95,30 +95,30 @@ def test_text_named_jpg_and_empty_files_cause_no_call_and_are_listed(studio: Stu
     (studio.root / "in/notes.jpg").write_text("not a picture")
     (studio.root / "in/empty.png").touch()
     with running(studio, settings(studio)) as daemon:
-        eventually(lambda: daemon.ledger.counts()[State.FAILED] >= 1)
+        eventually(lambda: daemon.parts.ledger.counts()[State.FAILED] >= 1)
         assert not [record for record in studio.sandbox.requests if record.path == "/rmbg"]
-        eventually(lambda: daemon.ledger.unsettled_count() + daemon.ledger.counts()[State.FAILED] == 2)
+        eventually(lambda: daemon.parts.ledger.unsettled_count() + daemon.parts.ledger.counts()[State.FAILED] == 2)
 
 
 def test_pictures_dropped_while_it_runs_are_found(studio: Studio) -> None:
     with running(studio, settings(studio)) as daemon:
         studio.drop("late/a.jpg")
-        eventually(lambda: daemon.ledger.counts()[State.DONE] == 1)
+        eventually(lambda: daemon.parts.ledger.counts()[State.DONE] == 1)
     assert list(studio.outputs()) == ["late/a.webp"]
 
 
 def test_the_processes_that_verify_end_when_nobody_asks_and_with_the_daemon(studio: Studio) -> None:
     with running(studio, settings(studio)) as daemon:
-        assert daemon.verifiers.pids == frozenset()
+        assert daemon.parts.decoders.pids == frozenset()
         studio.drop("a.jpg")
-        eventually(lambda: daemon.ledger.counts()[State.DONE] == 1)
-        first = daemon.verifiers.pids
-        daemon.verifiers._idle_s = 0.0
+        eventually(lambda: daemon.parts.ledger.counts()[State.DONE] == 1)
+        first = daemon.parts.decoders.pids
+        daemon.parts.decoders._idle_s = 0.0
         daemon.tick()
-        assert (len(first), daemon.verifiers.pids) == (1, frozenset())
+        assert (len(first), daemon.parts.decoders.pids) == (1, frozenset())
         studio.drop("b.png")
-        eventually(lambda: daemon.ledger.counts()[State.DONE] == 2)
-        second = daemon.verifiers.pids
+        eventually(lambda: daemon.parts.ledger.counts()[State.DONE] == 2)
+        second = daemon.parts.decoders.pids
         assert second
     assert [pid for pid in first | second if Path(f"/proc/{pid}").exists()] == []
 
@@ -140,9 +140,9 @@ def test_a_clock_that_is_set_forward_does_not_make_a_quiet_daemon_look_silent(st
     clock, path = SetClock(), studio.root / "state" / STATUS_NAME
     with running(studio, settings(studio), clocks=clock.clocks()) as daemon:
         daemon.run_once()
-        daemon._write_status()
+        daemon.status.write()
         clock.ahead = timedelta(hours=2)
-        daemon._write_status()
+        daemon.status.write()
         told = read_snapshot(path)
         assert told is not None
         assert liveness(told, now=daemon.clocks.now()) is Liveness.LIVE
@@ -153,7 +153,7 @@ def test_a_second_daemon_on_the_same_state_is_told_and_leaves_the_first_alone(st
         with pytest.raises(LockedError, match=str(os.getpid())):
             Daemon(settings(studio), transport=studio.sandbox.transport()).__enter__()
         studio.drop("a.jpg")
-        eventually(lambda: daemon.ledger.counts()[State.DONE] == 1)
+        eventually(lambda: daemon.parts.ledger.counts()[State.DONE] == 1)
 
 
 def test_a_start_that_fails_lets_go_of_its_locks(studio: Studio) -> None:
@@ -197,8 +197,27 @@ def test_a_reload_puts_new_options_into_force_and_a_wrong_one_changes_nothing(
         write(config, studio, PNG)
         daemon.reload()
         studio.drop("a.jpg")
-        eventually(lambda: daemon.ledger.counts()[State.DONE] == 1)
+        eventually(lambda: daemon.parts.ledger.counts()[State.DONE] == 1)
     assert list(studio.outputs()) == ["a.png"]
+
+
+def test_a_folder_that_a_reload_brings_has_no_turn_before_its_recipe(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings used to be poured into the parts one after the other, and the feeder met a folder without a recipe."""
+    monkeypatch.setenv("REMBG_WATCH_API__KEY", KEY)
+    config, turns = studio.root / "c.toml", list[str]()
+    write(config, studio)
+    (studio.root / "new").mkdir()
+    folder = f'\n[[folders]]\nname = "new"\ninput = "{studio.root}/new"\noutput = "{studio.root}/new-out"\n'
+
+    def look_in_the_middle(_settings: Settings) -> None:
+        turns.extend(turn.folder for turn in daemon.parts.pool.feeder.turns())
+
+    with running(studio, settings(studio), reload_from=config, on_settings=look_in_the_middle) as daemon:
+        config.write_text(config.read_text() + folder)
+        daemon.reload()
+    assert turns == ["f", "new"]
 
 
 def test_another_key_is_not_made_to_wait_for_what_the_last_one_met(tmp_path: Path) -> None:
@@ -213,27 +232,13 @@ def test_another_key_is_not_made_to_wait_for_what_the_last_one_met(tmp_path: Pat
         assert daemon.run_once() is ExitCode.OK
 
 
-def hurried(times: float) -> Clocks:
-    """Clocks that go so many times as fast."""
-    began_s, began = time.monotonic(), datetime.now(UTC)
-
-    def elapsed_s() -> float:
-        return times * (time.monotonic() - began_s)
-
-    return Clocks(
-        now=lambda: began + timedelta(seconds=elapsed_s()),
-        monotonic=elapsed_s,
-        nap=lambda changed, seconds: changed.wait(seconds / times),
-    )
-
-
 def test_a_server_that_charges_for_its_failures_is_not_asked_again_and_again(tmp_path: Path) -> None:
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", faults=["status:status=500,billed=true"]))
     studio.drop("a.jpg")
     told: list[Event] = []
-    with running(studio, settings(studio), told, clocks=hurried(60)) as daemon:
-        eventually(lambda: daemon.ledger.counts()[State.IN_DOUBT] == 1)
-        spent = daemon.ledger.spending()
+    with running(studio, settings(studio), told, clocks=Time(60).clocks()) as daemon:
+        eventually(lambda: daemon.parts.ledger.counts()[State.IN_DOUBT] == 1)
+        spent = daemon.parts.ledger.spending()
     assert studio.sandbox.billed <= 3
     assert spent.doubtful >= studio.sandbox.billed - 1
     assert len([event for event in told if isinstance(event, events.FailuresCost)]) == 1
@@ -243,9 +248,9 @@ def test_a_server_that_charges_nothing_for_its_failures_puts_no_picture_aside(tm
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", faults=["status:status=500,count=7"]))
     for number in range(3):
         studio.drop(f"{number}.png", (number, 2, 3))
-    with running(studio, settings(studio), clocks=hurried(60)) as daemon:
-        eventually(lambda: daemon.ledger.counts()[State.DONE] == 3)
-        assert daemon.ledger.spending().doubtful == 0
+    with running(studio, settings(studio), clocks=Time(60).clocks()) as daemon:
+        eventually(lambda: daemon.parts.ledger.counts()[State.DONE] == 3)
+        assert daemon.parts.ledger.spending().doubtful == 0
     assert studio.sandbox.billed == 3
 
 
@@ -253,7 +258,7 @@ def test_once_ends_where_the_api_refuses_everything_as_too_quick_and_loses_nothi
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", faults=["too_quick"]))
     studio.drop("a.jpg")
     told: list[Event] = []
-    clocks = hurried(120)
+    clocks = Time(600).clocks()
     began = clocks.now()
     with running(studio, settings(studio), told, clocks=clocks) as daemon:
         assert daemon.run_once() is ExitCode.WAITING
@@ -279,9 +284,9 @@ def test_what_the_api_charges_at_the_end_of_its_work_is_seen_after_a_crash(studi
     """The counters are asked again when the call must be over: at the start, it may be under way at the API."""
     made, told = settings(studio, api=API | {"timeout_s": 5}), []
     with running(studio, made) as daemon:
-        daemon.balance.read()
+        daemon.parts.balance.read()
     left_in_mid_call(studio, made, studio.drop("a.jpg"))
-    with running(studio, made, told) as daemon:
+    with running(studio, made, told, clocks=Time(5).clocks()) as daemon:
         eventually(lambda: any(isinstance(event, events.DoubtsAsked) for event in told))
         assert (
             "a crash cut off"
@@ -291,7 +296,7 @@ def test_what_the_api_charges_at_the_end_of_its_work_is_seen_after_a_crash(studi
             with Client(KEY, transport=studio.sandbox.transport()) as before_the_crash:
                 before_the_crash.remove_background(studio.root / "in" / "a.jpg")
         assert daemon.run_once() is ExitCode.OK
-        spent = daemon.ledger.spending()
+        spent = daemon.parts.ledger.spending()
     (settled,) = (event for event in told if isinstance(event, events.DoubtsSettled))
     assert settled.billed is (Billed.ALL if is_charged else Billed.NONE)
     assert (spent.charged, spent.doubtful) == (studio.sandbox.billed, 0)
@@ -348,7 +353,9 @@ def test_a_spent_daily_budget_of_a_folder_is_said_wherever_one_looks(studio: Stu
         told = daemon.snapshot()
         midnight = next_day_at(daemon.clocks.now())
         words = "a: its daily budget of 1 credit is spent, until"
-        assert status.sentence(daemon, told) == f"waiting: 2 pictures in line; {words} {midnight:%Y-%m-%d} 00:00 UTC"
+        assert (
+            status.sentence(daemon.parts, told) == f"waiting: 2 pictures in line; {words} {midnight:%Y-%m-%d} 00:00 UTC"
+        )
         assert f"2 wait: {words}" in summary(daemon)
     assert (told["limiting"], told["eta_s"], told["gate"]["open"]) == ("folder_budget", None, True)
     spent, other = told["folders"]
@@ -361,10 +368,10 @@ def test_an_output_that_takes_nothing_is_said_wherever_one_looks(studio: Studio)
     with running(studio, settings(studio)) as daemon:
         (studio.root / "out").rename(studio.root / "elsewhere")  # a trial file may lie in it
         studio.drop("a.jpg")
-        eventually(lambda: daemon.snapshot()["folders"][0]["waiting"] and daemon.pool.blocked)
-        eventually(lambda: not daemon.pool.in_flight())
+        eventually(lambda: daemon.snapshot()["folders"][0]["waiting"] and daemon.parts.pool.blocked)
+        eventually(lambda: not daemon.parts.pool.in_flight())
         told = daemon.snapshot()
-        assert "waiting: 1 picture in line; f: its output cannot be written: " in status.sentence(daemon, told)
+        assert "waiting: 1 picture in line; f: its output cannot be written: " in status.sentence(daemon.parts, told)
     assert (told["limiting"], told["eta_s"]) == ("output", None)
     [folder] = told["folders"]
     assert (folder["state"], folder["waiting"], folder["until"]) == ("blocked", 1, None)
@@ -412,17 +419,17 @@ def test_a_clock_that_is_a_year_ahead_lets_nothing_be_forgotten(studio: Studio) 
         assert daemon.run_once() is ExitCode.OK
     (studio.root / "in/a.jpg").unlink()
     with running(studio, settings(studio), clocks=clock.clocks()) as daemon:
-        eventually(lambda: daemon.ledger.find("f", b"a.jpg") is None)
+        eventually(lambda: daemon.parts.ledger.find("f", b"a.jpg") is None)
     clock.ahead = timedelta(days=400)
     with running(studio, settings(studio), clocks=clock.clocks()) as daemon:
-        daemon._upkeep()
-        daemon.balance.read()
-        daemon._upkeep()
-        assert daemon.ledger.counts()[State.DONE] == 2
+        upkeep.keep_up(daemon.parts)
+        daemon.parts.balance.read()
+        upkeep.keep_up(daemon.parts)
+        assert daemon.parts.ledger.counts()[State.DONE] == 2
         studio.sandbox.shift_clock(seconds=400 * 86_400)
-        daemon.balance.read()
-        daemon._upkeep()
-        assert daemon.ledger.counts()[State.DONE] == 1
+        daemon.parts.balance.read()
+        upkeep.keep_up(daemon.parts)
+        assert daemon.parts.ledger.counts()[State.DONE] == 1
 
 
 def test_options_that_the_api_refuses_hold_the_folder_until_they_change(studio: Studio) -> None:
@@ -431,7 +438,7 @@ def test_options_that_the_api_refuses_hold_the_folder_until_they_change(studio: 
     choosy = Choosy(studio.sandbox)
     with Daemon(settings(studio), transport=choosy) as daemon:
         assert daemon.run_once() is ExitCode.WAITING
-        counts = daemon.ledger.counts()
+        counts = daemon.parts.ledger.counts()
         assert counts[State.FAILED] == 0
         assert counts[State.HELD] >= 1
     assert 1 <= choosy.refused <= 5
@@ -466,17 +473,18 @@ def test_an_output_that_cannot_be_written_at_the_start_is_told_and_waited_for_wh
     studio.drop("a.png")
     made, told = two_folders(studio), list[Event]()
     studio.drop("../other/b.png", (1, 2, 3))
-    with running(studio, made, told, clocks=Clocks(monotonic=lambda: 20 * time.monotonic())) as daemon:
-        eventually(lambda: daemon.ledger.counts("f")[State.DONE] == 1 and daemon.pool.blocked)
-        eventually(lambda: daemon.ledger.counts("sealed")[State.QUEUED] == 1)
-        assert not daemon._is_done()
+    with running(studio, made, told, clocks=studio.time.clocks()) as daemon:
+        eventually(lambda: daemon.parts.ledger.counts("f")[State.DONE] == 1 and daemon.parts.pool.blocked)
+        eventually(lambda: daemon.parts.ledger.counts("sealed")[State.QUEUED] == 1)
+        once = Once(daemon.parts)
+        assert not once.is_done()
 
         def is_done_after_a_minute() -> bool:
-            daemon._held_since_s = time.monotonic() - 61
-            return daemon._is_done()
+            studio.time.pass_s(61)
+            return once.is_done()
 
         eventually(is_done_after_a_minute)  # not while a scan is under way
-        assert daemon.verdict() is ExitCode.WAITING
+        assert once.verdict() is ExitCode.WAITING
         assert studio.sandbox.billed == 1
         assert [event.folder for event in told if isinstance(event, events.OutputBlocked)][:1] == ["sealed"]
         (studio.root / "share").unlink()
@@ -494,11 +502,11 @@ def test_where_originals_cannot_go_they_stay_and_go_there_later(studio: Studio) 
     with running(studio, made, told) as daemon:
         [stay] = [event for event in told if isinstance(event, events.OriginalsStay)]
         assert (stay.folder, stay.place, stay.path) == ("sealed", "done", os.fsencode(studio.root / "share/done"))
-        eventually(lambda: daemon.ledger.counts()[State.DONE] == 1)
+        eventually(lambda: daemon.parts.ledger.counts()[State.DONE] == 1)
         eventually(lambda: any(isinstance(event, events.NotDisposed) for event in told))
         assert (studio.root / "other/b.png").exists()
         (studio.root / "share").unlink()
-        daemon._begin_upkeep()
+        upkeep.begin(daemon.parts)
         eventually((studio.root / "share/done/b.png").exists)
     assert not (studio.root / "other/b.png").exists()
 

@@ -21,7 +21,7 @@ from rembg_watch.delivery import decoders as module
 from rembg_watch.delivery.decoder import asked, question, understood
 from rembg_watch.delivery.decoders import COMMAND, VerifierError, Verifiers
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified, verify
-from tests.line import eventually
+from tests.life import eventually
 
 SIZE = (120, 80)
 

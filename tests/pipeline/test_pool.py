@@ -1,24 +1,26 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from threading import Barrier, Event, Lock, Thread
 from threading import enumerate as all_threads
+from typing import Any
 
 import pytest
 
 from rembg_watch.account.pacing import Pacer
 from rembg_watch.jobs import CallStart, Job, State, move, with_content
-from rembg_watch.ledger import LedgerUnavailableError, Turn
-from rembg_watch.pipeline import Ready, Slots
-from rembg_watch.pipeline.pool import Pool, Pulse
+from rembg_watch.ledger import LedgerUnavailableError
+from rembg_watch.pipeline import Pipeline, Ready
+from rembg_watch.pipeline.pool import Pool
+from rembg_watch.pipeline.slots import Slots
+from rembg_watch.pipeline.threads import Pulse
 from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.exchange import Reply, Request
-from tests.line import KEY, Crash, Life, SetClock, Studio, eventually
+from tests.life import KEY, Crash, Life, SetClock, Studio, eventually
 
 FAST = {"rate": 1000.0, "good": 1000.0, "is_starting": False}
 """A pace as if it had been learned that nobody reaches."""
@@ -35,23 +37,12 @@ def drop_many(studio: Studio, count: int) -> None:
 
 
 @contextmanager
-def working(
-    life: Life, *, workers: int = 4, batch_size: int = 10, pulse: Pulse | None = None, daily_budget: int = 0
-) -> Iterator[Pool]:
-    def turns() -> list[Turn]:
-        room = life.balance.folder_room("f", Decimal(daily_budget), in_flight=pool.unpaid("f"))
-        return [Turn("f", at_most=room)]
-
-    pool = Pool(
-        life.line,
-        life.balance,
-        turns=turns,
-        run_id="test",
-        workers=workers,
-        batch_size=batch_size,
-        pulse=pulse,
-    )
-    life.balance.in_flight = pool.unpaid
+def working(life: Life, pulse: Pulse | None = None, pipeline: Pipeline | None = None) -> Iterator[Pool]:
+    """Let the life's own pool work, or one like it with another pulse or other steps."""
+    pool = life.pool
+    if pulse or pipeline:
+        under_way = life.parts.under_way
+        pool = Pool(pipeline or life.pipeline, life.balance, under_way, away=set, run_id="test", workers=4, pulse=pulse)
     pool.start()
     try:
         yield pool
@@ -67,7 +58,7 @@ def test_everything_in_line_is_delivered_in_batches_with_one_look_at_the_credits
     drop_many(studio, 35)
     with studio.live() as life:
         life.find()
-        with working(life, batch_size=10):
+        with working(life):
             eventually(lambda: count(life, State.DONE) == 35)
     batches = [event.size for event in studio.events if isinstance(event, events.BatchFormed)]
     assert sum(batches) == 35
@@ -82,8 +73,8 @@ def test_the_api_never_has_more_pictures_at_once_than_there_are_workers(tmp_path
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.02))
     drop_many(studio, 20)
     lock, there, most = Lock(), 0, 0
-    with studio.live() as life:
-        call = life.line.client.remove_background
+    with studio.live(workers=3) as life:
+        call = life.client.remove_background
 
         def counted(*args: object, on_last_byte: Callable[[], object], **options: object) -> object:
             nonlocal there
@@ -102,9 +93,9 @@ def test_the_api_never_has_more_pictures_at_once_than_there_are_workers(tmp_path
                 with lock:
                     there -= has_left
 
-        life.line.client.remove_background = counted  # type: ignore[method-assign,assignment]
+        life.client.remove_background = counted  # type: ignore[method-assign,assignment]
         life.find()
-        with working(life, workers=3):
+        with working(life):
             eventually(lambda: count(life, State.DONE) == 20)
     assert 1 <= most <= 3
 
@@ -113,7 +104,7 @@ def test_a_batch_is_cut_to_the_credits_and_nothing_is_sent_past_them(tmp_path: P
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", credits=7))
     drop_many(studio, 20)
     with studio.live() as life:
-        life.balance.recheck_s = 1.0
+        life.reload(recheck_s=1.0)
         life.find()
         with working(life) as pool:
             eventually(lambda: count(life, State.DONE) == 7 and life.governor.gate.hold is not None)
@@ -126,18 +117,19 @@ def test_a_batch_is_cut_to_the_credits_and_nothing_is_sent_past_them(tmp_path: P
 
 @pytest.mark.parametrize("workers", [2, 8, 32])
 def test_a_folder_never_spends_more_than_its_daily_budget(tmp_path: Path, workers: int) -> None:
-    studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.05))
+    sandbox = Sandbox(KEY, engine="flat", latency_s=0.05)
+    studio = Studio.make(tmp_path, sandbox=sandbox, batch_size=50, daily_budget=Decimal(40))
     drop_many(studio, 90)
-    with studio.live() as life:
+    with studio.live(workers=workers) as life:
         life.governor._pacer = Pacer(0.0, FAST)
         life.find()
-        with working(life, workers=workers, batch_size=50, daily_budget=40) as pool:
+        with working(life) as pool:
             eventually(lambda: count(life, State.DONE) >= 40 and not pool.in_flight())
-            pool.poke()
-            eventually(lambda: not pool._is_poked)
+            life.parts.under_way.poke()
+            eventually(lambda: not life.parts.under_way.is_poked)
             reads = len(studio.sandbox.requests)
-            pool.poke()
-            eventually(lambda: not pool._is_poked)
+            life.parts.under_way.poke()
+            eventually(lambda: not life.parts.under_way.is_poked)
             assert len(studio.sandbox.requests) == reads, "nothing may be sent, so nobody need know the credits"
     assert studio.sandbox.billed == 40
 
@@ -150,10 +142,10 @@ def test_copies_that_wait_for_the_first_ones_answer_keep_their_place_in_the_budg
     with studio.live() as life:
         life.find()
         with working(life) as pool:
-            eventually(lambda: count(life, State.SENDING) == 1 and pool.unpaid() == 1)
-            assert pool.unpaid("f") == 2
+            eventually(lambda: count(life, State.SENDING) == 1 and life.parts.under_way.unpaid() == 1)
+            assert life.parts.under_way.unpaid("f") == 2
             eventually(lambda: count(life, State.DONE) == 2 and not pool.in_flight())
-            assert pool.unpaid("f") == 0
+            assert life.parts.under_way.unpaid("f") == 0
 
 
 def test_stopping_finishes_the_calls_in_flight_and_leaves_the_rest_in_line(tmp_path: Path) -> None:
@@ -161,7 +153,7 @@ def test_stopping_finishes_the_calls_in_flight_and_leaves_the_rest_in_line(tmp_p
     drop_many(studio, 30)
     with studio.live() as life:
         life.find()
-        with working(life, workers=4):
+        with working(life):
             eventually(lambda: count(life, State.SENDING) >= 2)
         done, queued = count(life, State.DONE), count(life, State.QUEUED)
         assert done + queued == 30
@@ -182,19 +174,18 @@ def test_twenty_copies_of_one_picture_cost_one_call(studio: Studio) -> None:
     assert len(set(studio.outputs().values())) == 1
 
 
+class BrokenForOne(Pipeline):
+    def prepare(self, job: Job) -> Any:
+        if job.source == b"0/3.png":
+            raise RuntimeError("nobody foresaw this")
+        return super().prepare(job)
+
+
 def test_a_picture_whose_step_breaks_is_told_and_stops_nobody(studio: Studio) -> None:
     drop_many(studio, 10)
     with studio.live() as life:
-        prepare = life.line.prepare
-
-        def broken_for_one(job: Job) -> object:
-            if job.source == b"0/3.png":
-                raise RuntimeError("nobody foresaw this")
-            return prepare(job)
-
-        life.line.prepare = broken_for_one  # type: ignore[method-assign,assignment]
         life.find()
-        with working(life):
+        with working(life, pipeline=BrokenForOne(life.ports)):
             eventually(lambda: count(life, State.DONE) == 9)
             eventually(lambda: bool(studio.told(events.Mistake)))
         [job] = [job for job in life.ledger.jobs() if job.state is not State.DONE]
@@ -219,12 +210,12 @@ def test_a_job_that_the_ledger_did_not_take_is_taken_up_again(studio: Studio) ->
     with studio.live() as life:
         life.find()
         [job] = life.claim()
-        ready = life.line.prepare(job)
+        ready = life.pipeline.prepare(job)
         assert isinstance(ready, Ready)
-        life.line.call(ready)  # its answer is in the spool; now the finisher's step is lost
-        with working(life) as pool:
-            pool._strays[job.id] = job
-            pool.poke()
+        life.pipeline.call(ready)  # its answer is in the spool; now the finisher's step is lost
+        with working(life):
+            life.parts.under_way.keep_unrecorded([job])
+            life.parts.under_way.poke()
             eventually(lambda: count(life, State.DONE) == 1)
     assert studio.sandbox.billed == 1
 
@@ -235,7 +226,7 @@ def test_idle_threads_rest_and_working_ones_beat(studio: Studio) -> None:
     rests: set[str] = set()
     with studio.live() as life:
         life.find()
-        with working(life, pulse=Pulse(beat=beats.add, rest=rests.add)):
+        with working(life, Pulse(beat=beats.add, rest=rests.add)):
             eventually(lambda: count(life, State.DONE) == 3)
     assert {"feeder"} <= beats
     assert any(part.startswith("worker") for part in beats & rests)
@@ -246,16 +237,16 @@ def test_a_call_goes_out_while_the_answer_of_the_one_before_is_still_being_writt
     studio = Studio.make(tmp_path)
     drop_many(studio, 2)
     both_came = Barrier(2)
-    with studio.live() as life:
-        keep = life.line.spool.keep
+    with studio.live(workers=1) as life:
+        keep = life.ports.spool.keep
 
         def slow(key: str) -> Path:
             both_came.wait(10)
             return keep(key)
 
-        life.line.spool.keep = slow  # type: ignore[method-assign]
+        life.ports.spool.keep = slow  # type: ignore[method-assign]
         life.find()
-        with working(life, workers=1):
+        with working(life):
             eventually(lambda: count(life, State.DONE) == 2)
     assert not studio.told(events.Mistake)
 
@@ -274,13 +265,10 @@ def test_a_delivery_waits_for_no_commit_to_have_its_name(studio: Studio) -> None
 
 def looks_again(life: Life, pool: Pool) -> None:
     """Let the feeder look a minute later, twice, and wait until nothing is under way."""
-    clocks = life.line.clocks
     for _ in range(2):
-        before = life.line.clocks
-        now, now_s = before.now() + timedelta(minutes=1), before.monotonic() + 60
-        life.line.clocks = replace(clocks, now=lambda now=now: now, monotonic=lambda now_s=now_s: now_s)  # type: ignore[misc]
-        pool.poke()
-        eventually(lambda: not pool._is_poked and not pool.in_flight())
+        life.studio.time.pass_s(60)
+        life.parts.under_way.poke()
+        eventually(lambda: not life.parts.under_way.is_poked and not pool.in_flight())
 
 
 def away(studio: Studio) -> None:
@@ -295,10 +283,11 @@ def back(studio: Studio) -> None:
 def filled_up(studio: Studio, *, workers: int, most: int) -> Iterator[tuple[Life, Pool]]:
     """Work on many pictures, whose output went away when some of them were at the API."""
     studio.sandbox.latency_s = 0.1
-    with studio.live() as life:
+    studio.batch_size = most
+    with studio.live(workers=workers) as life:
         life.governor._pacer = Pacer(0.0, FAST)
         life.find()
-        with working(life, workers=workers, batch_size=most) as pool:
+        with working(life) as pool:
             eventually(lambda: count(life, State.SENDING) == workers)
             away(studio)
             eventually(lambda: pool.blocked and not pool.in_flight())
@@ -396,7 +385,7 @@ def test_an_output_that_takes_nothing_is_one_thing_that_goes_wrong_however_many_
 
 
 def test_a_clock_that_is_set_back_makes_nothing_wait_that_was_in_line(studio: Studio) -> None:
-    clock = SetClock(timedelta(hours=2))
+    clock = SetClock(timedelta(hours=2), times=20)
     studio.clocks = clock.clocks()
     drop_many(studio, 12)
     with studio.live() as life:
@@ -408,13 +397,14 @@ def test_a_clock_that_is_set_back_makes_nothing_wait_that_was_in_line(studio: St
 
 
 def test_a_clock_that_is_set_back_while_it_works_is_told_once_and_the_work_goes_on(tmp_path: Path) -> None:
-    clock = SetClock(timedelta(hours=2))
+    clock = SetClock(timedelta(hours=2), times=20)
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.02))
     studio.clocks = clock.clocks()
+    studio.batch_size = 2
     drop_many(studio, 40)
-    with studio.live() as life:
+    with studio.live(workers=2) as life:
         life.find()
-        with working(life, workers=2, batch_size=2):
+        with working(life):
             eventually(lambda: count(life, State.DONE) >= 2)
             clock.ahead = timedelta(0)
             eventually(lambda: count(life, State.DONE) == 40)
@@ -424,12 +414,12 @@ def test_a_clock_that_is_set_back_while_it_works_is_told_once_and_the_work_goes_
 
 def test_at_rest_it_is_known_what_is_left_whatever_was_under_way_at_the_last_reading(tmp_path: Path) -> None:
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.05, credits=100))
+    studio.batch_size = 6
     drop_many(studio, 24)
     with studio.live() as life:
         life.governor._pacer = Pacer(0.0, FAST)
-        life.line.report = life.balance.hear
         life.find()
-        with working(life, workers=4, batch_size=6):
+        with working(life):
             eventually(lambda: count(life, State.DONE) == 24)
             eventually(lambda: life.balance.left() == 76)
 
@@ -439,9 +429,15 @@ def test_jobs_that_could_not_be_recorded_are_all_taken_up_when_the_ledger_takes_
     with studio.live() as life:
         life.find()
         first, second, third, fourth = jobs = life.claim()
-        life.ledger.record(move(with_content(second, "odd"), State.SENDING, at=life.line.now()), call=CallStart(1))
-        pool = Pool(life.line, life.balance, turns=lambda: [Turn("f")], run_id="test")
-        pool._strays = {job.id: job for job in jobs}
+        life.ledger.record(move(with_content(second, "odd"), State.SENDING, at=life.ports.now()), call=CallStart(1))
+        under_way, feeder = life.parts.under_way, life.pool.feeder
+        under_way.keep_unrecorded(jobs)
+
+        def unrecorded() -> set[int]:
+            left = under_way.take_unrecorded()
+            under_way.keep_unrecorded(left.values())
+            return set(left)
+
         get, refuses = life.ledger.get, {first.id: LedgerUnavailableError("full"), third.id: RuntimeError("a mistake")}
 
         def unwilling(job_id: int) -> Job | None:
@@ -451,20 +447,20 @@ def test_jobs_that_could_not_be_recorded_are_all_taken_up_when_the_ledger_takes_
 
         life.ledger.get = unwilling  # type: ignore[method-assign]
         with pytest.raises(LedgerUnavailableError):
-            pool._gather_strays()
-        assert set(pool._strays) == {job.id for job in jobs}
+            feeder.take_up_unrecorded()
+        assert unrecorded() == {job.id for job in jobs}
         del refuses[first.id]
-        pool._gather_strays()
-        assert set(pool._strays) == {third.id}
+        feeder.take_up_unrecorded()
+        assert unrecorded() == {third.id}
         refuses.clear()
-        pool._gather_strays()
-        assert not pool._strays
+        feeder.take_up_unrecorded()
+        assert not unrecorded()
         assert count(life, State.SENDING) == 0
         assert {job.id for job in life.claim()} >= {first.id, third.id, fourth.id}
 
 
 def test_a_few_more_may_write_their_intent_than_may_be_with_the_api() -> None:
-    slots, beats = Slots(1, ahead=1), 0
+    slots, beats = Slots(1, ahead=1, beat_s=0.01), 0
 
     def beat() -> None:
         nonlocal beats
@@ -511,11 +507,12 @@ def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few
         return answer(request)
 
     studio.sandbox.respond = when_all_places_are_full  # type: ignore[method-assign]
+    studio.batch_size = 80
     drop_many(studio, 80)
-    with studio.live() as life:
+    with studio.live(workers=workers) as life:
         life.governor._pacer = Pacer(0.0, FAST)
         life.find()
-        with working(life, workers=workers, batch_size=80):
+        with working(life):
             eventually(lambda: count(life, State.SENDING) > workers)
             seen = [count(life, State.SENDING) for _ in range(100)]
             may_answer.set()
@@ -528,9 +525,9 @@ def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few
 @pytest.mark.parametrize(("workers", "is_together"), [(8, False), (64, True)])
 def test_the_threads_of_a_large_pool_share_a_processor(studio: Studio, workers: int, is_together: bool) -> None:
     drop_many(studio, 5)
-    with studio.live() as life:
+    with studio.live(workers=workers) as life:
         life.find()
-        with working(life, workers=workers):
+        with working(life):
             eventually(lambda: count(life, State.DONE) == 5)
             lanes = ("worker", "preparer", "finisher", "feeder")
             ours = [one.native_id or 0 for one in all_threads() if one.name.startswith(lanes)]

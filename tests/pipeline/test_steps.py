@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from rembg_watch.pipeline import Back, Blocked, Over, Paid, Ready, Twin
 from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.render import Cutter
-from tests.line import KEY, Crash, Life, Studio
+from tests.life import KEY, Crash, Life, Studio
 
 
 @pytest.fixture
@@ -31,10 +32,10 @@ def test_a_dropped_picture_comes_out_at_its_mirrored_place_and_costs_one_credit(
         life.work()
         assert life.states() == {"shoot 7/Müller & Söhne.jpg": State.DONE}
         assert life.ledger.spending().charged == 1
+        assert [path.suffix for path in (studio.root / "spool").iterdir()] == [".spare"]
     assert list(studio.outputs()) == ["shoot 7/Müller & Söhne.webp"]
     assert studio.sandbox.billed == 1
     assert (studio.root / "in/shoot 7/Müller & Söhne.jpg").exists()
-    assert [path.suffix for path in (studio.root / "spool").iterdir()] == [".spare"]
 
 
 def test_the_steps_come_in_the_order_that_the_promises_need(studio: Studio) -> None:
@@ -44,6 +45,19 @@ def test_the_steps_come_in_the_order_that_the_promises_need(studio: Studio) -> N
         life.work()
     order = ["prepared", "sending", "answered", "spooled", "received", "verified", "staged", "published", "recorded"]
     assert [step for step in studio.steps if step in order] == order
+
+
+def test_a_call_ends_with_the_price_that_it_began_with(studio: Studio) -> None:
+    """A reload in the middle of a call used to book its beginning at one price and its end at another."""
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        studio.die_at = lambda step: step == "sending" and life.reload(price=Decimal(3)) is not None
+        life.find()
+        life.work()
+        assert life.parts.plan.terms.price == 3
+        assert life.ledger.spending().charged == 1
+        [delivered] = studio.told(events.Delivered)
+        assert delivered.charged == 1  # type: ignore[attr-defined]
 
 
 def steps_of_one_picture(tmp_path: Path, **recipe: object) -> list[str]:
@@ -136,7 +150,7 @@ def ready_twins(studio: Studio, life: Life) -> tuple[Ready, Job]:
     (studio.root / "in/b.jpg").write_bytes(first.read_bytes())
     life.find()
     one, other = life.claim()
-    ready = life.line.prepare(one)
+    ready = life.pipeline.prepare(one)
     assert isinstance(ready, Ready)
     return ready, other
 
@@ -144,14 +158,14 @@ def ready_twins(studio: Studio, life: Life) -> tuple[Ready, Job]:
 def test_a_twin_that_comes_while_the_first_is_sent_waits_for_its_answer(studio: Studio) -> None:
     with studio.live() as life:
         ready, other = ready_twins(studio, life)
-        assert isinstance(life.line.prepare(other), Twin)
-        paid = life.line.call(ready)
+        assert isinstance(life.pipeline.prepare(other), Twin)
+        paid = life.pipeline.call(ready)
         assert isinstance(paid, Paid)
-        assert isinstance(life.line.prepare(other), Twin)  # its answer is not yet settled
-        life.line.finish(paid)
-        again = life.line.prepare(other)
+        assert isinstance(life.pipeline.prepare(other), Twin)  # its answer is not yet settled
+        life.pipeline.finish(paid)
+        again = life.pipeline.prepare(other)
         assert isinstance(again, Paid)
-        life.line.finish(again)
+        life.pipeline.finish(again)
     assert studio.sandbox.billed == 1
     assert set(studio.outputs()) == {"a.webp", "b.webp"}
 
@@ -159,17 +173,17 @@ def test_a_twin_that_comes_while_the_first_is_sent_waits_for_its_answer(studio: 
 def test_an_answer_paid_for_anew_stays_for_the_job_whose_own_was_lost(studio: Studio) -> None:
     with studio.live() as life:
         ready, other = ready_twins(studio, life)
-        waiting = life.line.call(ready)
+        waiting = life.pipeline.call(ready)
         assert isinstance(waiting, Paid)
         key = str(waiting.job.content_key)
-        life.line.settle(key)  # an earlier life ended here, and a hand emptied the spool
-        life.line.spool.drop(key)
-        again = life.line.prepare(other)
+        life.ports.contents.end(key)  # an earlier life ended here, and a hand emptied the spool
+        life.ports.spool.drop(key)
+        again = life.pipeline.prepare(other)
         assert isinstance(again, Ready)
-        paid = life.line.call(again)
+        paid = life.pipeline.call(again)
         assert isinstance(paid, Paid)
-        life.line.finish(paid)
-        assert isinstance(life.line.finish(waiting), Over)
+        life.pipeline.finish(paid)
+        assert isinstance(life.pipeline.finish(waiting), Over)
     assert studio.sandbox.billed == 2
     assert set(studio.outputs()) == {"a.webp", "b.webp"}
 
@@ -177,19 +191,19 @@ def test_an_answer_paid_for_anew_stays_for_the_job_whose_own_was_lost(studio: St
 def test_another_answer_to_the_same_request_is_as_good_as_the_one_that_was_lost(studio: Studio) -> None:
     with studio.live() as life:
         ready, other = ready_twins(studio, life)
-        waiting = life.line.call(ready)
+        waiting = life.pipeline.call(ready)
         assert isinstance(waiting, Paid)
         key = str(waiting.job.content_key)
-        life.line.settle(key)
-        life.line.spool.drop(key)
+        life.ports.contents.end(key)
+        life.ports.spool.drop(key)
         studio.sandbox.cutter = Cutter("fast")  # the API need not answer the same bytes twice
-        again = life.line.prepare(other)
+        again = life.pipeline.prepare(other)
         assert isinstance(again, Ready)
-        paid = life.line.call(again)
+        paid = life.pipeline.call(again)
         assert isinstance(paid, Paid)
         assert paid.job.answer_digest != waiting.job.answer_digest
-        assert life.line.finish(paid).job.state is State.DONE
-        assert life.line.finish(waiting).job.state is State.DONE
+        assert life.pipeline.finish(paid).job.state is State.DONE
+        assert life.pipeline.finish(waiting).job.state is State.DONE
     assert studio.sandbox.billed == 2
     assert set(studio.outputs()) == {"a.webp", "b.webp"}
 
@@ -199,9 +213,9 @@ def paid_for(studio: Studio, life: Life) -> Paid:
     studio.drop("a.jpg")
     life.find()
     (job,) = life.claim()
-    ready = life.line.prepare(job)
+    ready = life.pipeline.prepare(job)
     assert isinstance(ready, Ready)
-    paid = life.line.call(ready)
+    paid = life.pipeline.call(ready)
     assert isinstance(paid, Paid)
     return paid
 
@@ -209,7 +223,7 @@ def paid_for(studio: Studio, life: Life) -> Paid:
 def test_what_is_no_answer_to_the_request_is_not_delivered_whatever_lies_in_the_spool(studio: Studio) -> None:
     with studio.live() as life:
         paid = paid_for(studio, life)
-        answer = life.line.spool.path(str(paid.job.content_key))
+        answer = life.ports.spool.path(str(paid.job.content_key))
 
         def swap(step: str) -> bool:
             if step == "verified":
@@ -217,7 +231,7 @@ def test_what_is_no_answer_to_the_request_is_not_delivered_whatever_lies_in_the_
             return False
 
         studio.die_at = swap
-        over = life.line.finish(paid)
+        over = life.pipeline.finish(paid)
         assert (over.job.state, over.job.code) == (State.QUEUED, "answer_lost")
     assert studio.outputs() == {}
     assert [path.name for path in studio.root.glob("out/**/*")] == []
@@ -228,7 +242,7 @@ def test_a_name_that_somebody_took_after_the_answer_came_is_left_to_him(studio: 
         paid = paid_for(studio, life)
         assert paid.job.target == b"a.webp"
         (studio.root / "out/a.webp").write_bytes(b"somebody's own")
-        life.line.finish(paid)
+        life.pipeline.finish(paid)
     assert studio.outputs()["a.webp"] == b"somebody's own"
     assert len(studio.outputs()) == 2
     assert studio.sandbox.billed == 1
@@ -323,7 +337,7 @@ def test_a_missing_output_folder_blocks_the_picture_and_its_answer_is_delivered_
         assert life.states() == {"a.jpg": State.RECEIVED}
         (studio.root / "out").mkdir()
         waiting = ended.job
-        later = life.line.clocks.now() + timedelta(minutes=1)
+        later = life.ports.clocks.now() + timedelta(minutes=1)
         [job] = life.ledger.claim(1, at=later, run_id="t", turns=[Turn("f")], state=State.RECEIVED)
         assert job.id == waiting.id
         life.process(job)
@@ -359,7 +373,7 @@ def test_an_answer_that_is_no_result_is_not_delivered_and_asked_for_once_more(tm
         assert studio.outputs() == {}
         job = next(life.ledger.jobs())
         assert (job.state, job.doubts) == (State.QUEUED, 1)
-        later = life.line.clocks.now() + timedelta(hours=1)
+        later = life.ports.clocks.now() + timedelta(hours=1)
         turns = [Turn("f")]
         life.process(life.ledger.claim(1, at=later, run_id="t", turns=turns)[0])
         assert life.states() == {"a.jpg": State.DONE}
@@ -375,7 +389,7 @@ def test_a_second_useless_answer_puts_the_picture_in_doubt_instead_of_paying_for
         life.find()
         turns = [Turn("f")]
         for hours in range(4):
-            later = life.line.clocks.now() + timedelta(hours=hours)
+            later = life.ports.clocks.now() + timedelta(hours=hours)
             for job in life.ledger.claim(1, at=later, run_id="t", turns=turns):
                 life.process(job)
         assert life.states() == {"a.jpg": State.IN_DOUBT}
@@ -387,13 +401,13 @@ def test_a_source_that_changes_while_it_is_sent_is_cut_off_and_not_paid_for(stud
     with studio.live() as life:
         life.find()
         [job] = life.claim()
-        ready = life.line.prepare(job)
+        ready = life.pipeline.prepare(job)
         assert isinstance(ready, Ready)
         data = bytearray(source.read_bytes())
         data[len(data) // 2] ^= 0xFF
         with source.open("r+b") as file:
             file.write(data)
-        ended = life.line.call(ready)
+        ended = life.pipeline.call(ready)
         assert isinstance(ended, Over)
         assert ended.job.state is State.VANISHED
     assert studio.sandbox.billed == 0
@@ -408,7 +422,7 @@ def test_a_source_that_is_gone_or_new_when_its_turn_comes_vanishes_without_a_cal
         life.find()
         [job] = life.claim()
         change(source)
-        ended = life.line.prepare(job)
+        ended = life.pipeline.prepare(job)
         assert isinstance(ended, Over)
         assert ended.job.state is State.VANISHED
     assert not studio.sandbox.requests
@@ -438,16 +452,16 @@ def test_files_that_the_spool_keeps_for_later_never_make_the_disk_full(
         kept = list((studio.root / "spool").iterdir())
         assert kept
         monkeypatch.setattr(
-            "rembg_watch.pipeline.steps.enough_room", lambda *_: not any(path.exists() for path in kept)
+            "rembg_watch.pipeline.ports.enough_room", lambda *_: not any(path.exists() for path in kept)
         )
-        assert life.line.has_room(1)
+        assert life.ports.has_room(1)
         assert not any(path.exists() for path in kept)
 
 
 def test_a_full_spool_disk_is_noticed_before_paying(studio: Studio) -> None:
     studio.drop("a.jpg")
     with studio.live() as life:
-        life.line.reserve_bytes = 1 << 60
+        life.change(reserve_bytes=1 << 60)
         life.find()
         life.process(life.claim()[0])
         assert life.states() == {"a.jpg": State.QUEUED}

@@ -46,8 +46,8 @@ def seize():
     while not os.path.exists("/run/seize"):
         time.sleep(0.05)
     for found in gc.get_objects():
-        if type(found).__name__ == "Line" and type(found).__module__ == "rembg_watch.pipeline.steps":
-            for lock in found._answers:
+        if type(found).__name__ == "Contents" and type(found).__module__ == "rembg_watch.pipeline.contents":
+            for lock in found._locks:
                 lock.acquire()
             open(done, "w").close()
 

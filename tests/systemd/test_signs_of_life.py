@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from rembg_watch.pipeline import Paid, Ready
-from tests.line import Studio
+from tests.life import Studio
 
 
 def test_a_long_upload_shows_that_it_lives_with_every_block(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_a_long_upload_shows_that_it_lives_with_every_block(tmp_path: Path) -> N
     with studio.live() as life:
         life.find()
         [job] = life.claim()
-        ready = life.line.prepare(job)
+        ready = life.pipeline.prepare(job)
         assert isinstance(ready, Ready)
-        assert isinstance(life.line.call(ready, beat=lambda: beats.append(None)), Paid)
+        assert isinstance(life.pipeline.call(ready, beat=lambda: beats.append(None)), Paid)
     assert len(beats) > 12, f"{len(beats)} for {len(out.getvalue())} bytes"

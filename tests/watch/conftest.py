@@ -17,7 +17,7 @@ from rembg_watch.paths import Folder
 from rembg_watch.report.events import Event
 from rembg_watch.watch import Pace
 from rembg_watch.watch.folder import FolderWatch
-from tests.line import eventually
+from tests.life import eventually
 
 START = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 

@@ -13,14 +13,14 @@ from rembg_watch.host import disk
 from rembg_watch.host.disk import OutputUnavailableError
 from rembg_watch.jobs import Version
 from rembg_watch.pictures.formats import Kind
-from rembg_watch.pipeline.prepare import (
+from rembg_watch.pipeline.source import (
     Prepared,
     SourceChangedError,
     SourceGoneError,
     SourceUnfitError,
     SourceUnreadableError,
     filename_for,
-    prepare,
+    open_picture,
 )
 
 ORIENTATION = 0x0112
@@ -68,7 +68,7 @@ def test_a_picture_that_lies_straight_is_sent_byte_for_byte(
 ) -> None:
     path = tmp_path / f"x.{ending}"
     version = save(path, quarters(), None if ending == "bmp" else orientation)
-    with prepare(path, version, scratch=scratch) as prepared:
+    with open_picture(path, version, scratch=scratch) as prepared:
         assert content_of(prepared) == path.read_bytes()
         assert (prepared.width, prepared.height) == (64, 48)
         assert prepared.digest == prepared.source_digest
@@ -100,7 +100,7 @@ def test_a_picture_that_its_orientation_turns_is_sent_upright(
     assert turn is not None
     wanted = quarters().transpose(turn)
     before = path.read_bytes()
-    with prepare(path, version, scratch=scratch) as prepared:
+    with open_picture(path, version, scratch=scratch) as prepared:
         sent = Image.open(io.BytesIO(content_of(prepared)))
         assert sent.getexif().get(ORIENTATION, 1) == 1
         assert sent.size == wanted.size == (prepared.width, prepared.height)
@@ -120,7 +120,7 @@ def test_a_turned_picture_can_be_sent_as_it_is(
 ) -> None:
     path = tmp_path / "x.jpg"
     version = save(path, quarters(), orientation)
-    with prepare(path, version, scratch=scratch, upright=False) as prepared:
+    with open_picture(path, version, scratch=scratch, upright=False) as prepared:
         assert content_of(prepared) == path.read_bytes()
         assert (prepared.width, prepared.height) == (64, 48)
         assert prepared.may_be_turned is may_be_turned
@@ -132,7 +132,7 @@ def test_an_upright_copy_is_the_same_bytes_each_time(tmp_path: Path, scratch: Pa
     for name in ("one", "two"):
         path = tmp_path / f"{name}.{ending}"
         version = save(path, Image.radial_gradient("L").convert("RGB"), 6, icc_profile=PROFILE)
-        with prepare(path, version, scratch=scratch) as prepared:
+        with open_picture(path, version, scratch=scratch) as prepared:
             digests.add(prepared.digest)
     assert len(digests) == 1
 
@@ -143,7 +143,7 @@ def test_an_upright_copy_keeps_profile_and_resolution_and_no_other_metadata(
 ) -> None:
     path = tmp_path / f"x.{ending}"
     version = save(path, quarters(), 6, icc_profile=PROFILE, dpi=(300, 300))
-    with prepare(path, version, scratch=scratch) as prepared:
+    with open_picture(path, version, scratch=scratch) as prepared:
         sent = Image.open(io.BytesIO(content_of(prepared)))
         assert sent.info["icc_profile"] == PROFILE
         if ending != "webp":
@@ -154,7 +154,7 @@ def test_an_upright_copy_keeps_profile_and_resolution_and_no_other_metadata(
 def test_an_upright_jpeg_is_of_high_quality_without_subsampling(tmp_path: Path, scratch: Path) -> None:
     path = tmp_path / "x.jpg"
     version = save(path, quarters(), 6, quality=80, subsampling=2)
-    with prepare(path, version, scratch=scratch) as prepared:
+    with open_picture(path, version, scratch=scratch) as prepared:
         sent = Image.open(prepared.open())
         reference = io.BytesIO()
         quarters().save(reference, "JPEG", quality=95)
@@ -166,7 +166,7 @@ def test_an_upright_jpeg_is_of_high_quality_without_subsampling(tmp_path: Path, 
 def test_grey_and_cmyk_stay_what_they_are(tmp_path: Path, scratch: Path, mode: str) -> None:
     path = tmp_path / "x.jpg"
     version = save(path, quarters().convert(mode), 6)
-    with prepare(path, version, scratch=scratch) as prepared:
+    with open_picture(path, version, scratch=scratch) as prepared:
         assert Image.open(prepared.open()).mode == mode
 
 
@@ -175,7 +175,7 @@ def test_transparency_stays_when_a_picture_is_set_upright(tmp_path: Path, scratc
     picture = quarters()
     picture.putalpha(Image.linear_gradient("L").resize((64, 48)))
     version = save(path, picture, 8)
-    with prepare(path, version, scratch=scratch) as prepared:
+    with open_picture(path, version, scratch=scratch) as prepared:
         sent = Image.open(prepared.open())
         assert ImageChops.difference(
             sent.getchannel("A"), picture.getchannel("A").transpose(Image.Transpose.ROTATE_90)
@@ -190,14 +190,14 @@ def test_a_senseless_resolution_does_no_harm(tmp_path: Path, scratch: Path, dens
     at = data.index(b"JFIF\0") + 7
     data[at : at + 5] = struct.pack(">BHH", 1, *density)
     path.write_bytes(data)
-    with prepare(path, disk.version_of(path.stat()), scratch=scratch) as prepared:
+    with open_picture(path, disk.version_of(path.stat()), scratch=scratch) as prepared:
         assert (prepared.width, prepared.height) == (48, 64)
 
 
 def test_each_attempt_reads_from_the_start(tmp_path: Path, scratch: Path) -> None:
     path = tmp_path / "x.png"
     version = save(path, quarters())
-    with prepare(path, version, scratch=scratch) as prepared:
+    with open_picture(path, version, scratch=scratch) as prepared:
         assert prepared.open().read() == prepared.open().read() == path.read_bytes()
     assert prepared.file.closed
 
@@ -265,14 +265,14 @@ def test_another_version_than_the_jobs_is_not_sent(
     version = save(path, quarters())
     change(path)
     with pytest.raises(error, match=r"x\.png"):
-        prepare(path, version, scratch=scratch)
+        open_picture(path, version, scratch=scratch)
 
 
 def test_a_picture_that_changes_while_it_is_read_is_not_sent(tmp_path: Path, scratch: Path) -> None:
     path = tmp_path / "x.png"
     version = save(path, quarters())
     with pytest.raises(SourceChangedError):
-        prepare(path, version, scratch=scratch, step=lambda _: rewritten(path))
+        open_picture(path, version, scratch=scratch, step=lambda _: rewritten(path))
 
 
 def test_a_picture_without_the_right_to_read_it_waits(tmp_path: Path, scratch: Path) -> None:
@@ -284,7 +284,7 @@ def test_a_picture_without_the_right_to_read_it_waits(tmp_path: Path, scratch: P
         if before == 0:
             os.seteuid(65534)
         with pytest.raises(SourceUnreadableError) as caught:
-            prepare(path, version, scratch=scratch)
+            open_picture(path, version, scratch=scratch)
     finally:
         os.seteuid(before)
     assert caught.value.code == "unreadable"
@@ -294,13 +294,13 @@ def test_a_picture_without_the_right_to_read_it_waits(tmp_path: Path, scratch: P
 def test_a_copy_that_would_be_too_large_is_saved_again_smaller(tmp_path: Path, scratch: Path, ending: str) -> None:
     path = tmp_path / f"x.{ending}"
     version = save(path, Image.radial_gradient("L").convert("RGB"), 6)
-    with prepare(path, version, scratch=scratch) as best:
+    with open_picture(path, version, scratch=scratch) as best:
         largest = best.size_bytes
-    with prepare(path, version, scratch=scratch, largest_copy_bytes=largest - 1) as smaller:
+    with open_picture(path, version, scratch=scratch, largest_copy_bytes=largest - 1) as smaller:
         assert len(content_of(smaller)) < largest
         assert Image.open(smaller.open()).size == (256, 256)
     with pytest.raises(SourceUnfitError) as caught:
-        prepare(path, version, scratch=scratch, largest_copy_bytes=100)
+        open_picture(path, version, scratch=scratch, largest_copy_bytes=100)
     assert caught.value.code == "too_large"
 
 
@@ -324,7 +324,7 @@ def test_what_the_service_would_refuse_is_not_sent(tmp_path: Path, scratch: Path
     path = tmp_path / "x.png"
     path.write_bytes(data)
     with pytest.raises(SourceUnfitError) as caught:
-        prepare(path, disk.version_of(path.stat()), scratch=scratch)
+        open_picture(path, disk.version_of(path.stat()), scratch=scratch)
     assert caught.value.code == code
 
 
@@ -334,7 +334,7 @@ def test_a_turned_picture_that_cannot_be_decoded_is_not_sent(tmp_path: Path, scr
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2] + b"\0" * 2000 + data[len(data) // 2 + 2000 :])
     with pytest.raises(SourceUnfitError) as caught:
-        prepare(path, disk.version_of(path.stat()), scratch=scratch)
+        open_picture(path, disk.version_of(path.stat()), scratch=scratch)
     assert caught.value.code == "broken"
     assert list(scratch.iterdir()) == []
 
@@ -343,7 +343,7 @@ def test_a_scratch_directory_that_is_missing_is_waited_for(tmp_path: Path) -> No
     path = tmp_path / "x.png"
     version = save(path, quarters(), 6)
     with pytest.raises(OutputUnavailableError) as caught:
-        prepare(path, version, scratch=tmp_path / "none")
+        open_picture(path, version, scratch=tmp_path / "none")
     assert caught.value.code == "missing"
 
 
@@ -352,7 +352,7 @@ def test_no_file_stays_open_whatever_happens(tmp_path: Path, scratch: Path) -> N
     test_a_turned_picture_that_cannot_be_decoded_is_not_sent(tmp_path, scratch)
     test_a_scratch_directory_that_is_missing_is_waited_for(tmp_path)
     path = tmp_path / "x.jpg"
-    with prepare(path, save(path, quarters(), 6), scratch=scratch):
+    with open_picture(path, save(path, quarters(), 6), scratch=scratch):
         pass
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
@@ -383,7 +383,7 @@ def test_a_picture_that_is_not_whole_is_never_sent_though_a_person_asks_for_it_a
     save(path, Image.effect_noise((200, 200), 50).convert("RGB"))
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(SourceUnfitError) as caught:
-        prepare(path, disk.version_of(path.stat()), scratch=scratch)
+        open_picture(path, disk.version_of(path.stat()), scratch=scratch)
     assert caught.value.code == "not_whole"
 
 
@@ -391,5 +391,5 @@ def test_a_picture_with_a_long_film_behind_it_is_whole(tmp_path: Path, scratch: 
     path = tmp_path / "x.jpg"
     save(path, quarters())
     path.write_bytes(path.read_bytes() + bytes(300_000))
-    with prepare(path, disk.version_of(path.stat()), scratch=scratch) as prepared:
+    with open_picture(path, disk.version_of(path.stat()), scratch=scratch) as prepared:
         assert prepared.size_bytes == path.stat().st_size

@@ -1,0 +1,68 @@
+"""A run that ends by itself: when everything is done, or what is left will not pass soon."""
+
+from rembg_watch.account.gate import Cause
+from rembg_watch.daemon.assembly import Parts
+from rembg_watch.errors import ExitCode
+from rembg_watch.jobs import State
+
+_PATIENCE_S = 60.0  # so long is waited for what may pass by itself
+_REFUSED_PATIENCE_S = 600.0  # and so long for an API that refuses every call as too quick
+_PASSES = (Cause.BACKOFF, Cause.CIRCUIT, Cause.DISK, Cause.UNKNOWN)
+
+
+class Once:
+    """Say when a run is done, and what came of it."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._held_since_s: float | None = None
+
+    def is_done(self) -> bool:
+        """Say if there is nothing more to do now, or nothing that will pass in a minute."""
+        parts = self._parts
+        if parts.settling.is_set() or not parts.watcher.is_at_rest:
+            return False
+        if parts.pool.in_flight():
+            self._held_since_s = None
+            return self._is_refused_for_long()
+        if self._is_held_for_long():
+            return True
+        turns = list(parts.pool.feeder.turns())
+        to_send = [turn.folder for turn in turns if turn.may_send]
+        return not (
+            parts.ledger.next_due_at(to_send, State.QUEUED)
+            or parts.ledger.next_due_at([turn.folder for turn in turns], State.RECEIVED)
+        )
+
+    def _is_refused_for_long(self) -> bool:
+        hold = self._parts.governor.hold
+        return (
+            hold is not None
+            and hold.cause is Cause.RATE
+            and (self._parts.clocks.now() - hold.since).total_seconds() > _REFUSED_PATIENCE_S
+        )
+
+    def _is_held_for_long(self) -> bool:
+        """Say if what is waited for will not pass in a minute: then the rest is for the next time."""
+        parts = self._parts
+        hold = parts.governor.gate.hold
+        if hold is None and not parts.ledger.counts()[State.RECEIVED] and not parts.pool.blocked:
+            self._held_since_s = None
+            return False
+        if hold is not None and hold.cause not in _PASSES and not hold.is_due(parts.clocks.now()):
+            return True  # one that is due is being looked at: that may end it
+        now_s = parts.clocks.monotonic()
+        self._held_since_s = now_s if self._held_since_s is None else self._held_since_s
+        return now_s - self._held_since_s > _PATIENCE_S
+
+    def verdict(self) -> ExitCode:
+        """Say how a finished run went, as an exit code."""
+        parts = self._parts
+        hold = parts.governor.gate.hold
+        if hold is not None and hold.cause is Cause.KEY:
+            return ExitCode.KEY_REFUSED
+        counts = parts.ledger.counts()
+        waiting = (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD)
+        if any(counts[state] for state in waiting) or parts.watcher.unsettled or parts.watcher.away:
+            return ExitCode.WAITING
+        return ExitCode.SOME_FAILED if parts.metrics.read().failed or counts[State.IN_DOUBT] else ExitCode.OK

@@ -1,0 +1,80 @@
+"""
+What the end of a step means for its job: it is written down, reported, and what follows on disk is done.
+
+What an error means is decided in ``account.retry``.
+"""
+
+from rembg_watch.jobs import Job, State, move
+from rembg_watch.ledger import StaleJobError
+from rembg_watch.pipeline import afterwards
+from rembg_watch.pipeline.ports import Ports
+from rembg_watch.pipeline.source import SourceError
+from rembg_watch.pipeline.values import Over
+from rembg_watch.report import events
+
+
+def ended(ports: Ports, job: Job) -> Over:
+    """Report what a decided error means for the job, and do what follows from it on disk."""
+    why = job.reason or ""
+    match job.state:
+        case State.FAILED:
+            ports.report(
+                events.Failed(
+                    folder=job.folder,
+                    source=job.source,
+                    job=job.id,
+                    why=why,
+                    code=job.code,
+                    field=job.field,
+                    request_id=job.request_id,
+                    charged=job.charged,
+                )
+            )
+            return Over(job=afterwards.set_aside(ports, job))
+        case State.HELD:
+            ports.report(events.Held(folder=job.folder, source=job.source, job=job.id, why=why, code=job.code))
+        case State.IN_DOUBT:
+            ports.report(
+                events.InDoubt(
+                    folder=job.folder,
+                    source=job.source,
+                    job=job.id,
+                    why=why,
+                    will_retry=False,
+                    request_id=job.request_id,
+                )
+            )
+        case _:
+            ports.report(
+                events.WillRetry(
+                    folder=job.folder,
+                    source=job.source,
+                    job=job.id,
+                    why=why,
+                    attempt=job.attempts + job.doubts,
+                    max_attempts=ports.in_force.plan.terms.policy.max_attempts,
+                    retry_at=job.retry_at,
+                )
+            )
+    return Over(job=job)
+
+
+def vanished(ports: Ports, job: Job, gone: SourceError) -> Over:
+    """End a job whose source is not there any more, or not in this version; one that was sent goes on."""
+    if job.state is not State.QUEUED:
+        return Over(job=job)
+    try:
+        job = ports.ledger.record(move(job, State.VANISHED, at=ports.now(), reason=gone.reason, code=gone.code))
+    except StaleJobError as stale:
+        return Over(job=stale.job)
+    ports.report(events.Vanished(folder=job.folder, source=job.source, job=job.id, why=gone.reason))
+    return Over(job=job)
+
+
+def failed(ports: Ports, job: Job, *, reason: str, code: str) -> Over:
+    """End a job that can never be sent."""
+    try:
+        job = ports.ledger.record(move(job, State.FAILED, at=ports.now(), reason=reason, code=code))
+    except StaleJobError as stale:
+        return Over(job=stale.job)
+    return ended(ports, job)

@@ -1,0 +1,215 @@
+"""
+The last step: verify an answer that was paid for, publish it, record it, and put the source away.
+
+It can be repeated: the answer stays in the spool until its file stands in the output.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from rembg_watch.api.errors import BadAnswerError, Charge
+from rembg_watch.delivery.outputs import AGAIN_S
+from rembg_watch.delivery.publish import Published, Staged, discard, publish, stage
+from rembg_watch.delivery.verify import AnswerRejectedError, Expected
+from rembg_watch.host.disk import (
+    Content,
+    DeliveryError,
+    OutputUnavailableError,
+    TargetRefusedError,
+    TargetTakenError,
+)
+from rembg_watch.jobs import CallEnd, Job, State, move
+from rembg_watch.ledger import Target
+from rembg_watch.paths import mirror
+from rembg_watch.pipeline import afterwards, ends
+from rembg_watch.pipeline.ports import Ports
+from rembg_watch.pipeline.values import Blocked, Over, Paid, need_of
+from rembg_watch.report import events
+
+_NAME_RETRY_S = 3600.0
+
+
+def finish(ports: Ports, paid: Paid) -> Over | Blocked:
+    """Verify the answer of *paid*, publish it and put the source away."""
+    key = str(paid.job.content_key)
+    try:
+        return _finish(ports, paid, key)
+    finally:
+        ports.contents.end(key)
+
+
+def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
+    answer = ports.spool.path(key)
+    try:
+        ports.verify(answer, paid.expected or Expected.of_unknown_source(paid.recipe.params))
+    except (AnswerRejectedError, FileNotFoundError) as rejected:
+        return _rejected(ports, paid, key, rejected)
+    ports.step("verified")
+    if paid.ticket is not None:
+        ports.governor.accepted(paid.ticket)
+    try:
+        published = _publish(ports, paid, answer)
+    except TargetRefusedError as refused:
+        return replace(_unpublished(ports, paid.job, refused, _NAME_RETRY_S), is_name=True)
+    except OutputUnavailableError as away:
+        return _unpublished(ports, paid.job, away, AGAIN_S)
+    except AnswerRejectedError as rejected:
+        return _rejected(ports, paid, key, rejected)
+    ports.step("published")
+    done = ports.ledger.record(
+        move(
+            paid.job,
+            State.DONE,
+            at=ports.now(),
+            target=published.target,
+            retry_at=None,
+            reason=None,
+            code=None,
+            field=None,
+            is_disposal_due=paid.recipe.after != "keep",
+        ),
+        published=_target(paid.job, published),
+    )
+    ports.step("recorded")
+    _report_delivered(ports, paid, done)
+    _drop(ports, paid, key)
+    return Over(job=afterwards.put_away(ports, done))
+
+
+def _rejected(ports: Ports, paid: Paid, key: str, why: Exception) -> Over:
+    """An answer that is no result was paid for and must not be delivered: maybe charged, once more or in doubt."""
+    ports.spool.reject(key)
+    code = why.code if isinstance(why, AnswerRejectedError) else "answer_lost"
+    error = BadAnswerError(message=str(why), code=code, request_id=paid.job.request_id)
+    decision = ports.governor.failed(error, paid.job, paid.ticket, need=need_of(paid.job, paid.recipe))
+    end = CallEnd(Charge.MAYBE, paid.price, code) if paid.ticket is not None else None
+    forgotten = replace(paid.job, answer_digest=None, answer_bytes=0)
+    return ends.ended(ports, ports.ledger.record(decision.apply(forgotten, at=ports.now()), call=end))
+
+
+def _publish(ports: Ports, paid: Paid, answer: Path) -> Published:
+    """
+    Put the answer under the best name that is free, or over our own older output.
+
+    Raises:
+        AnswerRejectedError: It is not the one that came and was looked at.
+        DeliveryError: The folder does not take it.
+    """
+    job, recipe = paid.job, paid.recipe
+    taken: set[bytes] = set()
+    staged: Staged | None = None
+    target = job.target if paid.ticket is not None else None  # it got its name with its answer, a moment ago
+    try:
+        while True:
+            if target is None:
+                names = (name for name in mirror(job.source, recipe.params.format.extension) if name not in taken)
+                target = ports.ledger.claim_target(job.folder, job.source, names, ports.now())
+            staged = stage(answer, recipe.output, target, step=ports.step) if staged is None else staged.under(target)
+            _check_staged(ports, staged, job)
+            try:
+                return _put(ports, staged, job.folder)
+            except TargetTakenError:
+                ports.ledger.release_target(job.folder, job.source, target)
+                taken.add(target)
+                target = None
+    except Exception:
+        if staged is not None:
+            discard(staged)
+        raise
+
+
+def _check_staged(ports: Ports, staged: Staged, job: Job) -> None:
+    """
+    Let nothing stand in the output that did not come as an answer to this very request.
+
+    Raises:
+        AnswerRejectedError: The file in the spool is another one than it was.
+    """
+    digest = staged.content.digest  # made while it was copied: to look costs nothing
+    if digest == job.answer_digest:
+        return
+    answers = ports.ledger.answers_for(str(job.content_key))  # one that was lost may have been paid for anew
+    if all(digest != one.answer_digest for one in answers):
+        raise AnswerRejectedError("the answer in the spool is not the one that came", code="answer_lost")
+
+
+def _put(ports: Ports, staged: Staged, folder: str) -> Published:
+    """Take the name, which is free nearly always; what we put there before is looked up only if it is not."""
+    try:
+        return publish(staged, step=ports.step)
+    except TargetTakenError:
+        older = _older(ports, folder, staged.target)
+        if older is None:
+            raise
+    return publish(staged, replace=older, step=ports.step)
+
+
+def _older(ports: Ports, folder: str, target: bytes) -> Content | None:
+    """Say what we put under this name before, so that only that is replaced."""
+    known = ports.ledger.target(folder, target)
+    if known is None or known.digest is None or known.size_bytes is None:
+        return None
+    return Content(digest=known.digest, size_bytes=known.size_bytes)
+
+
+def _unpublished(ports: Ports, job: Job, trouble: DeliveryError, retry_s: float) -> Blocked:
+    now = ports.now()
+    retry_at = now + timedelta(seconds=retry_s)
+    waiting = move(job, State.RECEIVED, at=now, retry_at=retry_at, reason=trouble.reason, code=trouble.code)
+    return Blocked(
+        job=ports.ledger.record(waiting, keeps_claim=False),
+        path=Path(trouble.path),
+        reason=trouble.reason,
+        code=trouble.code,
+    )
+
+
+def _report_delivered(ports: Ports, paid: Paid, job: Job) -> None:
+    target = job.target or b""
+    if paid.ticket is None:
+        ports.report(
+            events.Reused(
+                folder=job.folder, source=job.source, job=job.id, target=target, answer_bytes=job.answer_bytes
+            )
+        )
+        return
+    ports.report(
+        events.Delivered(
+            folder=job.folder,
+            source=job.source,
+            job=job.id,
+            target=target,
+            duration_s=paid.duration_s,
+            charged=paid.price,
+            credits_left=ports.credits_left(),
+            answer_bytes=job.answer_bytes,
+        )
+    )
+
+
+def _drop(ports: Ports, paid: Paid, key: str) -> None:
+    """
+    Take a published answer from the spool, unless another job has still to publish it.
+
+    To the first answer there ever was nobody else has a claim before its content is over: who
+    asked for the same meanwhile became a twin, who looks again after it.
+    """
+    if paid.is_first:
+        ports.spool.drop(key)
+        return
+    with ports.contents.lock(key):
+        if not ports.ledger.is_waiting_to_publish(key):
+            ports.spool.drop(key)
+
+
+def _target(job: Job, published: Published) -> Target:
+    return Target(
+        folder=job.folder,
+        target=published.target,
+        source=job.source,
+        digest=published.content.digest,
+        size_bytes=published.content.size_bytes,
+        mtime_ns=published.mtime_ns,
+        inode=published.inode,
+    )

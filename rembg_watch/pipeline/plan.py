@@ -1,0 +1,71 @@
+"""
+What is in force: made of the settings at the start and at each reload, and swapped as one reference.
+
+Whoever begins something captures the plan once and keeps it to the end: a call that
+began with one price ends with the same one, and no folder has a turn but no recipe.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from rembg_watch.account.terms import Terms
+from rembg_watch.api.client import Client
+from rembg_watch.api.params import RemovalParams
+from rembg_watch.paths import After
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What is done with the pictures of one folder."""
+
+    name: str
+    input: Path
+    output: Path
+    params: RemovalParams
+    after: After = "keep"
+    done: Path | None = None
+    failed: Path | None = None
+    upright: bool = True
+    priority: int = 0
+    daily_budget: Decimal = Decimal(0)  # credits in one UTC day; 0: no limit
+
+    @property
+    def options(self) -> str:
+        """The parameters in one stable spelling, as the content key and a folder's hold know them."""
+        return self.params.canonical()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """
+    All that a reload can change, frozen.
+
+    Attributes:
+        client: Sends the pictures.
+        terms: What a picture costs, what may be spent, when to try again.
+        recipes: The folders by their names, in the order of the configuration.
+        batch_size: The most pictures that are claimed after one look at the credits.
+        reserve_bytes: What has to stay free on this machine's disk.
+        keep: How long pictures are remembered after their source is gone.
+    """
+
+    client: Client
+    terms: Terms
+    recipes: Mapping[str, Recipe]
+    batch_size: int = 50
+    reserve_bytes: int = 0
+    keep: timedelta = timedelta(days=365)
+
+
+class InForce:
+    """The plan that is in force now; one reference, which a reload replaces."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def terms(self) -> Terms:
+        """Return the terms of the account that are in force."""
+        return self.plan.terms

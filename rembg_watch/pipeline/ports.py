@@ -1,0 +1,60 @@
+"""What the steps of the pipeline work with: one frozen value, built once and shared by all threads."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+from rembg_watch.account.governor import Governor
+from rembg_watch.delivery.outputs import Outputs
+from rembg_watch.delivery.publish import enough_room, try_out
+from rembg_watch.delivery.spool import Spool
+from rembg_watch.delivery.verify import Expected, Verified, verify
+from rembg_watch.host.clocks import Clocks
+from rembg_watch.host.disk import Step, no_step
+from rembg_watch.ledger import Ledger
+from rembg_watch.pipeline.contents import Contents
+from rembg_watch.pipeline.plan import InForce
+from rembg_watch.pipeline.slots import Slots
+from rembg_watch.report.events import Reporter
+
+Verify = Callable[[Path, Expected], Verified]
+"""Says what an answer is; raises if it is not what was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """
+    Everything that a picture meets on its way.
+
+    Each part is safe to share between threads.
+    """
+
+    ledger: Ledger
+    spool: Spool
+    governor: Governor
+    in_force: InForce
+    report: Reporter
+    clocks: Clocks = field(default_factory=Clocks)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    credits_left: Callable[[], Decimal | None] = lambda: None
+    step: Step = no_step  # is told of each step that is on disk; tests stop the world there
+    slots: Slots = field(default_factory=Slots)
+    contents: Contents = field(default_factory=Contents)
+    outputs: Outputs = field(default_factory=Outputs)
+    try_out: Callable[[Path], None] = try_out
+    verify: Verify = verify
+
+    def now(self) -> datetime:
+        """Return the present moment, aware, in UTC."""
+        return self.clocks.now()
+
+    def has_room(self, needed_bytes: int) -> bool:
+        """Say if this machine's disk can keep so large an answer; files that the spool keeps for later yield first."""
+        reserve_bytes = self.in_force.plan.reserve_bytes
+        if enough_room(self.spool.directory, needed_bytes, reserve_bytes):
+            return True
+        self.spool.give_back()
+        return enough_room(self.spool.directory, needed_bytes, reserve_bytes)

@@ -1,0 +1,154 @@
+"""
+The jobs that are claimed and not over: what the feeder counts and the pool works on.
+
+It also keeps the copies that wait for another one's answer, and the jobs that could not be
+recorded because the ledger took nothing.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from rembg_watch.host.clocks import Clocks
+from rembg_watch.jobs import Job
+from rembg_watch.pipeline.contents import Contents
+
+
+class UnderWay:
+    """
+    Know what is under way; safe to share between threads.
+
+    Args:
+        contents: Which contents are on their way to an answer.
+        clocks: By which the feeder waits.
+        low: So many still to be sent, or fewer, and the next batch is claimed.
+    """
+
+    def __init__(self, contents: Contents, clocks: Clocks, *, low: int) -> None:
+        self._low = low
+        self._most = 0  # so many under way, and none is claimed before some are delivered
+        self._contents = contents
+        self._clocks = clocks
+        self._changed = threading.Condition()  # guards all that follows; nothing that waits is called under it
+        self._is_poked = True
+        self._active: dict[int, Job] = {}
+        self._unpaid: set[int] = set()
+        self._unrecorded: dict[int, Job] = {}
+        self._twins: dict[str, list[Job]] = defaultdict(list)
+
+    # --- counting -------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        with self._changed:
+            return len(self._active)
+
+    def unpaid(self, folder: str | None = None) -> int:
+        """
+        Say how many jobs are under way that may still cost something, in one folder or in all.
+
+        Of a folder's copies that wait for another's answer one may have to ask itself, so it keeps its place.
+        """
+        with self._changed:
+            if folder is None:
+                return len(self._unpaid)
+            waiting = sum(any(twin.folder == folder for twin in twins) for twins in self._twins.values())
+            return waiting + sum(job.folder == folder for job in self._active.values() if job.id in self._unpaid)
+
+    def room(self, batch_size: int) -> int:
+        """Say how many more may be claimed; 0 while enough are still to be sent, or too many to be delivered."""
+        with self._changed:
+            self._most = 2 * (self._low + batch_size)
+            if len(self._unpaid) > self._low:
+                return 0
+            return max(0, min(batch_size + self._low - len(self._unpaid), self._most - len(self._active)))
+
+    # --- from claim to end ----------------------------------------------------------------------
+
+    def begin(self, jobs: Iterable[Job], *, is_unpaid: bool) -> None:
+        """Count jobs that were claimed."""
+        with self._changed:
+            for job in jobs:
+                self._active[job.id] = job
+                if is_unpaid:
+                    self._unpaid.add(job.id)
+
+    def paid(self, job: Job) -> None:
+        """Count a job as one that costs nothing any more."""
+        with self._changed:
+            self._unpaid.discard(job.id)
+            self._poke_if_low()
+
+    def over(self, job: Job) -> None:
+        """Count a job no more."""
+        with self._changed:
+            self._active.pop(job.id, None)
+            self._unpaid.discard(job.id)
+            self._poke_if_low()
+
+    def give_up(self) -> Sequence[Job]:
+        """Return all that is left, as the program ends; it is under way no more."""
+        with self._changed:
+            left = [*self._active.values(), *self._unrecorded.values()]
+            self._active.clear()
+        return left
+
+    # --- copies that wait for another one's answer ----------------------------------------------
+
+    def park(self, job: Job, key: str) -> bool:
+        """Let a job wait for another one with the same content, at no cost; False: there is none any more."""
+        with self._changed:
+            if not self._contents.is_asked(key):
+                return False
+            self._unpaid.discard(job.id)
+            self._twins[key].append(job)
+            return True
+
+    def wake(self) -> Sequence[Job]:
+        """Return the jobs that need wait no longer: the answer is theirs now, or one of them asks."""
+        with self._changed:
+            settled = [key for key in self._twins if not self._contents.is_asked(key)]
+            twins = [twin for key in settled for twin in self._twins.pop(key)]
+            self._unpaid.update(twin.id for twin in twins)
+        return twins
+
+    # --- what the ledger did not take -----------------------------------------------------------
+
+    def keep_unrecorded(self, jobs: Iterable[Job]) -> None:
+        """Remember jobs that could not be recorded."""
+        with self._changed:
+            self._unrecorded |= {job.id: job for job in jobs}
+
+    def take_unrecorded(self) -> dict[int, Job]:
+        """Hand out the jobs that could not be recorded; whoever takes them brings back what is left."""
+        with self._changed:
+            jobs, self._unrecorded = self._unrecorded, {}
+        return jobs
+
+    # --- waking the feeder ----------------------------------------------------------------------
+
+    def poke(self) -> None:
+        """Tell the feeder that there may be something new to do."""
+        with self._changed:
+            self._poke()
+
+    def wait(self, nap_s: float) -> bool:
+        """Wait until something may have changed, at most so long; say whether it may."""
+        with self._changed:
+            if not self._is_poked and nap_s > 0:
+                self._clocks.nap(self._changed, nap_s)
+            was_poked, self._is_poked = self._is_poked, False
+        return was_poked
+
+    @property
+    def is_poked(self) -> bool:
+        """Whether the feeder has still to look at what changed."""
+        return self._is_poked
+
+    def _poke_if_low(self) -> None:
+        """Let the feeder claim more; what only waits to be delivered keeps nobody from it."""
+        if len(self._unpaid) <= self._low and len(self._active) < self._most:
+            self._poke()
+
+    def _poke(self) -> None:
+        self._is_poked = True
+        self._changed.notify_all()
