@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rembg_watch.check.mounts import Mount, mount_of, mounts
 from rembg_watch.config import Finding, FolderSettings, Kind, Settings, Severity
 from rembg_watch.config.origins import Loc
 from rembg_watch.config.rules import is_away, targets
 from rembg_watch.delivery.publish import try_out
 from rembg_watch.host import disk
+from rembg_watch.host.mounts import Mount, mount_of, mounted
 
 _MOST_ENTRIES = 300_000
 
@@ -34,7 +34,7 @@ def findings(settings: Settings, trees: "Mapping[Path, Tree]", *, proc: Path, wh
         proc: Where the kernel tells of itself.
         where: Names the place of a setting in the configuration.
     """
-    table = mounts(proc)
+    table = mounted(proc)
     yield from _state_dir(settings, table, where(("state_dir",)))
     for number, folder in enumerate(settings.folders):
         places = {name: where(("folders", number, name)) for name in ("input", "output", "done", "failed")}
@@ -73,7 +73,7 @@ def _state_dir(settings: Settings, table: list[Mount], where: str) -> Iterator[F
     mount = mount_of(path, table)
     if mount is None:
         return
-    if mount.is_network:
+    if mount.is_share:
         what = f"the state folder {path} lies on {mount.kind}, where a ledger is not safe"
         todo = "set state_dir to a folder on a local disk"
     elif mount.is_volatile:

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from rembg_watch.check.mounts import shares
 from rembg_watch.cli.configured import ConfigFile
 from rembg_watch.cli.console import note, say
 from rembg_watch.config import FOR_LOOKING, find, load, template
 from rembg_watch.errors import UsageError
+from rembg_watch.host.mounts import shares
 from rembg_watch.host.processors import MANY_WORKERS
 from rembg_watch.host.systemd import drop_in
 

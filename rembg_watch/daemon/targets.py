@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rembg_watch.config import Settings, targets, unwritable
+from rembg_watch.config.rules import is_away
 from rembg_watch.delivery.publish import try_out
+from rembg_watch.host.mounts import FSTAB, PROC, unmounted
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 
@@ -55,25 +57,17 @@ class Targets:
                 self._unmade.discard(path)
 
 
-def missing_targets(settings: Settings, *, fstab: Path = Path("/etc/fstab")) -> Iterator[Path]:
+def missing_targets(settings: Settings, *, proc: Path = PROC, fstab: Path = FSTAB) -> Iterator[Path]:
     """
     Name the output, done and failed folders that are to be made.
 
     One that should lie on a share that is not mounted now is not made: cutouts would
     land on the disk underneath and be hidden by the share later.
     """
-    awaited = _unmounted(fstab)
-    for folder in settings.folders:
-        for path in (folder.output, folder.done, folder.failed):
-            if path is not None and not path.exists() and not awaited & {path, *path.parents}:
-                yield path
-
-
-def _unmounted(fstab: Path) -> set[Path]:
-    """Read which mount points are configured and have nothing mounted on them now."""
-    try:
-        rows = [line.split() for line in fstab.read_text(encoding="utf-8", errors="replace").splitlines()]
-    except OSError:
-        return set()
-    points = [Path(row[1]) for row in rows if len(row) > 1 and not row[0].startswith("#") and row[1].startswith("/")]
-    return {point for point in points if not point.is_mount()}
+    wanted = [path for folder in settings.folders for path in (folder.output, folder.done, folder.failed)]
+    missing = [path for path in wanted if path is not None and is_away(path)]  # the look itself may mount a share
+    awaited = unmounted(proc, fstab)
+    for path in missing:
+        real = Path(os.path.realpath(path))
+        if awaited.isdisjoint((real, *real.parents)):
+            yield path

@@ -5,7 +5,7 @@ Nothing here knows of pictures, credits or the API.
 
 ====================  =================================================================
 ``host.disk``         careful acts in folders that others write to as well
-``host.mounts``       which file system a path lies on
+``host.mounts``       what is mounted or should be, and what that means for a folder
 ``host.locks``        one daemon for each state directory and each input folder
 ``host.systemd``      readiness, watchdog, stopping; the drop-in for the folders
 ``host.clocks``       time, waiting and chance, which tests replace

@@ -12,7 +12,6 @@ folders is changed. This package alone imports watchdog, in ``watch.observer``.
 ``watch.intake``      from the first look to a job in line, or the reason why not
 ``watch.probe``       what one settled file is worth
 ``watch.observer``    notices of the kernel, and whether they still come
-``watch.mounts``      which file system a folder lies on, and whether it is still the same folder
 ====================  ==========================================================
 
 How a folder can be lost, and what becomes of it:

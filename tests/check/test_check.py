@@ -20,7 +20,6 @@ from rembg_watch.api.errors import (
 )
 from rembg_watch.api.responses import Account, BillingCycle
 from rembg_watch.check.folders import counted, tried
-from rembg_watch.check.mounts import mount_of, mounts
 from rembg_watch.check.protection import Sandbox as Protection
 from rembg_watch.check.unit import assignments, credential_path, properties, unit_for
 from rembg_watch.config import Finding, Kind, Reading, Severity
@@ -284,37 +283,6 @@ class TestFolders:
 
 
 class TestMounts:
-    def test_the_nearest_mount_wins_and_the_last_of_several_on_one_point(self, proc: Proc) -> None:
-        table = mounts(
-            proc(
-                "30 22 0:40 / /srv rw - ext4 /dev/sdb rw",
-                "31 22 0:41 / /srv/nas rw - nfs4 nas:/x rw",
-                "32 22 0:42 / /srv/nas rw - cifs //nas/x rw",
-                "33 22 0:43 / /srv/na\\040s\\134x ro shared:1 - fuse.sshfs me@nas rw",
-            )
-        )
-        kinds = {
-            path: found.kind if (found := mount_of(Path(path), table)) else None
-            for path in ("/srv/nas/a/b", "/srv/nasty", "/srv", "/etc", "/srv/na s\\x/y")
-        }
-        assert kinds == {
-            "/srv/nas/a/b": "cifs",
-            "/srv/nasty": "ext4",
-            "/srv": "ext4",
-            "/etc": "ext4",
-            "/srv/na s\\x/y": "fuse.sshfs",
-        }
-        assert [mount.is_read_only for mount in table] == [False, False, False, False, True]
-
-    def test_a_table_that_is_missing_or_garbled_tells_nothing(self, tmp_path: Path) -> None:
-        assert mounts(tmp_path) == []
-        (tmp_path / "self").mkdir()
-        (tmp_path / "self" / "mountinfo").write_bytes(b"\n - \nx y - \n1 2 3 / /a rw -\n\xff\xfe\n")
-        assert mounts(tmp_path) == []
-
-    def test_the_kernels_own_table_is_understood(self) -> None:
-        assert mount_of(Path("/"), mounts(check.PROC)) is not None
-
     @pytest.mark.parametrize(
         ("kind", "mode", "severity"),
         [
@@ -336,8 +304,28 @@ class TestMounts:
         assert told == ([severity] if severity else [])
 
     @pytest.mark.parametrize(
+        "kind", ["aufs", "autofs", "beegfs", "davfs", "drvfs", "ncpfs", "overlayfs", "smb2", "sshfs", "pvfs2"]
+    )
+    def test_it_is_told_of_every_kind_that_the_daemon_polls(
+        self, read: Read, proc: Proc, tmp_path: Path, kind: str
+    ) -> None:
+        root = proc(f"40 22 0:50 / {tmp_path}/in rw - {kind} x rw")
+        told = only([one for one in findings(read(), root, answer=account()) if one.kind is Kind.MACHINE])
+        assert f"lies on {kind}, which does not tell of every change" in told.what
+
+    @pytest.mark.parametrize(
         ("kind", "expected"),
-        [("nfs", "not safe"), ("tmpfs", "forgotten at the next restart"), ("fuse.x", "not safe"), ("xfs", None)],
+        [
+            ("nfs", "not safe"),
+            ("davfs", "not safe"),
+            ("smb2", "not safe"),
+            ("tmpfs", "forgotten at the next restart"),
+            ("fuse.x", "not safe"),
+            ("overlay", None),
+            ("aufs", None),
+            ("fusectl", None),
+            ("xfs", None),
+        ],
     )
     def test_a_ledger_on_a_share_or_in_memory_is_told(
         self, read: Read, proc: Proc, tmp_path: Path, kind: str, expected: str | None

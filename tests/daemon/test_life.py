@@ -1,4 +1,5 @@
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -457,6 +458,111 @@ def test_missing_output_folders_are_made_but_not_below_a_share_that_is_away(stud
     made = settings(studio, folders=[{**folder, "output": share / "out", "failed": local / "failed"}])
     assert list(missing_targets(made, fstab=fstab)) == [local / "failed"]
     assert list(missing_targets(made, fstab=tmp_path / "none")) == [share / "out", local / "failed"]
+
+
+def fstab_line(point: Path, rest: str) -> bytes:
+    escaped = re.sub(rb"[\s#\\]", lambda odd: b"\\%03o" % odd[0][0], os.fsencode(point))
+    return b"nas:/x\t" + escaped + os.fsencode(rest) + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "rest"),
+    [
+        pytest.param("nas", " nfs defaults 0 0", id="plain"),
+        pytest.param("Studio NAS", " nfs defaults 0 0", id="a space"),
+        pytest.param("Studio\tNAS", " nfs defaults 0 0", id="a tab"),
+        pytest.param("back\\slash", " cifs defaults 0 0", id="a backslash"),
+        pytest.param("line\nfeed", " nfs defaults 0 0", id="a line feed"),
+        pytest.param("carriage\rreturn", " nfs defaults 0 0", id="a carriage return"),
+        pytest.param("#1", " nfs defaults 0 0", id="a hash"),
+        pytest.param(os.fsdecode(b"caf\xe9"), " nfs defaults 0 0", id="not UTF-8"),
+        pytest.param("nas", "/ nfs defaults 0 0", id="a trailing slash"),
+        pytest.param("nas", "/../nas/. nfs defaults 0 0", id="a way round"),
+        pytest.param("nas", " nfs", id="no options"),
+        pytest.param("nas", "", id="no kind"),
+        pytest.param("nas", " none bind 0 0", id="a bind"),
+        pytest.param("stick", " vfat noauto,user 0 0", id="by hand"),
+        pytest.param("nas", " nfs noauto,x-systemd.automount 0 0", id="on demand"),
+        pytest.param("phone", " fuse.sshfs _netdev 0 0", id="a program's"),
+    ],
+)
+@pytest.mark.parametrize("way", ["straight", "through a link", "through a link that leads nowhere"])
+def test_no_folder_is_made_below_a_mount_point_of_fstab_that_is_empty(
+    studio: Studio, tmp_path: Path, name: str, rest: str, way: str
+) -> None:
+    point = tmp_path / name
+    point.mkdir()
+    (tmp_path / "fstab").write_bytes(b"# shares\n\n  # two\n" + fstab_line(point, rest) + b"UUID=1 none swap sw\n")
+    output = point / "out/day"
+    if way != "straight":
+        output = tmp_path / "link"
+        output.symlink_to(point / "out" if way.endswith("nowhere") else point)
+        output /= "day"
+    folder = {"name": "f", "input": studio.root / "in", "output": output, "failed": tmp_path / "nas2/failed"}
+    made = settings(studio, folders=[folder])
+    assert list(missing_targets(made, fstab=tmp_path / "fstab")) == [tmp_path / "nas2/failed"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param(["{in_local} 8:17 / rw - ext4"], id="a disk"),
+        pytest.param(["{in_local} 0:50 / rw - nfs4"], id="a share"),
+        pytest.param(["{in_local} 8:1 /elsewhere rw - ext4"], id="a bind"),
+        pytest.param(["{in_local} 0:49 / rw - autofs", "{on_it} 0:50 / rw - nfs4"], id="on demand"),
+        pytest.param(["{in_local} 8:1 {point} rw - ext4", "{on_it} 0:50 / rw - nfs4"], id="over a sandbox's bind"),
+    ],
+)
+def test_below_a_share_that_is_mounted_folders_are_made(studio: Studio, tmp_path: Path, rows: list[str]) -> None:
+    assert awaited_with(studio, tmp_path, rows) == []
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param(["{in_local} 0:49 / rw - autofs"], id="an automount that nobody entered"),
+        pytest.param(["{in_local} 8:1 {point} rw - ext4"], id="a sandbox's bind of the bare folder"),
+        pytest.param(["{in_local} 0:50 / rw - nfs4", "30 22 8:33 / {above} rw - ext4"], id="covered by another disk"),
+    ],
+)
+def test_what_only_looks_like_the_share_is_not_taken_for_it(studio: Studio, tmp_path: Path, rows: list[str]) -> None:
+    assert awaited_with(studio, tmp_path, rows) == [tmp_path / "nas/out"]
+
+
+def awaited_with(studio: Studio, tmp_path: Path, rows: list[str]) -> list[Path]:
+    """Say which outputs are not made while the kernel's table has *rows*."""
+    point = tmp_path / "nas"
+    point.mkdir()
+    (tmp_path / "fstab").write_text(f"nas:/x {point} nfs nofail\n")
+    (tmp_path / "self").mkdir()
+    table = ["22 1 8:1 / / rw - ext4 /dev/sda1 rw"]
+    for number, row in enumerate(rows, 40):
+        words = row.format(in_local="22", on_it=number - 1, point=point, above=tmp_path).split()
+        if len(words) == 6:
+            parent, device, root, *rest = words
+            words = [str(number), parent, device, root, str(point), *rest]
+        table.append(" ".join([*words, "x", "rw"]))
+    (tmp_path / "self/mountinfo").write_text("\n".join(table) + "\n")
+    made = settings(
+        studio, folders=[{"name": "f", "input": studio.root / "in", "output": point / "out", "failed": tmp_path / "f"}]
+    )
+    wanted = list(missing_targets(made, proc=tmp_path, fstab=tmp_path / "fstab"))
+    return [path for path in (point / "out", tmp_path / "f") if path not in wanted]
+
+
+def test_an_output_that_must_not_be_looked_at_is_not_made_and_stops_nothing(studio: Studio, tmp_path: Path) -> None:
+    endless = tmp_path / ("x" * 300)
+    made = settings(studio, folders=[{"name": "f", "input": studio.root / "in", "output": endless}])
+    assert list(missing_targets(made, fstab=tmp_path / "none")) == []
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["absent", "unreadable"])
+def test_without_fstab_every_folder_is_made(studio: Studio, tmp_path: Path, is_there: bool) -> None:
+    if is_there:
+        (tmp_path / "fstab").mkdir()
+    made = settings(studio, folders=[{"name": "f", "input": studio.root / "in", "output": tmp_path / "nas/out"}])
+    assert list(missing_targets(made, fstab=tmp_path / "fstab")) == [tmp_path / "nas/out"]
 
 
 def two_folders(studio: Studio, **changes: Any) -> Settings:

@@ -14,7 +14,6 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from rembg_watch.check.mounts import shares
 from rembg_watch.errors import ExitCode
 from rembg_watch.host.systemd import Heartbeat, Notify, drop_in, watchdog_interval_s
 
@@ -551,34 +550,6 @@ def test_a_share_that_is_only_read_stays_read_only() -> None:
     assert "ReadOnlyPaths=-/mnt/nas" in lines
     assert "ReadWritePaths=-/srv/out" in lines
     assert "RequiresMountsFor=/srv/out" in lines
-
-
-FSTAB = r"""
-# a comment of three fields
-UUID=1 / ext4 errors=remount-ro 0 1
-UUID=2 /srv ext4 defaults 0 2
-nas:/pictures /mnt/my\040nas nfs4 defaults 0 0
-//nas/x /mnt/smb cifs credentials=/etc/x 0 0
-UUID=3 /mnt/stick vfat nofail,x-systemd.device-timeout=3 0 0
-UUID=4 /mnt/later ext4 noauto
-UUID=5 none swap sw 0 0
-broken
-"""
-MOUNTINFO = r"""
-22 1 8:1 / / rw - ext4 /dev/sda1 rw
-23 22 0:40 / /mnt/phone rw - fuse.sshfs phone: rw
-24 22 0:41 / /mnt/my\040nas rw - nfs4 nas:/pictures rw
-25 22 0:42 / /tmp rw - tmpfs tmpfs rw
-"""
-
-
-def test_what_comes_and_goes_is_known_whether_it_is_mounted_or_not(tmp_path: Path) -> None:
-    (tmp_path / "self").mkdir()
-    (tmp_path / "self" / "mountinfo").write_text(MOUNTINFO)
-    (tmp_path / "fstab").write_text(FSTAB)
-    found = shares(tmp_path, tmp_path / "fstab")
-    assert [str(path) for path in found] == ["/mnt/phone", "/mnt/my nas", "/mnt/smb", "/mnt/stick", "/mnt/later"]
-    assert shares(tmp_path / "none", tmp_path / "none") == []
 
 
 @pytest.mark.skipif(shutil.which("systemd-escape") is None, reason="systemd-escape is not installed")
