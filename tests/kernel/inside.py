@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import random
+import re
 import resource
 import shutil
 import subprocess
@@ -21,6 +22,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from rembg_watch.config import Settings
+from rembg_watch.daemon import missing_targets
+from rembg_watch.host.mounts import mount_of, mounted
 from rembg_watch.jobs import Unsettled, Version
 from rembg_watch.paths import Folder
 from rembg_watch.report import events
@@ -331,6 +335,42 @@ def full_of_errors(directory: Path) -> None:
     assert scene.book.vanished == []
     scene.end()
     sh("umount", scene.root)
+
+
+def fstab(directory: Path) -> None:
+    """What mount(8) reads in fstab is what the daemon reads: an output is made on the share, or not at all."""
+    for name in (b"nas", b"Studio NAS", b"tab\there", b"back\\slash", b"#1", b"caf\xe9"):
+        _mounted_by_fstab(directory, os.fsdecode(name), b"none", b"tmpfs rw,noauto,size=1m")
+        shutil.rmtree(directory / os.fsdecode(name))
+    (directory / "elsewhere").mkdir()
+    _mounted_by_fstab(directory, "bind", os.fsencode(directory / "elsewhere"), b"none bind")
+    assert not os.path.ismount(directory / "bind")
+
+
+def _mounted_by_fstab(directory: Path, name: str, source: bytes, rest: bytes) -> None:
+    point, table = directory / name, directory / "fstab"
+    point.mkdir()
+    escaped = re.sub(rb"[\s#\\]", lambda odd: b"\\%03o" % odd[0][0], os.fsencode(point))
+    table.write_bytes(b"# shares\n%s\t%s/  %s\n" % (source, escaped, rest))
+    (directory / "link").unlink(missing_ok=True)
+    (directory / "link").symlink_to(point)
+    folder = {"name": "f", "input": directory / "in", "output": directory / "link/out", "failed": point / "failed"}
+    settings = Settings(state_dir=directory / "state", folders=[folder])  # type: ignore[list-item]
+    made = [directory / "link/out", point / "failed"]
+    assert list(missing_targets(settings, fstab=table)) == []
+    sh("mount", "--bind", point, point)  # as systemd opens a folder for a service
+    assert list(missing_targets(settings, fstab=table)) == []
+    assert mount_of(point, mounted()).point == point  # type: ignore[union-attr]
+    sh("mount", "--fstab", table, point)
+    assert list(missing_targets(settings, fstab=table)) == made
+    sh("mount", "-t", "tmpfs", "none", directory)
+    point.mkdir()
+    table.write_bytes(b"%s %s %s\n" % (source, escaped, rest))
+    assert list(missing_targets(settings, fstab=table)) == [made[0]], "the share is covered, and the link too"
+    sh("umount", directory)
+    sh("umount", point)
+    assert list(missing_targets(settings, fstab=table)) == []
+    sh("umount", point)
 
 
 # --- observers that die ---

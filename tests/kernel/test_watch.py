@@ -68,12 +68,20 @@ def test_nothing_is_lost_and_nothing_comes_twice(scene: str, tmp_path: Path) -> 
     "scene", ["remount", "remount_anew", "mounted_late", "disk_below", "overlay", "full_of_errors"]
 )
 def test_mounts_come_and_go_and_nothing_is_lost(scene: str, tmp_path: Path) -> None:
+    plays_with_mounts(scene, tmp_path)
+
+
+def test_an_output_is_made_on_the_share_that_fstab_names_or_not_at_all(tmp_path: Path) -> None:
+    plays_with_mounts("fstab", tmp_path)
+
+
+def plays_with_mounts(scene: str, directory: Path) -> None:
     needs(MOUNTS, "mounting")
-    point = tmp_path / "probe"
+    point = directory / "probe"
     point.mkdir()
     if play("may_mount", point, *MOUNTS).returncode:
         pytest.skip("mounting is not permitted here")
-    done = play(scene, tmp_path, *MOUNTS)
+    done = play(scene, directory, *MOUNTS)
     assert done.returncode == 0, done.stderr
 
 
