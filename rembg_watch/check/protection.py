@@ -15,7 +15,7 @@ _TEMPORARY = (PurePath("/tmp"), PurePath("/var/tmp"))  # noqa: S108  # names, no
 _SYSTEM = (PurePath("/usr"), PurePath("/boot"), PurePath("/efi"))
 
 
-class Sandbox:
+class Protection:
     """The unit's view of the file system, as far as its properties tell."""
 
     def __init__(self, service: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from rembg_watch.check.protection import Sandbox, words
+from rembg_watch.check.protection import Protection, words
 from rembg_watch.config import Finding, Kind, Reading, Settings, Severity
 from rembg_watch.config.keys import CREDENTIAL, NO_KEY, clean_key
 from rembg_watch.config.rules import targets
@@ -205,7 +205,7 @@ def _state(reading: Reading, settings: Settings, service: Mapping[str, str]) -> 
             where="state_dir",
             todo=f'set state_dir = "{given[0]}"',
         )
-    elif not Sandbox(service).is_writable(settings.state_dir):
+    elif not Protection(service).is_writable(settings.state_dir):
         what = f"the service cannot write its state folder {settings.state_dir}"
         todo = "leave out state_dir, or add it to ReadWritePaths="
         yield _error(Kind.ACCESS, what, f"{UNIT} StateDirectory=", todo)
@@ -213,14 +213,14 @@ def _state(reading: Reading, settings: Settings, service: Mapping[str, str]) -> 
 
 def _sandbox(settings: Settings, service: Mapping[str, str]) -> Iterator[Finding]:
     """Compare each folder with what the unit hides and write-protects."""
-    sandbox = Sandbox(service)
+    protection = Protection(service)
     for folder in settings.folders:
-        if not sandbox.is_visible(folder.input):
+        if not protection.is_visible(folder.input):
             what = f"the service cannot see the input folder {folder.input} ({folder.name!r})"
             todo = "write the drop-in anew: `rembg-watch init --systemd`"
             yield _error(Kind.ACCESS, what, UNIT, todo)
         for name, path in targets(folder).items():
-            if not sandbox.is_writable(path):
+            if not protection.is_writable(path):
                 what = f"the service cannot write the {name} folder {path} ({folder.name!r})"
                 todo = f"write the drop-in anew: `rembg-watch init --systemd`, or add ReadWritePaths={path}"
                 yield _error(Kind.ACCESS, what, f"{UNIT} ReadWritePaths=", todo)

@@ -20,7 +20,7 @@ from rembg_watch.api.errors import (
 )
 from rembg_watch.api.responses import Account, BillingCycle
 from rembg_watch.check.folders import counted, tried
-from rembg_watch.check.protection import Sandbox as Protection
+from rembg_watch.check.protection import Protection
 from rembg_watch.check.unit import assignments, credential_path, properties, unit_for
 from rembg_watch.config import Finding, Kind, Reading, Severity
 from rembg_watch.errors import ExitCode
