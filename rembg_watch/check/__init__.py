@@ -1,9 +1,9 @@
 """
-Look at everything that could keep the service from its work, all at once, and pay nothing.
+Find everything that could keep the service from working, all at once and at no cost.
 
-Each finding says what, where and what to do. Files are tried out in the folders that
-are written to and removed again; the account is read, which is free. How findings are
-shown is the command's matter.
+Each finding says what is wrong, where, and what to do. Where the service will write, a test
+file is written and removed; reading the account is free. The command decides how to show
+the findings.
 """
 
 import os
@@ -33,14 +33,14 @@ def findings(
     service: Mapping[str, str] | None = None,
 ) -> list[Finding]:
     """
-    List everything that is wrong, doubtful or worth knowing, the worst first.
+    List everything that is wrong, doubtful or worth knowing, worst first.
 
     Args:
         reading: The configuration and what is wrong with it; ``config.read``.
-        ask: Reads the account with a key; None: the network is left alone.
-        now: The moment by this machine's clock; default: now.
-        proc: Where the kernel tells of itself.
-        service: What systemd says of the unit; default: it is asked. Empty: not installed.
+        ask: Reads the account with a key; None: do not use the network.
+        now: The time by this machine's clock; default: now.
+        proc: Where procfs is mounted.
+        service: What systemd says about the unit; default: ask it. Empty: not installed.
     """
     now = datetime.now(UTC) if now is None else now
     service = unit.properties(unit.unit_for(reading.path)) if service is None else service
@@ -55,6 +55,6 @@ def findings(
 
 
 def verdict(found: Sequence[Finding]) -> ExitCode:
-    """Say with which code ``check`` ends: a wrong configuration before a refused key before a network that is down."""
+    """Choose the exit code of ``check``: a wrong configuration outranks a refused key, and that a network failure."""
     codes = {_CODES.get(one.kind, ExitCode.CONFIG) for one in found if one.severity is Severity.ERROR}
     return next((code for code in _ORDER if code in codes), ExitCode.OK)

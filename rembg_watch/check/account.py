@@ -1,7 +1,7 @@
 """
-What the account says: whether the key is taken, what can be spent, and whether the clocks agree.
+What the account says: whether it accepts the key, what can be spent, and whether the clocks agree.
 
-Only membership-usage is read, which is free. A picture is never sent.
+This reads membership-usage and nothing else, which is free. It never sends a picture.
 """
 
 import stat
@@ -22,11 +22,11 @@ Ask = Callable[[Settings], Account]
 """Reads the account, with the key and the addresses of the settings."""
 
 _CLOCK_SLACK = timedelta(minutes=10)
-_LONGEST_ANSWER_S = 20.0  # somebody is waiting
+_LONGEST_ANSWER_S = 20.0  # a person is waiting
 
 
 def over_network(*, transport: "BaseTransport | None" = None) -> Ask:
-    """Return what asks the real account; *transport* is another way to it, for tests and the sandbox."""
+    """Return a function that asks the real account; tests and the sandbox pass a *transport* of their own."""
 
     def ask(settings: Settings) -> Account:
         api = settings.api
@@ -39,7 +39,7 @@ def over_network(*, transport: "BaseTransport | None" = None) -> Ask:
 
 
 def findings(reading: Reading, ask: Ask | None, *, now: datetime) -> Iterator[Finding]:
-    """Tell what the key and the account are like."""
+    """Report what is wrong with the key and what the account can pay for."""
     settings = reading.settings
     if settings is None or settings.api.key is None:
         return
@@ -69,7 +69,7 @@ def _key_file(reading: Reading, settings: Settings) -> Iterator[Finding]:
     except OSError:
         return
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
-        what = f"the key file {path} can be read or changed by others (mode {stat.S_IMODE(mode):04o})"
+        what = f"others can read or change the key file {path} (mode {stat.S_IMODE(mode):04o})"
         yield Finding(
             severity=Severity.WARNING, kind=Kind.KEY, what=what, where="[api] key_file", todo=f"chmod 600 {path}"
         )
@@ -78,7 +78,7 @@ def _key_file(reading: Reading, settings: Settings) -> Iterator[Finding]:
 def _trouble(error: RembgError, reading: Reading) -> Finding:
     if isinstance(error, KeyRefusedError):
         what = f"the API does not accept the key from {reading.key_source}: {error.message}"
-        todo = "put the key there that your account page shows"
+        todo = "put the key from your account page there"
         return Finding(severity=Severity.ERROR, kind=Kind.KEY_REFUSED, what=what, where="[api]", todo=todo)
     if isinstance(error, EmailNotVerifiedError):
         what, todo = f"the account may not be used yet: {error.message}", "open the link in the vendor's e-mail"
@@ -86,7 +86,7 @@ def _trouble(error: RembgError, reading: Reading) -> Finding:
     if isinstance(error, ThrottledError):
         what = f"the account could not be read just now: {error.message}"
         return Finding(severity=Severity.WARNING, kind=Kind.ACCOUNT, what=what, todo="try again in a while")
-    what, todo = f"the account could not be read: {error.message}", "look at network, proxy and [api] usage_url"
+    what, todo = f"the account could not be read: {error.message}", "check the network, the proxy and [api] usage_url"
     return Finding(severity=Severity.ERROR, kind=Kind.ACCOUNT, what=what, where="[api] usage_url", todo=todo)
 
 
@@ -108,7 +108,7 @@ def _credits(account: Account, settings: Settings) -> Iterator[Finding]:
 
 
 def _clock(account: Account, now: datetime) -> Iterator[Finding]:
-    """The current billing period that the vendor states must be current by our clock too."""
+    """The vendor's current billing period must also be the current one by this machine's clock."""
     cycle = account.billing_cycle
     if cycle is None or cycle.period_start_at - _CLOCK_SLACK <= now <= cycle.period_end_at + _CLOCK_SLACK:
         return

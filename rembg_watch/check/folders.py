@@ -1,8 +1,8 @@
 """
-Try out every folder: read what is read, write, claim and remove a file where something will be written.
+Try out every folder: read the inputs; write, claim and remove a file wherever the service will write.
 
-What can be seen without trying is told by the configuration already; here is what only
-trying shows, and which file systems the folders lie on.
+``config`` already reports what can be seen without trying. This module reports what only a
+trial shows, and what kind of file system each folder is on.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ Where = Callable[[Loc], str]
 
 def findings(settings: Settings, trees: "Mapping[Path, Tree]", *, proc: Path, where: Where) -> Iterator[Finding]:
     """
-    Tell which folders cannot be used as configured.
+    Report the folders that cannot be used as configured.
 
     Args:
         settings: The configuration.
         trees: What ``trees`` counted.
-        proc: Where the kernel tells of itself.
-        where: Names the place of a setting in the configuration.
+        proc: Where procfs is mounted.
+        where: Says where a setting is in the configuration.
     """
     table = mounted(proc)
     yield from _state_dir(settings, table, where(("state_dir",)))
@@ -47,7 +47,7 @@ def findings(settings: Settings, trees: "Mapping[Path, Tree]", *, proc: Path, wh
 
 
 def trees(settings: Settings) -> "dict[Path, Tree]":
-    """Count what is in each input folder that is there."""
+    """Count what is in each input folder that exists."""
     return {folder.input: counted(folder.input) for folder in settings.folders if not is_away(folder.input)}
 
 
@@ -59,7 +59,7 @@ def _written(path: Path, *, where: str, what: str) -> Iterator[Finding]:
 
 
 def tried(path: Path) -> str:
-    """Write, claim, make durable and remove a small file in *path*, as publishing does; say what failed."""
+    """Write, claim, sync and remove a small file in *path*, as publishing does; say what failed."""
     try:
         try_out(path)
     except disk.DeliveryError as error:
@@ -74,11 +74,11 @@ def _state_dir(settings: Settings, table: list[Mount], where: str) -> Iterator[F
     if mount is None:
         return
     if mount.is_share:
-        what = f"the state folder {path} lies on {mount.kind}, where a ledger is not safe"
+        what = f"the state folder {path} is on {mount.kind}, where a ledger is not safe"
         todo = "set state_dir to a folder on a local disk"
     elif mount.is_volatile:
-        what = f"the state folder {path} lies on {mount.kind}: what was paid for is forgotten at the next restart"
-        todo = "set state_dir to a folder on a disk that stays"
+        what = f"the state folder {path} is on {mount.kind}: what was paid for is forgotten at the next restart"
+        todo = "set state_dir to a folder on a disk that survives a restart"
     else:
         return
     yield Finding(severity=Severity.WARNING, kind=Kind.MACHINE, what=what, where=where, todo=todo)
@@ -86,7 +86,7 @@ def _state_dir(settings: Settings, table: list[Mount], where: str) -> Iterator[F
 
 @dataclass
 class Tree:
-    """What was counted under one input folder."""
+    """The numbers of directories and files under one input folder."""
 
     directories: int = 0
     files: int = 0
@@ -95,7 +95,7 @@ class Tree:
 
 
 def counted(root: Path) -> Tree:
-    """Look through *root* without following links: how much there is, and what of it must not be read."""
+    """Walk *root* without following links: count what is there, and list what cannot be read."""
     tree, waiting = Tree(), [os.fsencode(root)]
     while waiting and tree.directories + tree.files < _MOST_ENTRIES:
         path = waiting.pop()
@@ -131,21 +131,21 @@ def _input(folder: FolderSettings, tree: Tree, where: str) -> Iterator[Finding]:
 def _polled(folder: FolderSettings, settings: Settings, mount: Mount | None, where: str) -> Iterator[Finding]:
     if mount is None or not mount.hides_changes:
         return
-    what = f"{folder.input} lies on {mount.kind}, which does not tell of every change"
+    what = f"{folder.input} is on {mount.kind}, which does not report every change"
     every = f"{settings.watch.scan_interval_s:g} s"
     if settings.watch.mode == "events":
-        todo = f'set mode = "auto" under [watch]; until then files are found every {every}'
+        todo = f'set mode = "auto" under [watch]; until then a scan finds new files every {every}'
         yield Finding(severity=Severity.WARNING, kind=Kind.MACHINE, what=what, where=where, todo=todo)
     else:
-        what = f"{what}: it is looked through every {every}"
+        what = f"{what}: the folder is scanned every {every}"
         yield Finding(severity=Severity.NOTE, kind=Kind.MACHINE, what=what, where=where)
 
 
 def _moving(folder: FolderSettings, where: str) -> Iterator[Finding]:
-    """Originals that go to another disk are copied and then removed, which takes its time."""
+    """Originals that go to another disk are copied and then removed, which is slow."""
     if folder.after != "move" or folder.done is None:
         return
     with contextlib.suppress(OSError):
         if folder.done.stat().st_dev != folder.input.stat().st_dev:
-            what = f"{folder.done} is on another disk than {folder.input}: originals are copied there, then removed"
+            what = f"{folder.done} is not on the same disk as {folder.input}: originals are copied there, then removed"
             yield Finding(severity=Severity.NOTE, kind=Kind.MACHINE, what=what, where=where)

@@ -1,5 +1,5 @@
 """
-What this machine allows: kernel limits, open files, free space, a clock that can be right.
+What this machine allows: kernel limits, open files, free space, a plausible clock.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ _MEGABYTE = 1_000_000
 
 
 def findings(settings: Settings, trees: Mapping[Path, Tree], *, now: datetime, proc: Path) -> Iterator[Finding]:
-    """Tell what on this machine will get in the way."""
+    """Report what on this machine will get in the way."""
     yield from _watches(settings, trees, proc)
     yield from _open_files(settings)
     yield from _space(settings)
     if now < _EARLIEST:
-        what = f"by this machine's clock it is {now:%Y-%m-%d}, which cannot be"
+        what = f"by this machine's clock it is {now:%Y-%m-%d}, which cannot be right"
         yield _warning(what, "set the clock (timedatectl set-ntp true): TLS and waiting times depend on it")
 
 
@@ -35,16 +35,16 @@ def _warning(what: str, todo: str, *, where: str = "") -> Finding:
 
 
 def _watches(settings: Settings, trees: Mapping[Path, Tree], proc: Path) -> Iterator[Finding]:
-    """Each directory needs a watch of the kernel; without one its changes are found by the scan alone."""
+    """Each directory needs an inotify watch; without one, only the scan finds its changes."""
     if settings.watch.mode == "poll":
         return
     needed = int(sum(tree.directories for tree in trees.values()) * _MARGIN)
-    with contextlib.suppress(OSError, ValueError):  # a sandboxed service does not see it
+    with contextlib.suppress(OSError, ValueError):  # a sandboxed service cannot see the limit
         limit = int((proc / "sys/fs/inotify/max_user_watches").read_text())
         if needed > limit:
             yield _warning(
-                f"the kernel watches at most {limit} directories for one user, and about {needed} are needed",
-                f"sysctl fs.inotify.max_user_watches={_rounded(needed * 2)}; until then every change is found "
+                f"the kernel watches at most {limit} directories for one user, but about {needed} are needed",
+                f"sysctl fs.inotify.max_user_watches={_rounded(needed * 2)}; until then a scan finds every change "
                 f"within {settings.watch.scan_interval_s:g} s",
             )
 
@@ -65,7 +65,7 @@ def _open_files(settings: Settings) -> Iterator[Finding]:
 
 
 def _space(settings: Settings) -> Iterator[Finding]:
-    """Tell once for each disk that is written to and is nearly full."""
+    """Report once each disk that the service writes to and that is nearly full."""
     reserve_bytes = settings.output.free_space_reserve_mb * _MEGABYTE
     paths = [settings.state_dir, *(path for folder in settings.folders for path in targets(folder).values())]
     seen = set()

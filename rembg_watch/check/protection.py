@@ -1,8 +1,8 @@
 """
-What a unit's sandbox hides from its service and protects from writing.
+What a unit's sandbox hides from its service, and what it makes read-only.
 
-As far as the properties tell that ``systemctl show`` prints; the modes of the files are
-another matter.
+This knows only the properties that ``systemctl show`` prints; file modes are checked
+elsewhere.
 """
 
 import re
@@ -16,7 +16,7 @@ _SYSTEM = (PurePath("/usr"), PurePath("/boot"), PurePath("/efi"))
 
 
 class Protection:
-    """The unit's view of the file system, as far as its properties tell."""
+    """The service's view of the file system, as far as the unit's properties describe it."""
 
     def __init__(self, service: Mapping[str, str]) -> None:
         self._service = service
@@ -37,11 +37,11 @@ class Protection:
             yield from _TEMPORARY
 
     def is_visible(self, path: PurePath) -> bool:
-        """Say whether the service finds at *path* what everybody finds there."""
+        """Say whether the service sees at *path* what every other process sees there."""
         return self._rank(path, self._bound) >= self._rank(path, self._hidden)
 
     def is_writable(self, path: PurePath) -> bool:
-        """Say whether the sandbox, not the file's own mode, lets the service write at *path*."""
+        """Say whether the sandbox lets the service write at *path*, whatever the file's mode."""
         if not self.is_visible(path):
             return False
         rules = {**self._read_only(), **self._ruled, **self._bound}
@@ -68,7 +68,7 @@ class Protection:
 
 
 def words(text: str) -> list[str]:
-    """Part what ``systemctl show`` prints of a list: words, in quotes where they need them."""
+    """Split a list as ``systemctl show`` prints it: words, quoted where necessary."""
     try:
         return shlex.split(text)
     except ValueError:
@@ -79,5 +79,5 @@ _BOUND = re.compile(r"-?(/.*?):(/.*?)(?::r?bind)?(?= -?/|$)")
 
 
 def _bound(text: str) -> list[PurePath]:
-    """Find the places of bind mounts inside the sandbox; neither spaces nor colons in them are quoted."""
+    """Find where the sandbox has bind mounts; systemd quotes neither spaces nor colons in these paths."""
     return [PurePath(inside) for _, inside in _BOUND.findall(text)]

@@ -1,8 +1,8 @@
 """
-What systemd says of the installed service: its key, its user, and whether its sandbox lets it at the folders.
+What systemd says about the installed service: its key, its user, and whether its sandbox gives access to the folders.
 
-systemd is asked for the unit's properties; where it does not run or does not know the
-unit, there is nothing to tell.
+This asks systemd for the unit's properties. Where systemd is not running or does not know
+the unit, there is nothing to report.
 """
 
 import os
@@ -47,14 +47,14 @@ _ANSWER_S = 5.0
 
 
 def unit_for(path: Path | None) -> str:
-    """Name the unit that the configuration file belongs to: of several studios each has one of its own."""
+    """Name the unit that the configuration file belongs to: each of several studios has its own."""
     if path is None or path.absolute().parent != SYSTEM_CONFIG or path.stem == "config":
         return UNIT
     return f"rembg-watch@{path.stem}.service"
 
 
 def properties(unit: str = UNIT) -> dict[str, str]:
-    """Ask systemd for what it knows of *unit*; empty where it is not installed or nobody answers."""
+    """Ask systemd what it knows about *unit*; empty if the unit is not installed or systemd does not answer."""
     systemctl = shutil.which("systemctl")
     if systemctl is None:
         return {}
@@ -68,10 +68,10 @@ def properties(unit: str = UNIT) -> dict[str, str]:
 
 def assignments(text: str) -> dict[str, str]:
     """
-    Read what a unit and its drop-ins say of credentials.
+    Read what a unit and its drop-ins say about credentials.
 
-    ``systemctl show`` calls these properties unprintable. Of a credential that stands
-    in the unit itself, its name alone is kept.
+    ``systemctl show`` calls these properties unprintable. If the unit itself contains a
+    credential, only its name is kept.
     """
     found: dict[str, list[str]] = {name: [] for name in CREDENTIALS}
     for line in text.splitlines():
@@ -87,14 +87,14 @@ def assignments(text: str) -> dict[str, str]:
 
 def _said(command: list[str]) -> str:
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=False)  # noqa: S603  # fixed words
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=False)  # noqa: S603  # fixed arguments
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
         return ""
     return answer.stdout if answer.returncode == 0 else ""
 
 
 def is_ours(reading: Reading, service: Mapping[str, str]) -> bool:
-    """Say whether the service runs with this very configuration file."""
+    """Say whether the service runs with exactly this configuration file."""
     if reading.path is None:
         return False
     path = re.escape(str(reading.path.absolute()))
@@ -102,7 +102,7 @@ def is_ours(reading: Reading, service: Mapping[str, str]) -> bool:
 
 
 def credential_path(service: Mapping[str, str]) -> Path | None:
-    """Find the plain file that the service's key is loaded from."""
+    """Find the plain file that systemd loads the service's key from."""
     for entry in words(service.get("LoadCredential", "")):
         name, _, path = entry.partition(":")
         if name == CREDENTIAL and path.startswith("/"):
@@ -117,9 +117,9 @@ def _has_credential(service: Mapping[str, str]) -> bool:
 
 def with_credential(reading: Reading, service: Mapping[str, str]) -> Reading:
     """
-    Read the configuration as the service does, for whoever runs ``check`` outside it.
+    Read the configuration as the service does, for a user who runs ``check`` outside it.
 
-    A key that only the unit provides is no missing key; where its file can be read, it is used.
+    A key that only the unit provides does not count as missing; if its file is readable, ``check`` uses it.
     """
     settings = reading.settings
     if settings is None or settings.api.key is not None:
@@ -140,7 +140,7 @@ def with_credential(reading: Reading, service: Mapping[str, str]) -> Reading:
 
 
 def findings(reading: Reading, service: Mapping[str, str], *, user_id: int) -> Iterator[Finding]:
-    """Tell what keeps the installed service from doing with this configuration what ``check`` could do."""
+    """Report what the installed service cannot do with this configuration although ``check`` could."""
     settings = reading.settings
     if not service or settings is None:
         return
@@ -171,7 +171,7 @@ def _command(service: Mapping[str, str]) -> str:
 def _version(service: Mapping[str, str]) -> Iterator[Finding]:
     version = service.get("Version", "")
     if version.isdecimal() and int(version) < OLDEST_SYSTEMD:
-        what = f"systemd {version} knows no credentials; {OLDEST_SYSTEMD} is the first that does"
+        what = f"systemd {version} does not support credentials; they need version {OLDEST_SYSTEMD} or later"
         yield Finding(
             severity=Severity.WARNING,
             kind=Kind.MACHINE,
@@ -184,18 +184,16 @@ def _version(service: Mapping[str, str]) -> Iterator[Finding]:
 def _credential(settings: Settings, service: Mapping[str, str]) -> Iterator[Finding]:
     path = credential_path(service)
     if path is not None and os.access(path.parent, os.X_OK) and not path.exists():
-        what = (
-            f"the credential {CREDENTIAL} is to be loaded from {path}, which does not exist: the service will not start"
-        )
+        what = f"the credential {CREDENTIAL} comes from {path}, which does not exist: the service will not start"
         yield _error(Kind.KEY, what, f"{UNIT} LoadCredential=", f"write the key to {path} (chmod 600)")
     elif not _has_credential(service) and settings.api.key_file is None:
-        what = "the service is given no key: neither a credential api_key nor a key_file"
+        what = "the service is given no key: there is neither a credential api_key nor a key_file"
         todo = f"add LoadCredential={CREDENTIAL}:/etc/rembg-watch/api_key"
         yield Finding(severity=Severity.WARNING, kind=Kind.KEY, what=what, where=UNIT, todo=todo)
 
 
 def _state(reading: Reading, settings: Settings, service: Mapping[str, str]) -> Iterator[Finding]:
-    """Whoever asks for ``status`` must look into the ledger that the service writes."""
+    """``status`` has to read the same ledger that the service writes."""
     given = [f"/var/lib/{name.partition(':')[0]}" for name in words(service.get("StateDirectory", ""))]
     if given and not reading.chooses_state_dir and str(settings.state_dir) not in given:
         yield Finding(
@@ -207,33 +205,35 @@ def _state(reading: Reading, settings: Settings, service: Mapping[str, str]) -> 
         )
     elif not Protection(service).is_writable(settings.state_dir):
         what = f"the service cannot write its state folder {settings.state_dir}"
-        todo = "leave out state_dir, or add it to ReadWritePaths="
+        todo = "remove state_dir, or add it to ReadWritePaths="
         yield _error(Kind.ACCESS, what, f"{UNIT} StateDirectory=", todo)
 
 
 def _sandbox(settings: Settings, service: Mapping[str, str]) -> Iterator[Finding]:
-    """Compare each folder with what the unit hides and write-protects."""
+    """Compare each folder with what the unit hides or makes read-only."""
     protection = Protection(service)
     for folder in settings.folders:
         if not protection.is_visible(folder.input):
             what = f"the service cannot see the input folder {folder.input} ({folder.name!r})"
-            todo = "write the drop-in anew: `rembg-watch init --systemd`"
+            todo = "write the drop-in again: `rembg-watch init --systemd`"
             yield _error(Kind.ACCESS, what, UNIT, todo)
         for name, path in targets(folder).items():
             if not protection.is_writable(path):
                 what = f"the service cannot write the {name} folder {path} ({folder.name!r})"
-                todo = f"write the drop-in anew: `rembg-watch init --systemd`, or add ReadWritePaths={path}"
+                todo = f"write the drop-in again: `rembg-watch init --systemd`, or add ReadWritePaths={path}"
                 yield _error(Kind.ACCESS, what, f"{UNIT} ReadWritePaths=", todo)
 
 
 def _user(settings: Settings, service: Mapping[str, str], user_id: int) -> Iterator[Finding]:
-    """What one user can do says little of another: where the modes tell, they are asked."""
+    """What one user can do says little about another, so this reads the folders' modes."""
     name = service.get("User") or ("root" if service.get("DynamicUser", "no") == "no" else "")
     try:
         user, tried_by = pwd.getpwnam(name), pwd.getpwuid(user_id).pw_name
     except KeyError:
         if name:
-            yield _error(Kind.MACHINE, f"the service is to run as {name}, whom this machine does not know", UNIT)
+            yield _error(
+                Kind.MACHINE, f"the service should run as {name}, a user that this machine does not have", UNIT
+            )
         return
     if user.pw_uid in {0, user_id}:
         return
@@ -245,12 +245,12 @@ def _user(settings: Settings, service: Mapping[str, str], user_id: int) -> Itera
         what = f"the service runs as {name}, who {'cannot write' if needs[path] & os.W_OK else 'cannot read'} {path}"
         yield _error(Kind.ACCESS, what, f"{UNIT} User=", f"give {path} to {name}, or to a group that {name} is in")
     if not denied:
-        what = f"folders were tried as {tried_by}, but the service runs as {name}"
-        yield _note(what, f"to try as the service does: sudo -u {name} rembg-watch check --config FILE")
+        what = f"the folders were tried as {tried_by}, but the service runs as {name}"
+        yield _note(what, f"to try them as the service: sudo -u {name} rembg-watch check --config FILE")
 
 
 def _is_allowed(path: Path, need: int, user_id: int, group_ids: set[int]) -> bool:
-    """Read a folder's mode for another user; one that is missing or has an access list counts as allowed."""
+    """Read a folder's mode for another user; a folder that is missing or has an access list counts as allowed."""
     try:
         found = path.stat()
         if "system.posix_acl_access" in os.listxattr(path):

@@ -1,10 +1,10 @@
 """
-What this machine lends: disks, mounts, locks, clocks, processors, memory and systemd.
+What this machine provides: disks, mounts, locks, clocks, processors, memory and systemd.
 
-Nothing here knows of pictures, credits or the API.
+Nothing here knows about pictures, credits or the API.
 
 ====================  =================================================================
-``host.disk``         careful acts in folders that others write to as well
+``host.disk``         careful operations in folders that others write to as well
 ``host.mounts``       what is mounted or should be, and what that means for a folder
 ``host.locks``        one daemon for each state directory and each input folder
 ``host.systemd``      readiness, watchdog, stopping; the drop-in for the folders

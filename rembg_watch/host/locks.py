@@ -1,11 +1,11 @@
 """
-One daemon per state directory and per input folder, and a name for whoever holds it.
+Locks that allow one daemon per state directory and per input folder, and name the process that holds them.
 
-The kernel drops them when the process ends, however it ends, so that a kill leaves
-nothing to clean up. The state directory is locked by ``flock`` on a file in it. An
-input folder is locked by an abstract socket that is named after it: that leaves no
-lock file among a studio's pictures, and nothing open in there, which would keep a
-share or a card from being unmounted. It is a lock among the programs of one machine.
+The kernel releases them when the process ends, however it ends, so that a kill leaves
+nothing to clean up. The lock on the state directory is a ``flock`` on a file in it. The
+lock on an input folder is an abstract socket that is named after it: it puts no lock file
+among a studio's pictures, and keeps no file open that would prevent a share or a card
+from being unmounted. It only excludes other processes on the same machine.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
 class Locks:
-    """Hold every lock that one running daemon needs; release them together."""
+    """Every lock that a running daemon holds; it releases them together."""
 
     def __init__(self) -> None:
         self._open: list[int] = []
@@ -34,11 +34,11 @@ class Locks:
         """
         Lock *state_dir* and each of *inputs*.
 
-        An input that is not there (a share that is offline) is passed over: the state
-        directory's own lock stands.
+        An input that does not exist (a share that is offline) is skipped; the state
+        directory is locked all the same.
 
         Raises:
-            LockedError: Another process holds one of them; the sentence says who.
+            LockedError: Another process holds one of them; the message says which.
         """
         try:
             self._take_state(state_dir)
@@ -58,13 +58,13 @@ class Locks:
                 f"state directory {state_dir} is in use by process {holder}: stop it, "
                 f"or give this one a state_dir of its own"
             )
-        with contextlib.suppress(OSError):  # a full disk; the kernel's table names the holder, too
+        with contextlib.suppress(OSError):  # a full disk; the kernel's table names the holder too
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
     def take_input(self, path: Path) -> bool:
         """
-        Lock one input folder; False if it cannot be locked at all.
+        Lock one input folder; return False if it cannot be locked at all.
 
         Raises:
             LockedError: Another process holds it.
@@ -90,7 +90,7 @@ class Locks:
         return True
 
     def release(self) -> None:
-        """Let go of everything; safe to call twice."""
+        """Release everything; safe to call twice."""
         while self._inputs:
             self._inputs.pop().close()
         while self._open:
@@ -108,7 +108,7 @@ def _lock(fd: int) -> bool:
 
 
 def _holder(fd: int) -> str:
-    """Find who holds the lock on *fd* in the kernel's table; "unknown" where it cannot be read."""
+    """Find the process that holds the lock on *fd* in the kernel's table; "unknown" if that cannot be read."""
     stat = os.fstat(fd)
     wanted = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}:{stat.st_ino}"
     try:
@@ -120,14 +120,14 @@ def _holder(fd: int) -> str:
 
 
 def _listener(name: str) -> str:
-    """Ask the kernel who listens on a socket; "unknown" where it does not tell."""
+    """Ask the kernel which process listens on a socket; "unknown" if it does not say."""
     with (
         contextlib.suppress(OSError),
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as caller,
     ):
         caller.settimeout(1.0)
         caller.connect(name)
-        told = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        pid = _CREDENTIALS.unpack(told)[0]
+        credentials = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid = _CREDENTIALS.unpack(credentials)[0]
         return str(pid) if pid else "unknown"
     return "unknown"

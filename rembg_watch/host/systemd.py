@@ -1,8 +1,8 @@
 """
-Speaks with systemd: readiness, status, watchdog, and the drop-in that opens the sandbox for the folders.
+Talks to systemd: readiness, status, watchdog, and the drop-in that opens the sandbox for the folders.
 
-Outside systemd every word of it is silence. It starts no thread and installs no signal handler; the
-daemon's loop decides when something is said.
+Outside systemd nothing here has any effect. It starts no thread and installs no signal handler; the
+daemon's loop decides when to send something.
 """
 
 import os
@@ -23,9 +23,9 @@ PINGS_PER_TIMEOUT = 3
 
 class Notify:
     """
-    Tells the service manager how the daemon is; without an address it tells nobody.
+    Tells the service manager how the daemon is doing; without an address it does nothing.
 
-    A datagram that cannot be sent is dropped: a manager that does not listen must not stop the pictures.
+    It drops a datagram that it cannot send: a manager that does not listen must not stop the pictures.
     """
 
     def __init__(self, address: str | None = None) -> None:
@@ -33,7 +33,7 @@ class Notify:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Find the address that systemd left in NOTIFY_SOCKET."""
+        """Read the address that systemd put into NOTIFY_SOCKET."""
         found = (os.environ if environment is None else environment).get("NOTIFY_SOCKET", "")
         return cls(found if found[:1] in ("/", "@") else None)
 
@@ -47,24 +47,24 @@ class Notify:
         return self._send("READY=1", *_status(status))
 
     def status(self, status: str) -> bool:
-        """Say in one line what the daemon does or waits for; ``systemctl status`` shows it."""
+        """Say in one line what the daemon is doing or waiting for; ``systemctl status`` shows it."""
         return self._send(*_status(status))
 
     def reloading(self, status: str = "") -> bool:
-        """Say that a reload begins; ``ready`` ends it. The moment has to be in the same datagram."""
+        """Say that a reload begins; ``ready`` ends it. The same datagram must carry the time."""
         now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         return self._send("RELOADING=1", f"MONOTONIC_USEC={now_us}", *_status(status))
 
     def stopping(self, status: str = "") -> bool:
-        """Say that the daemon is on its way out."""
+        """Say that the daemon is shutting down."""
         return self._send("STOPPING=1", *_status(status))
 
     def extend_timeout(self, seconds: float) -> bool:
-        """Ask for *seconds* more from now before systemd loses its patience; start, reload or stop."""
+        """Ask for *seconds* more, from now, before a start, reload or stop times out."""
         return self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     def ping(self) -> bool:
-        """Say that all is well; to be said only where that was checked: see ``Heartbeat``."""
+        """Say that all is well; only ``Heartbeat``, which checks that, may call this."""
         return self._send("WATCHDOG=1")
 
     def _send(self, *lines: str) -> bool:
@@ -80,7 +80,7 @@ class Notify:
 
 
 def _status(text: str) -> list[str]:
-    """One line and no more: a line feed in it would be taken for the next assignment."""
+    """Make it one line: systemd would read whatever follows a line feed as the next assignment."""
     line = " ".join(text.split())
     short = line.encode("utf-8", "backslashreplace")[:STATUS_BYTES].decode("utf-8", "ignore")
     return [f"STATUS={short}"] if short else []
@@ -88,7 +88,7 @@ def _status(text: str) -> list[str]:
 
 def watchdog_interval_s(environment: Mapping[str, str] | None = None, *, pid: int | None = None) -> float | None:
     """
-    Say how often to ping: a third of what WatchdogSec allows, so that one late ping is no death.
+    Say how often to ping: three times within WatchdogSec, so that one late ping is not fatal.
 
     None: systemd expects no pings, or expects them from another process.
     """
@@ -110,7 +110,7 @@ class Late:
 
     part: str
     silent_s: float
-    awaits_disk: bool = False  # the kernel keeps it: a dead share or disk, which no restart would bring back
+    awaits_disk: bool = False  # it is stuck in the kernel: a dead share or disk, which a restart would not bring back
 
 
 @dataclass(slots=True)
@@ -118,18 +118,18 @@ class _Part:
     allowance_s: float
     beaten_at_s: float
     is_resting: bool = False
-    thread_id: int = 0  # of the thread that beat last
+    thread_id: int = 0  # of the thread that last called ``beat``
 
 
 class Heartbeat:
     """
     Pings the watchdog only while every part of the daemon makes progress.
 
-    Each part says ``beat`` when it has got somewhere, and ``rest`` when it has nothing to do; a part that is
-    at work and silent for longer than its own allowance is late, and no ping goes until it moves. A thread
-    that pings on its own would hide every deadlock, so there is none: the loop says ``tick``.
+    Each part calls ``beat`` when it has made progress, and ``rest`` when it has nothing to do. A part that is
+    working and silent for longer than its own allowance is late, and there is no ping until it makes progress.
+    A thread that pings on its own would hide every deadlock, so there is none: the daemon's loop calls ``tick``.
 
-    A part that hangs in the kernel, in a share that does not answer, is late too, but takes no ping away: a
+    A part that hangs in the kernel, on a share that does not answer, is late too, but does not stop the pings: a
     new process would hang there again, and the calls in flight would have been paid for nothing.
     """
 
@@ -147,17 +147,17 @@ class Heartbeat:
         self._parts: dict[str, _Part] = {}
 
     def register(self, part: str, *, allowance_s: float) -> None:
-        """Expect progress from *part* from now on, or change what it is allowed."""
+        """Expect progress from *part* from now on, or change its allowance."""
         with self._lock:
             self._parts[part] = _Part(allowance_s, self._clock())
 
     def forget(self, part: str) -> None:
-        """Expect nothing of *part* any more: it has ended."""
+        """Stop expecting progress from *part*: it has ended."""
         with self._lock:
             self._parts.pop(part, None)
 
     def beat(self, part: str) -> None:
-        """Note that *part* has got somewhere; from one that has ended it means nothing."""
+        """Note that *part* has made progress; a part that has ended is ignored."""
         self._note(part, is_resting=False)
 
     def rest(self, part: str) -> None:
@@ -165,7 +165,7 @@ class Heartbeat:
         self._note(part, is_resting=True)
 
     def late(self) -> Sequence[Late]:
-        """List the parts that are at work and silent for too long, the longest first."""
+        """List the parts that are working but have been silent for too long, the longest first."""
         with self._lock:
             now_s = self._clock()
             busy = {name: part for name, part in self._parts.items() if not part.is_resting}
@@ -175,7 +175,7 @@ class Heartbeat:
         return sorted(found, key=lambda late: -late.silent_s)
 
     def tick(self) -> Sequence[Late]:
-        """Ping if a restart could heal nothing; otherwise do not. Say who is late."""
+        """Ping unless a part is late that a restart could help; return the parts that are late."""
         late = self.late()
         if all(one.awaits_disk for one in late):
             self._ping()
@@ -190,7 +190,7 @@ class Heartbeat:
 
 
 def awaits_disk(thread_id: int) -> bool:
-    """Say whether a thread of this process sleeps in the kernel where no signal reaches it."""
+    """Say whether a thread of this process is in uninterruptible sleep, where no signal reaches it."""
     try:
         stat = Path(f"/proc/self/task/{thread_id}/stat").read_text(errors="replace")
     except OSError:
@@ -202,11 +202,11 @@ def awaits_disk(thread_id: int) -> bool:
 
 
 class FolderPaths(Protocol):
-    """What the drop-in has to know of a folder; the configuration's folders are such."""
+    """What the drop-in has to know about a folder; the configuration's folders provide it."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The folder's name."""
 
     @property
     def input(self) -> Path:
@@ -218,7 +218,7 @@ class FolderPaths(Protocol):
 
     @property
     def after(self) -> str:
-        """What becomes of a source: keep, move or delete."""
+        """What happens to a source afterwards: keep, move or delete."""
 
     @property
     def done(self) -> Path | None:
@@ -233,29 +233,29 @@ HOMES = tuple(map(PurePath, ("/home", "/root", "/run/user")))
 """What ProtectHome replaces with empty folders."""
 
 HIDDEN = (*HOMES, PurePath("/tmp"), PurePath("/var/tmp"))  # noqa: S108 - names, not files
-"""The same, and what PrivateTmp does."""
+"""The same, and what PrivateTmp replaces."""
 
 
 def drop_in(folders: Iterable[FolderPaths], *, shares: Iterable[PurePath] = (), chooses_processor: bool = False) -> str:
     """
     Write the drop-in that lets the sandboxed service read its inputs and write its outputs, and no more.
 
-    Nothing else of the machine becomes writable, and a source can be changed only where the configuration moves
-    or deletes it. Below a share that comes and goes it is the share's own mount point that is opened: a sandbox
-    that names a folder inside would keep the old mount after the share was lost, and never see the new one.
+    Nothing else on the machine becomes writable, and a source can be changed only if the configuration moves
+    or deletes it. For a folder on a share that comes and goes, the drop-in opens the share's own mount point: a
+    sandbox that names a folder inside would keep the old mount after the share was lost, and never see the new one.
 
     Args:
         folders: The folders of the configuration.
         shares: Mount points of network file systems, and of whatever else comes and goes.
-        chooses_processor: There are so many workers that they share a processor, see ``processors``.
+        chooses_processor: There are so many workers that they share a processor; see ``processors``.
     """
     known = list(folders)
     points = sorted(shares, key=lambda point: -len(point.parts))
     opened = [(folder, _opened(folder, points)) for folder in known]
     paths = {path: None for _, found in opened for path in found}
     lines = [
-        "# Written by `rembg-watch init --systemd` for its configuration: write it anew when folders change.",
-        "# What is opened here has to exist when the service starts: a folder made later is not writable for it.",
+        "# Written by `rembg-watch init --systemd` for its configuration: write it again when folders change.",
+        "# What is opened here must exist when the service starts: it cannot write to a folder that is made later.",
         "",
         "[Unit]",
         *(line for path in paths for line in _mounted_first(path, is_share=path in points)),
@@ -263,20 +263,20 @@ def drop_in(folders: Iterable[FolderPaths], *, shares: Iterable[PurePath] = (), 
         "[Service]",
     ]
     if any(path.is_relative_to(home) for path in paths for home in HOMES):
-        lines += ["# Homes stay hidden but for what is named below.", "ProtectHome=tmpfs"]
+        lines += ["# Home folders stay hidden, except for those named below.", "ProtectHome=tmpfs"]
     for folder, found in opened:
         lines.append(f"# {' '.join(folder.name.split())}")
         lines += [_directive(path, is_writable=is_writable) for path, is_writable in found.items()]
     if chooses_processor:
         lines += [
-            "# So many workers are faster on one processor, which they choose.",
+            "# So many workers are faster on one processor, which they choose themselves.",
             "SystemCallFilter=sched_setaffinity",
         ]
     return "\n".join(lines) + "\n"
 
 
 def _mounted_first(path: PurePath, *, is_share: bool) -> list[str]:
-    """A local disk is required; a share is only waited for: without it the daemon starts and says what is away."""
+    """Require a local disk, but only wait for a share: without it the daemon starts and says what is away."""
     if not is_share:
         return [f"RequiresMountsFor={_quoted(path)}"]
     unit = _mount_unit(path)
@@ -299,7 +299,7 @@ def _bytes_of(character: str) -> str:
 
 
 def _opened(folder: FolderPaths, shares: Sequence[PurePath]) -> dict[PurePath, bool]:
-    """What is opened for *folder*, and whether it has to be writable; a share counts as one."""
+    """List what to open for *folder*, and whether it has to be writable; a share is opened as a whole."""
     found: dict[PurePath, bool] = {}
     for path, is_writable in _needed(folder).items():
         opened = next((share for share in shares if path.is_relative_to(share)), path)
@@ -308,7 +308,7 @@ def _opened(folder: FolderPaths, shares: Sequence[PurePath]) -> dict[PurePath, b
 
 
 def _needed(folder: FolderPaths) -> dict[PurePath, bool]:
-    """Each path that a folder needs, and whether it has to be writable."""
+    """List each path that a folder needs, and whether it has to be writable."""
     changes_sources = folder.after in ("move", "delete") or folder.failed is not None
     needed: dict[PurePath, bool] = {folder.input: changes_sources, folder.output: True}
     if folder.after == "move" and folder.done:
@@ -319,14 +319,14 @@ def _needed(folder: FolderPaths) -> dict[PurePath, bool]:
 
 
 def _directive(path: PurePath, *, is_writable: bool) -> str:
-    """One line of the sandbox; the dash lets the service start, and say so itself, when a path is missing."""
+    """Write one line of the sandbox; thanks to the dash the service starts without the path, and says so itself."""
     if any(path.is_relative_to(hidden) for hidden in HIDDEN):
         return f"{'BindPaths' if is_writable else 'BindReadOnlyPaths'}={_quoted(path, dash=True, colon=True)}"
     return f"{'ReadWritePaths' if is_writable else 'ReadOnlyPaths'}={_quoted(path, dash=True)}"
 
 
 def _quoted(path: PurePath, *, dash: bool = False, colon: bool = False) -> str:
-    """Write *path* so that systemd reads it back as it is: specifiers, quotes and spaces escaped."""
+    """Quote *path* so that systemd reads back the same path: escape specifiers, quotes and spaces."""
     text = str(path).replace("\\", "\\\\").replace("%", "%%").replace('"', '\\"')
     text = text.replace(":", "\\:") if colon else text
     text = "".join(c if c.isprintable() else _bytes_of(c) for c in text)
