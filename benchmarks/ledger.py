@@ -21,7 +21,7 @@ from pathlib import Path
 
 from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, Version, move, with_content
-from rembg_watch.ledger import Ledger, Target, Turn
+from rembg_watch.ledger import Ledger, Target, Turn, open_ledger
 
 ONE = Decimal(1)
 
@@ -140,7 +140,7 @@ def row(what: str, figure: str) -> None:
 
 
 def measure(directory: Path, rows: int, jobs: int, threads: int) -> None:
-    ledger = Ledger.open(directory / "ledger.db")
+    ledger = open_ledger(directory)
     ledger.counts()
     before_mb = rss_mb()
     seen = sources(rows, 1000)
@@ -158,11 +158,11 @@ def measure(directory: Path, rows: int, jobs: int, threads: int) -> None:
     row("the 50 jobs changed last, ms", f"{timed(lambda: list(ledger.jobs(limit=50))) * 1e3:.1f}")
     row(f"memory with {rows:,} queued, MB more than before", f"{rss_mb() - with_list_mb:+.1f}")
     row("  (whole process; of that the benchmark's own list)", f"{rss_mb():.0f} ({with_list_mb - before_mb:.0f})")
-    row("ledger file, MB", f"{ledger.path.stat().st_size / 1e6:.0f}")
+    row("ledger file, MB", f"{(directory / 'ledger.db').stat().st_size / 1e6:.0f}")
     speeds(ledger, directory, jobs, threads)
     row("memory after that, MB", f"{rss_mb():.0f}")
     ledger.close()
-    row("open again, with check, s", f"{timed(lambda: Ledger.open(directory / 'ledger.db').close()):.2f}")
+    row("open again, with check, s", f"{timed(lambda: open_ledger(directory).close()):.2f}")
 
 
 def speeds(ledger: Ledger, directory: Path, jobs: int, threads: int) -> None:

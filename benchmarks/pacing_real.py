@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.studio import Studio, jpegs, sandbox, sandbox_calls, status, wait_for
-from rembg_watch.ledger import Access, Ledger
+from rembg_watch.ledger import Access, open_ledger
 
 
 def share_of(calls: list[tuple[float, int]], rate: float, first_s: float, last_s: float) -> tuple[float, float]:
@@ -55,7 +55,7 @@ def measure(root: Path, rate: str, minutes: float, workers: int, restart_s: floa
 
 
 def _note(studio: Studio) -> float:
-    with Ledger.open(studio.state / "ledger.db", Access.READ) as ledger:
+    with open_ledger(studio.state, Access.READ) as ledger:
         note: Any = ledger.note("pacer")
     return float(note["rate"])
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.plain_api import picture
 from rembg_watch.host.disk import version_of
-from rembg_watch.ledger import Ledger
+from rembg_watch.ledger import open_ledger
 
 TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
 FAST = {"rate": 1000.0, "good": 1000.0, "is_starting": False}
@@ -94,7 +94,7 @@ class Studio:
             encoding="utf-8",
         )
         if note is not None:
-            with Ledger.open(self.state / "ledger.db") as ledger:
+            with open_ledger(self.state) as ledger:
                 ledger.set_note("pacer", dict(note))
         return self
 
@@ -232,7 +232,7 @@ def finished_tree(studio: Studio, count: int, *, per_directory: int = 500) -> No
             path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg)
         seen.append((name.encode(), version_of(path.stat())))
-    with Ledger.open(studio.state / "ledger.db") as ledger:
+    with open_ledger(studio.state) as ledger:
         ledger.add("studio", seen, now)
     with contextlib.closing(sqlite3.connect(studio.state / "ledger.db")) as connection:
         connection.execute(

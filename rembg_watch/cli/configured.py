@@ -7,8 +7,7 @@ import typer
 
 from rembg_watch.config import FOR_LOOKING, Settings, find, load
 from rembg_watch.config.findings import Kind
-from rembg_watch.daemon import LEDGER_NAME
-from rembg_watch.ledger import Access, Ledger
+from rembg_watch.ledger import Access, Ledger, open_ledger
 
 ConfigFile = Annotated[
     Path | None,
@@ -32,7 +31,7 @@ def settings_for(config: Path | None, *, tolerate: frozenset[Kind]) -> Settings:
     return load(find(config), tolerate=tolerate)
 
 
-def open_ledger(config: Path | None, access: Access) -> tuple[Settings, Ledger]:
+def ledger_of(config: Path | None, access: Access) -> tuple[Settings, Ledger]:
     """Open the ledger of a configuration, beside a daemon that may be running."""
     settings = settings_for(config, tolerate=FOR_LOOKING)
-    return settings, Ledger.open(settings.state_dir / LEDGER_NAME, access)
+    return settings, open_ledger(settings.state_dir, access)

@@ -14,12 +14,12 @@ from rich.text import Text
 from rembg_watch.account.balance import BASELINE, OTHER_USE, other_use_from_note, reading_from_note
 from rembg_watch.account.gate import Gate
 from rembg_watch.check import findings, over_network, verdict
-from rembg_watch.cli.configured import AsJson, ConfigFile, open_ledger
+from rembg_watch.cli.configured import AsJson, ConfigFile, ledger_of
 from rembg_watch.cli.console import OUT, say, say_json
 from rembg_watch.config import FOR_LOOKING, Settings, Severity, find, load, read
-from rembg_watch.daemon import LEDGER_NAME, RESUME, STATUS_NAME
+from rembg_watch.daemon import RESUME, STATUS_NAME
 from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import Access, Ledger, NoLedgerError, Which
+from rembg_watch.ledger import Access, Ledger, NoLedgerError, Which, open_ledger
 from rembg_watch.report.screen import render
 from rembg_watch.report.status import (
     CreditsView,
@@ -75,7 +75,7 @@ def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
     told = read_snapshot(settings.state_dir / STATUS_NAME)
     alive = liveness(told, now=_now()) if told else Liveness.GONE
     try:
-        with Ledger.open(settings.state_dir / LEDGER_NAME, Access.READ) as ledger:
+        with open_ledger(settings.state_dir, Access.READ) as ledger:
             left = _left(ledger)
     except NoLedgerError:
         left = snapshot(counts={}, unsettled=0, gate=GateView(), credits=CreditsView(), now=_now())
@@ -126,7 +126,7 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List pictures with their state, and the reason where there is one."""
-    _, ledger = open_ledger(config, Access.READ)
+    _, ledger = ledger_of(config, Access.READ)
     with ledger:
         if unsettled:
             _show_unsettled(ledger, folder, limit, as_json=as_json)
@@ -233,7 +233,7 @@ def retry(
 ) -> None:
     """Put failed, held or in-doubt pictures back in line, and end every pause; alone, end the pauses."""
     is_told_which = bool(patterns or everything or state or folder)
-    _, ledger = open_ledger(config, Access.JOIN)
+    _, ledger = ledger_of(config, Access.JOIN)
     with ledger:
         count = 0
         chosen = (patterns or [None]) if is_told_which else []  # type: ignore[list-item]  # no pattern is one choice, too

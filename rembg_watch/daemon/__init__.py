@@ -23,7 +23,6 @@ ledger. What the parts do is in their own modules.
 
 from rembg_watch.daemon.assembly import (
     KEY_DIGEST,
-    LEDGER_NAME,
     RESUME,
     SPOOL_NAME,
     STATUS_NAME,
@@ -36,7 +35,6 @@ from rembg_watch.daemon.targets import missing_targets
 
 __all__ = [
     "KEY_DIGEST",
-    "LEDGER_NAME",
     "RESUME",
     "SPOOL_NAME",
     "STATUS_NAME",

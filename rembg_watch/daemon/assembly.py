@@ -25,7 +25,7 @@ from rembg_watch.errors import ConfigError
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import Step, no_step
 from rembg_watch.host.systemd import Heartbeat, Notify
-from rembg_watch.ledger import Ledger, LedgerUnavailableError
+from rembg_watch.ledger import Ledger, LedgerUnavailableError, open_ledger
 from rembg_watch.paths import Folder
 from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Pipeline, Plan, Ports, Recipe
 from rembg_watch.pipeline.contents import Contents
@@ -41,7 +41,6 @@ from rembg_watch.watch import Pace, Watcher
 if TYPE_CHECKING:
     import httpx
 
-LEDGER_NAME = "ledger.db"
 SPOOL_NAME = "spool"
 STATUS_NAME = "status.json"
 
@@ -235,7 +234,7 @@ def assemble(
     report = fan_out(around.report, metrics, lambda event: _pass_on(listeners, event))
     in_force = InForce(plan)
     stack.callback(lambda: in_force.plan.client.close())
-    ledger = stack.enter_context(Ledger.open(state_dir / LEDGER_NAME))
+    ledger = stack.enter_context(open_ledger(state_dir))
     spool = Spool(state_dir / SPOOL_NAME)
     stack.callback(spool.give_back)
     decoders = Verifiers(tell=lambda error: report(events.Mistake(where="verifying", error=error)))

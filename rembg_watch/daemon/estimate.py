@@ -21,12 +21,12 @@ from rembg_watch.account.governor import call_s_of
 from rembg_watch.account.pacing import FIRST_RATE
 from rembg_watch.api.errors import KeyRefusedError, RembgError
 from rembg_watch.config import Settings
-from rembg_watch.daemon.assembly import KEY_DIGEST, LEDGER_NAME, SPOOL_NAME, build_client, key_digest, recipe_of
+from rembg_watch.daemon.assembly import KEY_DIGEST, SPOOL_NAME, build_client, key_digest, recipe_of
 from rembg_watch.delivery.publish import is_ours
 from rembg_watch.host import disk
 from rembg_watch.host.disk import Content
 from rembg_watch.jobs import State, Unsettled, Version
-from rembg_watch.ledger import Access, Ledger, NoLedgerError, Which
+from rembg_watch.ledger import Access, Ledger, NoLedgerError, Which, open_ledger
 from rembg_watch.pictures import inspection
 from rembg_watch.pipeline import Recipe, content_key_of
 from rembg_watch.report.status import stamp
@@ -164,7 +164,7 @@ def estimate(settings: Settings) -> Estimate:
     recipes = {folder.name: recipe_of(folder) for folder in settings.folders}
     with ExitStack() as stack:
         try:
-            ledger = stack.enter_context(Ledger.open(settings.state_dir / LEDGER_NAME, Access.READ))
+            ledger = stack.enter_context(open_ledger(settings.state_dir, Access.READ))
         except NoLedgerError:
             ledger = None
         counted = _Counted(ledger)

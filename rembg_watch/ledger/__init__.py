@@ -6,26 +6,34 @@ package alone speaks SQL. It decides nothing about errors (``retry``), looks at 
 picture and at no folder, and holds no lock against a second daemon (``locks``).
 
 ============  =====================================================================
-``book``      ``Ledger``: add, claim, record, recover, counts and the rest
-``values``    what goes in and comes out besides jobs
+``port``      ``Ledger``: every verb, and what is promised of it
+``values``    what goes in and comes out besides jobs, and what it refuses
+``book``      the verbs over a database's tables
 ``intake``    sources that came, were replaced, went away or came back
 ``work``      jobs that are claimed, moved on, recovered and tried again
 ``calls``     what was paid
 ``targets``   who owns which output name
 ``rows``      how a row becomes a job, and how jobs are found
+``prepared``  statements that every picture needs, compiled once
 ``schema``    the tables and MIGRATIONS
-``store``     one file and its connections; all that is particular to SQLite
+``store``     what is asked of a database
 ``commits``   commits that threads share
-``refusals``  why a ledger is refused, with the way out
+``sqlite``    the store in one file; all that is particular to SQLite
+``refusals``  why that file is refused, with the way out
 ============  =====================================================================
+
+The first two are for everybody; of the others nobody outside knows.
 """
 
-from rembg_watch.ledger.book import Ledger
-from rembg_watch.ledger.refusals import LedgerUnavailableError, NoLedgerError
-from rembg_watch.ledger.store import Access
+from pathlib import Path
+
+from rembg_watch.ledger.port import Ledger
 from rembg_watch.ledger.values import (
+    Access,
     Backlog,
     Json,
+    LedgerUnavailableError,
+    NoLedgerError,
     Pruned,
     Recovery,
     SendingTwiceError,
@@ -53,4 +61,20 @@ __all__ = [
     "TargetsTakenError",
     "Turn",
     "Which",
+    "open_ledger",
 ]
+
+
+def open_ledger(state_dir: Path, access: Access = Access.OWN) -> Ledger:
+    """
+    Open the ledger of a state directory; its owner makes it and brings it up to date.
+
+    Raises:
+        NoLedgerError: There is none and *access* makes none.
+        LedgerError: It is damaged, newer than this program, or no ledger; the
+            message names the way out.
+    """
+    from rembg_watch.ledger.book import SqlLedger  # here, so that values and port load no database
+    from rembg_watch.ledger.sqlite import FILE_NAME, SqliteStore
+
+    return SqlLedger(SqliteStore.open(state_dir / FILE_NAME, access))

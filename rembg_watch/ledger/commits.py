@@ -4,22 +4,21 @@ Commits that threads share.
 A commit that must survive a power cut waits for the disk. Threads that want one at the
 same time share it: the first leads, executes what all of them brought in one
 transaction, and nobody returns before it is committed. Nothing is saved up: whoever is
-alone commits alone. What a transaction is, and how it becomes durable, is known to
-``store`` alone.
+alone commits alone. What a transaction is, and how it becomes durable, is for the store
+to know.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from typing import Generic, TypeVar
+from typing import Generic
 
 from sqlalchemy import Connection
 
-_GROUP = 256  # pieces of work in one transaction
+from rembg_watch.ledger.store import T, Work
 
-T = TypeVar("T")
-Work = Callable[[Connection], T]
+_GROUP = 256  # pieces of work in one transaction
 
 
 class _Entry(Generic[T]):

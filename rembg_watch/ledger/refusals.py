@@ -1,5 +1,5 @@
 """
-Why a ledger is refused, in words, with the way out.
+Why SQLite's ledger is refused, in words, with the way out.
 
 Files that are damaged, of another program or only remains are recognized here, and the
 database's errors are told in sentences. Nothing is changed, and nothing is mended.
@@ -12,23 +12,14 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoReaderError
 
-from rembg_watch.errors import ExitCode, LedgerError
+from rembg_watch.errors import LedgerError
 from rembg_watch.ledger.schema import version_of
+from rembg_watch.ledger.values import LedgerUnavailableError
 
 CHECKED_BYTES = 256 * 1024 * 1024
 """A ledger up to this size is checked page by page when it is opened; of a larger one, the parts that are used."""
 
 APPLICATION_ID = 0x52424757  # "RBGW": tells our file from another program's database
-
-
-class NoLedgerError(LedgerError):
-    """There is no ledger yet."""
-
-
-class LedgerUnavailableError(LedgerError):
-    """The ledger cannot be used just now: its disk is full, failing or read-only, or somebody keeps it locked."""
-
-    exit_code = ExitCode.WAITING
 
 
 def beside(path: Path, suffix: str) -> Path:

@@ -1,7 +1,7 @@
 """
 How a row becomes a job, and how a choice of jobs becomes a condition.
 
-Portable SQL, as everywhere in this package but in ``store``. Nothing is written here.
+Portable SQL, as everywhere in this package but in ``sqlite``. Nothing is written here.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -204,6 +204,13 @@ def changed_since(connection: Connection, since: datetime, states: Sequence[Stat
     statement = select(JOBS.c.state, func.count()).where(JOBS.c.state.in_(states), JOBS.c.changed_at >= since)
     found = {State(state): count for state, count in connection.execute(statement.group_by(JOBS.c.state))}
     return {state: found.get(state, 0) for state in states}
+
+
+def spool_keys(connection: Connection) -> frozenset[str]:
+    """Return the content keys of the jobs that may still need their spooled answer."""
+    needed = (State.SENDING, State.RECEIVED, State.IN_DOUBT)
+    statement = select(JOBS.c.content_key).where(JOBS.c.state.in_(needed), JOBS.c.content_key.is_not(None))
+    return frozenset(key for key in connection.scalars(statement) if key is not None)
 
 
 def size_of(connection: Connection, table: Table) -> int:

@@ -1,301 +1,51 @@
 """
-One file and its connections: what is particular to SQLite is here and in ``refusals``.
+What the ledger asks of a database: transactions that threads share, a look, and to be closed.
 
-How the file comes to be, what makes a commit durable and who may open it beside the
-daemon is decided here; what stands in the tables is not known. Threads share commits
-(``commits``), errors become sentences (``refusals``).
+What stands in the tables is not known here, and no database is (``sqlite``).
 """
 
-import contextlib
-import os
-import sqlite3
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from enum import StrEnum
-from pathlib import Path
-from typing import TypeVar
-from urllib.parse import quote
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError, StatementError
-from sqlalchemy.pool import NullPool, QueuePool
-
-from rembg_watch.errors import LedgerError
-from rembg_watch.ledger.commits import SharedCommits, Work
-from rembg_watch.ledger.refusals import (
-    APPLICATION_ID,
-    NoLedgerError,
-    beside,
-    explained,
-    plain,
-    refuse_damage,
-    refuse_remains,
-    refuse_strangers,
-)
-from rembg_watch.ledger.schema import MIGRATIONS, Migration, migrate, version_of
-
-BUSY_S = 20.0
-"""How long a commit waits for another process before it gives up."""
-
-READERS = 8
-_FREED_AT_ONCE = 512  # pages given back to the disk in one transaction
+from sqlalchemy import Connection
 
 T = TypeVar("T")
+Work: TypeAlias = Callable[[Connection], T]
 
 
-class Access(StrEnum):
-    """What one may do to a ledger."""
-
-    OWN = "own"  # the daemon: makes it, brings it up to date, writes
-    JOIN = "join"  # beside the daemon: writes, but makes and changes no tables
-    READ = "read"  # only looks
-
-
-class Store:
-    """An open ledger file. Any thread may read and write; other processes may too, beside it."""
-
-    def __init__(self, path: Path, access: Access, migrations: Sequence[Migration]) -> None:
-        self.path = path
-        self.access = access
-        self._migrations = migrations
-        self._readers = _reading(path)
-        self._writers = _writing(path)
-        self._connection: Connection | None = None
-        self._is_full_sync = True
-        self._commits = SharedCommits(self._transaction)
-
-    @classmethod
-    def open(cls, path: Path, access: Access, migrations: Sequence[Migration] = MIGRATIONS) -> "Store":
-        """
-        Open the ledger at *path*, after making sure that it is one and is sound.
-
-        Raises:
-            NoLedgerError: There is none, and *access* makes none.
-            LedgerError: It is damaged, newer than this program, or no ledger.
-        """
-        if not path.exists():
-            refuse_remains(path)
-            if access is not Access.OWN:
-                raise NoLedgerError(f"there is no ledger at {path} yet: nothing has run with this state_dir")
-            _make(path, migrations)
-        elif not path.is_file():
-            raise LedgerError(f"{path} is no file: move it away, a ledger is to stand there")
-        store = cls(path, access, migrations)
-        try:
-            with store._told():
-                store._bring_up_to_date()
-        except BaseException:
-            store.close()
-            raise
-        return store
-
-    def _bring_up_to_date(self) -> None:
-        if self.access is not Access.READ:
-            # first in and last out: it plays what a crash left in the log into the file, and tidies up at the end
-            self._connection = self._writers.connect()
-        with self._readers.connect() as connection:
-            refuse_strangers(connection, self.path)
-            refuse_damage(connection, self.path)
-            version = version_of(connection)
-        newest = len(self._migrations)
-        if version > newest:
-            raise LedgerError(
-                f"the ledger {self.path} was written by a newer rembg-watch (its tables are version {version}, this "
-                f"program knows {newest}): install that version again. Older tables cannot be made of newer ones"
-            )
-        if version == newest:
-            return
-        if self.access is not Access.OWN:
-            raise LedgerError(
-                f"the ledger {self.path} is of an older rembg-watch: start `rembg-watch run` or `once` of this "
-                "version, which brings it up to date"
-            )
-        self._migrate(version)
-
-    def _migrate(self, version: int) -> None:
-        """Bring the tables up to date; a copy of the old ledger stays beside it."""
-        kept = self.path.with_name(f"{self.path.name}.version-{version}")
-        kept.unlink(missing_ok=True)
-        with self._readers.connect() as connection:
-            connection.exec_driver_sql("PRAGMA query_only=OFF")
-            connection.exec_driver_sql("VACUUM INTO ?", (os.fspath(kept),))
-            connection.invalidate()
-        kept.chmod(0o600)
-        self.write(self._take_steps)
-
-    def _take_steps(self, connection: Connection) -> None:
-        migrate(connection, datetime.now(UTC), self._migrations)
+class Store(Protocol):
+    """An open database. Any thread may read and write; other processes may too, beside it."""
 
     def write(self, work: Work[T], *, is_durable: bool = True) -> T:
         """
-        Execute *work* in a transaction shared with other threads; return when it is committed.
+        Execute *work* in a transaction, perhaps shared with other threads; return when it is committed.
+
+        *work* may be executed more than once: it must do nothing but to the database.
+
+        Args:
+            work: What to do with the database.
+            is_durable: False for what may be lost in a power cut, though not in a crash of this process.
 
         Raises:
             LedgerError: The database refused; nothing was stored.
             Exception: What *work* raised; nothing was stored.
         """
-        if self.access is Access.READ:
-            raise LedgerError(f"the ledger {self.path} was opened for looking only")
-        with self._told():
-            return self._commits.run(work, is_durable=is_durable)
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def read(self, work: Work[T]) -> T:
         """
-        Lend a connection that sees what is committed. Give it back soon.
+        Execute *work*, which only looks, on a connection that sees what is committed.
 
         Raises:
             LedgerError: The database refused.
         """
-        with self._told(), self._readers.connect() as connection:
-            yield connection
 
     def shrink(self) -> int:
         """
-        Give pages that hold nothing back to the disk; return the bytes.
+        Give room that holds nothing back to the disk; return the bytes.
 
         Raises:
             LedgerError: The database refused.
         """
-        with self._told(), contextlib.closing(_writer(self.path)) as connection:
-            page_bytes: int = connection.execute("PRAGMA page_size").fetchone()[0]
-            before = left = _unused_pages(connection)
-            while left:
-                # a script, since execute() frees a single page; in pieces, since workers want to commit meanwhile
-                connection.executescript(f"PRAGMA incremental_vacuum({_FREED_AT_ONCE})")
-                now = _unused_pages(connection)
-                left = now if now < left else 0
-            return max(0, before - _unused_pages(connection)) * page_bytes
 
     def close(self) -> None:
-        """Let go of the file; what was committed stays."""
-        self._readers.dispose()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        self._writers.dispose()
-
-    @contextlib.contextmanager
-    def _transaction(self, is_durable: bool) -> Iterator[Connection]:  # noqa: FBT001 - a callback with one meaning
-        if self._connection is None:  # of a ledger that is being made
-            self._connection = self._writers.connect()
-        self._sync_fully(self._connection, is_durable)
-        with self._connection.begin():
-            yield self._connection
-
-    def _sync_fully(self, connection: Connection, is_full: bool) -> None:  # noqa: FBT001
-        if is_full is not self._is_full_sync:
-            _driver(connection).execute(f"PRAGMA synchronous={'FULL' if is_full else 'NORMAL'}")
-            self._is_full_sync = is_full
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            if isinstance(error, StatementError) and isinstance(error.orig, ValueError):
-                raise error.orig from error  # a value that cannot be stored: nothing is wrong with the ledger
-            raise explained(error, self.path) from error
-
-
-def _driver(connection: Connection) -> sqlite3.Connection:
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    return driver
-
-
-def _unused_pages(connection: sqlite3.Connection) -> int:
-    count: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
-    return count
-
-
-def _reading(path: Path) -> Engine:
-    return create_engine(
-        "sqlite://",
-        creator=lambda: _reader(path),
-        poolclass=QueuePool,
-        pool_size=READERS,
-        max_overflow=0,
-        pool_timeout=BUSY_S,
-    )
-
-
-def _writing(path: Path) -> Engine:
-    engine = create_engine("sqlite://", creator=lambda: _writer(path), poolclass=NullPool)
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # not a plain BEGIN: one that reads first and then wants to write can be refused without waiting
-        _driver(connection).execute("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _connect(path: Path, query: str) -> sqlite3.Connection:
-    uri = f"file:{quote(os.fsencode(path.absolute()))}?{query}"
-    return sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-
-
-def _writer(path: Path) -> sqlite3.Connection:
-    connection = _connect(path, "mode=rw")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA cache_size=-8000")
-    connection.execute(f"PRAGMA journal_size_limit={64 * 1024 * 1024}")
-    return connection
-
-
-def _reader(path: Path) -> sqlite3.Connection:
-    """
-    Open for reading; never make a file.
-
-    In a directory where one may not write and where nobody has the ledger open, its
-    shared memory cannot be made: then nobody writes, and it is read as it lies there.
-    """
-    connection = _connect(path, "mode=ro")
-    try:
-        connection.execute("PRAGMA schema_version").fetchall()
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if (
-            error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-            or beside(path, "-wal").exists()
-        ):
-            raise
-        connection = _connect(path, "mode=ro&immutable=1")
-    connection.execute("PRAGMA query_only=ON")
-    return connection
-
-
-def _make(path: Path, migrations: Sequence[Migration]) -> None:
-    """Make an empty ledger that appears under its name whole, readable by its owner alone."""
-    unfinished = beside(path, ".new")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for suffix in ("", "-wal", "-shm"):
-            beside(unfinished, suffix).unlink(missing_ok=True)
-        os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        unfinished.chmod(0o600)
-        _prepare(unfinished)
-        with contextlib.closing(Store(unfinished, Access.OWN, migrations)) as store:
-            store.write(store._take_steps)
-        unfinished.rename(path)
-        _sync_directory(path.parent)
-    except (OSError, SQLAlchemyError, sqlite3.Error) as error:
-        raise LedgerError(f"no ledger can be made at {path}: {plain(error)}") from error
-
-
-def _prepare(path: Path) -> None:
-    with contextlib.closing(_connect(path, "mode=rw")) as connection:
-        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # before anything is in it, or it has no effect
-        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-        if mode != "wal":
-            raise LedgerError(f"no ledger can be kept at {path.parent}: put state_dir on a local disk")
-        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        """Let go of the database; what was committed stays."""

@@ -1,7 +1,7 @@
 """
-What goes into the ledger and comes out of it besides jobs.
+What goes into the ledger and comes out of it besides jobs, and what it refuses.
 
-Frozen values and two pure functions; no SQL, no clock, no disk.
+Frozen values, errors and two pure functions; no SQL, no clock, no disk.
 """
 
 import fnmatch
@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from typing import TypeAlias
 
+from rembg_watch.errors import ExitCode, LedgerError
 from rembg_watch.jobs import Job, State
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -21,6 +23,14 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 
 CLOCK_SLACK = timedelta(seconds=2)
 """How far apart two threads may read the clock; what lies further ahead is of a clock that was set back."""
+
+
+class Access(StrEnum):
+    """What one may do to a ledger."""
+
+    OWN = "own"  # the daemon: makes it, brings it up to date, writes
+    JOIN = "join"  # beside the daemon: writes, but makes and changes no tables
+    READ = "read"  # only looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,16 @@ class Pruned:
     calls: int
     targets: int
     freed_bytes: int
+
+
+class NoLedgerError(LedgerError):
+    """There is no ledger yet."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The ledger cannot be used just now: its disk is full, failing or read-only, or somebody keeps it locked."""
+
+    exit_code = ExitCode.WAITING
 
 
 class StaleJobError(Exception):

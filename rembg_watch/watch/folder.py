@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 
 from rembg_watch.host.mounts import Identity, Mount, identify, is_bare, mount_here
 from rembg_watch.jobs import Version
+from rembg_watch.ledger.port import Sources
 from rembg_watch.paths import Folder, suffix
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
-from rembg_watch.watch.intake import Intake, Ledger, Pace
+from rembg_watch.watch.intake import Intake, Pace
 from rembg_watch.watch.observer import Guard, Marks, Observer
 from rembg_watch.watch.scan import Scan
 from rembg_watch.watch.settle import FileStat
@@ -49,7 +50,7 @@ class FolderWatch:
     def __init__(
         self,
         folder: Folder,
-        ledger: Ledger,
+        ledger: Sources,
         pace: Pace,
         *,
         report: Reporter = events.nobody,

@@ -7,12 +7,13 @@ listed. Where files are found is decided elsewhere (``scan``), and the settle ru
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Protocol
+from typing import Literal
 
-from rembg_watch.jobs import Unsettled, Version
+from rembg_watch.jobs import Unsettled
+from rembg_watch.ledger.port import Sources
 from rembg_watch.paths import Folder
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
@@ -33,28 +34,6 @@ LIST_S = 2.0
 
 LISTED = 1000
 """How many are on that list."""
-
-
-class Ledger(Protocol):
-    """What the watch needs of the ledger; it is asked from the threads of all folders."""
-
-    def known(self, folder: str, parent: bytes) -> Mapping[bytes, Version]:
-        """Return the version in which each source stands in one directory, by its name."""
-
-    def parents(self, folder: str) -> list[bytes]:
-        """Return each directory in which a source stands."""
-
-    def add(self, folder: str, sources: Iterable[tuple[bytes, Version]], at: datetime) -> int:
-        """Queue what is new; return how many that are."""
-
-    def reject(self, folder: str, source: bytes, version: Version, at: datetime, *, reason: str, code: str) -> bool:
-        """Write down a source as failed that can never be sent, without a call; return whether that is new."""
-
-    def gone(self, folder: str, sources: Iterable[bytes], at: datetime) -> int:
-        """Write down that sources are not there any more."""
-
-    def set_unsettled(self, folder: str, items: Iterable[Unsettled]) -> bool:
-        """Make these the unsettled sources of a folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +76,7 @@ class Intake:
         self,
         folder: Folder,
         root: bytes,
-        ledger: Ledger,
+        ledger: Sources,
         pace: Pace,
         *,
         report: Reporter,

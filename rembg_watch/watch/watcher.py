@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from rembg_watch.errors import RembgWatchError
+from rembg_watch.ledger.port import Sources
 from rembg_watch.paths import Folder
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 from rembg_watch.watch.folder import FolderWatch
-from rembg_watch.watch.intake import Ledger, Pace
+from rembg_watch.watch.intake import Pace
 
 AGAIN_S = 1.0
 """How long a folder rests after its turn has failed."""
@@ -44,7 +45,7 @@ class Watcher:
     def __init__(
         self,
         folders: Sequence[Folder],
-        ledger: Ledger,
+        ledger: Sources,
         pace: Pace | None = None,
         *,
         report: Reporter = events.nobody,

@@ -16,12 +16,12 @@ from rembg_watch.account.credits import Billed, next_day_at
 from rembg_watch.api.client import Client
 from rembg_watch.cli.progress import summary
 from rembg_watch.config import Settings, template
-from rembg_watch.daemon import LEDGER_NAME, STATUS_NAME, Daemon, missing_targets, status, upkeep
+from rembg_watch.daemon import STATUS_NAME, Daemon, missing_targets, status, upkeep
 from rembg_watch.daemon.once import Once
 from rembg_watch.errors import ExitCode, LockedError
 from rembg_watch.host.disk import version_of
 from rembg_watch.jobs import CallStart, State, move, with_content
-from rembg_watch.ledger import Ledger, Turn
+from rembg_watch.ledger import Turn, open_ledger
 from rembg_watch.report import events
 from rembg_watch.report.events import Event
 from rembg_watch.report.screen import headline
@@ -273,7 +273,7 @@ def test_once_ends_where_the_api_refuses_everything_as_too_quick_and_loses_nothi
 
 def left_in_mid_call(studio: Studio, made: Settings, source: Path) -> None:
     """Leave the ledger as a crash leaves it while a call is under way."""
-    with Ledger.open(made.state_dir / LEDGER_NAME) as ledger:
+    with open_ledger(made.state_dir) as ledger:
         ledger.add("f", [(source.name.encode(), version_of(source.stat()))], datetime.now(UTC))
         (job,) = ledger.claim(1, at=datetime.now(UTC), run_id="crashed", turns=[Turn("f")])
         sending = move(with_content(job, "what was sent"), State.SENDING, at=datetime.now(UTC))

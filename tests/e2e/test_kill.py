@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from rembg_watch.delivery.publish import sweep_staging
-from rembg_watch.ledger import Access, Ledger
+from rembg_watch.ledger import Access, open_ledger
 from tests.e2e.studio import Studio, is_made_from
 
 WORKERS = 6
@@ -55,7 +55,7 @@ def killed_three_times(studio: Studio, sources: dict[str, bytes]) -> None:
 
 def books(studio: Studio) -> "tuple[int, int, int]":
     """Return credits charged and maybe charged, and calls that may have paid again, as the ledger has them."""
-    with Ledger.open(studio.state / "ledger.db", Access.READ) as ledger:
+    with open_ledger(studio.state, Access.READ) as ledger:
         spent = ledger.spending()
     return int(spent.charged), int(spent.doubtful), spent.doubles + spent.repeats
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from rembg_watch.host.disk import version_of
 from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import Access, Ledger, NoLedgerError, Spending
+from rembg_watch.ledger import Access, Ledger, NoLedgerError, Spending, open_ledger
 from rembg_watch.paths import is_staging_name
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.server import LoopbackServer
@@ -139,7 +139,7 @@ class Plant:
         lines += ["[folders.options]", 'format = "png"']
         self.config.write_text("\n".join(lines) + "\n")
         self.state.mkdir(mode=0o700, exist_ok=True)
-        with Ledger.open(self.state / "ledger.db") as ledger:
+        with open_ledger(self.state) as ledger:
             ledger.set_note("pacer", {"rate": FAST, "good": FAST, "is_starting": False})
 
     @contextmanager
@@ -234,7 +234,7 @@ class Plant:
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:
-        with Ledger.open(self.state / "ledger.db", Access.READ) as ledger:
+        with open_ledger(self.state, Access.READ) as ledger:
             yield ledger
 
     def counts(self) -> dict[State, int]:

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rembg_watch.jobs import State, Version
-from rembg_watch.ledger import Access, Ledger, Turn
+from rembg_watch.ledger import Access, Turn
+from tests.ledger.engines import Home
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 VERSION = Version(size_bytes=1, mtime_ns=2, inode=3)
@@ -16,18 +16,16 @@ WORKER = """
 import sys, threading, time
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import CallEnd, CallStart, State, move, with_content
-from rembg_watch.ledger import Ledger, Turn
+from rembg_watch.ledger import Turn
 
-ledger = Ledger.open(Path(sys.argv[1]))
 now = lambda: datetime.now(UTC)
 found = ledger.recover(now())
 for job in found.in_doubt:
     ledger.record(move(job, State.QUEUED, at=now()))
 lock = threading.Lock()
-most = int(sys.argv[2]) if sys.argv[2:] else sys.maxsize
+most = int(sys.argv[1]) if sys.argv[1:] else sys.maxsize
 
 def say(job):
     global most
@@ -63,8 +61,9 @@ ORDER = [State.SENDING, State.RECEIVED, State.DONE]
 
 
 @contextmanager
-def worker(path: Path, *most: str) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen([sys.executable, "-c", WORKER, path, *most], stdout=subprocess.PIPE, text=True)
+def worker(home: Home, *most: str) -> Iterator["subprocess.Popen[str]"]:
+    code = home.opening() + WORKER
+    process = subprocess.Popen([sys.executable, "-c", code, *most], stdout=subprocess.PIPE, text=True)
     try:
         yield process
     finally:
@@ -72,13 +71,13 @@ def worker(path: Path, *most: str) -> Iterator["subprocess.Popen[str]"]:
         process.communicate()
 
 
-def read_until_killed(path: Path, lines: int) -> list[str]:
+def read_until_killed(home: Home, lines: int) -> list[str]:
     """
     Run a worker until it has told *lines* records, kill it, and return all that it told.
 
     It tells at most 25 more, so that it is not at the end of its work if we are slow.
     """
-    with worker(path, str(lines + 25)) as process:
+    with worker(home, str(lines + 25)) as process:
         assert process.stdout is not None
         told = [process.stdout.readline() for _ in range(lines)]
         process.send_signal(signal.SIGKILL)
@@ -86,15 +85,14 @@ def read_until_killed(path: Path, lines: int) -> list[str]:
     return [line for line in told if line.endswith("\n")]  # a line cut by the kill tells nothing
 
 
-def test_every_record_that_returned_is_there_after_a_kill_and_every_job_is_done_in_the_end(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    with Ledger.open(path) as ledger:
+def test_every_record_that_returned_is_there_after_a_kill_and_every_job_is_done_in_the_end(home: Home) -> None:
+    with home.open() as ledger:
         ledger.add("f", [(b"%d.jpg" % number, VERSION) for number in range(120)], NOW)
     calls = 0
     for lines in (1, 7, 20, 33, 60):
-        told = read_until_killed(path, lines)
+        told = read_until_killed(home, lines)
         calls += sum(line.endswith("sending\n") for line in told)
-        with Ledger.open(path, Access.JOIN) as ledger:
+        with home.open(Access.JOIN) as ledger:
             for line in told:
                 job_id, state = line.split()
                 job = ledger.get(int(job_id))
@@ -102,10 +100,10 @@ def test_every_record_that_returned_is_there_after_a_kill_and_every_job_is_done_
                 assert ORDER.index(job.state) >= ORDER.index(State(state))
             # who was killed may have committed one more call in each thread than it could tell
             assert calls <= ledger.spending().calls <= calls + 4 * 5
-    with worker(path) as process:
+    with worker(home) as process:
         assert process.stdout is not None
         assert process.stdout.read().endswith("finished\n")
-    with Ledger.open(path) as ledger:
+    with home.open() as ledger:
         assert ledger.counts()[State.DONE] == 120
         sums = ledger.spending()
         assert sums.charged == 120
@@ -115,21 +113,21 @@ def test_every_record_that_returned_is_there_after_a_kill_and_every_job_is_done_
         assert sum(job.charged for job in ledger.jobs()) == sums.booked
 
 
-def test_two_processes_share_one_ledger_and_no_job(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    with Ledger.open(path) as ledger:
+def test_two_processes_share_one_ledger_and_no_job(home: Home) -> None:
+    with home.open() as ledger:
         ledger.add("f", [(b"%d.jpg" % number, VERSION) for number in range(200)], NOW)
     claimer = (
-        "import sys; from datetime import UTC, datetime; from pathlib import Path\n"
-        "from rembg_watch.ledger import Access, Ledger, Turn\n"
-        "ledger = Ledger.open(Path(sys.argv[1]), Access.JOIN); print('ready', flush=True); sys.stdin.readline()\n"
-        "while jobs := ledger.claim(1, at=datetime.now(UTC), run_id=sys.argv[2], turns=[Turn('f')]):\n"
+        f"{home.opening(Access.JOIN)}"
+        "import sys; from datetime import UTC, datetime\n"
+        "from rembg_watch.ledger import Turn\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "while jobs := ledger.claim(1, at=datetime.now(UTC), run_id=sys.argv[1], turns=[Turn('f')]):\n"
         "    print(jobs[0].id, flush=True)\n"
         "ledger.close()\n"
     )
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", claimer, path, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", claimer, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         for name in "ab"
     ]
@@ -147,15 +145,14 @@ def test_two_processes_share_one_ledger_and_no_job(tmp_path: Path) -> None:
     assert sorted(claimed[0] + claimed[1]) == list(range(1, 201))
 
 
-def test_the_daemon_works_on_while_others_look_and_retry(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    with Ledger.open(path) as ledger:
+def test_the_daemon_works_on_while_others_look_and_retry(home: Home) -> None:
+    with home.open() as ledger:
         ledger.add("f", [(b"%d.jpg" % number, VERSION) for number in range(150)], NOW)
-    with worker(path) as process:
+    with worker(home) as process:
         assert process.stdout is not None
         process.stdout.readline()
         while process.poll() is None:
-            with Ledger.open(path, Access.READ) as looking:
+            with home.open(Access.READ) as looking:
                 counts = looking.counts()
                 assert sum(counts.values()) == 150
                 assert looking.spending().calls >= counts[State.DONE]
@@ -164,19 +161,18 @@ def test_the_daemon_works_on_while_others_look_and_retry(tmp_path: Path) -> None
         assert process.stdout.read().endswith("finished\n")
 
 
-def test_a_claim_that_a_kill_left_is_taken_up_again(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    with Ledger.open(path) as ledger:
+def test_a_claim_that_a_kill_left_is_taken_up_again(home: Home) -> None:
+    with home.open() as ledger:
         ledger.add("f", [(b"a.jpg", VERSION)], NOW)
     claimer = (
-        "import os, signal, sys; from datetime import UTC, datetime; from pathlib import Path\n"
-        "from rembg_watch.ledger import Access, Ledger, Turn\n"
-        "ledger = Ledger.open(Path(sys.argv[1]))\n"
+        f"{home.opening()}"
+        "import os, signal; from datetime import UTC, datetime\n"
+        "from rembg_watch.ledger import Turn\n"
         "assert ledger.claim(1, at=datetime.now(UTC), run_id='first', turns=[Turn('f')])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    assert subprocess.run([sys.executable, "-c", claimer, path], check=False).returncode == -signal.SIGKILL
-    with Ledger.open(path) as ledger:
+    assert subprocess.run([sys.executable, "-c", claimer], check=False).returncode == -signal.SIGKILL
+    with home.open() as ledger:
         assert ledger.claim(1, at=NOW, run_id="second", turns=[Turn("f")]) == []
         assert ledger.recover(NOW).claims == 1
         assert len(ledger.claim(1, at=NOW, run_id="second", turns=[Turn("f")])) == 1

@@ -7,14 +7,25 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import ClassVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import TRANSITIONS, WORKING, CallEnd, CallStart, Job, State, Version, move, with_content
-from rembg_watch.ledger import Ledger, SendingTwiceError, StaleJobError, Turn, Which
+from rembg_watch.ledger import SendingTwiceError, StaleJobError, Turn, Which
+from tests.ledger.engines import Engine
 
 FOLDERS = ("f", "g")
 SOURCES = (b"a.jpg", b"a.png", b"sub/\xff.jpg", b"sub/b\n.jpg")
@@ -27,12 +38,14 @@ versions = st.integers(1, 3).map(lambda number: Version(size_bytes=number, mtime
 
 
 class LedgerMachine(RuleBasedStateMachine):
+    engine: ClassVar[Engine]
     held = Bundle("held")  # jobs as some worker knows them, up to date or not
 
     @initialize()
     def open(self) -> None:
         self.directory = Path(tempfile.mkdtemp())
-        self.ledger = Ledger.open(self.directory / "ledger.db")
+        self.home = self.engine(self.directory)
+        self.ledger = self.home.open()
         self.now = BEGIN
         self.disk: dict[tuple[str, bytes], Version] = {}  # what the ledger was told to stand
         self.claimed: set[int] = set()
@@ -168,21 +181,10 @@ class LedgerMachine(RuleBasedStateMachine):
         """Forget all that is not on disk; after a kill, the file is as it would be found then."""
         sending = [job.id for job in self.ledger.jobs(Which(states=frozenset({State.SENDING})))]
         if not is_clean:
-            copy = self.directory / "copy"
-            copy.mkdir()
-            for one in self.directory.glob("ledger.db*"):
-                if one.name.endswith("-shm"):
-                    continue
-                shutil.copy(one, copy)
-            self.ledger.close()
-            for one in self.directory.glob("ledger.db*"):
-                one.unlink()
-            for one in copy.iterdir():
-                one.rename(self.directory / one.name)
-            copy.rmdir()
+            self.home.kill(self.ledger)
         else:
             self.ledger.close()
-        self.ledger = Ledger.open(self.directory / "ledger.db")
+        self.ledger = self.home.open()
         found = self.ledger.recover(self.tick())
         assert found.crashed == len(sending)
         assert {job.id for job in found.in_doubt} >= set(sending)
@@ -240,5 +242,6 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.ledger.next_due_at(FOLDERS, state) == min(due, default=None)
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
-TestLedgerMachine = LedgerMachine.TestCase
+def test_any_order_leaves_the_ledger_sound(engine: Engine) -> None:
+    machine = type("LedgerMachineThere", (LedgerMachine,), {"engine": staticmethod(engine)})
+    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=40, deadline=None))

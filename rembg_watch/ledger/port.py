@@ -1,0 +1,352 @@
+"""
+The ledger as the rest of the program sees it: what each verb does and what it promises.
+
+``Ledger`` is the whole of it, made of small parts; whoever needs one part asks for that
+one. Which database keeps it is decided in ``open_ledger`` and known nowhere else.
+
+Every method may be called from any thread. What a method wrote is durable when it
+returns, unless it says otherwise. All of them raise ``LedgerError``, or
+``LedgerUnavailableError`` where trying again later makes sense; nothing is stored then,
+but of a long list, which is written in several transactions, what was written before.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from rembg_watch.jobs import CallEnd, CallStart, Job, State, Unsettled, Version
+from rembg_watch.ledger.values import Backlog, Json, Pruned, Recovery, Spending, Target, Turn, Which
+
+EVERYTHING = Which()
+
+
+class Sources(Protocol):
+    """What the watch side asks and writes: sources that came, were replaced or went away."""
+
+    def known(self, folder: str, parent: bytes) -> Mapping[bytes, Version]:
+        """
+        Return the version in which each source stands in one directory, by its name.
+
+        Sources that vanished or that were moved away are not in it: seen again, they
+        are to be added again.
+
+        Args:
+            folder: The folder's name.
+            parent: The directory, relative to the folder's input root; empty for the root.
+        """
+
+    def parents(self, folder: str) -> list[bytes]:
+        """Return each directory in which a source stands, so that one that was removed is noticed."""
+
+    def add(self, folder: str, sources: Iterable[tuple[bytes, Version]], at: datetime) -> int:
+        """
+        Queue each source that is new or stands there in a new version.
+
+        What is there already makes no second job. A newer version lets the older one
+        vanish if that was not sent yet. A version that comes back is queued again if
+        it had vanished or failed, or if the program itself had put it away.
+
+        Args:
+            folder: The folder's name.
+            sources: Settled sources, relative to the folder's input root, with what a stat says of them.
+            at: Now.
+
+        Returns:
+            How many jobs are newly queued.
+        """
+
+    def reject(self, folder: str, source: bytes, version: Version, at: datetime, *, reason: str, code: str) -> bool:
+        """
+        List a source as failed that can never be sent: broken, or no picture at all. No call is ever made for it.
+
+        A newer version of it is looked at like any other.
+
+        Returns:
+            Whether that is news.
+        """
+
+    def gone(self, folder: str, sources: Iterable[bytes], at: datetime) -> int:
+        """
+        Write down that *sources* are not there any more; return how many jobs vanish with them.
+
+        What is being sent or published goes on. A call in doubt stays in doubt.
+        """
+
+    def set_unsettled(self, folder: str, items: Iterable[Unsettled]) -> bool:
+        """
+        Make *items* the unsettled sources of a folder, all there are; return whether anything changed.
+
+        Not durable: the next scan sees them again.
+        """
+
+
+class Jobs(Protocol):
+    """What the pipeline does with jobs: claim them, record each step, put right what a crash left."""
+
+    def claim(
+        self, limit: int, *, at: datetime, run_id: str, turns: Iterable[Turn], state: State = State.QUEUED
+    ) -> list[Job]:
+        """
+        Take up to *limit* jobs that are due, so that nobody else takes them.
+
+        Folders with a higher priority go first; folders of the same priority take
+        turns; in each the oldest goes first. A job waits while an older version of
+        its source is being sent or published. A claim is dropped when the job is
+        recorded as finished or put back, by ``release`` and by ``recover``.
+
+        Not durable: a claim that a power cut takes back does no harm, since nothing was sent for it.
+
+        Args:
+            limit: How many at most.
+            at: Now; a job whose ``retry_at`` is later is not due.
+            run_id: Who claims.
+            turns: The folders that may have jobs claimed.
+            state: ``queued`` for what is to be sent, ``received`` for paid answers that wait to be published.
+
+        Returns:
+            The jobs, in the order in which they should be worked on.
+        """
+
+    def release(self, jobs: Iterable[Job]) -> int:
+        """Put claimed jobs back to their place in line, as they were; return how many. Not durable."""
+
+    def record(
+        self,
+        job: Job,
+        *,
+        call: CallStart | CallEnd | None = None,
+        names: Iterable[bytes] = (),
+        published: Target | None = None,
+        keeps_claim: bool | None = None,
+        is_durable: bool = True,
+    ) -> Job:
+        """
+        Store a job that was moved on, and return it as it is now: go on with that one.
+
+        With state ``sending`` goes the start of a call: it is the intent to pay. A job
+        that leaves ``sending`` says what the call came to; a job whose answer or doubt
+        turns out otherwise says it again, and the same call is booked anew. The credits
+        are added to ``job.charged`` here and nowhere else. All of it is one transaction.
+
+        Args:
+            job: As ``move`` made it from the latest version that the caller had from here.
+            call: What begins or ends with it.
+            names: Candidates for its output name, as for ``claim_target``, where the job gets one in the same breath.
+            published: What now stands under the output name; the source must own it.
+            keeps_claim: Whether the caller goes on working on it. By default with
+                ``sending`` and ``received`` alone.
+            is_durable: False for what the next start would find out by itself.
+
+        Raises:
+            StaleJobError: Somebody else recorded the job meanwhile: it was retried by
+                hand, its source went away or was replaced. Leave it.
+            SendingTwiceError: Another job is sending the same content: wait for its answer.
+            IllegalTransitionError: The stored state cannot become this one.
+            TargetsTakenError: No name is left, or the source does not own what was published.
+            ValueError: What is said about calls does not fit the states.
+        """
+
+    def recover(self, at: datetime) -> Recovery:
+        """
+        Put right what a run left that ended in the middle; the owner calls it once at its start.
+
+        What was being sent is in doubt. Claims are dropped. Paid answers stay
+        ``received`` and are to be claimed and published before anything is sent.
+        """
+
+    def pull_in(self, folders: Iterable[str], at: datetime) -> int:
+        """
+        Make due what waits for a moment that only a wrong clock can have named; return how many jobs that are.
+
+        Whatever was written down as "now" and lies ahead, and a wait longer than any of
+        ours, come from a clock that was set back since. Those jobs stand behind what
+        was due before and ahead of what comes later, in the order in which they came.
+        Calls that lie ahead count as made now: they belong to no budget of a day to come.
+
+        Not durable: the next start sees the same.
+
+        Args:
+            folders: Whose jobs.
+            at: Now.
+        """
+
+    def hurry(self, folder: str, at: datetime, *, but: Collection[str] = ()) -> int:
+        """
+        Make the paid answers due now that a folder did not take, *but* those with certain codes; return how many.
+
+        Not durable.
+        """
+
+    def retry(self, which: Which, at: datetime) -> int:
+        """
+        Put failed, held and in-doubt jobs back in line, with all their attempts; return how many.
+
+        A job whose source is not there any more stays as it is.
+        """
+
+    def next_due_at(self, folders: Iterable[str], state: State = State.QUEUED) -> datetime | None:
+        """Return when the next unclaimed job of these folders is due; in the past if one is."""
+
+    def queued(self, folders: Iterable[str] = ()) -> int:
+        """Return how many jobs are queued, in these folders or in all; cheaper than ``counts`` and ``backlog``."""
+
+    def to_dispose_of(self, folders: Iterable[str]) -> list[Job]:
+        """Return finished jobs whose source is still to be moved or deleted: what a crash left undone."""
+
+
+class Answers(Protocol):
+    """Answers that were paid for: who has one, who waits to publish one."""
+
+    def answers_for(self, content_key: str) -> list[Job]:
+        """
+        Return jobs that had an answer to this very request, the likeliest to still have it first.
+
+        A ``received`` one has it in the spool; of the others it stands, perhaps, under
+        ``target`` in their folder: look whether ``answer_digest`` is still true.
+        """
+
+    def answered_sizes(self) -> frozenset[int]:
+        """Return the sizes of all sources that had an answer: one of another size has none to be found."""
+
+    def is_waiting_to_publish(self, content_key: str) -> bool:
+        """Say whether a job has still to publish the answer to this very request."""
+
+    def is_undelivered(self, folder: str, *, but: Collection[str] = ()) -> bool:
+        """Say whether a paid answer waits for a folder to take it, *but* for those with certain codes."""
+
+    def spool_keys(self) -> frozenset[str]:
+        """Return the content keys whose spooled answers are still needed; all others may be deleted."""
+
+
+class Targets(Protocol):
+    """
+    Which source owns which output name.
+
+    Names that differ in case or Unicode form alone count as the same.
+    """
+
+    def claim_target(self, folder: str, source: bytes, candidates: Iterable[bytes], at: datetime) -> bytes:
+        """
+        Return the output name that *source* owns from now on: its own one, or the first free one.
+
+        A name is free if no other source owns it; whether a file stands there is for the
+        caller to see, who then calls ``release_target`` and offers the others.
+
+        Args:
+            folder: The folder's name.
+            source: The source's path.
+            candidates: Names relative to the output root, the best one first.
+            at: Now.
+
+        Raises:
+            TargetsTakenError: All of them belong to other sources.
+        """
+
+    def release_target(self, folder: str, source: bytes, target: bytes) -> bool:
+        """Take an output name from its source; return whether it owned it."""
+
+    def target(self, folder: str, target: bytes) -> Target | None:
+        """Return who owns an output name, in whatever case or form, and what was last put there."""
+
+    def targets_of(self, folder: str, source: bytes) -> list[Target]:
+        """Return the output names of a source, the oldest first: more than one where the format changed."""
+
+
+class Books(Protocol):
+    """What was paid, and the small things to remember."""
+
+    def last_call(self) -> int:
+        """Return the number of the call that began last, 0 if there was none; for ``spending``."""
+
+    def spending(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        folders: Iterable[str] = (),
+        after_call: int | None = None,
+    ) -> Spending:
+        """
+        Sum up the calls that began in a time, those under way included; without one, all there ever were.
+
+        Of calls that were pruned the sums per UTC day are known: a time that cuts such a day counts it by its start.
+
+        Args:
+            since: The beginning of the time.
+            until: Its end.
+            folders: Whose calls; all without any.
+            after_call: Only calls that began after this one (``last_call``), whatever the clock said then.
+        """
+
+    def note(self, name: str) -> Json:
+        """Return what was noted under a name; None if nothing was."""
+
+    def set_note(self, name: str, value: Json, *, is_durable: bool = True) -> None:
+        """
+        Remember a small value under a name; None forgets it.
+
+        Args:
+            name: What it is called.
+            value: Anything that JSON holds.
+            is_durable: False where an older value does after a power cut; cheaper.
+        """
+
+
+class Views(Protocol):
+    """What people and reports look at."""
+
+    def get(self, job_id: int) -> Job | None:
+        """Return a job as it is now."""
+
+    def find(self, folder: str, source: bytes) -> Job | None:
+        """Return the job of a source in the version in which it stands there."""
+
+    def jobs(self, which: Which = EVERYTHING, *, limit: int | None = None) -> Iterator[Job]:
+        """
+        Yield the jobs that are meant, last changed first.
+
+        The list is made at once, the rows are read as they are needed: a slow reader
+        holds up nobody, and a long list takes little memory.
+        """
+
+    def counts(self, folder: str | None = None) -> dict[State, int]:
+        """Return how many jobs are in each state, zeros included."""
+
+    def counts_by_folder(self) -> dict[str, dict[State, int]]:
+        """Return how many jobs each folder has in each state, for the folders that have any."""
+
+    def unsettled(self, folder: str | None = None, *, limit: int | None = None) -> list[tuple[str, Unsettled]]:
+        """Return what was seen and is no job yet, the longest waiting first, each with its folder."""
+
+    def unsettled_count(self) -> int:
+        """Return how many sources are unsettled."""
+
+    def backlog(self, at: datetime, folders: Iterable[str] = ()) -> Backlog:
+        """Sum up what is queued, in these folders or in all."""
+
+    def finished(self, since: datetime) -> dict[State, int]:
+        """Return how many jobs became ``done``, ``failed`` and ``vanished`` since a moment and still are."""
+
+
+class Ledger(Sources, Jobs, Answers, Targets, Books, Views, Protocol):
+    """The jobs, the calls, the output names and the notes of one state directory, until it is closed."""
+
+    def prune(self, before: datetime) -> Pruned:
+        """
+        Forget finished jobs whose source is gone since before *before*; give the room back to the disk.
+
+        While its source stands a job is remembered, or it would be paid for again. Of
+        calls of forgotten jobs the sums per day stay.
+        """
+
+    def close(self) -> None:
+        """Let go of the database; what was committed stays."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
