@@ -5,22 +5,23 @@ The backlog lives here and not in memory; what is not recorded here did not happ
 package alone speaks SQL. It decides nothing about errors (``retry``), looks at no
 picture and at no folder, and holds no lock against a second daemon (``locks``).
 
-============  =====================================================================
-``port``      ``Ledger``: every verb, and what is promised of it
-``values``    what goes in and comes out besides jobs, and what it refuses
-``book``      the verbs over a database's tables
-``intake``    sources that came, were replaced, went away or came back
-``work``      jobs that are claimed, moved on, recovered and tried again
-``calls``     what was paid
-``targets``   who owns which output name
-``rows``      how a row becomes a job, and how jobs are found
-``prepared``  statements that every picture needs, compiled once
-``schema``    the tables and MIGRATIONS
-``store``     what is asked of a database
-``commits``   commits that threads share
-``sqlite``    the store in one file; all that is particular to SQLite
-``refusals``  why that file is refused, with the way out
-============  =====================================================================
+==============  ===================================================================
+``port``        ``Ledger``: every verb, and what is promised of it
+``values``      what goes in and comes out besides jobs, and what it refuses
+``book``        the verbs over a database's tables
+``intake``      sources that came, were replaced, went away or came back
+``work``        jobs that are claimed, moved on, recovered and tried again
+``calls``       what was paid
+``targets``     who owns which output name
+``rows``        how a row becomes a job, and how jobs are found
+``prepared``    statements that every picture needs, compiled once
+``schema``      the tables as they are now
+``migrations``  the steps by which they came to be so
+``store``       what is asked of a database
+``commits``     commits that threads share
+``sqlite``      the store in one file; all that is particular to SQLite
+``refusals``    why that file is refused, with the way out
+==============  ===================================================================
 
 The first two are for everybody; of the others nobody outside knows.
 """

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoReaderError
 
 from rembg_watch.errors import LedgerError
-from rembg_watch.ledger.schema import version_of
+from rembg_watch.ledger.migrations import version_of
 from rembg_watch.ledger.values import LedgerUnavailableError
 
 CHECKED_BYTES = 256 * 1024 * 1024

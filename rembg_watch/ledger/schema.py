@@ -1,5 +1,5 @@
 """
-The tables of the ledger, how values are stored in them, and MIGRATIONS.
+The tables of the ledger as they are now, and how values are stored in them.
 
 How values are stored:
 
@@ -12,10 +12,9 @@ mtime, inode   decimal digits: both can be wider than a database's integers
 words          text; what UTF-8 cannot hold is written as ``\\udc80``
 =============  ==================================================================
 
-No row is read or written here (``statements``), no file is opened (``store``).
+No row is read or written here, and no table is made: ``migrations`` does that, step by step.
 """
 
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -23,7 +22,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Dialect,
     Index,
     Integer,
@@ -34,10 +32,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    func,
-    insert,
-    inspect,
-    select,
     text,
 )
 
@@ -128,7 +122,7 @@ STEPS = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("applied_at", Moment, nullable=False),
 )
-"""Which MIGRATIONS this ledger has had."""
+"""Which steps of ``migrations`` this ledger has had."""
 
 JOBS = Table(
     "jobs",
@@ -259,32 +253,3 @@ UNSETTLED = Table(
     Column("reason", Words, nullable=False),
 )
 """What was seen and is no job yet, for those who look from outside."""
-
-Migration = Callable[[Connection], None]
-
-
-def _first_tables(connection: Connection) -> None:
-    METADATA.create_all(connection)
-
-
-MIGRATIONS: tuple[Migration, ...] = (_first_tables,)
-"""
-The steps from nothing to the tables above; a ledger's version is how many it has had.
-
-Forward only. Who changes a table adds a step here and leaves to the older steps the
-tables as they were: a ledger in the field has had those and will not have them again.
-"""
-
-
-def version_of(connection: Connection) -> int:
-    """Say how many MIGRATIONS this database has had; 0 means that it is no ledger."""
-    if not inspect(connection).has_table(STEPS.name):
-        return 0
-    return connection.scalar(select(func.max(STEPS.c.version))) or 0
-
-
-def migrate(connection: Connection, at: datetime, steps: Sequence[Migration] = MIGRATIONS) -> None:
-    """Take the steps that this database has not had, all of them in the caller's one transaction."""
-    for version in range(version_of(connection) + 1, len(steps) + 1):
-        steps[version - 1](connection)
-        connection.execute(insert(STEPS), {"version": version, "applied_at": at})

@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from rembg_watch.errors import LedgerError
 from rembg_watch.ledger.commits import SharedCommits
+from rembg_watch.ledger.migrations import ON_SQLITE, Migration, migrate, version_of
 from rembg_watch.ledger.refusals import (
     APPLICATION_ID,
     beside,
@@ -29,7 +30,6 @@ from rembg_watch.ledger.refusals import (
     refuse_remains,
     refuse_strangers,
 )
-from rembg_watch.ledger.schema import MIGRATIONS, Migration, migrate, version_of
 from rembg_watch.ledger.store import Store, T, Work
 from rembg_watch.ledger.values import Access, NoLedgerError
 
@@ -57,7 +57,7 @@ class SqliteStore(Store):
         self._commits = SharedCommits(self._transaction)
 
     @classmethod
-    def open(cls, path: Path, access: Access, migrations: Sequence[Migration] = MIGRATIONS) -> "SqliteStore":
+    def open(cls, path: Path, access: Access, migrations: Sequence[Migration] = ON_SQLITE) -> "SqliteStore":
         """
         Open the ledger at *path*, after making sure that it is one and is sound.
 

@@ -14,14 +14,14 @@ from rembg_watch.errors import ExitCode, LedgerError
 from rembg_watch.jobs import State, move
 from rembg_watch.ledger import Access, LedgerUnavailableError, NoLedgerError, Target
 from rembg_watch.ledger.book import SqlLedger
-from rembg_watch.ledger.schema import MIGRATIONS, Migration
+from rembg_watch.ledger.migrations import ON_SQLITE, Migration
 from rembg_watch.ledger.sqlite import SqliteStore
 from tests.ledger.moves import NOW, at, finish, one, receive, send, version
 
 VERSION = version()
 
 
-def opened(path: Path, access: Access = Access.OWN, migrations: Sequence[Migration] = MIGRATIONS) -> SqlLedger:
+def opened(path: Path, access: Access = Access.OWN, migrations: Sequence[Migration] = ON_SQLITE) -> SqlLedger:
     return SqlLedger(SqliteStore.open(path, access, migrations))
 
 
@@ -221,7 +221,7 @@ class TestDamage:
                 ledger.add("f", [(b"new.jpg", VERSION)], NOW)
 
     def test_a_newer_ledger_is_refused_and_left_alone(self, path: Path) -> None:
-        opened(path, migrations=(*MIGRATIONS, lambda _: None, lambda _: None)).close()
+        opened(path, migrations=(*ON_SQLITE, lambda _: None, lambda _: None)).close()
         for access in Access:
             with pytest.raises(
                 LedgerError, match=r"newer rembg-watch \(its tables are version 3, this program knows 1"
@@ -241,7 +241,7 @@ class TestMigrations:
 
     def test_an_older_ledger_is_brought_up_to_date_by_its_owner_and_keeps_its_jobs(self, path: Path) -> None:
         filled(path)
-        with opened(path, migrations=(*MIGRATIONS, self._add_column)) as ledger:
+        with opened(path, migrations=(*ON_SQLITE, self._add_column)) as ledger:
             assert ledger.counts()[State.QUEUED] == 500
             assert ledger._store.read(
                 lambda connection: "colour" in {one["name"] for one in inspect(connection).get_columns("notes")}
@@ -252,12 +252,12 @@ class TestMigrations:
 
     def test_a_step_is_taken_once(self, path: Path) -> None:
         for _ in range(2):
-            opened(path, migrations=(*MIGRATIONS, self._add_column)).close()
+            opened(path, migrations=(*ON_SQLITE, self._add_column)).close()
 
     def test_a_step_that_fails_leaves_the_ledger_as_it_was(self, path: Path) -> None:
         filled(path)
         with pytest.raises(LedgerError, match="no such table"):
-            opened(path, migrations=(*MIGRATIONS, self._add_column, self._break))
+            opened(path, migrations=(*ON_SQLITE, self._add_column, self._break))
         with opened(path) as ledger:
             assert ledger.counts()[State.QUEUED] == 500
             assert ledger._store.read(
@@ -270,7 +270,7 @@ class TestMigrations:
     def test_nobody_but_the_owner_changes_an_older_ledger(self, path: Path, access: Access) -> None:
         filled(path)
         with pytest.raises(LedgerError, match="older rembg-watch: start `rembg-watch run`"):
-            opened(path, access, migrations=(*MIGRATIONS, self._add_column))
+            opened(path, access, migrations=(*ON_SQLITE, self._add_column))
 
 
 class TestRefusals:

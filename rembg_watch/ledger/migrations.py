@@ -1,0 +1,99 @@
+"""
+The steps by which a ledger's tables came to be as ``schema`` describes them.
+
+Forward only, and in each database's own words: a step that asked ``schema`` or SQLAlchemy
+what to do would do something else a year later, while the ledgers in the field have had
+it and will not have it again. Whoever changes a table adds a step and leaves the older
+ones alone; a test compares what they add up to with ``schema``.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, inspect, select
+
+from rembg_watch.ledger.schema import STEPS
+
+Migration = Callable[[Connection], None]
+
+_VERSION_1 = (
+    """
+    CREATE TABLE schema_steps (version INTEGER NOT NULL, applied_at BIGINT NOT NULL, PRIMARY KEY (version))
+    """,
+    """
+    CREATE TABLE jobs (
+        id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, folder TEXT NOT NULL, parent BLOB NOT NULL, source BLOB NOT NULL,
+        size_bytes BIGINT NOT NULL, mtime_ns VARCHAR NOT NULL, inode VARCHAR NOT NULL, state VARCHAR(16) NOT NULL,
+        enqueued_at BIGINT NOT NULL, changed_at BIGINT NOT NULL, due_at BIGINT, claimed_by TEXT,
+        attempts INTEGER DEFAULT '0' NOT NULL, doubts INTEGER DEFAULT '0' NOT NULL, retry_at BIGINT,
+        content_key VARCHAR(128), answer_digest VARCHAR(128), answer_bytes BIGINT DEFAULT '0' NOT NULL, target BLOB,
+        charged BIGINT DEFAULT '0' NOT NULL, reason TEXT, code TEXT, field TEXT, request_id TEXT,
+        is_disposal_due BOOLEAN DEFAULT false NOT NULL, is_disposed BOOLEAN DEFAULT false NOT NULL, gone_at BIGINT,
+        revision INTEGER DEFAULT '0' NOT NULL
+    )
+    """,
+    "CREATE UNIQUE INDEX jobs_by_version ON jobs (folder, source, mtime_ns, inode, size_bytes)",
+    "CREATE UNIQUE INDEX jobs_that_stand ON jobs (folder, parent, source) WHERE gone_at IS NULL",
+    "CREATE INDEX jobs_in_line ON jobs (state, folder, due_at, id) WHERE due_at IS NOT NULL",
+    "CREATE INDEX jobs_by_state ON jobs (state, folder, changed_at)",
+    "CREATE INDEX jobs_by_content ON jobs (content_key) WHERE content_key IS NOT NULL",
+    "CREATE INDEX jobs_to_dispose_of ON jobs (folder) WHERE is_disposal_due IS 1",
+    """
+    CREATE TABLE calls (
+        id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, job_id BIGINT NOT NULL, folder TEXT NOT NULL,
+        content_key VARCHAR(128) NOT NULL, started_at BIGINT NOT NULL, ended_at BIGINT, charge VARCHAR(8) NOT NULL,
+        credits BIGINT NOT NULL, code TEXT, follows VARCHAR(8) NOT NULL
+    )
+    """,
+    "CREATE INDEX ix_calls_job_id ON calls (job_id)",
+    "CREATE INDEX ix_calls_content_key ON calls (content_key)",
+    "CREATE INDEX ix_calls_started_at ON calls (started_at)",
+    """
+    CREATE TABLE days (
+        day BIGINT NOT NULL, folder TEXT NOT NULL, calls BIGINT NOT NULL, charged BIGINT NOT NULL,
+        doubtful BIGINT NOT NULL, in_doubt BIGINT NOT NULL, refused BIGINT NOT NULL, doubles BIGINT NOT NULL,
+        repeats BIGINT NOT NULL, PRIMARY KEY (day, folder)
+    )
+    """,
+    """
+    CREATE TABLE targets (
+        id INTEGER NOT NULL, folder TEXT NOT NULL, "key" BLOB NOT NULL, target BLOB NOT NULL, source BLOB NOT NULL,
+        claimed_at BIGINT NOT NULL, digest VARCHAR(128), size_bytes BIGINT, mtime_ns VARCHAR, inode VARCHAR,
+        PRIMARY KEY (id), UNIQUE (folder, "key")
+    )
+    """,
+    "CREATE INDEX targets_by_source ON targets (folder, source)",
+    "CREATE TABLE notes (name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name))",
+    """
+    CREATE TABLE unsettled (
+        folder TEXT NOT NULL, source BLOB NOT NULL, size_bytes BIGINT NOT NULL, since_at BIGINT NOT NULL,
+        reason TEXT NOT NULL, PRIMARY KEY (folder, source)
+    )
+    """,
+)
+
+
+def _step(*statements: str) -> Migration:
+    def take(connection: Connection) -> None:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+    return take
+
+
+ON_SQLITE: tuple[Migration, ...] = (_step(*_VERSION_1),)
+"""From nothing to today's tables in SQLite; a ledger's version is how many of them it has had."""
+
+
+def version_of(connection: Connection) -> int:
+    """Say how many steps this database has had; 0 means that it is no ledger."""
+    if not inspect(connection).has_table(STEPS.name):
+        return 0
+    return connection.scalar(select(func.max(STEPS.c.version))) or 0
+
+
+def migrate(connection: Connection, at: datetime, steps: Sequence[Migration]) -> None:
+    """Take the steps that this database has not had, all of them in the caller's one transaction."""
+    for version in range(version_of(connection) + 1, len(steps) + 1):
+        steps[version - 1](connection)
+        connection.execute(insert(STEPS), {"version": version, "applied_at": at})
