@@ -23,11 +23,7 @@ SLICE = 500
 """How many values go into one ``IN (...)``."""
 
 _VERSION = ("size_bytes", "mtime_ns", "inode")
-_PLAIN = (
-    "id",
-    "folder",
-    "source",
-    "enqueued_at",
+RECORDED = (
     "changed_at",
     "attempts",
     "doubts",
@@ -43,9 +39,10 @@ _PLAIN = (
     "request_id",
     "is_disposal_due",
     "is_disposed",
-    "gone_at",
-    "revision",
 )
+"""What a record writes of a job as it stands in the job; the state and the revision are written too."""
+
+_PLAIN = ("id", "folder", "source", "enqueued_at", *RECORDED, "gone_at", "revision")
 _ALL_OF_IT = select(*(JOBS.c[name] for name in (*_VERSION, "state", *_PLAIN)))
 
 

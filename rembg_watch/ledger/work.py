@@ -19,9 +19,9 @@ from rembg_watch.jobs import TRANSITIONS, WORKING, CallEnd, CallStart, IllegalTr
 from rembg_watch.ledger import calls
 from rembg_watch.ledger.intake import queued_anew
 from rembg_watch.ledger.prepared import Prepared
-from rembg_watch.ledger.rows import jobs_by_id, jobs_where, slices, undelivered
+from rembg_watch.ledger.rows import RECORDED, jobs_by_id, jobs_where, slices, undelivered
 from rembg_watch.ledger.schema import JOBS, Moment
-from rembg_watch.ledger.values import CLOCK_SLACK, Recovery, SendingTwiceError, StaleJobError, Turn, take_turns
+from rembg_watch.ledger.values import CLOCK_READ_SKEW, Recovery, SendingTwiceError, StaleJobError, Turn, take_turns
 
 IN_LINE = (State.QUEUED, State.RECEIVED)
 """States in which a job waits to be claimed: to be sent, or to be published."""
@@ -52,23 +52,6 @@ _SENT_BY_ANOTHER = select(_OTHER.c.id).where(
     _OTHER.c.content_key == bindparam("sent_key"), _OTHER.c.state == State.SENDING.value
 )
 _SENDING = Prepared(_SENT_BY_ANOTHER)
-_KEPT = (
-    "changed_at",
-    "attempts",
-    "doubts",
-    "retry_at",
-    "content_key",
-    "answer_digest",
-    "answer_bytes",
-    "target",
-    "charged",
-    "reason",
-    "code",
-    "field",
-    "request_id",
-    "is_disposal_due",
-    "is_disposed",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +103,7 @@ def is_put_off(connection: Connection, folder: str, at: datetime) -> bool:
 
 
 def _put_off(connection: Connection, folder: str, at: datetime, most: int) -> list[int]:
-    parameters = {"folder": folder, "ahead_at": at + CLOCK_SLACK, "beyond_at": at + _LONGEST_WAIT, "most": most}
+    parameters = {"folder": folder, "ahead_at": at + CLOCK_READ_SKEW, "beyond_at": at + _LONGEST_WAIT, "most": most}
     return [row.id for state in IN_LINE for row in _PUT_OFF.all(connection, parameters | {"state": state.value})]
 
 
@@ -178,7 +161,7 @@ def record(connection: Connection, job: Job, call: CallStart | CallEnd | None, *
         job = _booked(connection, job, call)
     stands = not job.is_disposed and job.state is not State.VANISHED
     stored = replace(job, revision=job.revision + 1, gone_at=job.gone_at if stands else job.gone_at or job.changed_at)
-    values = {name: getattr(stored, name) for name in _KEPT} | {
+    values = {name: getattr(stored, name) for name in RECORDED} | {
         "state": stored.state.value,
         "revision": stored.revision,
         "this_place": stored.retry_at or stored.enqueued_at,
@@ -213,7 +196,7 @@ def _storing(state: State, *, ends_call: bool, keeps_claim: bool, stands: bool) 
         values = {"due_at": case((JOBS.c.claimed_by.is_(None), place), else_=null())}
     if not stands:
         values["gone_at"] = func.coalesce(JOBS.c.gone_at, bindparam("this_moment", type_=Moment))
-    return Prepared(update(JOBS).where(*conditions).values(values), sets=(*_KEPT, "state", "revision"))
+    return Prepared(update(JOBS).where(*conditions).values(values), sets=(*RECORDED, "state", "revision"))
 
 
 def _booked(connection: Connection, job: Job, call: CallEnd) -> Job:
