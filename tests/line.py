@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +15,7 @@ from rembg_watch.account.credits import Billed
 from rembg_watch.account.gate import Probe
 from rembg_watch.account.governor import Governor
 from rembg_watch.account.retry import RetryPolicy
+from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
 from rembg_watch.api.params import RemovalParams
 from rembg_watch.delivery.spool import Spool
@@ -96,20 +97,20 @@ class Life:
         self.studio = studio
         self.ledger = Ledger.open(studio.root / "ledger.db")
         self.client = Client(KEY, transport=studio.sandbox.transport())
+        self.terms = Terms(policy=policy, client=self.client, price=Decimal(1))
         clocks = studio.clocks
         self.governor = Governor(
-            policy=policy,
+            terms=lambda: self.terms,
             report=studio.events.append,
             keep=lambda name, note: self.ledger.set_note(name, dict(note)),
             notes={"gate": self.ledger.note("gate")},
             clocks=clocks,
         )
         self.balance = Balance(
-            client=self.client,
+            terms=lambda: self.terms,
             ledger=self.ledger,
             governor=self.governor,
             report=studio.events.append,
-            each=Decimal(1),
             clocks=clocks,
         )
         self.governor.on_errand(Probe.ACCOUNT, self.balance.read)
@@ -124,6 +125,10 @@ class Life:
             clocks=clocks,
             step=studio.step,
         )
+
+    def reload(self, **terms: object) -> None:
+        """Change the terms, as a reload of the configuration does."""
+        self.terms = replace(self.terms, **terms)  # type: ignore[arg-type]
 
     def __enter__(self) -> "Life":
         return self

@@ -9,6 +9,7 @@ The core decides on values; the two shells read the account and let threads wait
 ``account.gate``      may a call go; what a call's end means for the others (core)
 ``account.pacing``    the rate that the account bears, learned from refusals (core)
 ``account.retry``     what an error means for its job and for the gate (core)
+``account.terms``     what the settings say of price, limits and retries (core)
 ``account.balance``   reads the account, and keeps count between readings (shell)
 ``account.governor``  holds gate and pacer under one lock; calls wait there (shell)
 ====================  =================================================================

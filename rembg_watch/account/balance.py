@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from rembg_watch.account.credits import AccountReading, Difference, OtherUse, affordable, budget_room, difference
 from rembg_watch.account.gate import Finding
 from rembg_watch.account.governor import Governor
-from rembg_watch.api.client import Client
+from rembg_watch.account.terms import GetTerms, Terms
 from rembg_watch.api.errors import KeyRefusedError, RembgError
 from rembg_watch.api.responses import Account
 from rembg_watch.host.clocks import Clocks
@@ -39,22 +39,14 @@ class Balance:
     def __init__(
         self,
         *,
-        client: Client,
+        terms: GetTerms,
         ledger: Ledger,
         governor: Governor,
         report: Reporter,
-        each: Decimal,
-        reserve: Decimal = Decimal(0),
-        daily_budget: Decimal = Decimal(0),
-        recheck_s: float = 300.0,
         in_flight: Callable[[], int] = lambda: 0,
         clocks: Clocks | None = None,
     ) -> None:
-        self.client = client
-        self.each = each
-        self.reserve = reserve
-        self.daily_budget = daily_budget
-        self.recheck_s = recheck_s
+        self._terms = terms
         self.in_flight = in_flight
         self._ledger = ledger
         self._governor = governor
@@ -76,6 +68,11 @@ class Balance:
     def reading(self) -> AccountReading | None:
         """The last reading, perhaps of an earlier run."""
         return self._reading
+
+    @property
+    def price(self) -> Decimal:
+        """What one picture costs at this moment."""
+        return self._terms().price
 
     @property
     def room(self) -> int | None:
@@ -100,14 +97,7 @@ class Balance:
             reading, spent = self._reading, self._charged_since
         if reading is None:
             return None
-        return affordable(
-            reading,
-            self.each,
-            reserve=self.reserve,
-            spent_since=spent,
-            daily_budget=self.daily_budget,
-            spent_today=self._spent_today(),
-        )
+        return self._affordable(self._terms(), reading, spent_since=spent)
 
     def hear(self, event: Event) -> None:
         """Count what calls cost; a ``Reporter``."""
@@ -136,22 +126,22 @@ class Balance:
 
         None: it could not be read; why, and until when, is with the gate.
         """
-        in_flight = self.in_flight()
+        in_flight, terms = self.in_flight(), self._terms()
         try:
-            account = self.client.account()
+            account = terms.client.account()
         except RembgError as error:
             self.refusal = error
             finding = Finding.KEY if isinstance(error, KeyRefusedError) else Finding.TROUBLE
             is_answered = error.status is not None
-            self._governor.account_unread(finding, recheck_s=self.recheck_s, text=str(error), is_answered=is_answered)
+            self._governor.account_unread(finding, recheck_s=terms.recheck_s, text=str(error), is_answered=is_answered)
             return None
         self.refusal = None
-        return self._heed(reading_of(account, read_at=self._clocks.now()), in_flight)
+        return self._heed(terms, reading_of(account, read_at=self._clocks.now()), in_flight)
 
     def peek(self) -> AccountReading | None:
         """Read the account without telling anybody, to look at its counters; None if it cannot be read."""
         try:
-            return reading_of(self.client.account(), read_at=self._clocks.now())
+            return reading_of(self._terms().client.account(), read_at=self._clocks.now())
         except RembgError:
             return None
 
@@ -166,7 +156,9 @@ class Balance:
         now_s = self._clocks.monotonic()
         with self._lock:
             is_off, self._is_among_calls = self._is_among_calls and bool(self._charged_since), False
-            is_old = now_s - self._looked_at_s >= max(_IDLE_S, self.recheck_s) and self._governor.gate.hold is None
+            is_old = (
+                now_s - self._looked_at_s >= max(_IDLE_S, self._terms().recheck_s) and self._governor.gate.hold is None
+            )
             if not (is_off or is_old):
                 return
             self._looked_at_s = now_s
@@ -177,8 +169,8 @@ class Balance:
                 self._reading, self._charged_since = reading, Decimal(0)
             self._tell(reading)
 
-    def _heed(self, reading: AccountReading, in_flight: int) -> int:
-        room = self._affordable(reading, in_flight)
+    def _heed(self, terms: Terms, reading: AccountReading, in_flight: int) -> int:
+        room = self._affordable(terms, reading, in_flight=in_flight)
         if not in_flight:
             self._compare(reading)
         with self._lock:
@@ -188,12 +180,12 @@ class Balance:
             self._looked_at_s = self._read_at_s
         self._tell(reading)
         # what is under way was counted when it was claimed: the gate must let it through
-        for_gate = self._affordable(reading, in_flight=0)
+        for_gate = self._affordable(terms, reading)
         self._governor.account_read(
             reading,
             affordable=for_gate,
-            recheck_s=self.recheck_s,
-            is_budget_spent=for_gate <= 0 and self._is_budget_spent(),
+            recheck_s=terms.recheck_s,
+            is_budget_spent=for_gate <= 0 and self._is_budget_spent(terms),
             in_flight=in_flight,
         )
         return room
@@ -208,21 +200,24 @@ class Balance:
             )
         )
 
-    def _affordable(self, reading: AccountReading, in_flight: int) -> int:
+    def _affordable(
+        self, terms: Terms, reading: AccountReading, *, in_flight: int = 0, spent_since: Decimal = Decimal(0)
+    ) -> int:
         return affordable(
             reading,
-            self.each,
-            reserve=self.reserve,
+            terms.price,
+            reserve=terms.reserve,
             in_flight=in_flight,
-            daily_budget=self.daily_budget,
-            spent_today=self._spent_today(),
+            spent_since=spent_since,
+            daily_budget=terms.daily_budget,
+            spent_today=self._spent_today(terms),
         )
 
-    def _is_budget_spent(self) -> bool:
-        return budget_room(self.each, self.daily_budget, spent_today=self._spent_today()) <= 0
+    def _is_budget_spent(self, terms: Terms) -> bool:
+        return budget_room(terms.price, terms.daily_budget, spent_today=self._spent_today(terms)) <= 0
 
-    def _spent_today(self) -> Decimal:
-        if self.daily_budget <= 0:
+    def _spent_today(self, terms: Terms) -> Decimal:
+        if terms.daily_budget <= 0:
             return Decimal(0)
         return self._ledger.spending(since=self._midnight()).booked
 
@@ -235,7 +230,7 @@ class Balance:
         if daily_budget <= 0:
             return None
         spent = self._ledger.spending(since=self._midnight(), folders=[folder]).booked
-        return budget_room(self.each, daily_budget, spent_today=spent, in_flight=in_flight)
+        return budget_room(self._terms().price, daily_budget, spent_today=spent, in_flight=in_flight)
 
     def _midnight(self) -> datetime:
         return self._clocks.now().replace(hour=0, minute=0, second=0, microsecond=0)

@@ -18,6 +18,7 @@ from rembg_watch.account.gate import Ask, Cause, Finding, Gate, Go, Halt, Hold, 
 from rembg_watch.account.holds import CLOCK_SLACK
 from rembg_watch.account.pacing import Pacer
 from rembg_watch.account.retry import Decision, RetryPolicy, decide
+from rembg_watch.account.terms import GetTerms
 from rembg_watch.api.errors import BadAnswerError, Charge, RefusedError, ServerError, ThrottledError
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.jobs import Job
@@ -69,13 +70,13 @@ class Governor:
     def __init__(
         self,
         *,
-        policy: RetryPolicy,
+        terms: GetTerms,
         report: Reporter,
         keep: Keep,
         notes: Mapping[str, object],
         clocks: Clocks | None = None,
     ) -> None:
-        self.policy = policy
+        self._terms = terms
         self._report = report
         self._keep = keep
         self._clocks = clocks or Clocks()
@@ -98,6 +99,11 @@ class Governor:
     def on_errand(self, probe: Probe, errand: Errand) -> None:
         """Say who runs an errand; it must end in ``account_read``, ``account_unread`` or ``disk_seen``."""
         self._errands[probe] = errand
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """What the configuration says about trying again, at this moment."""
+        return self._terms().policy
 
     @property
     def gate(self) -> Gate:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rembg_watch.account.retry import RetryPolicy
+from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
 from rembg_watch.config import FolderSettings, Settings
 from rembg_watch.delivery.decoders import Verifiers
@@ -70,9 +71,16 @@ def build_verifiers(report: Reporter) -> Verifiers:
     return Verifiers(tell=lambda error: report(events.Mistake(where="verifying", error=error)))
 
 
-def policy_of(settings: Settings) -> RetryPolicy:
-    """Return what the configuration says about trying again."""
-    return RetryPolicy(max_attempts=settings.retry.max_attempts, retries_doubt=settings.retry.in_doubt == "retry")
+def terms_of(settings: Settings, client: Client) -> Terms:
+    """Return on what terms pictures are bought by way of *client*."""
+    return Terms(
+        policy=RetryPolicy(max_attempts=settings.retry.max_attempts, retries_doubt=settings.retry.in_doubt == "retry"),
+        client=client,
+        price=settings.credits.per_image,
+        reserve=settings.credits.reserve,
+        daily_budget=settings.credits.daily_budget,
+        recheck_s=settings.credits.recheck_s,
+    )
 
 
 def missing_targets(settings: Settings, *, fstab: Path = Path("/etc/fstab")) -> Iterator[Path]:

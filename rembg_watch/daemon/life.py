@@ -29,8 +29,8 @@ from rembg_watch.daemon.assembly import (
     build_verifiers,
     key_digest,
     missing_targets,
-    policy_of,
     recipe_of,
+    terms_of,
 )
 from rembg_watch.daemon.intake import Intake
 from rembg_watch.delivery.publish import sweep_staging, try_out
@@ -225,22 +225,19 @@ class Daemon:
 
     def _build(self) -> None:
         settings = self.settings
+        self.terms = terms_of(settings, self.client)
         self.governor = Governor(
-            policy=policy_of(settings),
+            terms=lambda: self.terms,
             report=self.report,
             keep=self._keep_note,
             notes={name: self.ledger.note(name) for name in ("gate", "pacer")},
             clocks=self.clocks,
         )
         self.balance = Balance(
-            client=self.client,
+            terms=lambda: self.terms,
             ledger=self.ledger,
             governor=self.governor,
             report=self.report,
-            each=settings.credits.per_image,
-            reserve=settings.credits.reserve,
-            daily_budget=settings.credits.daily_budget,
-            recheck_s=settings.credits.recheck_s,
             in_flight=lambda: self.pool.unpaid(),
             clocks=self.clocks,
         )
@@ -377,7 +374,7 @@ class Daemon:
         after = self.balance.peek()
         if after is None:
             return None
-        return resolve_doubt(before, after, len(unanswered), each=self.balance.each, counted=spent.charged)
+        return resolve_doubt(before, after, len(unanswered), each=self.terms.price, counted=spent.charged)
 
     def _release_held(self) -> None:
         """Put held pictures back in line whose folder's options are not the refused ones any more."""
@@ -528,7 +525,8 @@ class Daemon:
                 self._locks.take_input(folder.input)
         self.settings = after
         old_client, self.client = self.client, client
-        self.line.client = self.balance.client = client
+        self.line.client = client
+        self.terms = terms_of(after, client)
         later = threading.Timer(after.api.timeout_s * 2, old_client.close)  # calls in flight still use it
         later.daemon = True
         later.start()
@@ -540,11 +538,7 @@ class Daemon:
     def _apply(self, settings: Settings) -> None:
         """Put new settings into force: rates, credits, options, then the folders."""
         self._on_settings(settings)
-        self.governor.policy = policy_of(settings)
-        self.balance.each = self.line.price = settings.credits.per_image
-        self.balance.reserve = settings.credits.reserve
-        self.balance.daily_budget = settings.credits.daily_budget
-        self.balance.recheck_s = settings.credits.recheck_s
+        self.line.price = settings.credits.per_image
         self.line.reserve_bytes = settings.output.free_space_reserve_mb * _MB
         self.pool.batch_size = settings.pool.batch_size
         self.line.recipes = {folder.name: recipe_of(folder) for folder in settings.folders}

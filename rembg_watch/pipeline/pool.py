@@ -320,7 +320,7 @@ class Pool:
         if not claimed:
             return _LOOK_S
         queued = self.line.ledger.queued()
-        spendable = self.balance.reading.spendable if self.balance.reading else affordable * self.balance.each
+        spendable = self.balance.reading.spendable if self.balance.reading else affordable * self.balance.price
         self.line.report(events.BatchFormed(size=claimed, queued=queued, spendable=spendable))
         return 0.0 if claimed < self.workers else _LOOK_S
 

@@ -34,14 +34,14 @@ def test_a_reading_says_how_many_pictures_the_account_pays_for(tmp_path: Path) -
 
 def test_the_reserve_is_not_touched(tmp_path: Path) -> None:
     with studio_with(tmp_path, credits=30).live() as life:
-        life.balance.reserve = Decimal(28)
+        life.reload(reserve=Decimal(28))
         assert life.balance.read() == 2
 
 
 def test_a_daily_budget_ends_the_day_although_there_are_credits(tmp_path: Path) -> None:
     with studio_with(tmp_path, credits=30).live() as life:
         pay_for(life, 3)
-        life.balance.daily_budget = Decimal(3)
+        life.reload(daily_budget=Decimal(3))
         assert life.balance.read() == 0
         assert life.governor.gate.holding(Cause.BUDGET) is not None
 
@@ -71,9 +71,9 @@ def test_what_is_left_pays_for_so_many_more_by_our_own_count(tmp_path: Path) -> 
         for event in studio.events:
             life.balance.hear(event)
         assert life.balance.payable() == 7
-        life.balance.reserve = Decimal(4)
+        life.reload(reserve=Decimal(4))
         assert life.balance.payable() == 3
-        life.balance.daily_budget = Decimal(3)
+        life.reload(daily_budget=Decimal(3))
         assert life.balance.payable() == 1
 
 
@@ -170,7 +170,7 @@ def test_while_nothing_comes_the_account_is_read_now_and_then_and_tells_nobody_t
         studio.sandbox.account.prepaid = 0
         life.balance.recount()
         assert life.balance.left() == 170, "one that failed is not repeated at once"
-        life.balance.recheck_s = 3600.0
+        life.reload(recheck_s=3600.0)
         at_s[0] = 2700.0
         life.balance.recount()
         assert life.balance.left() == 170
@@ -264,7 +264,7 @@ def test_what_a_clock_spent_that_was_ahead_is_of_the_day_of_the_right_one(tmp_pa
     with studio.live() as life:
         pay_for(life, 3)
         clock.ahead = timedelta(0)
-        life.balance.daily_budget = Decimal(3)
+        life.reload(daily_budget=Decimal(3))
         life.ledger.pull_in(["f"], life.line.now())
         assert life.balance.read() == 0
         clock.ahead = timedelta(days=1)

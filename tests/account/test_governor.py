@@ -2,6 +2,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,8 @@ from rembg_watch.account.gate import Cause, Finding, Gate, Go, Halt, Need, Probe
 from rembg_watch.account.governor import Governor, Ticket
 from rembg_watch.account.holds import held
 from rembg_watch.account.retry import RetryPolicy
+from rembg_watch.account.terms import Terms
+from rembg_watch.api.client import Client
 from rembg_watch.api.errors import KeyRefusedError, NotSentError, ServerError, Throttle, ThrottledError
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.jobs import Job, State, Version
@@ -18,6 +21,9 @@ from rembg_watch.report.events import Event
 from tests.line import eventually
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+TERMS = Terms(policy=RetryPolicy(), client=Client("key"), price=Decimal(1))
 
 
 class Hands:
@@ -47,7 +53,7 @@ class House:
         self.events: list[Event] = []
         self.notes: dict[str, object] = dict(notes or {})
         self.governor = Governor(
-            policy=RetryPolicy(),
+            terms=lambda: TERMS,
             report=self.events.append,
             keep=self.notes.__setitem__,
             notes=notes or {},
@@ -284,7 +290,7 @@ def test_a_call_that_waits_for_its_turn_shows_that_it_lives() -> None:
 
     gate = Gate(holds=(held(Cause.UNKNOWN, START, Probe.PICTURE, START + timedelta(seconds=30)),))
     house = Governor(
-        policy=RetryPolicy(),
+        terms=lambda: TERMS,
         report=lambda _: None,
         keep=lambda *_: None,
         notes={"gate": gate.to_note(), "pacer": None},

@@ -113,7 +113,7 @@ def test_a_batch_is_cut_to_the_credits_and_nothing_is_sent_past_them(tmp_path: P
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", credits=7))
     drop_many(studio, 20)
     with studio.live() as life:
-        life.balance.recheck_s = 1.0
+        life.reload(recheck_s=1.0)
         life.find()
         with working(life) as pool:
             eventually(lambda: count(life, State.DONE) == 7 and life.governor.gate.hold is not None)
