@@ -176,9 +176,7 @@ class Attempt:
         line, job = self.line, self.job
         line.report(
             events.CallStarted(
-                folder=job.folder,
-                source=job.source,
-                job=job.id,
+                **events.of(job),
                 attempt=job.attempts + job.doubts + 1,
                 size_bytes=self.prepared.size_bytes,
             )
@@ -253,9 +251,7 @@ class Attempt:
         cutout, error = (end, None) if isinstance(end, Cutout) else (None, end)
         self.line.report(
             events.CallEnded(
-                folder=self.job.folder,
-                source=self.job.source,
-                job=self.job.id,
+                **events.of(self.job),
                 duration_s=self.line.clocks.monotonic() - self.started_s,
                 charged=self.line.price if cutout else Decimal(0),
                 sent_bytes=self.prepared.size_bytes,

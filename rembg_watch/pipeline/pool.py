@@ -441,9 +441,7 @@ class Pool:
         match found:
             case Blocked(is_name=True):
                 why, code = found.reason, found.code
-                self.line.report(
-                    events.NameRefused(folder=job.folder, source=job.source, job=job.id, why=why, code=code)
-                )
+                self.line.report(events.NameRefused(**events.of(job), why=why, code=code))
             case Blocked():
                 self._refused(job.folder, found.path, found.reason, found.code)
             case Over() if found.job.state is State.DONE:

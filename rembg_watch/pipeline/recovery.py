@@ -81,7 +81,5 @@ def take_up_doubt(line: "Line", job: Job, billed: Billed) -> Job:
         told = move(job, State.IN_DOUBT, at=line.now(), reason=CHARGED)
         job = line.ledger.record(told, call=CallEnd(Charge.YES, line.price))
     will_retry = policy.retries_doubt and job.doubts <= policy.max_doubts
-    line.report(
-        events.InDoubt(folder=job.folder, source=job.source, job=job.id, why=job.reason or "", will_retry=will_retry)
-    )
+    line.report(events.InDoubt(**events.of(job), why=job.reason or "", will_retry=will_retry))
     return line.ledger.record(move(job, State.QUEUED, at=line.now())) if will_retry else job

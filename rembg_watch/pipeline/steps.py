@@ -215,9 +215,7 @@ class Line:
             case State.FAILED:
                 self.report(
                     events.Failed(
-                        folder=job.folder,
-                        source=job.source,
-                        job=job.id,
+                        **events.of(job),
                         why=why,
                         code=job.code,
                         field=job.field,
@@ -227,24 +225,13 @@ class Line:
                 )
                 return Over(job=afterwards.set_aside(self, job))
             case State.HELD:
-                self.report(events.Held(folder=job.folder, source=job.source, job=job.id, why=why, code=job.code))
+                self.report(events.Held(**events.of(job), why=why, code=job.code))
             case State.IN_DOUBT:
-                self.report(
-                    events.InDoubt(
-                        folder=job.folder,
-                        source=job.source,
-                        job=job.id,
-                        why=why,
-                        will_retry=False,
-                        request_id=job.request_id,
-                    )
-                )
+                self.report(events.InDoubt(**events.of(job), why=why, will_retry=False, request_id=job.request_id))
             case _:
                 self.report(
                     events.WillRetry(
-                        folder=job.folder,
-                        source=job.source,
-                        job=job.id,
+                        **events.of(job),
                         why=why,
                         attempt=job.attempts + job.doubts,
                         max_attempts=self.governor.policy.max_attempts,
@@ -394,17 +381,11 @@ class Line:
     def _tell_delivered(self, paid: Paid, job: Job) -> None:
         target = job.target or b""
         if paid.ticket is None:
-            self.report(
-                events.Reused(
-                    folder=job.folder, source=job.source, job=job.id, target=target, answer_bytes=job.answer_bytes
-                )
-            )
+            self.report(events.Reused(**events.of(job), target=target, answer_bytes=job.answer_bytes))
             return
         self.report(
             events.Delivered(
-                folder=job.folder,
-                source=job.source,
-                job=job.id,
+                **events.of(job),
                 target=target,
                 duration_s=paid.duration_s,
                 charged=self.price,
@@ -436,7 +417,7 @@ class Line:
             job = self.ledger.record(move(job, State.VANISHED, at=self.now(), reason=gone.reason, code=gone.code))
         except StaleJobError as stale:
             return Over(job=stale.job)
-        self.report(events.Vanished(folder=job.folder, source=job.source, job=job.id, why=gone.reason))
+        self.report(events.Vanished(**events.of(job), why=gone.reason))
         return Over(job=job)
 
     def _failed(self, job: Job, *, reason: str, code: str) -> Over:
@@ -456,9 +437,7 @@ class Line:
             return Over(job=stale.job)
         self.report(
             events.WillRetry(
-                folder=job.folder,
-                source=job.source,
-                job=job.id,
+                **events.of(job),
                 why=reason,
                 attempt=job.attempts,
                 max_attempts=self.governor.policy.max_attempts,

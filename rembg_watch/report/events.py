@@ -13,11 +13,12 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import IntEnum
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypedDict
 
 from rembg_watch.account.credits import Billed
 from rembg_watch.account.gate import Cause, Probe
 from rembg_watch.errors import RembgWatchError
+from rembg_watch.jobs import Job
 from rembg_watch.report.words import (
     When,
     count_text,
@@ -177,6 +178,19 @@ class PictureEvent(Event):
     def picture(self) -> str:
         """The picture's name for a person: folder and path."""
         return f"{self.folder}/{show(self.source)}"
+
+
+class OfJob(TypedDict):
+    """What every event of a picture says of its job."""
+
+    folder: str
+    source: bytes
+    job: int
+
+
+def of(job: Job) -> OfJob:
+    """Say which picture an event is about: ``Failed(**of(job), why=...)``."""
+    return OfJob(folder=job.folder, source=job.source, job=job.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
