@@ -22,13 +22,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from rembg_watch.account.causes import CAUSES, REFUSALS, Cause, Finding, Probe, words
 from rembg_watch.account.credits import AccountReading, is_stale, next_day_at, renews_at
 from rembg_watch.account.holds import (
-    REASONS,
-    Cause,
     FolderHold,
     Hold,
-    Probe,
     after_s,
     held,
     hold_note,
@@ -70,23 +68,6 @@ CIRCUIT_AFTER = 5
 """Failures in a row that open the circuit: from then on one probe at a time."""
 
 _FAR_AT = datetime.max.replace(tzinfo=UTC)
-
-
-class Finding(StrEnum):
-    """What the end of a call says about the account and the service."""
-
-    ACCEPTED = "accepted"
-    ANSWERED = "answered"  # the API lives; nothing more is known
-    TROUBLE = "trouble"  # the API, or the way to it, failed
-    DOUBT = "doubt"  # the same, and it may have cost a credit
-    UNSENT = "unsent"  # the call never went out
-    UNKNOWN = "unknown"
-    DAILY = "daily"
-    MONTHLY = "monthly"
-    KEY = "key"
-    EMAIL = "email"
-    PARAMETERS = "parameters"
-    DISK = "disk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,8 +177,8 @@ class Gate:
             gate = gate._troubled(finding, go, now, jitter, text)
             return gate._by_answer(is_answered=is_answered)
         gate = gate._answered(finding, go, now, jitter)
-        if finding in _REFUSALS:
-            return gate._refused(_REFUSALS[finding], go, now, jitter, text)
+        if finding in REFUSALS:
+            return gate._refused(REFUSALS[finding], go, now, jitter, text)
         return gate
 
     def _by_answer(self, *, is_answered: bool) -> "Gate":
@@ -210,8 +191,8 @@ class Gate:
         gate = gate._without(Cause.BACKOFF, Cause.CIRCUIT)
         if finding is Finding.ACCEPTED:
             gate = replace(gate, accepted_at=now)
-            return gate._without(*_ENDED_BY_CANARY) if go.is_canary else gate
-        return gate._again(now, jitter) if go.is_canary and finding not in _REFUSALS else gate
+            return gate._without(*(c for c, row in CAUSES.items() if row.is_ended_by_canary)) if go.is_canary else gate
+        return gate._again(now, jitter) if go.is_canary and finding not in REFUSALS else gate
 
     def _blamed(self, job: int | None) -> "Gate":
         """End a run of failures; if one job made all of it and another ends it, that job is to blame."""
@@ -248,7 +229,7 @@ class Gate:
         if old is not None and not go.is_canary:
             return self._held(replace(old, refused=old.refused + 1))  # a straggler, sent before the hold
         step = old.step + 1 if old is not None else 0
-        hold = held(cause, now, _FIRST_PROBE[cause], now, old=old, step=step, text=text)
+        hold = held(cause, now, CAUSES[cause].first_probe or Probe.PICTURE, now, old=old, step=step, text=text)
         gate = self._disproved(cause) if go.is_canary else self
         if hold.probe is Probe.ACCOUNT:
             return gate._held(hold)  # the account is read at once: it is free and says how to go on
@@ -463,22 +444,6 @@ IN_FLIGHT_RECHECK_S = 5.0
 DISK_LOOK_S = 10.0
 """How often a full disk is looked at."""
 
-_REFUSALS: dict[Finding, Cause] = {
-    Finding.DAILY: Cause.DAILY,
-    Finding.MONTHLY: Cause.MONTHLY,
-    Finding.KEY: Cause.KEY,
-    Finding.EMAIL: Cause.EMAIL,
-    Finding.UNKNOWN: Cause.UNKNOWN,
-}
-_FIRST_PROBE: dict[Cause, Probe] = {
-    Cause.DAILY: Probe.ACCOUNT,
-    Cause.MONTHLY: Probe.ACCOUNT,
-    Cause.KEY: Probe.ACCOUNT,
-    Cause.EMAIL: Probe.PICTURE,
-    Cause.UNKNOWN: Probe.PICTURE,
-}
-_ENDED_BY_CANARY = (Cause.DAILY, Cause.MONTHLY, Cause.CREDITS, Cause.KEY, Cause.EMAIL, Cause.UNKNOWN)
-
 
 def admit(gate: Gate, need: Need, *, now: datetime) -> Answer:
     """
@@ -491,8 +456,7 @@ def admit(gate: Gate, need: Need, *, now: datetime) -> Answer:
     """
     folder = next((f for f in gate.folders if f.folder == need.folder and f.options == need.options), None)
     if folder is not None:
-        words = f"{REASONS[Cause.PARAMETERS]} ({folder.text})" if folder.text else REASONS[Cause.PARAMETERS]
-        return Halt(until=None, reason=words, cause=Cause.PARAMETERS)
+        return Halt(until=None, reason=words(Cause.PARAMETERS, folder.text), cause=Cause.PARAMETERS)
     gate = _passed(gate, now)
     shut = [h for h in gate.holds if not h.is_due(now)]
     if shut:
@@ -581,7 +545,7 @@ def limiting(
     if queued <= 0:
         kept = {limit: jobs for limit, jobs in (stalled or {}).items() if jobs > 0}
         return max(kept, key=lambda limit: kept[limit], default=Limit.QUEUE)
-    if any(h.cause in (Cause.CREDITS, Cause.MONTHLY, Cause.BUDGET) for h in gate.holds):
+    if any(CAUSES[h.cause].is_about_credits for h in gate.holds):
         return Limit.CREDITS
     if gate.holds:
         return Limit.HOLD

@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
+from rembg_watch.account.causes import CAUSES
 from rembg_watch.account.credits import AccountReading
 from rembg_watch.account.gate import Ask, Cause, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
 from rembg_watch.account.holds import CLOCK_SLACK
 from rembg_watch.account.pacing import Pacer
 from rembg_watch.account.retry import Decision, RetryPolicy, decide
 from rembg_watch.account.terms import GetTerms
+from rembg_watch.account.views import opened_after, shut_by
 from rembg_watch.api.errors import BadAnswerError, Charge, RefusedError, ServerError, ThrottledError
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.jobs import Job
-from rembg_watch.report.events import BRIEF_S, LONG_S, FailuresCost, GateOpened, GateShut, RateLearned, Reporter
+from rembg_watch.report.events import BRIEF_S, LONG_S, FailuresCost, GateOpened, RateLearned, Reporter
 
 _LONGEST_NAP_S = 1.0  # a waiter looks up this often, so that a stuck one can be told from a patient one
 _RATE_NEWS = 1.25  # a learned rate is told and kept when it has changed by so much
@@ -50,18 +52,6 @@ def call_s_of(note: object) -> float | None:
 def failures_cost_of(note: object) -> bool:
     """Read from the pacer's note whether failures of the server were seen to cost credits."""
     return isinstance(note, Mapping) and note.get("failures_cost") is True
-
-
-def _shut(hold: Hold, *, shut_s: float | None = None) -> GateShut:
-    return GateShut(
-        reason=hold.cause.value,
-        why=hold.text or "",
-        until=hold.ends_at,
-        shut_s=shut_s,
-        look_at=hold.probe_at,
-        look_by=hold.probe.value,
-        is_answered=hold.is_answered,
-    )
 
 
 class Governor:
@@ -365,10 +355,9 @@ class Governor:
 
     def _tell(self, before: Hold | None, after: Hold | None) -> None:
         if after is not None and (before is None or before.cause is not after.cause or before.until != after.until):
-            self._report(_shut(after))
+            self._report(shut_by(after))
         elif before is not None and after is None:
-            shut_s = (self._clocks.now() - before.since).total_seconds()
-            self._report(GateOpened(reason=before.cause.value, shut_s=max(0.0, shut_s)))
+            self._report(opened_after(before, now=self._clocks.now()))
 
     def _tell_refusals(self) -> None:
         """Tell when every call has been refused as too quick for a while, when it lasts, and when it is over."""
@@ -376,13 +365,13 @@ class Governor:
         if hold is None:
             if told_s is not None and self._pacer.shut(self._clocks.monotonic()) is None:
                 self._told_shut_s = None
-                self._report(GateOpened(reason=Cause.RATE.value, shut_s=told_s))
+                self._report(GateOpened(reason=Cause.RATE.value, shut_s=told_s, pause=CAUSES[Cause.RATE].pause))
             return
         shut_s = (self._clocks.now() - hold.since).total_seconds()
         is_news = told_s is None or told_s < LONG_S <= shut_s
         self._told_shut_s = shut_s
         if is_news:
-            self._report(_shut(hold, shut_s=shut_s))
+            self._report(shut_by(hold, shut_s=shut_s))
 
     def _note(self) -> dict[str, object]:
         return self._pacer.to_note() | {"call_s": self._call_s, "failures_cost": self._failures_cost}

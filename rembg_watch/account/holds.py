@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from enum import StrEnum
 from typing import TypeVar
 
+from rembg_watch.account.causes import CAUSES, Cause, Probe, pause_of, words
 from rembg_watch.account.credits import next_day_at
+from rembg_watch.report.events import Pause
 
 DAILY_CANARIES = 27
 """Requests refused by the daily limit in one day, after which only midnight is tried."""
@@ -20,53 +21,8 @@ CLOCK_SLACK = timedelta(seconds=60)
 """A clock that is set back by more than this has made a hold's moments meaningless."""
 
 _LONGEST_WAIT = timedelta(days=2)  # no look is ever set further ahead: a moment beyond comes from a wrong clock
-_LONGEST_STEP = timedelta(hours=2)  # the same for a canary that has its step; see STEPS_S
+_LONGEST_STEP = timedelta(hours=2)  # the same for a canary that has its step; see ``CauseRow.steps_s``
 _MAY_COST_CAP_S = 3600.0  # probes that may each cost a credit are rarer
-
-
-class Cause(StrEnum):
-    """Why the gate is shut; these words are in the ledger, the log and ``status``."""
-
-    BACKOFF = "backoff"  # two to four calls failed in a row
-    CIRCUIT = "circuit"  # the API does not answer, or fails
-    RATE = "short_term"  # every call has been refused as too quick for a while: the pacer waits, and keeps it
-    UNKNOWN = "unknown_refusal"  # a 429, or another refusal of the account, in words we do not know
-    DAILY = "daily_limit"  # the API says that the daily limit is reached
-    MONTHLY = "monthly_limit"  # the API says that the credits are spent
-    CREDITS = "credits"  # the account says so, before anything was refused
-    BUDGET = "daily_budget"  # our own limit for a day
-    KEY = "key_refused"
-    EMAIL = "email_not_verified"
-    DISK = "disk_full"
-    PAUSED = "paused"  # by a person
-    PARAMETERS = "parameters_refused"  # of one folder
-
-
-class Probe(StrEnum):
-    """What looks whether a hold may end."""
-
-    TIME = "time"  # nothing: it ends by itself
-    ACCOUNT = "account"  # a free reading of the account
-    PICTURE = "picture"  # the next real job, as a canary
-    DISK = "disk"  # a look at the free space
-    PERSON = "person"  # nothing: somebody must act
-
-
-REASONS: dict[Cause, str] = {
-    Cause.BACKOFF: "calls failed in a row; all wait a moment",
-    Cause.CIRCUIT: "the API cannot be reached or fails; one call at a time tries it",
-    Cause.RATE: "the API refuses every call as too quick; one at a time tries it",
-    Cause.UNKNOWN: "the API refuses in words that are not known",
-    Cause.DAILY: "the API says that the daily limit is reached, as it says to callers without a key: check the key",
-    Cause.MONTHLY: "the API says that the monthly limit is reached: the credits are spent",
-    Cause.CREDITS: "no credits are left to spend",
-    Cause.BUDGET: "the daily budget is spent",
-    Cause.KEY: "the API does not accept the key",
-    Cause.EMAIL: "the account's e-mail address is not verified",
-    Cause.DISK: "the disk is full",
-    Cause.PAUSED: "paused by hand",
-    Cause.PARAMETERS: "the API does not accept the folder's options",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +46,12 @@ class Hold:
     @property
     def reason(self) -> str:
         """Return a sentence for a person."""
-        return f"{REASONS[self.cause]} ({self.text})" if self.text else REASONS[self.cause]
+        return words(self.cause, self.text, is_answered=self.is_answered)
+
+    @property
+    def pause(self) -> Pause:
+        """Return what a person is told of it."""
+        return pause_of(self.cause, is_answered=self.is_answered)
 
     @property
     def ends_at(self) -> datetime | None:
@@ -101,7 +62,7 @@ class Hold:
         """Say whether the next look is due; a clock that was set back makes it due at once."""
         if self.probe_at is None:
             return False
-        has_step = self.probe is Probe.PICTURE and self.cause in STEPS_S
+        has_step = self.probe is Probe.PICTURE and CAUSES[self.cause].steps_s is not None
         longest = _LONGEST_STEP if has_step else _LONGEST_WAIT
         if now < self.since - CLOCK_SLACK or self.probe_at - now > longest:
             return True
@@ -118,20 +79,11 @@ class FolderHold:
     text: str | None = None
 
 
-STEPS_S: dict[Cause, tuple[float, float]] = {
-    Cause.CIRCUIT: (5.0, 300.0),
-    Cause.UNKNOWN: (30.0, 900.0),
-    Cause.MONTHLY: (60.0, 3600.0),
-    Cause.CREDITS: (60.0, 3600.0),
-    Cause.KEY: (900.0, 3600.0),
-    Cause.EMAIL: (900.0, 3600.0),
-}
-"""The first wait before a canary, doubled after each refused one, and the longest. The daily limit has hours."""
-
-
 def probe_after_s(cause: Cause, step: int, *, may_cost: bool = False) -> float:
     """Return the wait before the canary number *step*, counted from 0."""
-    first_s, cap_s = STEPS_S[cause]
+    steps_s = CAUSES[cause].steps_s
+    assert steps_s is not None, f"no canary is ever sent for {cause}"
+    first_s, cap_s = steps_s
     return float(min(first_s * 2 ** min(step, 30), _MAY_COST_CAP_S if may_cost else cap_s))
 
 
@@ -183,7 +135,7 @@ def held(
 
 def rescheduled(hold: Hold, now: datetime, jitter: float) -> Hold:
     """Set the next look of a hold by its step."""
-    if hold.cause is Cause.DAILY:
+    if CAUSES[hold.cause].is_hourly:
         return replace(hold, probe_at=next_daily_at(hold.since, now, refused=hold.refused))
     return replace(hold, probe_at=after_s(now, probe_after_s(hold.cause, hold.step) * (1 + 0.1 * jitter)))
 
@@ -225,7 +177,7 @@ def rows(found: object, read: Callable[[Mapping[str, object]], T]) -> list[T]:
 def read_hold(row: Mapping[str, object]) -> Hold:
     """Read back one row of ``hold_note``; raise where it makes no sense."""
     cause, probe, probe_at = Cause(str(row["cause"])), Probe(str(row["probe"])), row["probe_at"]
-    if probe is Probe.PICTURE and cause is not Cause.DAILY and cause not in STEPS_S:
+    if probe is Probe.PICTURE and not CAUSES[cause].sends_canaries:
         raise ValueError(f"no canary is ever sent for {cause}")
     if probe_at is None and probe is not Probe.PERSON:
         raise ValueError(f"{cause} would never end")

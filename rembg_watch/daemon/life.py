@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from rembg_watch import __version__
 from rembg_watch.account.balance import BASELINE, Balance, reading_from_note, spent_since_baseline
+from rembg_watch.account.causes import CAUSES
 from rembg_watch.account.credits import Billed, is_stale, resolve_doubt, settled_after_s
 from rembg_watch.account.gate import Cause, Probe
 from rembg_watch.account.governor import Governor
@@ -648,8 +649,7 @@ class Daemon:
         if hold is None and not counts[State.RECEIVED] and not self.pool.blocked:
             self._held_since_s = None
             return False
-        passes = (Cause.BACKOFF, Cause.CIRCUIT, Cause.DISK, Cause.UNKNOWN)
-        if hold is not None and hold.cause not in passes and not hold.is_due(self.clocks.now()):
+        if hold is not None and not CAUSES[hold.cause].passes and not hold.is_due(self.clocks.now()):
             return True  # one that is due is being looked at: that may end it
         now_s = time.monotonic()
         self._held_since_s = self._held_since_s or now_s

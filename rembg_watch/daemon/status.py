@@ -8,19 +8,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from rembg_watch import __version__
-from rembg_watch.account.balance import Balance
 from rembg_watch.account.credits import next_day_at
 from rembg_watch.account.gate import FolderHold, Limit, limiting
-from rembg_watch.account.governor import Governor
+from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.delivery.outputs import Blockage
 from rembg_watch.jobs import State
 from rembg_watch.report.events import looks
 from rembg_watch.report.metrics import Figures
 from rembg_watch.report.screen import kept_folders
 from rembg_watch.report.status import (
-    CreditsView,
     FolderView,
-    GateView,
     Snapshot,
     snapshot,
 )
@@ -41,9 +38,9 @@ def snapshot_of(daemon: "Daemon") -> Snapshot:
     return snapshot(
         counts=counts,
         unsettled=daemon.watcher.unsettled,
-        gate=gate_view(daemon.governor),
-        credits=credits_view(daemon.balance),
-        other_use=daemon.balance.other_use,
+        gate=gate_view(daemon.governor.hold),
+        credits=credits_view(daemon.balance.reading, left=daemon.balance.left()),
+        other_use=other_use_view(daemon.balance.other_use),
         now=daemon.clocks.now(),
         folders=folders,
         figures=figures,
@@ -170,25 +167,3 @@ def sentence(daemon: "Daemon", told: Snapshot) -> str:
     kept = "".join(f"; {one}" for one in kept_folders(told, since=utc_text, until=utc_text))
     stands_still = told["limiting"] in _KEPT_BY.values() and not jobs[State.SENDING]
     return f"{'waiting' if stands_still else 'working'}: {line}{kept}{missing}"
-
-
-def gate_view(governor: Governor) -> GateView:
-    """Say how the gate stands, for whoever looks."""
-    return GateView.of(governor.hold)
-
-
-def credits_view(balance: Balance) -> CreditsView:
-    """Say what the account held when it was last read, less what was spent since."""
-    reading = balance.reading
-    if reading is None:
-        return CreditsView()
-    left = balance.left()
-    spent = reading.spendable - left if left is not None else Decimal(0)
-    by_included = min(spent, reading.included_remaining)  # included credits go first
-    return CreditsView(
-        included=reading.included_remaining - by_included,
-        prepaid=reading.prepaid - (spent - by_included),
-        spendable=reading.spendable - spent,
-        period_end_at=reading.period_end_at,
-        read_at=reading.read_at,
-    )

@@ -9,14 +9,12 @@ import re
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import IntEnum
 from typing import ClassVar, NamedTuple, TypedDict
 
-from rembg_watch.account.credits import Billed
-from rembg_watch.account.gate import Cause, Probe
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.jobs import Job
 from rembg_watch.report.words import (
@@ -31,6 +29,9 @@ from rembg_watch.report.words import (
     span_text,
     utc_text,
 )
+
+IN_SENTENCE = {"is_fact": False}
+"""The metadata of a field that is told in the sentence alone, and is no fact beside it."""
 
 Fact = str | int | float | bool | None | list["Fact"]
 """A fact as JSON can hold it."""
@@ -48,64 +49,25 @@ class Level(IntEnum):
     ERROR = 40  # a person has to do something, or a picture is not delivered
 
 
-class Waiting(NamedTuple):
-    """What a shut gate means to a person: what is waited for, and what to do about it."""
+class Pause(NamedTuple):
+    """What a shut gate means to a person: what is waited for, what to do about it, and how much it matters."""
 
     what: str
-    advice: str
+    advice: str = ""
+    level: Level = Level.WARNING
+    is_pacing: bool = False  # it passes by itself, mostly before anybody needs to know
 
-
-WAITING: dict[str, Waiting] = {
-    Cause.RATE: Waiting(
-        "the API refuses every call as too quick", "One at a time tries it, and work goes on by itself."
-    ),
-    Cause.BACKOFF: Waiting("several calls in a row have failed", "They are sent again by themselves."),
-    Cause.CIRCUIT: Waiting("the API cannot be reached or fails", "It is tried again; check this machine's network."),
-    Cause.UNKNOWN: Waiting("the API refuses calls in words that are not known", "It is tried again."),
-    Cause.DAILY: Waiting(
-        "the API counts these calls as anonymous, and its daily limit is reached",
-        "Check the key: with a valid one there is no daily limit.",
-    ),
-    Cause.MONTHLY: Waiting(
-        "the credits of this billing period are spent", "Buy credits, or wait: work goes on by itself."
-    ),
-    Cause.CREDITS: Waiting(
-        "too few credits are left to spend", "Buy credits, or lower credits.reserve; work goes on by itself."
-    ),
-    Cause.BUDGET: Waiting(
-        "the daily budget of the configuration is spent", "Raise credits.daily_budget, or wait for the next day."
-    ),
-    Cause.KEY: Waiting(
-        "the API does not accept the key", "Put the right key in its place and reload; nothing is sent until then."
-    ),
-    Cause.EMAIL: Waiting(
-        "the account's e-mail address is not verified", "Open the vendor's mail and confirm the address."
-    ),
-    Cause.DISK: Waiting("the disk is full", "Free some space; work goes on by itself."),
-    Cause.PAUSED: Waiting("somebody has paused it", "It goes on when it is told to."),
-    Cause.PARAMETERS: Waiting("the API does not accept the folder's options", "Correct them and reload."),
-}
-"""One row for each reason. A reason without a row is shown by its own word."""
-
-_PERSON_NEEDED = frozenset({Cause.KEY, Cause.EMAIL})
-_PACING = frozenset({Cause.RATE, Cause.BACKOFF})
-
-
-_FAILS = Waiting("the API fails", "It is tried again, and work goes on by itself; the trouble is the vendor's.")
-
-
-def waiting(reason: str, *, is_answered: bool = False) -> Waiting:
-    """Say what *reason* means to a person, who cannot mend an API that answers; an unknown one speaks for itself."""
-    if reason == Cause.CIRCUIT and is_answered:
-        return _FAILS
-    return WAITING.get(reason) or Waiting(reason.replace("_", " "), "")
+    @classmethod
+    def unknown(cls, reason: str) -> "Pause":
+        """Let a reason of which nothing else is known speak for itself."""
+        return cls(reason.replace("_", " "))
 
 
 LOOKS: dict[str, str] = {
-    Probe.ACCOUNT: "the account is read again",
-    Probe.PICTURE: "one picture tries it",
-    Probe.DISK: "the disk is looked at again",
-    Probe.TIME: "it is over",
+    "account": "the account is read again",
+    "picture": "one picture tries it",
+    "disk": "the disk is looked at again",
+    "time": "it is over",
 }
 """What looks next whether a pause may end; nothing does while a person is waited for."""
 
@@ -271,16 +233,13 @@ class DoubtsSettled(Event):
     """The account's counters were asked what became of calls whose end a crash hid."""
 
     calls: int
-    billed: Billed
+    billed: str  # none_billed, all_billed or unknown
 
     def _says(self) -> str:
         was = "was" if self.calls == 1 else "were"
-        told = {
-            Billed.NONE: f"{was} not charged and can be made again for nothing",
-            Billed.ALL: f"{was} charged",
-            Billed.UNKNOWN: "cannot be told apart by the account's counters",
-        }
-        return f"{count_text(self.calls, 'call')} in doubt {told[self.billed]}"
+        told = {"none_billed": f"{was} not charged and can be made again for nothing", "all_billed": f"{was} charged"}
+        unknown = "cannot be told apart by the account's counters"
+        return f"{count_text(self.calls, 'call')} in doubt {told.get(self.billed, unknown)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -667,6 +626,7 @@ class GateShut(Event):
     look_at: datetime | None = None  # when it is looked at whether it may end
     look_by: str | None = None  # and by what
     is_answered: bool = False  # the API answers, and fails
+    pause: Pause | None = field(default=None, metadata=IN_SENTENCE)  # None: the reason is all that is known
 
     def sentence(self, when: When = utc_text) -> str:
         """Say it in one line: also when it is looked at next, which may be long before the end that is expected."""
@@ -674,8 +634,9 @@ class GateShut(Event):
         return f"{self._says()} {told[:1].upper()}{told[1:]}." if told else self._says()
 
     def _level(self) -> Level:
-        if self.reason not in _PACING:
-            return Level.ERROR if self.reason in _PERSON_NEEDED else Level.WARNING
+        pause = self.pause or Pause.unknown(self.reason)
+        if not pause.is_pacing:
+            return pause.level
         shut_s = self.shut_s or 0
         return Level.WARNING if shut_s >= LONG_S else Level.INFO if shut_s >= BRIEF_S else Level.DEBUG
 
@@ -684,9 +645,9 @@ class GateShut(Event):
         return Condition(("gate",), detail=f"{self.reason}/{self.level}/{is_known}")
 
     def _says(self) -> str:
-        what, advice = waiting(self.reason, is_answered=self.is_answered)
+        pause = self.pause or Pause.unknown(self.reason)
         words = f' ("{self.why}")' if self.why else ""
-        return f"paused: {what}{words}. {advice}".rstrip()
+        return f"paused: {pause.what}{words}. {pause.advice}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -695,15 +656,18 @@ class GateOpened(Event):
 
     reason: str  # the one that has ended
     shut_s: float
+    pause: Pause | None = field(default=None, metadata=IN_SENTENCE)
 
     def _level(self) -> Level:
-        return Level.DEBUG if self.reason in _PACING and self.shut_s < BRIEF_S else Level.INFO
+        is_pacing = self.pause is not None and self.pause.is_pacing
+        return Level.DEBUG if is_pacing and self.shut_s < BRIEF_S else Level.INFO
 
     def _condition(self) -> Condition:
         return Condition(("gate",), is_over=True)
 
     def _says(self) -> str:
-        return f"work goes on after a pause of {span_text(self.shut_s)} ({waiting(self.reason).what})"
+        pause = self.pause or Pause.unknown(self.reason)
+        return f"work goes on after a pause of {span_text(self.shut_s)} ({pause.what})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -985,7 +949,7 @@ def kind(event: Event) -> str:
 
 def facts(event: Event) -> dict[str, Fact]:
     """Give the fields of *event* as JSON can hold them; paths as they are shown, moments in UTC."""
-    return {field.name: _fact(getattr(event, field.name)) for field in fields(event)}
+    return {one.name: _fact(getattr(event, one.name)) for one in fields(event) if one.metadata.get("is_fact", True)}
 
 
 def _fact(value: object) -> Fact:
