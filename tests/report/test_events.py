@@ -79,8 +79,17 @@ def shut(cause: Cause, *, is_answered: bool = False, **facts: Any) -> GateShut:
     return GateShut(reason=cause, pause=pause, is_answered=is_answered, **facts)
 
 
+def below(of: type[Event]) -> set[type[Event]]:
+    return {one for kind_ in of.__subclasses__() for one in (kind_, *below(kind_))}
+
+
 def test_nothing_is_forgotten_in_this_file() -> None:
     assert len(KINDS) >= 40
+
+
+def test_every_event_has_its_name_on_the_one_list() -> None:
+    listed = {name for name, _ in inspect.getmembers(events, inspect.isclass)}
+    assert {one.__name__ for one in below(Event) if one.__module__.startswith("rembg_watch.")} <= listed
 
 
 @pytest.mark.parametrize("of", KINDS, ids=lambda of: of.__name__)
