@@ -10,6 +10,8 @@ The core decides on values; the two shells read the account and let threads wait
 ``account.gate``      may a call go; what a call's end means for the others (core)
 ``account.pacing``    the rate that the account bears, learned from refusals (core)
 ``account.retry``     what an error means for its job and for the gate (core)
+``account.limits``    what keeps the pace from being higher now (core)
+``account.notes``     what is written down for the next start; every note has its model (core)
 ``account.terms``     what the settings say of price, limits and retries (core)
 ``account.views``     how holds and readings are shown by ``report``
 ``account.balance``   reads the account, and keeps count between readings (shell)

@@ -7,27 +7,28 @@ free. Nothing is spent here.
 """
 
 import threading
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
 
 from rembg_watch.account.credits import AccountReading, Difference, OtherUse, affordable, budget_room, difference
 from rembg_watch.account.gate import Finding
 from rembg_watch.account.governor import Governor
+from rembg_watch.account.notes import (
+    BASELINE,
+    OTHER_USE,
+    last_call_from_note,
+    reading_from_note,
+    reading_to_note,
+    use_from_note,
+    use_to_note,
+)
 from rembg_watch.account.terms import GetTerms, Terms
 from rembg_watch.api.errors import KeyRefusedError, RembgError
 from rembg_watch.api.responses import Account
 from rembg_watch.host.clocks import Clocks
-from rembg_watch.ledger import Json, Ledger, Spending
+from rembg_watch.ledger import Ledger, Spending
 from rembg_watch.report.events import AccountDiffers, CallEnded, CreditsRead, Event, Reporter
-
-BASELINE = "account"
-"""The note that holds the last reading of an account at rest."""
-
-_LAST_CALL = "last_call"  # in that note: which calls the reading had in it, whatever the clock said
-
-OTHER_USE = "other_use"
-"""The note that sums up what others spent."""
 
 _FRESH_S = 2.0
 _IDLE_S = 900.0  # how old a reading may get while nothing comes
@@ -60,8 +61,8 @@ class Balance:
         self._read_at_s = float("-inf")
         self._looked_at_s = self._clocks.monotonic()
         self._is_among_calls = False
-        self._other_use = other_use_from_note(note := ledger.note(OTHER_USE))
-        self._told_use = (_decimal(note, "told") or Decimal(0), float("-inf"))  # how much, and when
+        self._other_use, told = use_from_note(ledger.note(OTHER_USE))
+        self._told_use = (told, float("-inf"))  # how much, and when
         self.refusal: RembgError | None = None
 
     @property
@@ -250,7 +251,7 @@ class Balance:
             if told is not None:
                 self._governor.compared(told.by_api - told.counted)
                 self._sum_up(told, since=before.read_at)
-        note = {**reading_to_note(after), _LAST_CALL: self._ledger.last_call()}
+        note = reading_to_note(after, last_call=self._ledger.last_call())
         self._ledger.set_note(BASELINE, note, is_durable=False)
 
     def _sum_up(self, found: Difference, *, since: datetime) -> None:
@@ -265,7 +266,7 @@ class Balance:
             self._told_use = (use.total, now_s)
             self._report(AccountDiffers(since=use.since, by_app=use.by_app, more=use.more, fewer=use.fewer))
         if is_news or use != before:
-            self._ledger.set_note(OTHER_USE, _use_to_note(use, told=self._told_use[0]), is_durable=False)
+            self._ledger.set_note(OTHER_USE, use_to_note(use, told=self._told_use[0]), is_durable=False)
 
 
 def reading_of(account: Account, *, read_at: datetime) -> AccountReading:
@@ -296,74 +297,8 @@ def reading_of(account: Account, *, read_at: datetime) -> AccountReading:
 def spent_since_baseline(ledger: Ledger) -> Spending:
     """Sum up the calls since the last reading at rest, by their order: the clock may have been set meanwhile."""
     note = ledger.note(BASELINE)
-    last_call = note.get(_LAST_CALL) if isinstance(note, Mapping) else None
-    if isinstance(last_call, int):
+    last_call = last_call_from_note(note)
+    if last_call is not None:
         return ledger.spending(after_call=last_call)
     before = reading_from_note(note)  # an older version left it
     return ledger.spending(since=before.read_at if before else None)
-
-
-def reading_to_note(reading: AccountReading) -> dict[str, Json]:
-    """Write a reading down."""
-    return {
-        "included_remaining": str(reading.included_remaining),
-        "prepaid": str(reading.prepaid),
-        "app_used": str(reading.app_used),
-        "api_used": str(reading.api_used),
-        "synced": reading.synced,
-        "read_at": reading.read_at.isoformat(),
-        "period_start_at": reading.period_start_at.isoformat() if reading.period_start_at else None,
-        "period_end_at": reading.period_end_at.isoformat() if reading.period_end_at else None,
-    }
-
-
-def reading_from_note(note: Json) -> AccountReading | None:
-    """Read back what ``reading_to_note`` wrote; None if it cannot be understood."""
-    if not isinstance(note, Mapping):
-        return None
-    amounts = {name: _decimal(note, name) for name in ("included_remaining", "prepaid", "app_used", "api_used")}
-    read_at = _moment(note, "read_at")
-    if read_at is None or None in amounts.values():
-        return None
-    return AccountReading(
-        **amounts,  # type: ignore[arg-type]  # none of them is None
-        read_at=read_at,
-        synced=note.get("synced") is True,
-        period_start_at=_moment(note, "period_start_at"),
-        period_end_at=_moment(note, "period_end_at"),
-    )
-
-
-def _use_to_note(use: OtherUse, *, told: Decimal) -> Json:
-    return {
-        "since": use.since.isoformat(),
-        "by_app": str(use.by_app),
-        "more": str(use.more),
-        "fewer": str(use.fewer),
-        "told": str(told),
-    }
-
-
-def other_use_from_note(note: Json) -> OtherUse | None:
-    """Read back what others spent; None if there is nothing that can be understood."""
-    since = _moment(note, "since") if isinstance(note, Mapping) else None
-    by_app, more, fewer = (_decimal(note, name) for name in ("by_app", "more", "fewer"))
-    if since is None or by_app is None or more is None or fewer is None:
-        return None
-    return OtherUse(since=since, by_app=by_app, more=more, fewer=fewer)
-
-
-def _decimal(note: Json, name: str) -> Decimal | None:
-    value = note.get(name) if isinstance(note, Mapping) else None
-    try:
-        return Decimal(value) if isinstance(value, str) else None
-    except InvalidOperation:
-        return None
-
-
-def _moment(note: Mapping[str, Json], name: str) -> datetime | None:
-    value = note.get(name)
-    try:
-        return datetime.fromisoformat(value).astimezone(UTC) if isinstance(value, str) else None
-    except ValueError:
-        return None

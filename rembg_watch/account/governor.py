@@ -17,6 +17,7 @@ from rembg_watch.account.causes import CAUSES
 from rembg_watch.account.credits import AccountReading
 from rembg_watch.account.gate import Ask, Cause, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
 from rembg_watch.account.holds import CLOCK_SLACK
+from rembg_watch.account.notes import GATE, PACE, Pace, gate_from_note, gate_to_note, pace_from_note, pace_to_note
 from rembg_watch.account.pacing import Pacer
 from rembg_watch.account.retry import Decision, RetryPolicy, decide
 from rembg_watch.account.terms import GetTerms
@@ -43,17 +44,6 @@ class Ticket:
     sent_at_s: float  # monotonic
 
 
-def call_s_of(note: object) -> float | None:
-    """Read from the pacer's note how many seconds a call took lately, upload and answer; None: none was made yet."""
-    value = note.get("call_s") if isinstance(note, Mapping) else None
-    return float(value) if isinstance(value, int | float) and 0 < value < 86_400 else None
-
-
-def failures_cost_of(note: object) -> bool:
-    """Read from the pacer's note whether failures of the server were seen to cost credits."""
-    return isinstance(note, Mapping) and note.get("failures_cost") is True
-
-
 class Governor:
     """Let calls through as gate and pacer allow, and learn from how they end."""
 
@@ -73,12 +63,13 @@ class Governor:
         self._changed = threading.Condition()
         self._turn = threading.Lock()  # one waits for the pacer; the others wait for that one
         self._seen_at = self._clocks.now()
-        self._gate = Gate.from_note(notes.get("gate")).restarted(now=self._seen_at)
-        self._pacer = Pacer(self._clocks.monotonic(), notes.get("pacer"))
-        self._call_s = call_s_of(notes.get("pacer"))
-        self._failures_cost = failures_cost_of(notes.get("pacer"))
+        self._gate = gate_from_note(notes.get(GATE)).restarted(now=self._seen_at)
+        pace = pace_from_note(notes.get(PACE))
+        self._pacer = Pacer(self._clocks.monotonic(), pace.learned)
+        self._call_s = pace.call_s
+        self._failures_cost = pace.failures_cost
         self._failures = 0  # of the server, since the account was last held against the books
-        self._kept_gate = self._gate.to_note()
+        self._kept_gate = gate_to_note(self._gate)
         self._told_rate: float | None = self._pacer.good
         self._rate_kept_s = self._clocks.monotonic()
         self._refusal = ""  # the API's words for "too quickly"
@@ -337,7 +328,7 @@ class Governor:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        self._keep("pacer", self._note())
+        self._keep(PACE, self._note())
 
     # --- in force -------------------------------------------------------------------------------
 
@@ -346,10 +337,10 @@ class Governor:
         before, self._gate = self._gate, gate
         if before.holds == gate.holds and before.folders == gate.folders and before.canary_at == gate.canary_at:
             return
-        note = gate.to_note()
+        note = gate_to_note(gate)
         if note != self._kept_gate:
             self._kept_gate = note
-            self._keep("gate", note)
+            self._keep(GATE, note)
         self._tell(before.hold, gate.hold)
         self._changed.notify_all()
 
@@ -374,7 +365,8 @@ class Governor:
             self._report(shut_by(hold, shut_s=shut_s))
 
     def _note(self) -> dict[str, object]:
-        return self._pacer.to_note() | {"call_s": self._call_s, "failures_cost": self._failures_cost}
+        pace = Pace(learned=self._pacer.learned, call_s=self._call_s, failures_cost=self._failures_cost)
+        return pace_to_note(pace)
 
     def _keep_rate(self, now_s: float, *, is_news: bool = False) -> None:
         """
@@ -386,7 +378,7 @@ class Governor:
         if now_s - self._rate_kept_s < _RATE_KEPT_S and not is_news:
             return
         self._rate_kept_s = now_s
-        self._keep("pacer", self._note())
+        self._keep(PACE, self._note())
         good, told = self._pacer.good, self._told_rate
         if good is not None and (told is None or not told / _RATE_NEWS < good < told * _RATE_NEWS):
             self._report(RateLearned(rate_per_s=good, previous_per_s=told))

@@ -25,7 +25,6 @@ How it learns:
   a cut that was a guess (the first one, mostly) the steps are half-way each: small ones would take minutes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import sqrt
 from typing import NamedTuple
@@ -89,6 +88,17 @@ class Shut(NamedTuple):
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What is known of the rate, as far as a restart should know it."""
+
+    rate: float
+    good: float | None = None  # the last rate that held
+    held: float | None = None  # one that surely held, earlier
+    back_to: float | None = None  # the same, while on the way back to it
+    is_starting: bool = False
+
+
 @dataclass(slots=True)
 class _Mark:
     """A moment, and what had been granted until then."""
@@ -148,7 +158,7 @@ class _Stretch:
 class Pacer:
     """Learn how many calls a second the account bears, and let them go at that pace."""
 
-    def __init__(self, now: float, note: object = None) -> None:
+    def __init__(self, now: float, learned: Learned | None = None) -> None:
         self.rate = FIRST_RATE
         self.good: float | None = None  # the last rate that held
         self._is_starting = True  # nothing was ever refused
@@ -178,15 +188,10 @@ class Pacer:
         self._stepped_at = now
         self._has_waited = True
         self._waited_share = 0.0
-        if isinstance(note, Mapping):
-            self._recall(note)
-
-    def _recall(self, note: Mapping[object, object]) -> None:
-        rate, good = _rate(note.get("rate")), _rate(note.get("good"))
-        if rate is not None:
-            self.rate, self.good = min(rate, good or rate), good
-            self._is_starting = note.get("is_starting") is True
-            self._held = _Held(_rate(note.get("held")) or good, _rate(note.get("back_to")))
+        if learned is not None:
+            self.rate, self.good = min(learned.rate, learned.good or learned.rate), learned.good
+            self._is_starting = learned.is_starting
+            self._held = _Held(learned.held or learned.good, learned.back_to)
             self._is_cold = self._held.rate is None
 
     def anew(self, now: float) -> "Pacer":
@@ -198,10 +203,10 @@ class Pacer:
         is_doubtful = self.rate < (FIRST_RATE if self.good is None else DOUBTFUL_RATE)
         return Pacer(now) if is_doubtful else self
 
-    def to_note(self) -> dict[str, object]:
-        """Return what should be known after a restart, as plain values for JSON."""
-        known = {"rate": self.rate, "good": self.good, "held": self._held.rate, "back_to": self._held.back_to}
-        return {**known, "is_starting": self._is_starting}
+    @property
+    def learned(self) -> Learned:
+        """What should be known after a restart."""
+        return Learned(self.rate, self.good, self._held.rate, self._held.back_to, is_starting=self._is_starting)
 
     # --- calls go out -----------------------------------------------------------------------
 
@@ -529,7 +534,3 @@ def _between(marks: list[_Mark], last: _Mark, least: int) -> float | None:
     """Return the calls granted a second from the latest of *marks* that is *least* calls back, to *last*."""
     mark = next((m for m in reversed(marks) if last.granted - m.granted >= least and last.at > m.at), None)
     return None if mark is None else (last.granted - mark.granted) / (last.at - mark.at)
-
-
-def _rate(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and LOWEST_RATE <= value <= HIGHEST_RATE else None

@@ -11,8 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rembg_watch.account.balance import BASELINE, OTHER_USE, other_use_from_note, reading_from_note
-from rembg_watch.account.gate import Gate
+from rembg_watch.account.notes import BASELINE, GATE, OTHER_USE, gate_from_note, reading_from_note, use_from_note
 from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.check import findings, over_network, verdict
 from rembg_watch.cli.configured import AsJson, ConfigFile, open_ledger
@@ -93,10 +92,10 @@ def _left(ledger: Ledger) -> Snapshot:
     return snapshot(
         counts=ledger.counts(),
         unsettled=ledger.unsettled_count(),
-        gate=gate_view(Gate.from_note(ledger.note("gate")).hold),
+        gate=gate_view(gate_from_note(ledger.note(GATE)).hold),
         credits=credits_view(reading_from_note(ledger.note(BASELINE))),
         spending=ledger.spending(),
-        other_use=other_use_view(other_use_from_note(ledger.note(OTHER_USE))),
+        other_use=other_use_view(use_from_note(ledger.note(OTHER_USE))[0]),
         now=_now(),
     )
 

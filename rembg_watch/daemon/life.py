@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from rembg_watch import __version__
-from rembg_watch.account.balance import BASELINE, Balance, reading_from_note, spent_since_baseline
+from rembg_watch.account.balance import Balance, spent_since_baseline
 from rembg_watch.account.causes import CAUSES
 from rembg_watch.account.credits import Billed, is_stale, resolve_doubt, settled_after_s
 from rembg_watch.account.gate import Cause, Probe
 from rembg_watch.account.governor import Governor
+from rembg_watch.account.notes import BASELINE, GATE, PACE, reading_from_note
 from rembg_watch.config import FOR_RUN, Settings, load, targets, unwritable
 from rembg_watch.daemon import status
 from rembg_watch.daemon.assembly import (
@@ -231,7 +232,7 @@ class Daemon:
             terms=lambda: self.terms,
             report=self.report,
             keep=self._keep_note,
-            notes={name: self.ledger.note(name) for name in ("gate", "pacer")},
+            notes={name: self.ledger.note(name) for name in (GATE, PACE)},
             clocks=self.clocks,
         )
         self.balance = Balance(
@@ -321,7 +322,7 @@ class Daemon:
 
     def _keep_note(self, name: str, note: Mapping[str, Any]) -> None:
         try:
-            self.ledger.set_note(name, dict(note), is_durable=name == "gate")
+            self.ledger.set_note(name, dict(note), is_durable=name == GATE)
         except LedgerUnavailableError as error:  # what was decided holds all the same, in this run
             self.report(events.Mistake(where="the ledger", error=error))
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rembg_watch import __version__
 from rembg_watch.account.credits import next_day_at
-from rembg_watch.account.gate import FolderHold, Limit, limiting
+from rembg_watch.account.gate import FolderHold
+from rembg_watch.account.limits import Limit, limiting
 from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.delivery.outputs import Blockage
 from rembg_watch.jobs import State

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rembg_watch.account.balance import reading_from_note, reading_of, reading_to_note
+from rembg_watch.account.balance import reading_of
 from rembg_watch.account.credits import OtherUse
 from rembg_watch.account.gate import Cause
+from rembg_watch.account.notes import reading_from_note, reading_to_note
 from rembg_watch.jobs import State
 from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
@@ -287,7 +288,7 @@ def test_a_reading_survives_a_restart_as_it_was(tmp_path: Path) -> None:
     ids=str,
 )
 def test_a_note_that_cannot_be_understood_is_no_reading(note: object) -> None:
-    assert reading_from_note(note) is None  # type: ignore[arg-type]
+    assert reading_from_note(note) is None
 
 
 def test_an_account_without_a_billing_cycle_is_read_by_its_month(tmp_path: Path) -> None:

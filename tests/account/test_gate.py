@@ -12,7 +12,6 @@ from rembg_watch.account.credits import AccountReading
 from rembg_watch.account.gate import (
     CANARY_LOST_S,
     CIRCUIT_AFTER,
-    DISK_LOOK_S,
     PATIENCE_S,
     READING_LOST_S,
     Ask,
@@ -22,14 +21,14 @@ from rembg_watch.account.gate import (
     Go,
     Halt,
     Hold,
-    Limit,
     Need,
     Probe,
     Wait,
     admit,
-    limiting,
 )
-from rembg_watch.account.holds import next_daily_at, probe_after_s
+from rembg_watch.account.holds import DISK_LOOK_S, next_daily_at, probe_after_s
+from rembg_watch.account.limits import Limit, limiting
+from rembg_watch.account.notes import gate_from_note, gate_to_note
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PERIOD_END = datetime(2026, 12, 5, tzinfo=UTC)
@@ -377,7 +376,7 @@ def test_an_unreadable_account_does_not_keep_a_canary_from_its_turn() -> None:
 def test_a_restart_reads_the_account_beside_a_rest_and_keeps_the_turn_of_the_canary() -> None:
     gate, now = refused_six_times()
     begin, now = now, now + timedelta(seconds=7)
-    gate = Gate.from_note(json.loads(json.dumps(gate.to_note()))).restarted(now=now)
+    gate = gate_from_note(json.loads(json.dumps(gate_to_note(gate)))).restarted(now=now)
     gate = told(ask(gate, Probe.ACCOUNT, now=now), 2, now=now)
     assert looks_at(gate, now=now) == now + timedelta(seconds=RECHECK_S)
     assert read_until_a_canary(gate, 2, now=now)[1] == begin + timedelta(hours=1)
@@ -389,7 +388,7 @@ def test_a_note_of_a_canary_that_is_an_hour_away_has_the_account_read_meanwhile(
     """So it was written before the account was read beside a rest, and is while a canary is out."""
     due_at = after_s(3600)
     row = ROW | {"cause": "monthly_limit", "probe_at": due_at.isoformat(), "step": 6}
-    gate = Gate.from_note({"holds": [row]}).restarted(now=NOW)
+    gate = gate_from_note({"holds": [row]}).restarted(now=NOW)
     gate = told(ask(gate, Probe.ACCOUNT, now=NOW), 2)
     assert read_until_a_canary(gate, 2, now=NOW)[1] == due_at
     now = after_s(RECHECK_S)
@@ -480,10 +479,10 @@ def test_an_account_out_of_reach_says_nothing_new_where_something_is_held_alread
 
 def test_after_a_restart_the_account_is_read_at_once_and_no_picture_goes() -> None:
     gate = told(refused(Finding.MONTHLY), 0)
-    again = Gate.from_note(gate.to_note()).restarted(now=after_s(1))
+    again = gate_from_note(gate_to_note(gate)).restarted(now=after_s(1))
     ask(again, Probe.ACCOUNT, now=after_s(1))
     by_picture = refused(Finding.EMAIL)
-    assert Gate.from_note(by_picture.to_note()).restarted(now=after_s(1)).holds == by_picture.holds
+    assert gate_from_note(gate_to_note(by_picture)).restarted(now=after_s(1)).holds == by_picture.holds
 
 
 @pytest.mark.parametrize("recheck_s", [86_400.0, 1e7, float("inf")])
@@ -796,7 +795,7 @@ def test_a_restart_or_a_reload_looks_at_a_refused_key_at_once_and_is_no_refusal(
     gate, now = refused_by_both(), NOW
     for wait_s in (7, 8, 9):
         now += timedelta(seconds=wait_s)
-        gate = ask(Gate.from_note(gate.to_note()).restarted(now=now), Probe.ACCOUNT, now=now)
+        gate = ask(gate_from_note(gate_to_note(gate)).restarted(now=now), Probe.ACCOUNT, now=now)
         gate = gate.untold(Finding.KEY, now=now, recheck_s=RECHECK_S)
         assert looks_at(gate, now=now) == now + timedelta(minutes=15)
     gate = ask(gate.resumed(now=now), Probe.ACCOUNT, now=now).untold(Finding.KEY, now=now, recheck_s=RECHECK_S)
@@ -810,26 +809,26 @@ def test_a_restart_or_a_reload_looks_at_a_refused_key_at_once_and_is_no_refusal(
 
 def test_holds_survive_a_restart_to_the_letter() -> None:
     gate = full_gate()
-    assert Gate.from_note(json.loads(json.dumps(gate.to_note()))) == gate
+    assert gate_from_note(json.loads(json.dumps(gate_to_note(gate)))) == gate
 
 
 @pytest.mark.parametrize("finding", [Finding.EMAIL, Finding.UNKNOWN, Finding.KEY, Finding.MONTHLY, Finding.DAILY])
 def test_a_restart_inside_a_hold_sends_nothing(finding: Finding) -> None:
-    gate = Gate.from_note(told(refused(finding), 7).to_note())
+    gate = gate_from_note(gate_to_note(told(refused(finding), 7)))
     for _ in range(50):
-        gate = Gate.from_note(gate.to_note())
+        gate = gate_from_note(gate_to_note(gate))
         assert isinstance(admit(gate, JOB, now=after_s(1)), Wait | Halt)
 
 
 def test_restarts_while_a_canary_is_out_do_not_send_one_each() -> None:
     due_at = after_s(900)
     ticket = canary(refused(Finding.EMAIL), now=due_at)
-    gate = Gate.from_note(ticket.gate.to_note())
+    gate = gate_from_note(gate_to_note(ticket.gate))
     assert looks_at(gate, now=due_at) == due_at + timedelta(minutes=15)
 
 
 def test_a_short_backoff_is_forgotten_by_a_restart() -> None:
-    assert Gate.from_note(troubled(3).to_note()) == Gate()
+    assert gate_from_note(gate_to_note(troubled(3))) == Gate()
 
 
 NASTY: list[Any] = [
@@ -843,7 +842,7 @@ ROW = {"cause": "email_not_verified", "since": NOW.isoformat(), "probe": "pictur
 
 @pytest.mark.parametrize("note", NASTY, ids=[str(n)[:40] for n in NASTY])
 def test_a_note_that_makes_no_sense_is_an_open_gate(note: object) -> None:
-    assert Gate.from_note(note) == Gate()
+    assert gate_from_note(note) == Gate()
 
 
 @pytest.mark.parametrize(
@@ -855,22 +854,22 @@ def test_a_note_that_makes_no_sense_is_an_open_gate(note: object) -> None:
 )  # fmt: skip
 def test_a_hold_that_cannot_be_read_is_left_out_and_the_others_stay(change: dict[str, object]) -> None:
     good = ROW | {"cause": "unknown_refusal"}
-    gate = Gate.from_note({"holds": [ROW | change, good]})
+    gate = gate_from_note({"holds": [ROW | change, good]})
     assert [h.cause for h in gate.holds] == [Cause.UNKNOWN]
 
 
 def test_the_row_that_the_nasty_ones_are_made_of_is_good() -> None:
-    assert [h.cause for h in Gate.from_note({"holds": [ROW]}).holds] == [Cause.EMAIL]
+    assert [h.cause for h in gate_from_note({"holds": [ROW]}).holds] == [Cause.EMAIL]
 
 
 @pytest.mark.parametrize("amount", [None, 4, "many", "NaN", "Infinity"])
 def test_an_amount_of_another_kind_is_no_amount(amount: object) -> None:
-    assert Gate.from_note({"holds": [ROW | {"spendable": amount}]}).holds[0].spendable is None
+    assert gate_from_note({"holds": [ROW | {"spendable": amount}]}).holds[0].spendable is None
 
 
 @pytest.mark.parametrize("text", [4, "words"])
 def test_words_of_another_kind_are_no_words(text: object) -> None:
-    assert Gate.from_note({"holds": [ROW | {"text": text}]}).holds[0].text == (text if text == "words" else None)
+    assert gate_from_note({"holds": [ROW | {"text": text}]}).holds[0].text == (text if text == "words" else None)
 
 
 # --- a clock that jumps ---------------------------------------------------------------------

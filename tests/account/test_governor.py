@@ -10,6 +10,7 @@ import pytest
 from rembg_watch.account.gate import Cause, Finding, Gate, Go, Halt, Need, Probe
 from rembg_watch.account.governor import Governor, Ticket
 from rembg_watch.account.holds import held
+from rembg_watch.account.notes import gate_to_note
 from rembg_watch.account.retry import RetryPolicy
 from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
@@ -293,7 +294,7 @@ def test_a_call_that_waits_for_its_turn_shows_that_it_lives() -> None:
         terms=lambda: TERMS,
         report=lambda _: None,
         keep=lambda *_: None,
-        notes={"gate": gate.to_note(), "pacer": None},
+        notes={"gate": gate_to_note(gate), "pacer": None},
         clocks=replace(hands.clocks(), nap=nap),
     )
     beats: list[float] = []

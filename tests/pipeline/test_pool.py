@@ -10,7 +10,7 @@ from threading import enumerate as all_threads
 
 import pytest
 
-from rembg_watch.account.pacing import Pacer
+from rembg_watch.account.pacing import Learned, Pacer
 from rembg_watch.jobs import CallStart, Job, State, move, with_content
 from rembg_watch.ledger import LedgerUnavailableError, Turn
 from rembg_watch.pipeline import Ready, Slots
@@ -20,7 +20,7 @@ from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.exchange import Reply, Request
 from tests.line import KEY, Crash, Life, SetClock, Studio, eventually
 
-FAST = {"rate": 1000.0, "good": 1000.0, "is_starting": False}
+FAST = Learned(1000.0, 1000.0)
 """A pace as if it had been learned that nobody reaches."""
 
 
