@@ -12,7 +12,6 @@ from PIL import Image
 
 from rembg_watch.account.balance import Balance
 from rembg_watch.account.credits import Billed
-from rembg_watch.account.gate import Probe
 from rembg_watch.account.governor import Governor
 from rembg_watch.account.retry import RetryPolicy
 from rembg_watch.account.terms import Terms
@@ -99,21 +98,16 @@ class Life:
         self.client = Client(KEY, transport=studio.sandbox.transport())
         self.terms = Terms(policy=policy, client=self.client, price=Decimal(1))
         clocks = studio.clocks
+        self.balance = Balance(terms=lambda: self.terms, ledger=self.ledger, report=studio.events.append, clocks=clocks)
         self.governor = Governor(
             terms=lambda: self.terms,
+            balance=self.balance,
+            has_room=lambda: True,
             report=studio.events.append,
             keep=lambda name, note: self.ledger.set_note(name, dict(note)),
             notes={"gate": self.ledger.note("gate")},
             clocks=clocks,
         )
-        self.balance = Balance(
-            terms=lambda: self.terms,
-            ledger=self.ledger,
-            governor=self.governor,
-            report=studio.events.append,
-            clocks=clocks,
-        )
-        self.governor.on_errand(Probe.ACCOUNT, self.balance.read)
         self.line = Line(
             ledger=self.ledger,
             client=self.client,

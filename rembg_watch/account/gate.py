@@ -21,11 +21,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from rembg_watch.account.causes import CAUSES, REFUSALS, Cause, Finding, Probe, words
-from rembg_watch.account.credits import AccountReading, next_day_at
+from rembg_watch.account.credits import AccountRead, AccountUnread, next_day_at
 from rembg_watch.account.holds import (
     DISK_LOOK_S,
     FolderHold,
     Hold,
+    after_no_reading,
     after_reading,
     after_s,
     by_picture,
@@ -35,7 +36,6 @@ from rembg_watch.account.holds import (
     read_again,
     read_meanwhile,
     rescheduled,
-    unread,
 )
 
 __all__ = [
@@ -250,52 +250,24 @@ class Gate:
             ),
         )
 
-    def told(
-        self,
-        reading: AccountReading,
-        *,
-        affordable: int,
-        now: datetime,
-        recheck_s: float,
-        is_budget_spent: bool = False,
-        in_flight: int = 0,
-    ) -> "Gate":
-        """
-        Return the gate after the account was read.
-
-        Args:
-            reading: The reading.
-            affordable: How many pictures may be sent, as ``credits.affordable`` says.
-            now: Aware, UTC.
-            recheck_s: When to read again while nothing can be spent.
-            is_budget_spent: It is the daily budget that allows nothing, not the account.
-            in_flight: Calls under way that were counted as spent; they may yet leave something.
-        """
+    def account_read(self, read: AccountRead, *, now: datetime, recheck_s: float) -> "Gate":
+        """Return the gate after the account was read; *recheck_s* says when again while nothing can be spent."""
         gate = replace(self, reading_at=None)
-        recheck_s = min(recheck_s, IN_FLIGHT_RECHECK_S) if in_flight > 0 else recheck_s
+        recheck_s = min(recheck_s, IN_FLIGHT_RECHECK_S) if read.in_flight > 0 else recheck_s
         for hold in gate.holds:
-            after = after_reading(hold, reading, now, recheck_s)
+            after = after_reading(hold, read.reading, now, recheck_s)
             gate = gate._held(after) if after is not None else gate._without(hold.cause)
-        if affordable > 0:
+        if read.affordable > 0:
             return gate._without(Cause.CREDITS, Cause.BUDGET)
-        if is_budget_spent:
+        if read.is_budget_spent:
             day_at = next_day_at(now)
             hold = held(Cause.BUDGET, now, Probe.TIME, day_at, old=gate.holding(Cause.BUDGET), until=day_at)
             return gate._without(Cause.CREDITS)._held(hold)
         return gate._without(Cause.BUDGET)._held(
-            read_again(Cause.CREDITS, gate.holding(Cause.CREDITS), reading, now, recheck_s)
+            read_again(Cause.CREDITS, gate.holding(Cause.CREDITS), read.reading, now, recheck_s)
         )
 
-    def untold(
-        self,
-        finding: Finding,
-        *,
-        now: datetime,
-        recheck_s: float,
-        jitter: float = 0.0,
-        text: str | None = None,
-        is_answered: bool = False,
-    ) -> "Gate":
+    def account_unread(self, unread: AccountUnread, *, now: datetime, recheck_s: float, jitter: float = 0.0) -> "Gate":
         """
         Return the gate after the account could not be read.
 
@@ -305,15 +277,15 @@ class Gate:
         service counts as out of reach until it can be read.
         """
         gate = replace(self, reading_at=None)
-        if finding is Finding.KEY:
+        if unread.finding is Finding.KEY:
             old = gate.holding(Cause.KEY)
-            hold = held(Cause.KEY, now, Probe.ACCOUNT, now, old=old, text=text)
+            hold = held(Cause.KEY, now, Probe.ACCOUNT, now, old=old, text=unread.text)
             hold = replace(
                 hold, is_confirmed=True, step=hold.step + (old is not None and old.is_confirmed and not old.is_extra)
             )
             return gate._without(Cause.DAILY)._held(rescheduled(hold, now, jitter))
-        gate = replace(gate, holds=tuple(unread(h, now, recheck_s) for h in gate.holds))
-        return gate._unreachable(now, jitter, text)._by_answer(is_answered=is_answered)
+        gate = replace(gate, holds=tuple(after_no_reading(h, now, recheck_s) for h in gate.holds))
+        return gate._unreachable(now, jitter, unread.text)._by_answer(is_answered=unread.is_answered)
 
     def _unreachable(self, now: datetime, jitter: float, text: str | None) -> "Gate":
         """No batch goes without a look at the credits: say so, and ask again soon, then more rarely."""

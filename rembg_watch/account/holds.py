@@ -15,7 +15,7 @@ from rembg_watch.report.events import Pause
 DAILY_CANARIES = 27
 """Requests refused by the daily limit in one day, after which only midnight is tried."""
 
-CLOCK_SLACK = timedelta(seconds=60)
+CLOCK_SET_BACK = timedelta(seconds=60)
 """A clock that is set back by more than this has made a hold's moments meaningless."""
 
 RECHECK_CAP_S = 86_400.0
@@ -68,7 +68,7 @@ class Hold:
             return False
         has_step = self.probe is Probe.PICTURE and CAUSES[self.cause].steps_s is not None
         longest = _LONGEST_STEP if has_step else _LONGEST_WAIT
-        if now < self.since - CLOCK_SLACK or self.probe_at - now > longest:
+        if now < self.since - CLOCK_SET_BACK or self.probe_at - now > longest:
             return True
         return now >= self.probe_at
 
@@ -209,7 +209,7 @@ def _read_beside(hold: Hold, reading: AccountReading, now: datetime, recheck_s: 
     return replace(seen, probe=Probe.ACCOUNT, probe_at=next_at, picture_at=due_at, until=until, since=since)
 
 
-def unread(hold: Hold, now: datetime, recheck_s: float) -> Hold:
+def after_no_reading(hold: Hold, now: datetime, recheck_s: float) -> Hold:
     """Return *hold* after the account could not be read: it is read again later, or a picture asks in its place."""
     if hold.probe is not Probe.ACCOUNT or not hold.is_due(now):
         return hold

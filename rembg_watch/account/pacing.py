@@ -1,7 +1,7 @@
 """
 The short-term rate that nobody states, learned from what is accepted and what is refused.
 
-One pacer per key, under the pool's lock, on seconds that the caller reads from a clock
+One pacer per key, under the governor's lock, on seconds that the caller reads from a clock
 that never goes back. It spaces the calls evenly; it knows nothing of credits or of longer
 holds (``gate``), and what a refusal is was decided before (``retry``).
 

@@ -24,10 +24,15 @@ def shut_by(hold: Hold, *, shut_s: float | None = None) -> GateShut:
     )
 
 
-def opened_after(hold: Hold, *, now: datetime) -> GateOpened:
-    """Tell that *hold* was the last one, and is over."""
-    shut_s = max(0.0, (now - hold.since).total_seconds())
-    return GateOpened(reason=hold.cause.value, shut_s=shut_s, pause=CAUSES[hold.cause].pause)
+def gate_changed(before: Hold | None, after: Hold | None, *, now: datetime) -> GateShut | GateOpened | None:
+    """Say what is news where the gate was held by *before* and is held by *after*."""
+    if after is not None:
+        is_news = before is None or before.cause is not after.cause or before.until != after.until
+        return shut_by(after) if is_news else None
+    if before is None:
+        return None
+    shut_s = max(0.0, (now - before.since).total_seconds())
+    return GateOpened(reason=before.cause.value, shut_s=shut_s, pause=CAUSES[before.cause].pause)
 
 
 def gate_view(hold: Hold | None) -> GateView:

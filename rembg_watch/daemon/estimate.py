@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rembg_watch.account.balance import reading_of
-from rembg_watch.account.credits import AccountReading, affordable, budget_room, next_day_at
+from rembg_watch.account.credits import AccountRead, AccountReading, AccountUnread, affordable, budget_room, next_day_at
 from rembg_watch.account.gate import Ask, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
 from rembg_watch.account.notes import GATE, PACE, gate_from_note, pace_from_note
 from rembg_watch.account.pacing import FIRST_RATE
@@ -371,12 +371,14 @@ def _hold(gate: Gate, account: _Reading, settings: Settings, payable: int, *, is
     after, answer = gate, admit(gate, Need(), now=now)
     if isinstance(answer, Go) or (isinstance(answer, Ask) and answer.probe is Probe.ACCOUNT):
         if account.reading is not None:
-            after = answer.gate.told(
-                account.reading, affordable=payable, now=now, recheck_s=recheck_s, is_budget_spent=is_budget_spent
+            read = AccountRead(
+                reading=account.reading, room=payable, affordable=payable, is_budget_spent=is_budget_spent
             )
+            after = answer.gate.account_read(read, now=now, recheck_s=recheck_s)
         else:
             finding = Finding.KEY if isinstance(account.error, KeyRefusedError) else Finding.TROUBLE
-            after = answer.gate.untold(finding, now=now, recheck_s=recheck_s, text=str(account.error))
+            unread = AccountUnread(finding=finding, text=str(account.error))
+            after = answer.gate.account_unread(unread, now=now, recheck_s=recheck_s)
         after = replace(after, canary_at=None)
         answer = admit(after, Need(), now=now)
     return after.holding(answer.cause) if isinstance(answer, Wait | Halt) else None

@@ -16,7 +16,7 @@ from rembg_watch import __version__
 from rembg_watch.account.balance import Balance, spent_since_baseline
 from rembg_watch.account.causes import CAUSES
 from rembg_watch.account.credits import Billed, is_stale, resolve_doubt, settled_after_s
-from rembg_watch.account.gate import Cause, Probe
+from rembg_watch.account.gate import Cause
 from rembg_watch.account.governor import Governor
 from rembg_watch.account.notes import BASELINE, GATE, PACE, reading_from_note
 from rembg_watch.config import FOR_RUN, Settings, load, targets, unwritable
@@ -228,19 +228,20 @@ class Daemon:
     def _build(self) -> None:
         settings = self.settings
         self.terms = terms_of(settings, self.client)
-        self.governor = Governor(
-            terms=lambda: self.terms,
-            report=self.report,
-            keep=self._keep_note,
-            notes={name: self.ledger.note(name) for name in (GATE, PACE)},
-            clocks=self.clocks,
-        )
         self.balance = Balance(
             terms=lambda: self.terms,
             ledger=self.ledger,
-            governor=self.governor,
             report=self.report,
             in_flight=lambda: self.pool.unpaid(),
+            clocks=self.clocks,
+        )
+        self.governor = Governor(
+            terms=lambda: self.terms,
+            balance=self.balance,
+            has_room=lambda: self.line.has_room(LEAST_ROOM_BYTES),
+            report=self.report,
+            keep=self._keep_note,
+            notes={name: self.ledger.note(name) for name in (GATE, PACE)},
             clocks=self.clocks,
         )
         self.verifiers = build_verifiers(self.report)
@@ -276,8 +277,6 @@ class Daemon:
         )
         if self._is_other_key():
             self.governor.resume()
-        self.governor.on_errand(Probe.ACCOUNT, self.balance.read)
-        self.governor.on_errand(Probe.DISK, self._look_at_disk)
         self.watcher = self._build_watcher()
 
     def _is_other_key(self) -> bool:
@@ -325,9 +324,6 @@ class Daemon:
             self.ledger.set_note(name, dict(note), is_durable=name == GATE)
         except LedgerUnavailableError as error:  # what was decided holds all the same, in this run
             self.report(events.Mistake(where="the ledger", error=error))
-
-    def _look_at_disk(self) -> None:
-        self.governor.disk_seen(has_room=self.line.has_room(LEAST_ROOM_BYTES))
 
     # --- what the last run left -----------------------------------------------------------------
 
@@ -484,7 +480,7 @@ class Daemon:
 
     def _write_status(self) -> None:
         """Write how things stand for whoever looks; rarely while nothing happens, since counting is not free."""
-        now_s, hold = time.monotonic(), self.governor.hold
+        now_s, hold = time.monotonic(), self.governor.standstill
         pulse = (self.metrics.heard, self.governor.gate.holds, hold and hold.cause, self.watcher.unsettled)
         zero_s = self.clocks.now().timestamp() - now_s
         is_clock_set = abs(zero_s - self._told_zero_s) > _CALM_STATUS_S  # by the new time the last report looks old
@@ -616,7 +612,7 @@ class Daemon:
             self.tick()
             on_tick(self)
             if self._is_done():
-                self.balance.recount()
+                self.governor.recount()
                 break
         return self.verdict()
 
@@ -636,7 +632,7 @@ class Daemon:
         )
 
     def _is_refused_for_long(self) -> bool:
-        hold = self.governor.hold
+        hold = self.governor.standstill
         return (
             hold is not None
             and hold.cause is Cause.RATE

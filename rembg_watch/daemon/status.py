@@ -39,7 +39,7 @@ def snapshot_of(daemon: "Daemon") -> Snapshot:
     return snapshot(
         counts=counts,
         unsettled=daemon.watcher.unsettled,
-        gate=gate_view(daemon.governor.hold),
+        gate=gate_view(daemon.governor.standstill),
         credits=credits_view(daemon.balance.reading, left=daemon.balance.left()),
         other_use=other_use_view(daemon.balance.other_use),
         now=daemon.clocks.now(),
@@ -153,7 +153,7 @@ def _state_of(
 
 def sentence(daemon: "Daemon", told: Snapshot) -> str:
     """Say in one line what is done or waited for; ``systemctl status`` shows it."""
-    hold, jobs = daemon.governor.hold, told["jobs"]
+    hold, jobs = daemon.governor.standstill, told["jobs"]
     left = jobs[State.QUEUED] + jobs[State.SENDING] + jobs[State.RECEIVED]
     line = f"{count_text(left, 'picture')} in line"
     away = ", ".join(sorted(daemon.watcher.away))

@@ -288,7 +288,7 @@ class Pool:
         wait_s = self._until_due(turns, State.QUEUED)
         if wait_s > 0:
             if not self._active:
-                self.balance.recount()
+                self.line.governor.recount()
             return min(wait_s, _LEDGER_LOOK_S)
         if self._active and time.monotonic() < self._short_until_s:
             return _LOOK_S  # what is left is spoken for by what is under way
@@ -310,7 +310,7 @@ class Pool:
             self.line.report(events.ClockSetBack(jobs=jobs))
 
     def _form_batch(self, most: int, turns: list[Turn], *, is_canary: bool) -> float:
-        affordable = self.balance.take_reading()
+        affordable = self.line.governor.take_reading()
         if affordable is None and is_canary:
             affordable = 1  # the account cannot be read: one picture is what the gate sends to find out
         if affordable is None or affordable <= 0:

@@ -279,7 +279,7 @@ def test_what_the_api_charges_at_the_end_of_its_work_is_seen_after_a_crash(studi
     """The counters are asked again when the call must be over: at the start, it may be under way at the API."""
     made, told = settings(studio, api=API | {"timeout_s": 5}), []
     with running(studio, made) as daemon:
-        daemon.balance.read()
+        daemon.governor.read_account()
     left_in_mid_call(studio, made, studio.drop("a.jpg"))
     with running(studio, made, told) as daemon:
         eventually(lambda: any(isinstance(event, events.DoubtsAsked) for event in told))
@@ -416,11 +416,11 @@ def test_a_clock_that_is_a_year_ahead_lets_nothing_be_forgotten(studio: Studio) 
     clock.ahead = timedelta(days=400)
     with running(studio, settings(studio), clocks=clock.clocks()) as daemon:
         daemon._upkeep()
-        daemon.balance.read()
+        daemon.governor.read_account()
         daemon._upkeep()
         assert daemon.ledger.counts()[State.DONE] == 2
         studio.sandbox.shift_clock(seconds=400 * 86_400)
-        daemon.balance.read()
+        daemon.governor.read_account()
         daemon._upkeep()
         assert daemon.ledger.counts()[State.DONE] == 1
 

@@ -129,7 +129,7 @@ def test_a_folder_never_spends_more_than_its_daily_budget(tmp_path: Path, worker
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.05))
     drop_many(studio, 90)
     with studio.live() as life:
-        life.governor._pacer = Pacer(0.0, FAST)
+        life.governor._throughput.pacer = Pacer(0.0, FAST)
         life.find()
         with working(life, workers=workers, batch_size=50, daily_budget=40) as pool:
             eventually(lambda: count(life, State.DONE) >= 40 and not pool.in_flight())
@@ -296,7 +296,7 @@ def filled_up(studio: Studio, *, workers: int, most: int) -> Iterator[tuple[Life
     """Work on many pictures, whose output went away when some of them were at the API."""
     studio.sandbox.latency_s = 0.1
     with studio.live() as life:
-        life.governor._pacer = Pacer(0.0, FAST)
+        life.governor._throughput.pacer = Pacer(0.0, FAST)
         life.find()
         with working(life, workers=workers, batch_size=most) as pool:
             eventually(lambda: count(life, State.SENDING) == workers)
@@ -426,7 +426,7 @@ def test_at_rest_it_is_known_what_is_left_whatever_was_under_way_at_the_last_rea
     studio = Studio.make(tmp_path, sandbox=Sandbox(KEY, engine="flat", latency_s=0.05, credits=100))
     drop_many(studio, 24)
     with studio.live() as life:
-        life.governor._pacer = Pacer(0.0, FAST)
+        life.governor._throughput.pacer = Pacer(0.0, FAST)
         life.line.report = life.balance.hear
         life.find()
         with working(life, workers=4, batch_size=6):
@@ -513,7 +513,7 @@ def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few
     studio.sandbox.respond = when_all_places_are_full  # type: ignore[method-assign]
     drop_many(studio, 80)
     with studio.live() as life:
-        life.governor._pacer = Pacer(0.0, FAST)
+        life.governor._throughput.pacer = Pacer(0.0, FAST)
         life.find()
         with working(life, workers=workers, batch_size=80):
             eventually(lambda: count(life, State.SENDING) > workers)
