@@ -26,7 +26,7 @@ from rembg_watch.jobs import CallEnd, CallStart, Job
 from rembg_watch.ledger.prepared import Prepared
 from rembg_watch.ledger.rows import AnyRow, slices
 from rembg_watch.ledger.schema import CALLS, DAYS, JOBS, Moment, credits_of
-from rembg_watch.ledger.values import CLOCK_SLACK, Spending
+from rembg_watch.ledger.values import CLOCK_SKEW, Spending
 
 _DAY_US = 86_400_000_000
 _SUMS = ("calls", "charged", "doubtful", "in_doubt", "refused", "doubles", "repeats")
@@ -178,7 +178,7 @@ def last(connection: Connection) -> int:
 
 def ahead(connection: Connection, at: datetime, limit: int) -> list[int]:
     """Return calls that began later than now, which is by a clock that was set back since."""
-    return [row.id for row in _AHEAD.all(connection, {"at": at + CLOCK_SLACK, "most": limit})]
+    return [row.id for row in _AHEAD.all(connection, {"at": at + CLOCK_SKEW, "most": limit})]
 
 
 _AHEAD = Prepared(select(CALLS.c.id).where(CALLS.c.started_at > bindparam("at")).limit(bindparam("most")))

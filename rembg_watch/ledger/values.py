@@ -19,7 +19,7 @@ from rembg_watch.jobs import Job, State
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """What a note can hold."""
 
-CLOCK_SLACK = timedelta(seconds=2)
+CLOCK_SKEW = timedelta(seconds=2)
 """How far apart two threads may read the clock; what lies further ahead is of a clock that was set back."""
 
 

@@ -21,7 +21,7 @@ from rembg_watch.ledger.intake import queued_anew
 from rembg_watch.ledger.prepared import Prepared
 from rembg_watch.ledger.rows import jobs_by_id, jobs_where, slices, undelivered
 from rembg_watch.ledger.schema import JOBS, Moment
-from rembg_watch.ledger.values import CLOCK_SLACK, Recovery, SendingTwiceError, StaleJobError, Turn, take_turns
+from rembg_watch.ledger.values import CLOCK_SKEW, Recovery, SendingTwiceError, StaleJobError, Turn, take_turns
 
 IN_LINE = (State.QUEUED, State.RECEIVED)
 """States in which a job waits to be claimed: to be sent, or to be published."""
@@ -120,7 +120,7 @@ def is_put_off(connection: Connection, folder: str, at: datetime) -> bool:
 
 
 def _put_off(connection: Connection, folder: str, at: datetime, most: int) -> list[int]:
-    parameters = {"folder": folder, "ahead_at": at + CLOCK_SLACK, "beyond_at": at + _LONGEST_WAIT, "most": most}
+    parameters = {"folder": folder, "ahead_at": at + CLOCK_SKEW, "beyond_at": at + _LONGEST_WAIT, "most": most}
     return [row.id for state in IN_LINE for row in _PUT_OFF.all(connection, parameters | {"state": state.value})]
 
 
