@@ -8,6 +8,7 @@ The core decides on values; the shell reads the account, lets threads wait, and 
 ``account.credits``    what pictures cost, what the account can pay (core)
 ``account.holds``      why the account stands still, and what looks at it next (core)
 ``account.gate``       may a call go; what a call's end means for the others (core)
+``account.measures``   what the pacer remembers, and what can be measured by it (core)
 ``account.pacing``     the rate that the account bears, learned from refusals (core)
 ``account.retry``      what an error means for its job and for the gate (core)
 ``account.limits``     what keeps the pace from being higher now (core)

@@ -26,7 +26,8 @@ from rembg_watch.account.causes import CAUSES, Cause, Probe
 from rembg_watch.account.credits import AccountReading, OtherUse
 from rembg_watch.account.gate import Gate
 from rembg_watch.account.holds import FolderHold, Hold, noted
-from rembg_watch.account.pacing import HIGHEST_RATE, LOWEST_RATE, Learned
+from rembg_watch.account.measures import Learned
+from rembg_watch.account.pacing import HIGHEST_RATE, LOWEST_RATE
 
 GATE, PACE, BASELINE, OTHER_USE = "gate", "pacer", "account", "other_use"
 """The names of the notes: the holds, the pace, the last reading of an account at rest, and what others spent."""

@@ -9,6 +9,7 @@ import pytest
 
 from rembg_watch.account.credits import AccountReading, OtherUse
 from rembg_watch.account.gate import Cause, FolderHold, Gate, Hold, Probe
+from rembg_watch.account.measures import Learned
 from rembg_watch.account.notes import (
     Pace,
     gate_from_note,
@@ -21,7 +22,6 @@ from rembg_watch.account.notes import (
     use_from_note,
     use_to_note,
 )
-from rembg_watch.account.pacing import Learned
 
 AT = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=UTC)
 LATER = datetime(2026, 11, 22, 13, 0, tzinfo=UTC)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rembg_watch.account.measures import Learned
 from rembg_watch.account.notes import Pace, pace_from_note, pace_to_note
 from rembg_watch.account.pacing import (
     ADVICE_CAP_S,
@@ -20,7 +21,6 @@ from rembg_watch.account.pacing import (
     NEEDED,
     SHUT_CAP_S,
     SLACK_CALLS,
-    Learned,
     Pacer,
 )
 

@@ -10,7 +10,8 @@ from threading import enumerate as all_threads
 
 import pytest
 
-from rembg_watch.account.pacing import Learned, Pacer
+from rembg_watch.account.measures import Learned
+from rembg_watch.account.pacing import Pacer
 from rembg_watch.jobs import CallStart, Job, State, move, with_content
 from rembg_watch.ledger import LedgerUnavailableError, Turn
 from rembg_watch.pipeline import Ready, Slots
