@@ -1,33 +1,41 @@
 """
 What the account can spend, read anew before each batch and whenever a hold asks for it.
 
-``credits`` calculates and ``gate`` decides what follows; here the account is asked, the
-books of ledger and account are held against each other, and both are told. Reading is
-free. Nothing is spent here.
+``credits`` calculates and ``gate`` decides what follows; here the account is asked, and its
+books are held against the ledger's. Reading is free. Nothing is spent here.
 """
 
 import threading
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
 
-from rembg_watch.account.credits import AccountReading, Difference, OtherUse, affordable, budget_room, difference
-from rembg_watch.account.gate import Finding
-from rembg_watch.account.governor import Governor
+from rembg_watch.account.causes import Finding
+from rembg_watch.account.credits import (
+    AccountRead,
+    AccountReading,
+    AccountUnread,
+    Difference,
+    OtherUse,
+    affordable,
+    budget_room,
+    difference,
+)
+from rembg_watch.account.notes import (
+    BASELINE,
+    OTHER_USE,
+    last_call_from_note,
+    reading_from_note,
+    reading_to_note,
+    use_from_note,
+    use_to_note,
+)
 from rembg_watch.account.terms import GetTerms, Terms
 from rembg_watch.api.errors import KeyRefusedError, RembgError
 from rembg_watch.api.responses import Account
 from rembg_watch.host.clocks import Clocks
-from rembg_watch.ledger import Json, Ledger, Spending
+from rembg_watch.ledger import Ledger, Spending
 from rembg_watch.report.events import AccountDiffers, CallEnded, CreditsRead, Event, Reporter
-
-BASELINE = "account"
-"""The note that holds the last reading of an account at rest."""
-
-_LAST_CALL = "last_call"  # in that note: which calls the reading had in it, whatever the clock said
-
-OTHER_USE = "other_use"
-"""The note that sums up what others spent."""
 
 _FRESH_S = 2.0
 _IDLE_S = 900.0  # how old a reading may get while nothing comes
@@ -41,7 +49,6 @@ class Balance:
         *,
         terms: GetTerms,
         ledger: Ledger,
-        governor: Governor,
         report: Reporter,
         in_flight: Callable[[], int] = lambda: 0,
         clocks: Clocks | None = None,
@@ -49,10 +56,9 @@ class Balance:
         self._terms = terms
         self.in_flight = in_flight
         self._ledger = ledger
-        self._governor = governor
         self._report = report
         self._clocks = clocks or Clocks()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards the figures from one reading to the next
         self._reading: AccountReading | None = reading_from_note(ledger.note(BASELINE))
         self._charged_since = spent_since_baseline(ledger).charged if self._reading else Decimal(0)
         self._room: int | None = None
@@ -60,8 +66,8 @@ class Balance:
         self._read_at_s = float("-inf")
         self._looked_at_s = self._clocks.monotonic()
         self._is_among_calls = False
-        self._other_use = other_use_from_note(note := ledger.note(OTHER_USE))
-        self._told_use = (_decimal(note, "told") or Decimal(0), float("-inf"))  # how much, and when
+        self._other_use, told = use_from_note(ledger.note(OTHER_USE))
+        self._told_use = (told, float("-inf"))  # how much, and when
         self.refusal: RembgError | None = None
 
     @property
@@ -105,38 +111,23 @@ class Balance:
             with self._lock:
                 self._charged_since += event.charged
 
-    def take_reading(self) -> int | None:
-        """
-        Return how many more pictures may be sent, by a reading that no batch was formed on.
-
-        That is a new one, unless a hold had the account read just now.
-        """
+    def take_room(self, *, within_s: float = _FRESH_S) -> int | None:
+        """Return how many more pictures may be sent by a reading made within *within_s*, to one batch alone."""
         with self._lock:
             room, self._unused_room = self._unused_room, None
-            is_fresh = self._clocks.monotonic() - self._read_at_s < _FRESH_S
-        if room is None or not is_fresh:
-            self.read()
-            with self._lock:
-                room, self._unused_room = self._unused_room, None
-        return room
+            return room if self._clocks.monotonic() - self._read_at_s < within_s else None
 
-    def read(self) -> int | None:
-        """
-        Ask the account and tell the gate; return how many more pictures may be sent.
-
-        None: it could not be read; why, and until when, is with the gate.
-        """
+    def read(self) -> AccountRead | AccountUnread:
+        """Ask the account, report what it holds, and say how many more pictures may be sent."""
         in_flight, terms = self.in_flight(), self._terms()
         try:
             account = terms.client.account()
         except RembgError as error:
             self.refusal = error
             finding = Finding.KEY if isinstance(error, KeyRefusedError) else Finding.TROUBLE
-            is_answered = error.status is not None
-            self._governor.account_unread(finding, recheck_s=terms.recheck_s, text=str(error), is_answered=is_answered)
-            return None
+            return AccountUnread(finding=finding, text=str(error), is_answered=error.status is not None)
         self.refusal = None
-        return self._heed(terms, reading_of(account, read_at=self._clocks.now()), in_flight)
+        return self._read(terms, reading_of(account, read_at=self._clocks.now()), in_flight)
 
     def peek(self) -> AccountReading | None:
         """Read the account without telling anybody, to look at its counters; None if it cannot be read."""
@@ -145,34 +136,36 @@ class Balance:
         except RembgError:
             return None
 
-    def recount(self) -> None:
+    def recount(self, *, is_held: bool) -> Decimal | None:
         """
         Read what is left anew, once nothing is under way, if the last reading was made among calls or long ago.
 
         Such a reading has some of them in it already, which are counted again as they
         end; and while nothing comes, others may spend, or buy. What is held is read by
         its hold. Nobody is made to wait for what is found: the next batch has its own reading.
+
+        Returns:
+            How many credits more the account has counted than those surely taken; None: nothing was compared.
         """
         now_s = self._clocks.monotonic()
         with self._lock:
             is_off, self._is_among_calls = self._is_among_calls and bool(self._charged_since), False
-            is_old = (
-                now_s - self._looked_at_s >= max(_IDLE_S, self._terms().recheck_s) and self._governor.gate.hold is None
-            )
+            is_old = now_s - self._looked_at_s >= max(_IDLE_S, self._terms().recheck_s) and not is_held
             if not (is_off or is_old):
-                return
+                return None
             self._looked_at_s = now_s
         reading = self.peek()
-        if reading is not None:
-            self._compare(reading)
-            with self._lock:
-                self._reading, self._charged_since = reading, Decimal(0)
-            self._tell(reading)
+        if reading is None:
+            return None
+        more = self._compare(reading)
+        with self._lock:
+            self._reading, self._charged_since = reading, Decimal(0)
+        self._tell(reading)
+        return more
 
-    def _heed(self, terms: Terms, reading: AccountReading, in_flight: int) -> int:
+    def _read(self, terms: Terms, reading: AccountReading, in_flight: int) -> AccountRead:
         room = self._affordable(terms, reading, in_flight=in_flight)
-        if not in_flight:
-            self._compare(reading)
+        more = None if in_flight else self._compare(reading)
         with self._lock:
             self._reading, self._charged_since, self._room = reading, Decimal(0), room
             self._is_among_calls = in_flight > 0
@@ -181,14 +174,14 @@ class Balance:
         self._tell(reading)
         # what is under way was counted when it was claimed: the gate must let it through
         for_gate = self._affordable(terms, reading)
-        self._governor.account_read(
-            reading,
+        return AccountRead(
+            reading=reading,
+            room=room,
             affordable=for_gate,
-            recheck_s=terms.recheck_s,
             is_budget_spent=for_gate <= 0 and self._is_budget_spent(terms),
             in_flight=in_flight,
+            more=more,
         )
-        return room
 
     def _tell(self, reading: AccountReading) -> None:
         self._report(
@@ -235,23 +228,24 @@ class Balance:
     def _midnight(self) -> datetime:
         return self._clocks.now().replace(hour=0, minute=0, second=0, microsecond=0)
 
-    def _compare(self, after: AccountReading) -> None:
+    def _compare(self, after: AccountReading) -> Decimal | None:
         """
-        Hold this reading against the last one made at rest, and tell what cannot be explained.
+        Hold this reading against the last one made at rest, and report what cannot be explained.
 
         Only readings with nothing under way are compared: what is in flight may be on
         one side alone. The reading at rest is kept over a restart, where it tells
         whether calls in doubt were charged.
         """
-        before = reading_from_note(self._ledger.note(BASELINE))
+        before, more = reading_from_note(self._ledger.note(BASELINE)), None
         if before is not None:
             spent = spent_since_baseline(self._ledger)
             told = difference(before, after, spent.charged, slack=spent.doubtful)
             if told is not None:
-                self._governor.compared(told.by_api - told.counted)
+                more = told.by_api - told.counted
                 self._sum_up(told, since=before.read_at)
-        note = {**reading_to_note(after), _LAST_CALL: self._ledger.last_call()}
+        note = reading_to_note(after, last_call=self._ledger.last_call())
         self._ledger.set_note(BASELINE, note, is_durable=False)
+        return more
 
     def _sum_up(self, found: Difference, *, since: datetime) -> None:
         """Add what others spent to what is known, keep it, and tell the sum where it is news."""
@@ -265,7 +259,7 @@ class Balance:
             self._told_use = (use.total, now_s)
             self._report(AccountDiffers(since=use.since, by_app=use.by_app, more=use.more, fewer=use.fewer))
         if is_news or use != before:
-            self._ledger.set_note(OTHER_USE, _use_to_note(use, told=self._told_use[0]), is_durable=False)
+            self._ledger.set_note(OTHER_USE, use_to_note(use, told=self._told_use[0]), is_durable=False)
 
 
 def reading_of(account: Account, *, read_at: datetime) -> AccountReading:
@@ -296,74 +290,8 @@ def reading_of(account: Account, *, read_at: datetime) -> AccountReading:
 def spent_since_baseline(ledger: Ledger) -> Spending:
     """Sum up the calls since the last reading at rest, by their order: the clock may have been set meanwhile."""
     note = ledger.note(BASELINE)
-    last_call = note.get(_LAST_CALL) if isinstance(note, Mapping) else None
-    if isinstance(last_call, int):
+    last_call = last_call_from_note(note)
+    if last_call is not None:
         return ledger.spending(after_call=last_call)
     before = reading_from_note(note)  # an older version left it
     return ledger.spending(since=before.read_at if before else None)
-
-
-def reading_to_note(reading: AccountReading) -> dict[str, Json]:
-    """Write a reading down."""
-    return {
-        "included_remaining": str(reading.included_remaining),
-        "prepaid": str(reading.prepaid),
-        "app_used": str(reading.app_used),
-        "api_used": str(reading.api_used),
-        "synced": reading.synced,
-        "read_at": reading.read_at.isoformat(),
-        "period_start_at": reading.period_start_at.isoformat() if reading.period_start_at else None,
-        "period_end_at": reading.period_end_at.isoformat() if reading.period_end_at else None,
-    }
-
-
-def reading_from_note(note: Json) -> AccountReading | None:
-    """Read back what ``reading_to_note`` wrote; None if it cannot be understood."""
-    if not isinstance(note, Mapping):
-        return None
-    amounts = {name: _decimal(note, name) for name in ("included_remaining", "prepaid", "app_used", "api_used")}
-    read_at = _moment(note, "read_at")
-    if read_at is None or None in amounts.values():
-        return None
-    return AccountReading(
-        **amounts,  # type: ignore[arg-type]  # none of them is None
-        read_at=read_at,
-        synced=note.get("synced") is True,
-        period_start_at=_moment(note, "period_start_at"),
-        period_end_at=_moment(note, "period_end_at"),
-    )
-
-
-def _use_to_note(use: OtherUse, *, told: Decimal) -> Json:
-    return {
-        "since": use.since.isoformat(),
-        "by_app": str(use.by_app),
-        "more": str(use.more),
-        "fewer": str(use.fewer),
-        "told": str(told),
-    }
-
-
-def other_use_from_note(note: Json) -> OtherUse | None:
-    """Read back what others spent; None if there is nothing that can be understood."""
-    since = _moment(note, "since") if isinstance(note, Mapping) else None
-    by_app, more, fewer = (_decimal(note, name) for name in ("by_app", "more", "fewer"))
-    if since is None or by_app is None or more is None or fewer is None:
-        return None
-    return OtherUse(since=since, by_app=by_app, more=more, fewer=fewer)
-
-
-def _decimal(note: Json, name: str) -> Decimal | None:
-    value = note.get(name) if isinstance(note, Mapping) else None
-    try:
-        return Decimal(value) if isinstance(value, str) else None
-    except InvalidOperation:
-        return None
-
-
-def _moment(note: Mapping[str, Json], name: str) -> datetime | None:
-    value = note.get(name)
-    try:
-        return datetime.fromisoformat(value).astimezone(UTC) if isinstance(value, str) else None
-    except ValueError:
-        return None

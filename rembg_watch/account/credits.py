@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from rembg_watch.account.causes import Finding
+
 RENEWAL_SLACK_S = 60.0
 """How long after the end of a billing period the renewed credits are looked for."""
 
@@ -37,6 +39,27 @@ class AccountReading:
     def spendable(self) -> Decimal:
         """What can be spent now: included and prepaid credits; never negative."""
         return max(self.included_remaining, _NOTHING) + max(self.prepaid, _NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRead:
+    """What came of reading the account."""
+
+    reading: AccountReading
+    room: int  # how many more pictures may be sent
+    affordable: int  # how many the gate may let through: the same, and what is under way already
+    is_budget_spent: bool = False  # it is the daily budget that allows nothing, not the account
+    in_flight: int = 0  # calls under way that were counted as spent; they may yet leave something
+    more: Decimal | None = None  # credits that it counted, at rest, beyond those surely taken; None: not compared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountUnread:
+    """The account could not be read."""
+
+    finding: Finding
+    text: str | None = None  # why, for people
+    is_answered: bool = False  # what failed was an answer, such as a 5xx, not the way to the API
 
 
 def renews_at(reading: AccountReading | None, *, now: datetime) -> datetime:

@@ -13,30 +13,29 @@ The rules, for whoever keeps the value:
 - When a hold is due for a look, exactly one asker gets the errand: a free reading of the account
   (``Ask``) or one real picture, the canary (``Go`` with ``is_canary``). What comes of it ends or
   prolongs the hold; stragglers sent before the hold do neither.
-- ``to_note`` and ``from_note`` carry the holds over a restart. A restart inside a hold sends no picture; the account,
+- ``notes`` carries the holds over a restart. A restart inside a hold sends no picture; the account,
   where it can tell more, is read at once (``restarted``).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
-from rembg_watch.account.credits import AccountReading, is_stale, next_day_at, renews_at
+from rembg_watch.account.causes import CAUSES, REFUSALS, Cause, Finding, Probe, words
+from rembg_watch.account.credits import AccountRead, AccountUnread, next_day_at
 from rembg_watch.account.holds import (
-    REASONS,
-    Cause,
+    DISK_LOOK_S,
     FolderHold,
     Hold,
-    Probe,
+    after_no_reading,
+    after_reading,
     after_s,
+    by_picture,
     held,
-    hold_note,
+    look_at_disk,
     probe_after_s,
-    read_folder,
-    read_hold,
+    read_again,
+    read_meanwhile,
     rescheduled,
-    rows,
 )
 
 __all__ = [
@@ -49,12 +48,10 @@ __all__ = [
     "Go",
     "Halt",
     "Hold",
-    "Limit",
     "Need",
     "Probe",
     "Wait",
     "admit",
-    "limiting",
 ]
 
 PATIENCE_S = 30.0
@@ -70,23 +67,6 @@ CIRCUIT_AFTER = 5
 """Failures in a row that open the circuit: from then on one probe at a time."""
 
 _FAR_AT = datetime.max.replace(tzinfo=UTC)
-
-
-class Finding(StrEnum):
-    """What the end of a call says about the account and the service."""
-
-    ACCEPTED = "accepted"
-    ANSWERED = "answered"  # the API lives; nothing more is known
-    TROUBLE = "trouble"  # the API, or the way to it, failed
-    DOUBT = "doubt"  # the same, and it may have cost a credit
-    UNSENT = "unsent"  # the call never went out
-    UNKNOWN = "unknown"
-    DAILY = "daily"
-    MONTHLY = "monthly"
-    KEY = "key"
-    EMAIL = "email"
-    PARAMETERS = "parameters"
-    DISK = "disk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,15 +169,15 @@ class Gate:
         if finding is Finding.UNSENT:
             return gate
         if finding is Finding.DISK:
-            return gate._held(_look_at_disk(now, text))
+            return gate._held(look_at_disk(now, text))
         if finding is Finding.PARAMETERS:
             gate = gate._with_folder(FolderHold(folder=go.need.folder, options=go.need.options, since=now, text=text))
         if finding in (Finding.TROUBLE, Finding.DOUBT):
             gate = gate._troubled(finding, go, now, jitter, text)
             return gate._by_answer(is_answered=is_answered)
         gate = gate._answered(finding, go, now, jitter)
-        if finding in _REFUSALS:
-            return gate._refused(_REFUSALS[finding], go, now, jitter, text)
+        if finding in REFUSALS:
+            return gate._refused(REFUSALS[finding], go, now, jitter, text)
         return gate
 
     def _by_answer(self, *, is_answered: bool) -> "Gate":
@@ -210,8 +190,8 @@ class Gate:
         gate = gate._without(Cause.BACKOFF, Cause.CIRCUIT)
         if finding is Finding.ACCEPTED:
             gate = replace(gate, accepted_at=now)
-            return gate._without(*_ENDED_BY_CANARY) if go.is_canary else gate
-        return gate._again(now, jitter) if go.is_canary and finding not in _REFUSALS else gate
+            return gate._without(*(c for c, row in CAUSES.items() if row.is_ended_by_canary)) if go.is_canary else gate
+        return gate._again(now, jitter) if go.is_canary and finding not in REFUSALS else gate
 
     def _blamed(self, job: int | None) -> "Gate":
         """End a run of failures; if one job made all of it and another ends it, that job is to blame."""
@@ -248,7 +228,7 @@ class Gate:
         if old is not None and not go.is_canary:
             return self._held(replace(old, refused=old.refused + 1))  # a straggler, sent before the hold
         step = old.step + 1 if old is not None else 0
-        hold = held(cause, now, _FIRST_PROBE[cause], now, old=old, step=step, text=text)
+        hold = held(cause, now, CAUSES[cause].first_probe or Probe.PICTURE, now, old=old, step=step, text=text)
         gate = self._disproved(cause) if go.is_canary else self
         if hold.probe is Probe.ACCOUNT:
             return gate._held(hold)  # the account is read at once: it is free and says how to go on
@@ -263,80 +243,31 @@ class Gate:
         return replace(
             self,
             holds=tuple(
-                _read_meanwhile(rescheduled(h, now, jitter), now)
+                read_meanwhile(rescheduled(h, now, jitter), now)
                 if h.probe is Probe.PICTURE and h.cause is not but
                 else h
                 for h in self.holds
             ),
         )
 
-    def told(
-        self,
-        reading: AccountReading,
-        *,
-        affordable: int,
-        now: datetime,
-        recheck_s: float,
-        is_budget_spent: bool = False,
-        in_flight: int = 0,
-    ) -> "Gate":
-        """
-        Return the gate after the account was read.
-
-        Args:
-            reading: The reading.
-            affordable: How many pictures may be sent, as ``credits.affordable`` says.
-            now: Aware, UTC.
-            recheck_s: When to read again while nothing can be spent.
-            is_budget_spent: It is the daily budget that allows nothing, not the account.
-            in_flight: Calls under way that were counted as spent; they may yet leave something.
-        """
+    def account_read(self, read: AccountRead, *, now: datetime, recheck_s: float) -> "Gate":
+        """Return the gate after the account was read; *recheck_s* says when again while nothing can be spent."""
         gate = replace(self, reading_at=None)
-        recheck_s = min(recheck_s, IN_FLIGHT_RECHECK_S) if in_flight > 0 else recheck_s
-        gate = gate._told_circuit()._told_key(now)._told_daily(now)._told_monthly(reading, now, recheck_s)
-        if affordable > 0:
+        recheck_s = min(recheck_s, IN_FLIGHT_RECHECK_S) if read.in_flight > 0 else recheck_s
+        for hold in gate.holds:
+            after = after_reading(hold, read.reading, now, recheck_s)
+            gate = gate._held(after) if after is not None else gate._without(hold.cause)
+        if read.affordable > 0:
             return gate._without(Cause.CREDITS, Cause.BUDGET)
-        if is_budget_spent:
+        if read.is_budget_spent:
             day_at = next_day_at(now)
             hold = held(Cause.BUDGET, now, Probe.TIME, day_at, old=gate.holding(Cause.BUDGET), until=day_at)
             return gate._without(Cause.CREDITS)._held(hold)
-        return gate._without(Cause.BUDGET)._held(_read_again(Cause.CREDITS, gate, reading, now, recheck_s))
+        return gate._without(Cause.BUDGET)._held(
+            read_again(Cause.CREDITS, gate.holding(Cause.CREDITS), read.reading, now, recheck_s)
+        )
 
-    def _told_circuit(self) -> "Gate":
-        hold = self.holding(Cause.CIRCUIT)
-        return self._without(Cause.CIRCUIT) if hold is not None and hold.probe is Probe.ACCOUNT else self
-
-    def _told_key(self, now: datetime) -> "Gate":
-        """The account could be read: news if it could not before, so that a picture is tried at once."""
-        hold = self.holding(Cause.KEY)
-        if hold is None or hold.probe is not Probe.ACCOUNT:
-            return self
-        return self._held(_by_picture(hold, now))
-
-    def _told_daily(self, now: datetime) -> "Gate":
-        hold = self.holding(Cause.DAILY)
-        if hold is None or hold.probe is not Probe.ACCOUNT:
-            return self
-        return self._held(_by_picture(hold, now))
-
-    def _told_monthly(self, reading: AccountReading, now: datetime, recheck_s: float) -> "Gate":
-        hold = self.holding(Cause.MONTHLY)
-        if hold is None or hold.probe is not Probe.ACCOUNT:
-            return self
-        if reading.spendable <= 0 and not is_stale(reading, now=now):
-            return self._held(_read_again(Cause.MONTHLY, self, reading, now, recheck_s))
-        return self._held(_read_beside(hold, reading, now, recheck_s))
-
-    def untold(
-        self,
-        finding: Finding,
-        *,
-        now: datetime,
-        recheck_s: float,
-        jitter: float = 0.0,
-        text: str | None = None,
-        is_answered: bool = False,
-    ) -> "Gate":
+    def account_unread(self, unread: AccountUnread, *, now: datetime, recheck_s: float, jitter: float = 0.0) -> "Gate":
         """
         Return the gate after the account could not be read.
 
@@ -346,15 +277,15 @@ class Gate:
         service counts as out of reach until it can be read.
         """
         gate = replace(self, reading_at=None)
-        if finding is Finding.KEY:
+        if unread.finding is Finding.KEY:
             old = gate.holding(Cause.KEY)
-            hold = held(Cause.KEY, now, Probe.ACCOUNT, now, old=old, text=text)
+            hold = held(Cause.KEY, now, Probe.ACCOUNT, now, old=old, text=unread.text)
             hold = replace(
                 hold, is_confirmed=True, step=hold.step + (old is not None and old.is_confirmed and not old.is_extra)
             )
             return gate._without(Cause.DAILY)._held(rescheduled(hold, now, jitter))
-        gate = replace(gate, holds=tuple(_unread(h, now, recheck_s) for h in gate.holds))
-        return gate._unreachable(now, jitter, text)._by_answer(is_answered=is_answered)
+        gate = replace(gate, holds=tuple(after_no_reading(h, now, recheck_s) for h in gate.holds))
+        return gate._unreachable(now, jitter, unread.text)._by_answer(is_answered=unread.is_answered)
 
     def _unreachable(self, now: datetime, jitter: float, text: str | None) -> "Gate":
         """No batch goes without a look at the credits: say so, and ask again soon, then more rarely."""
@@ -372,7 +303,7 @@ class Gate:
         if has_room:
             return gate
         old = self.holding(Cause.DISK)
-        return gate._held(_look_at_disk(now, None) if old is None else replace(old, probe_at=after_s(now, DISK_LOOK_S)))
+        return gate._held(look_at_disk(now, None) if old is None else replace(old, probe_at=after_s(now, DISK_LOOK_S)))
 
     def paused(self, *, now: datetime) -> "Gate":
         """Return the gate shut by a person."""
@@ -380,7 +311,7 @@ class Gate:
 
     def resumed(self, *, now: datetime) -> "Gate":
         """Return the gate after a person has looked (reload, ``retry``): each hold is tried at once."""
-        asked = (h if h.picture_at is None else _by_picture(h, now, is_news=True) for h in self.holds)
+        asked = (h if h.picture_at is None else by_picture(h, now, is_news=True) for h in self.holds)
         holds = tuple(
             replace(
                 h,
@@ -403,7 +334,7 @@ class Gate:
         the program again, is to be told of the old ones. No picture is sent for it. A
         daily budget may be another one now: the reading before the next batch knows.
         """
-        holds = (_read_meanwhile(h, now) for h in self.holds if h.cause is not Cause.BUDGET)
+        holds = (read_meanwhile(h, now) for h in self.holds if h.cause is not Cause.BUDGET)
         asks = (replace(h, probe_at=now, is_extra=True) if h.probe is Probe.ACCOUNT else h for h in holds)
         return replace(self, holds=tuple(asks))
 
@@ -434,50 +365,9 @@ class Gate:
             return self
         return replace(self, folders=(*(f for f in self.folders if f.folder != hold.folder), hold))
 
-    def to_note(self) -> dict[str, object]:
-        """Return the holds as plain values for JSON; what belongs to the running process alone is left out."""
-        return {
-            "holds": [hold_note(h, self.canary_at) for h in self.holds if h.cause is not Cause.BACKOFF],
-            "folders": [
-                {"folder": f.folder, "options": f.options, "since": f.since.isoformat(), "text": f.text}
-                for f in self.folders
-            ],
-        }
-
-    @classmethod
-    def from_note(cls, note: object) -> "Gate":
-        """Read back what ``to_note`` wrote; what cannot be understood is left out, never an error."""
-        if not isinstance(note, Mapping):
-            return cls()
-        holds = {h.cause: h for h in rows(note.get("holds"), read_hold)}
-        folders = {f.folder: f for f in rows(note.get("folders"), read_folder)}
-        return cls(holds=tuple(holds.values()), folders=tuple(folders.values()))
-
-
-RECHECK_CAP_S = 86_400.0
-"""The account is read at least once a day while nothing can be spent."""
 
 IN_FLIGHT_RECHECK_S = 5.0
 """When the account is read again if only calls under way have used it up."""
-
-DISK_LOOK_S = 10.0
-"""How often a full disk is looked at."""
-
-_REFUSALS: dict[Finding, Cause] = {
-    Finding.DAILY: Cause.DAILY,
-    Finding.MONTHLY: Cause.MONTHLY,
-    Finding.KEY: Cause.KEY,
-    Finding.EMAIL: Cause.EMAIL,
-    Finding.UNKNOWN: Cause.UNKNOWN,
-}
-_FIRST_PROBE: dict[Cause, Probe] = {
-    Cause.DAILY: Probe.ACCOUNT,
-    Cause.MONTHLY: Probe.ACCOUNT,
-    Cause.KEY: Probe.ACCOUNT,
-    Cause.EMAIL: Probe.PICTURE,
-    Cause.UNKNOWN: Probe.PICTURE,
-}
-_ENDED_BY_CANARY = (Cause.DAILY, Cause.MONTHLY, Cause.CREDITS, Cause.KEY, Cause.EMAIL, Cause.UNKNOWN)
 
 
 def admit(gate: Gate, need: Need, *, now: datetime) -> Answer:
@@ -491,8 +381,7 @@ def admit(gate: Gate, need: Need, *, now: datetime) -> Answer:
     """
     folder = next((f for f in gate.folders if f.folder == need.folder and f.options == need.options), None)
     if folder is not None:
-        words = f"{REASONS[Cause.PARAMETERS]} ({folder.text})" if folder.text else REASONS[Cause.PARAMETERS]
-        return Halt(until=None, reason=words, cause=Cause.PARAMETERS)
+        return Halt(until=None, reason=words(Cause.PARAMETERS, folder.text), cause=Cause.PARAMETERS)
     gate = _passed(gate, now)
     shut = [h for h in gate.holds if not h.is_due(now)]
     if shut:
@@ -533,124 +422,3 @@ def _errand(hold: Hold, since: datetime | None, now: datetime) -> Wait | Halt | 
     if now - since < timedelta(seconds=PATIENCE_S):
         return Wait(until=after_s(since, PATIENCE_S), reason=hold.reason, cause=hold.cause)
     return Halt(until=after_s(since, lost_s), reason=hold.reason, cause=hold.cause)
-
-
-class Limit(StrEnum):
-    """What keeps the pace from being higher now."""
-
-    QUEUE = "queue"  # there is nothing more to do
-    WORKERS = "workers"
-    RATE = "gate"  # the short-term rate
-    HOLD = "hold"
-    CREDITS = "credits"
-    PREPARING = "preparing"  # the next pictures are being read, and few calls are under way
-    RETRY = "retry"  # what waits is to be tried again, later
-    FOLDER_BUDGET = "folder_budget"  # of the folders that have anything to do, as are the next three
-    OUTPUT = "output"
-    OFFLINE = "offline"
-    OPTIONS = "options"
-
-
-_MOST = 0.75  # a look catches some workers between two calls
-
-
-def limiting(
-    gate: Gate,
-    *,
-    queued: int,
-    busy: int,
-    workers: int,
-    is_paced: bool,
-    affordable: int | None,
-    is_due: bool = True,
-    stalled: Mapping[Limit, int] | None = None,
-) -> Limit:
-    """
-    Say what limits now: workers, gate, credits, or what keeps the folders that have anything to do.
-
-    Args:
-        gate: The gate as it stands.
-        queued: Jobs that wait in folders where nothing of their own keeps them.
-        busy: Workers with a call under way.
-        workers: Workers there are.
-        is_paced: The pacer made calls wait lately, as ``Pacer.is_limiting`` says.
-        affordable: Pictures that may still be paid; None: not known.
-        is_due: The turn of some of the jobs that wait has come.
-        stalled: Jobs that wait in other folders, by what keeps those.
-    """
-    if queued <= 0:
-        kept = {limit: jobs for limit, jobs in (stalled or {}).items() if jobs > 0}
-        return max(kept, key=lambda limit: kept[limit], default=Limit.QUEUE)
-    if any(h.cause in (Cause.CREDITS, Cause.MONTHLY, Cause.BUDGET) for h in gate.holds):
-        return Limit.CREDITS
-    if gate.holds:
-        return Limit.HOLD
-    if affordable is not None and affordable <= 0:
-        return Limit.CREDITS
-    if not is_due:
-        return Limit.RETRY
-    if is_paced and busy < workers:
-        return Limit.RATE
-    return Limit.WORKERS if busy >= _MOST * workers else Limit.PREPARING
-
-
-def _by_picture(hold: Hold, now: datetime, *, is_news: bool = False) -> Hold:
-    """The account says nothing against a picture: one goes at once if that is news, else when its step says."""
-    after = replace(hold, probe=Probe.PICTURE, probe_at=now, picture_at=None, is_confirmed=False)
-    return after if is_news or hold.is_confirmed else rescheduled(after, now, 0.0)
-
-
-def _read_meanwhile(hold: Hold, now: datetime) -> Hold:
-    """Have the account read until a picture tries a monthly limit: credits that are bought need not wait for that."""
-    if hold.cause is not Cause.MONTHLY or hold.probe is not Probe.PICTURE or hold.is_due(now):
-        return hold
-    return replace(hold, probe=Probe.ACCOUNT, probe_at=now, picture_at=hold.probe_at)
-
-
-def _read_again(cause: Cause, gate: Gate, reading: AccountReading, now: datetime, recheck_s: float) -> Hold:
-    """Nothing can be spent: the account is read again soon, and at the end of the period."""
-    renewal_at = renews_at(reading, now=now)
-    old = gate.holding(cause)
-    next_at = min(after_s(now, min(recheck_s, RECHECK_CAP_S)), renewal_at)
-    hold = held(cause, now, Probe.ACCOUNT, next_at, old=old, step=0, until=renewal_at)
-    return replace(hold, refused=old.refused if old else 0, is_confirmed=True)
-
-
-def _read_beside(hold: Hold, reading: AccountReading, now: datetime, recheck_s: float) -> Hold:
-    """
-    The account has a rest that the API does not take: a picture goes when its step says, or with what is news.
-
-    The rest may be less than a picture costs. So the account is read on meanwhile, and
-    more credits than were refused, or a new period, send a picture at once.
-    """
-    is_first = hold.picture_at is None  # since the last refusal
-    is_over = hold.until is not None and now >= hold.until
-    is_renewed = is_stale(reading, now=now) and hold.step == 0 if is_first else is_over
-    is_more = hold.spendable is not None and reading.spendable > hold.spendable
-    due_at = after_s(now, probe_after_s(hold.cause, hold.step))
-    due_at = due_at if hold.picture_at is None else min(hold.picture_at, due_at)
-    seen = replace(hold, spendable=max(reading.spendable, hold.spendable or reading.spendable))
-    if is_renewed or is_more or hold.is_confirmed or due_at <= now:
-        return _by_picture(seen, now, is_news=True)
-    until = renews_at(reading, now=now)
-    next_at = min(after_s(now, recheck_s), due_at, until)
-    since = min(hold.since, now)
-    return replace(seen, probe=Probe.ACCOUNT, probe_at=next_at, picture_at=due_at, until=until, since=since)
-
-
-def _unread(hold: Hold, now: datetime, recheck_s: float) -> Hold:
-    if hold.probe is not Probe.ACCOUNT or not hold.is_due(now):
-        return hold
-    if hold.cause in (Cause.MONTHLY, Cause.CREDITS) and hold.until is not None and now >= hold.until:
-        return replace(hold, probe=Probe.PICTURE, probe_at=now, until=None, picture_at=None)
-    if hold.picture_at is not None and now >= hold.picture_at:
-        return _by_picture(hold, now, is_news=True)
-    if hold.cause in (Cause.DAILY, Cause.KEY):
-        return _by_picture(replace(hold, is_confirmed=False), now)
-    next_at = after_s(now, min(recheck_s, RECHECK_CAP_S))
-    next_at = min(next_at, hold.picture_at) if hold.picture_at else next_at
-    return replace(hold, probe_at=next_at, since=min(hold.since, now))
-
-
-def _look_at_disk(now: datetime, text: str | None) -> Hold:
-    return held(Cause.DISK, now, Probe.DISK, after_s(now, DISK_LOOK_S), text=text)

@@ -1,36 +1,33 @@
 """
 Where calls wait for their turn: the one place that holds the gate's value and the pacer.
 
-``gate``, ``pacing`` and ``retry`` decide; here clocks are read, threads wait and decisions
-are put into force, under one lock. Errands that a hold asks for (a free reading of the
-account, a look at the disk) are run by whoever asked, outside the lock.
+``gate``, ``pacing`` and ``retry`` decide; here clocks are read, threads wait and decisions are put
+into force, under one lock. Under it nothing is written, reported, read or called back: notes and
+events go out after it (``outbox``), and what a hold asks for (a free reading of the account, a
+look at the disk) is done by whoever asked, outside of it.
 """
 
-import copy
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from decimal import Decimal
 
-from rembg_watch.account.credits import AccountReading
-from rembg_watch.account.gate import Ask, Cause, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
-from rembg_watch.account.holds import CLOCK_SLACK
-from rembg_watch.account.pacing import Pacer
+from rembg_watch.account.balance import Balance
+from rembg_watch.account.credits import AccountRead
+from rembg_watch.account.gate import Answer, Ask, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
+from rembg_watch.account.holds import CLOCK_SET_BACK
+from rembg_watch.account.notes import GATE, PACE, gate_from_note, gate_to_note, pace_from_note
+from rembg_watch.account.outbox import Keep, Outbox
 from rembg_watch.account.retry import Decision, RetryPolicy, decide
 from rembg_watch.account.terms import GetTerms
-from rembg_watch.api.errors import BadAnswerError, Charge, RefusedError, ServerError, ThrottledError
+from rembg_watch.account.throughput import Throughput
+from rembg_watch.account.views import gate_changed
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.jobs import Job
-from rembg_watch.report.events import BRIEF_S, LONG_S, FailuresCost, GateOpened, GateShut, RateLearned, Reporter
+from rembg_watch.report.events import Reporter
 
 _LONGEST_NAP_S = 1.0  # a waiter looks up this often, so that a stuck one can be told from a patient one
-_RATE_NEWS = 1.25  # a learned rate is told and kept when it has changed by so much
-_RATE_KEPT_S = 10.0
-_NEW_CALL = 0.05  # the weight of the last call in how long calls take
-
-Errand = Callable[[], object]
-Keep = Callable[[str, Mapping[str, object]], None]
+_SHORTEST_NAP_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,64 +38,43 @@ class Ticket:
     sent_at_s: float  # monotonic
 
 
-def call_s_of(note: object) -> float | None:
-    """Read from the pacer's note how many seconds a call took lately, upload and answer; None: none was made yet."""
-    value = note.get("call_s") if isinstance(note, Mapping) else None
-    return float(value) if isinstance(value, int | float) and 0 < value < 86_400 else None
-
-
-def failures_cost_of(note: object) -> bool:
-    """Read from the pacer's note whether failures of the server were seen to cost credits."""
-    return isinstance(note, Mapping) and note.get("failures_cost") is True
-
-
-def _shut(hold: Hold, *, shut_s: float | None = None) -> GateShut:
-    return GateShut(
-        reason=hold.cause.value,
-        why=hold.text or "",
-        until=hold.ends_at,
-        shut_s=shut_s,
-        look_at=hold.probe_at,
-        look_by=hold.probe.value,
-        is_answered=hold.is_answered,
-    )
-
-
 class Governor:
-    """Let calls through as gate and pacer allow, and learn from how they end."""
+    """
+    Let calls through as gate and pacer allow, and learn from how they end.
+
+    Args:
+        terms: What the settings say.
+        balance: Reads the account.
+        has_room: Says whether this machine's disk can keep answers.
+        report: Is told what changes.
+        keep: Writes down what must survive a restart.
+        notes: What the last run wrote down.
+        clocks: Time, waiting and chance.
+    """
 
     def __init__(
         self,
         *,
         terms: GetTerms,
+        balance: Balance,
+        has_room: Callable[[], bool],
         report: Reporter,
         keep: Keep,
         notes: Mapping[str, object],
         clocks: Clocks | None = None,
     ) -> None:
         self._terms = terms
-        self._report = report
-        self._keep = keep
+        self._balance = balance
+        self._has_room = has_room
         self._clocks = clocks or Clocks()
-        self._changed = threading.Condition()
-        self._turn = threading.Lock()  # one waits for the pacer; the others wait for that one
+        self._outbox = Outbox(keep=keep, report=report)
+        self._turn = threading.Lock()  # one waits at the gate and for the pacer; the others wait for that one
+        self._changed = threading.Condition()  # guards everything below, and is notified when the gate changes
         self._seen_at = self._clocks.now()
-        self._gate = Gate.from_note(notes.get("gate")).restarted(now=self._seen_at)
-        self._pacer = Pacer(self._clocks.monotonic(), notes.get("pacer"))
-        self._call_s = call_s_of(notes.get("pacer"))
-        self._failures_cost = failures_cost_of(notes.get("pacer"))
-        self._failures = 0  # of the server, since the account was last held against the books
-        self._kept_gate = self._gate.to_note()
-        self._told_rate: float | None = self._pacer.good
-        self._rate_kept_s = self._clocks.monotonic()
-        self._refusal = ""  # the API's words for "too quickly"
-        self._told_shut_s: float | None = None  # how long it had been refusing when that was told
-        self._errands: dict[Probe, Errand] = {}
+        self._gate = gate_from_note(notes.get(GATE)).restarted(now=self._seen_at)
+        self._kept_gate = gate_to_note(self._gate)
+        self._throughput = Throughput(self._clocks.monotonic(), pace_from_note(notes.get(PACE)), self._outbox)
         self._is_closed = False
-
-    def on_errand(self, probe: Probe, errand: Errand) -> None:
-        """Say who runs an errand; it must end in ``account_read``, ``account_unread`` or ``disk_seen``."""
-        self._errands[probe] = errand
 
     @property
     def policy(self) -> RetryPolicy:
@@ -107,38 +83,30 @@ class Governor:
 
     @property
     def gate(self) -> Gate:
-        """The gate as it stands."""
+        """The gate as it stands; it knows nothing of the pace."""
         return self._gate
 
     @property
-    def hold(self) -> Hold | None:
-        """The reason that nothing goes, if there is one: the gate's, or that every call is refused as too quick."""
+    def standstill(self) -> Hold | None:
+        """The reason that no call gets through, if there is one: the gate's hold, or a pace that refuses every one."""
         with self._changed:
-            return self._gate.hold or self._refused_for_long()
-
-    def _refused_for_long(self) -> Hold | None:
-        now_s = self._clocks.monotonic()
-        shut = self._pacer.shut(now_s)
-        if shut is None or now_s - shut.since < BRIEF_S:
-            return None
-        now = self._clocks.now()
-        since, until = (now + timedelta(seconds=at_s - now_s) for at_s in shut)
-        return Hold(cause=Cause.RATE, since=since, probe=Probe.PICTURE, probe_at=until, text=self._refusal)
+            refused = self._throughput.refused_for_long(self._clocks.now(), self._clocks.monotonic())
+            return self._gate.hold or refused
 
     @property
     def rate_per_s(self) -> float:
         """The pace as it is known now, calls a second."""
-        return self._pacer.rate
+        return self._throughput.pacer.rate
 
     @property
     def call_s(self) -> float | None:
         """How many seconds a call took lately, upload and answer; None: none was made yet."""
-        return self._call_s
+        return self._throughput.call_s
 
     def is_pacing(self) -> bool:
         """Say whether the pace, not the workers, made calls wait lately."""
         with self._changed:
-            return self._pacer.is_limiting(self._clocks.monotonic())
+            return self._throughput.pacer.is_limiting(self._clocks.monotonic())
 
     # --- going in -------------------------------------------------------------------------------
 
@@ -157,108 +125,128 @@ class Governor:
         while not self._turn.acquire(timeout=_LONGEST_NAP_S):
             beat()
         try:
-            while True:
+            while not self._is_closed:
                 beat()
-                with self._changed:
-                    answer = self._try(need, beat)
-                if not isinstance(answer, Ask):
+                answer = self._look(need)
+                if isinstance(answer, Ticket | Halt):
                     return answer
-                if self._run(answer) is False:
-                    return None
+                if isinstance(answer, Ask):
+                    self._run_errand(answer)
+            return None
         finally:
             self._turn.release()
 
-    def _try(self, need: Need, beat: Callable[[], None]) -> Ticket | Halt | Ask | None:
-        """Ask gate and pacer, and nap between; the caller holds the lock."""
-        while not self._is_closed:
-            beat()
-            answer = self._admit(need)
+    def _look(self, need: Need) -> Ticket | Halt | Ask | None:
+        """Ask gate and pacer once; None: neither lets the call go yet, and some of the wait is over."""
+        with self._outbox.after(self._changed):
+            if self._is_closed:
+                return None
+            now_s, answer = self._clocks.monotonic(), self._admit(need)
             match answer:
-                case Halt():
-                    return answer
-                case Ask():
-                    self._swap(answer.gate)
+                case Halt() | Ask():
                     return answer
                 case Wait():
                     nap_s = (answer.until - self._clocks.now()).total_seconds()
                 case Go():
-                    now_s = self._clocks.monotonic()
-                    nap_s = self._pacer.try_acquire(now_s)
-                    self._tell_refusals()
+                    nap_s = self._throughput.pacer.try_acquire(now_s)
+                    self._throughput.report_refusals(self._clocks.now(), now_s)
                     if nap_s <= 0:
                         self._swap(answer.gate)
                         return Ticket(answer, now_s)
-            self._clocks.nap(self._changed, min(max(nap_s, 0.0005), _LONGEST_NAP_S))
-        return None
+            if not self._outbox.is_waited_for():  # else that is sent first
+                self._clocks.nap(self._changed, min(max(nap_s, _SHORTEST_NAP_S), _LONGEST_NAP_S))
+            return None
 
     def ask(self) -> Go | Wait | Halt:
         """Say whether a batch may be formed now; errands that are due are run first."""
         while True:
-            with self._changed:
+            with self._outbox.after(self._changed):
                 answer = self._admit(Need())
-                if isinstance(answer, Ask):
-                    self._swap(answer.gate)
             if not isinstance(answer, Ask):
                 return answer
-            self._run(answer)
+            self._run_errand(answer)
 
-    def _admit(self, need: Need) -> Go | Wait | Halt | Ask:
+    def _admit(self, need: Need) -> Answer:
         """Ask the gate; after the clock was set back no hold waits for the old time. The caller holds the lock."""
         now = self._clocks.now()
-        if now < self._seen_at - CLOCK_SLACK:
+        if now < self._seen_at - CLOCK_SET_BACK:
             self._swap(self._gate.set_back(now=now))
         self._seen_at = now
-        return admit(self._gate, need, now=now)
+        answer = admit(self._gate, need, now=now)
+        if isinstance(answer, Ask):
+            self._swap(answer.gate)
+        return answer
 
-    def _run(self, ask: Ask) -> bool:
+    def _run_errand(self, ask: Ask) -> None:
+        """Do what the gate asks for, unless it is too late for that."""
         if self._is_closed:
-            return False
-        self._errands[ask.probe]()
-        return True
+            return
+        if ask.probe is Probe.ACCOUNT:
+            self.read_account()
+            return
+        has_room = self._has_room()
+        with self._outbox.after(self._changed):
+            self._swap(self._gate.disk_seen(has_room=has_room, now=self._clocks.now()))
+
+    # --- the account ----------------------------------------------------------------------------
+
+    def read_account(self) -> int | None:
+        """
+        Read the account and let the gate know; return how many more pictures may be sent.
+
+        None: it could not be read; why, and until when, is with the gate.
+        """
+        found, recheck_s = self._balance.read(), self._terms().recheck_s
+        with self._outbox.after(self._changed):
+            now = self._clocks.now()
+            if isinstance(found, AccountRead):
+                self._throughput.compared(found.more)
+                self._swap(self._gate.account_read(found, now=now, recheck_s=recheck_s))
+                return found.room
+            jitter = self._clocks.chance()
+            self._swap(self._gate.account_unread(found, now=now, recheck_s=recheck_s, jitter=jitter))
+            return None
+
+    def take_reading(self) -> int | None:
+        """
+        Return how many more pictures may be sent, by a reading that no batch was formed on.
+
+        That is a new one, unless a hold had the account read just now.
+        """
+        room = self._balance.take_room()
+        if room is None:
+            self.read_account()
+            room = self._balance.take_room(within_s=math.inf)
+        return room
+
+    def recount(self) -> None:
+        """Have what is left counted anew, once nothing is under way; see ``Balance.recount``."""
+        more = self._balance.recount(is_held=self._gate.hold is not None)
+        with self._outbox.after(self._changed):
+            self._throughput.compared(more)
 
     # --- coming out -----------------------------------------------------------------------------
 
     def answered(self, ticket: Ticket) -> None:
         """Learn that a call was not refused: the pace holds. Whether its answer is worth anything comes later."""
-        with self._changed:
-            now_s = self._clocks.monotonic()
-            self._pacer.accepted(ticket.sent_at_s, now_s)
-            took_s = now_s - ticket.sent_at_s
-            is_first, before_s = self._call_s is None, self._call_s or took_s
-            self._call_s = before_s + _NEW_CALL * (took_s - before_s)
-            self._keep_rate(now_s, is_news=is_first)
+        with self._outbox.after(self._changed):
+            self._throughput.answered(ticket.sent_at_s, self._clocks.monotonic())
 
     def accepted(self, ticket: Ticket) -> None:
         """Learn that a call brought the picture that was asked for."""
-        with self._changed:
+        with self._outbox.after(self._changed):
             self._swap(self._gate.after(Finding.ACCEPTED, ticket.go, now=self._clocks.now()))
 
     def unsent(self, ticket: Ticket) -> None:
         """Learn that a call never went out."""
-        with self._changed:
-            self._pacer.neither(ticket.sent_at_s, self._clocks.monotonic())
+        with self._outbox.after(self._changed):
+            self._throughput.pacer.neither(ticket.sent_at_s, self._clocks.monotonic())
             self._swap(self._gate.after(Finding.UNSENT, ticket.go, now=self._clocks.now()))
 
     def taken(self, error: Exception) -> Exception:
         """Return what a call ended with as it has to be taken here: a failure may cost a credit where some did."""
-        if not isinstance(error, ServerError):
-            return error
         with self._changed:
-            self._failures += 1
-            may_cost = self._failures_cost and error.charge is Charge.NO
-        if may_cost:
-            error = copy.copy(error)
-            error.charge = Charge.MAYBE
-        return error
-
-    def compared(self, more: Decimal) -> None:
-        """Learn how many credits more the account has counted, at rest, than those surely taken."""
-        with self._changed:
-            failures, self._failures = self._failures, 0
-            cost = more > 0 if failures else self._failures_cost
-            is_news, self._failures_cost = cost and not self._failures_cost, cost
-        if is_news:
-            self._report(FailuresCost(failures=failures, credits=more))
+            return self._throughput.taken(error)
 
     def failed(
         self, error: Exception, job: Job, ticket: Ticket | None, *, need: Need | None = None, in_place: int = 0
@@ -273,132 +261,41 @@ class Governor:
             need: Whose call it was, where there is no ticket.
             in_place: How often the worker tried again with the job in hand.
         """
-        with self._changed:
-            now_s, jitter = self._clocks.monotonic(), self._clocks.chance()
-            go = ticket.go if ticket else Go(gate=self._gate, need=need or Need(job=job.id), at=self._clocks.now())
-            decision = decide(
-                error,
-                job,
-                self.policy,
-                gate=self._gate,
-                go=go,
-                now=self._clocks.now(),
-                jitter=jitter,
-                in_place=in_place,
-            )
+        policy = self.policy
+        with self._outbox.after(self._changed):
+            now, now_s, jitter = self._clocks.now(), self._clocks.monotonic(), self._clocks.chance()
+            gate = self._gate
+            go = ticket.go if ticket else Go(gate=gate, need=need or Need(job=job.id), at=now)
+            decision = decide(error, job, policy, gate=gate, go=go, now=now, jitter=jitter, in_place=in_place)
             if decision.is_rate:
-                self._refusal = decision.reason
+                self._throughput.refused(decision.reason)
             if ticket is not None:
-                self._pace(error, ticket, is_rate=decision.is_rate, now_s=now_s, jitter=jitter)
+                self._throughput.failed(error, decision, ticket.sent_at_s, now_s, jitter=jitter)
             self._swap(decision.gate)
-            self._keep_rate(now_s)
+            self._throughput.keep_rate(now_s)
             return decision
-
-    def _pace(self, error: Exception, ticket: Ticket, *, is_rate: bool, now_s: float, jitter: float) -> None:
-        """Tell the pacer how a call ended; any other refusal than for the pace has passed the limiter."""
-        if is_rate:
-            advice_s: float | None = getattr(error, "retry_after_s", None)
-            self._pacer.refused(ticket.sent_at_s, now_s, retry_after_s=advice_s, jitter=jitter)
-        elif isinstance(error, RefusedError) and not isinstance(error, ThrottledError):
-            self._pacer.accepted(ticket.sent_at_s, now_s)
-        elif not isinstance(error, BadAnswerError):  # that one was answered, and told so, before it was looked at
-            self._pacer.neither(ticket.sent_at_s, now_s)
-
-    def account_read(
-        self, reading: AccountReading, *, affordable: int, recheck_s: float, is_budget_spent: bool, in_flight: int
-    ) -> None:
-        """Learn what the account holds."""
-        with self._changed:
-            self._swap(
-                self._gate.told(
-                    reading,
-                    affordable=affordable,
-                    now=self._clocks.now(),
-                    recheck_s=recheck_s,
-                    is_budget_spent=is_budget_spent,
-                    in_flight=in_flight,
-                )
-            )
-
-    def account_unread(self, finding: Finding, *, recheck_s: float, text: str, is_answered: bool = False) -> None:
-        """Learn that the account could not be read."""
-        with self._changed:
-            jitter = self._clocks.chance()
-            now = self._clocks.now()
-            self._swap(
-                self._gate.untold(
-                    finding, now=now, recheck_s=recheck_s, jitter=jitter, text=text, is_answered=is_answered
-                )
-            )
-
-    def disk_seen(self, *, has_room: bool) -> None:
-        """Learn whether answers can be kept."""
-        with self._changed:
-            self._swap(self._gate.disk_seen(has_room=has_room, now=self._clocks.now()))
 
     def resume(self) -> None:
         """Try every hold at once, and a pace that may be wrong: a person has looked."""
-        with self._changed:
-            self._pacer = self._pacer.anew(self._clocks.monotonic())
+        with self._outbox.after(self._changed):
+            self._throughput.resume(self._clocks.monotonic())
             self._swap(self._gate.resumed(now=self._clocks.now()))
 
     def close(self) -> None:
         """Send everybody who waits home; calls in flight are not touched."""
-        with self._changed:
+        with self._outbox.after(self._changed):
             self._is_closed = True
             self._changed.notify_all()
-        self._keep("pacer", self._note())
-
-    # --- in force -------------------------------------------------------------------------------
+            self._throughput.keep()
 
     def _swap(self, gate: Gate) -> None:
-        """Put *gate* into force, keep what must survive a restart and tell what changed; the caller holds the lock."""
+        """Put *gate* into force; have kept what must survive a restart, and reported what changed, after the lock."""
         before, self._gate = self._gate, gate
         if before.holds == gate.holds and before.folders == gate.folders and before.canary_at == gate.canary_at:
             return
-        note = gate.to_note()
+        note = gate_to_note(gate)
         if note != self._kept_gate:
             self._kept_gate = note
-            self._keep("gate", note)
-        self._tell(before.hold, gate.hold)
+            self._outbox.keep(GATE, note)
+        self._outbox.report(gate_changed(before.hold, gate.hold, now=self._clocks.now()))
         self._changed.notify_all()
-
-    def _tell(self, before: Hold | None, after: Hold | None) -> None:
-        if after is not None and (before is None or before.cause is not after.cause or before.until != after.until):
-            self._report(_shut(after))
-        elif before is not None and after is None:
-            shut_s = (self._clocks.now() - before.since).total_seconds()
-            self._report(GateOpened(reason=before.cause.value, shut_s=max(0.0, shut_s)))
-
-    def _tell_refusals(self) -> None:
-        """Tell when every call has been refused as too quick for a while, when it lasts, and when it is over."""
-        hold, told_s = self._refused_for_long(), self._told_shut_s
-        if hold is None:
-            if told_s is not None and self._pacer.shut(self._clocks.monotonic()) is None:
-                self._told_shut_s = None
-                self._report(GateOpened(reason=Cause.RATE.value, shut_s=told_s))
-            return
-        shut_s = (self._clocks.now() - hold.since).total_seconds()
-        is_news = told_s is None or told_s < LONG_S <= shut_s
-        self._told_shut_s = shut_s
-        if is_news:
-            self._report(_shut(hold, shut_s=shut_s))
-
-    def _note(self) -> dict[str, object]:
-        return self._pacer.to_note() | {"call_s": self._call_s, "failures_cost": self._failures_cost}
-
-    def _keep_rate(self, now_s: float, *, is_news: bool = False) -> None:
-        """
-        Write the learned pace down now and then: a restart should not learn it by refusals again.
-
-        It is told when it has held, and again when another one has; before the first
-        refusal it is but a guess that grows.
-        """
-        if now_s - self._rate_kept_s < _RATE_KEPT_S and not is_news:
-            return
-        self._rate_kept_s = now_s
-        self._keep("pacer", self._note())
-        good, told = self._pacer.good, self._told_rate
-        if good is not None and (told is None or not told / _RATE_NEWS < good < told * _RATE_NEWS):
-            self._report(RateLearned(rate_per_s=good, previous_per_s=told))
-            self._told_rate = good

@@ -4,69 +4,29 @@ The reasons why the account stands still: since when, until when, what looks at 
 Values and their schedule. What calls come to and which holds follow is ``gate``'s matter.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
-from enum import StrEnum
-from typing import TypeVar
+from datetime import datetime, timedelta
+from decimal import Decimal
 
-from rembg_watch.account.credits import next_day_at
+from rembg_watch.account.causes import CAUSES, Cause, Probe, pause_of, words
+from rembg_watch.account.credits import AccountReading, is_stale, next_day_at, renews_at
+from rembg_watch.report.events import Pause
 
 DAILY_CANARIES = 27
 """Requests refused by the daily limit in one day, after which only midnight is tried."""
 
-CLOCK_SLACK = timedelta(seconds=60)
+CLOCK_SET_BACK = timedelta(seconds=60)
 """A clock that is set back by more than this has made a hold's moments meaningless."""
 
+RECHECK_CAP_S = 86_400.0
+"""The account is read at least once a day while nothing can be spent."""
+
+DISK_LOOK_S = 10.0
+"""How often a full disk is looked at."""
+
 _LONGEST_WAIT = timedelta(days=2)  # no look is ever set further ahead: a moment beyond comes from a wrong clock
-_LONGEST_STEP = timedelta(hours=2)  # the same for a canary that has its step; see STEPS_S
+_LONGEST_STEP = timedelta(hours=2)  # the same for a canary that has its step; see ``CauseRow.steps_s``
 _MAY_COST_CAP_S = 3600.0  # probes that may each cost a credit are rarer
-
-
-class Cause(StrEnum):
-    """Why the gate is shut; these words are in the ledger, the log and ``status``."""
-
-    BACKOFF = "backoff"  # two to four calls failed in a row
-    CIRCUIT = "circuit"  # the API does not answer, or fails
-    RATE = "short_term"  # every call has been refused as too quick for a while: the pacer waits, and keeps it
-    UNKNOWN = "unknown_refusal"  # a 429, or another refusal of the account, in words we do not know
-    DAILY = "daily_limit"  # the API says that the daily limit is reached
-    MONTHLY = "monthly_limit"  # the API says that the credits are spent
-    CREDITS = "credits"  # the account says so, before anything was refused
-    BUDGET = "daily_budget"  # our own limit for a day
-    KEY = "key_refused"
-    EMAIL = "email_not_verified"
-    DISK = "disk_full"
-    PAUSED = "paused"  # by a person
-    PARAMETERS = "parameters_refused"  # of one folder
-
-
-class Probe(StrEnum):
-    """What looks whether a hold may end."""
-
-    TIME = "time"  # nothing: it ends by itself
-    ACCOUNT = "account"  # a free reading of the account
-    PICTURE = "picture"  # the next real job, as a canary
-    DISK = "disk"  # a look at the free space
-    PERSON = "person"  # nothing: somebody must act
-
-
-REASONS: dict[Cause, str] = {
-    Cause.BACKOFF: "calls failed in a row; all wait a moment",
-    Cause.CIRCUIT: "the API cannot be reached or fails; one call at a time tries it",
-    Cause.RATE: "the API refuses every call as too quick; one at a time tries it",
-    Cause.UNKNOWN: "the API refuses in words that are not known",
-    Cause.DAILY: "the API says that the daily limit is reached, as it says to callers without a key: check the key",
-    Cause.MONTHLY: "the API says that the monthly limit is reached: the credits are spent",
-    Cause.CREDITS: "no credits are left to spend",
-    Cause.BUDGET: "the daily budget is spent",
-    Cause.KEY: "the API does not accept the key",
-    Cause.EMAIL: "the account's e-mail address is not verified",
-    Cause.DISK: "the disk is full",
-    Cause.PAUSED: "paused by hand",
-    Cause.PARAMETERS: "the API does not accept the folder's options",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +50,12 @@ class Hold:
     @property
     def reason(self) -> str:
         """Return a sentence for a person."""
-        return f"{REASONS[self.cause]} ({self.text})" if self.text else REASONS[self.cause]
+        return words(self.cause, self.text, is_answered=self.is_answered)
+
+    @property
+    def pause(self) -> Pause:
+        """Return what a person is told of it."""
+        return pause_of(self.cause, is_answered=self.is_answered)
 
     @property
     def ends_at(self) -> datetime | None:
@@ -101,9 +66,9 @@ class Hold:
         """Say whether the next look is due; a clock that was set back makes it due at once."""
         if self.probe_at is None:
             return False
-        has_step = self.probe is Probe.PICTURE and self.cause in STEPS_S
+        has_step = self.probe is Probe.PICTURE and CAUSES[self.cause].steps_s is not None
         longest = _LONGEST_STEP if has_step else _LONGEST_WAIT
-        if now < self.since - CLOCK_SLACK or self.probe_at - now > longest:
+        if now < self.since - CLOCK_SET_BACK or self.probe_at - now > longest:
             return True
         return now >= self.probe_at
 
@@ -118,20 +83,11 @@ class FolderHold:
     text: str | None = None
 
 
-STEPS_S: dict[Cause, tuple[float, float]] = {
-    Cause.CIRCUIT: (5.0, 300.0),
-    Cause.UNKNOWN: (30.0, 900.0),
-    Cause.MONTHLY: (60.0, 3600.0),
-    Cause.CREDITS: (60.0, 3600.0),
-    Cause.KEY: (900.0, 3600.0),
-    Cause.EMAIL: (900.0, 3600.0),
-}
-"""The first wait before a canary, doubled after each refused one, and the longest. The daily limit has hours."""
-
-
 def probe_after_s(cause: Cause, step: int, *, may_cost: bool = False) -> float:
     """Return the wait before the canary number *step*, counted from 0."""
-    first_s, cap_s = STEPS_S[cause]
+    steps_s = CAUSES[cause].steps_s
+    assert steps_s is not None, f"no canary is ever sent for {cause}"
+    first_s, cap_s = steps_s
     return float(min(first_s * 2 ** min(step, 30), _MAY_COST_CAP_S if may_cost else cap_s))
 
 
@@ -183,96 +139,91 @@ def held(
 
 def rescheduled(hold: Hold, now: datetime, jitter: float) -> Hold:
     """Set the next look of a hold by its step."""
-    if hold.cause is Cause.DAILY:
+    if CAUSES[hold.cause].is_hourly:
         return replace(hold, probe_at=next_daily_at(hold.since, now, refused=hold.refused))
     return replace(hold, probe_at=after_s(now, probe_after_s(hold.cause, hold.step) * (1 + 0.1 * jitter)))
 
 
-def hold_note(hold: Hold, canary_at: datetime | None) -> dict[str, object]:
-    """Write down a hold; a canary that is out counts as the look that was due, lest every restart send one."""
-    if canary_at is not None and hold.probe is Probe.PICTURE and hold.is_due(canary_at):
-        hold = rescheduled(hold, canary_at, 0.0)
-    return {
-        "cause": hold.cause.value,
-        "since": hold.since.isoformat(),
-        "probe": hold.probe.value,
-        "probe_at": hold.probe_at.isoformat() if hold.probe_at else None,
-        "until": hold.until.isoformat() if hold.until else None,
-        "step": hold.step,
-        "refused": hold.refused,
-        "is_confirmed": hold.is_confirmed,
-        "text": hold.text,
-        "is_answered": hold.is_answered,
-        "picture_at": hold.picture_at.isoformat() if hold.picture_at else None,
-        "spendable": str(hold.spendable) if hold.spendable is not None else None,
-    }
+def noted(hold: Hold, canary_at: datetime | None) -> Hold:
+    """Return a hold as it is written down: a canary that is out counts as its look, lest every restart send one."""
+    is_tried = canary_at is not None and hold.probe is Probe.PICTURE and hold.is_due(canary_at)
+    return rescheduled(hold, canary_at, 0.0) if is_tried and canary_at is not None else hold
 
 
-T = TypeVar("T")
+# --- after a look ---------------------------------------------------------------------------------
 
 
-def rows(found: object, read: Callable[[Mapping[str, object]], T]) -> list[T]:
-    """Read a list of a note row by row; what cannot be understood is left out."""
-    read_rows = []
-    for row in found if isinstance(found, list) else []:
-        try:
-            read_rows.append(read(row))
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            continue
-    return read_rows
+def by_picture(hold: Hold, now: datetime, *, is_news: bool = False) -> Hold:
+    """The account says nothing against a picture: one goes at once if that is news, else when its step says."""
+    after = replace(hold, probe=Probe.PICTURE, probe_at=now, picture_at=None, is_confirmed=False)
+    return after if is_news or hold.is_confirmed else rescheduled(after, now, 0.0)
 
 
-def read_hold(row: Mapping[str, object]) -> Hold:
-    """Read back one row of ``hold_note``; raise where it makes no sense."""
-    cause, probe, probe_at = Cause(str(row["cause"])), Probe(str(row["probe"])), row["probe_at"]
-    if probe is Probe.PICTURE and cause is not Cause.DAILY and cause not in STEPS_S:
-        raise ValueError(f"no canary is ever sent for {cause}")
-    if probe_at is None and probe is not Probe.PERSON:
-        raise ValueError(f"{cause} would never end")
-    return Hold(
-        cause=cause,
-        since=_moment(row["since"]),
-        probe=probe,
-        probe_at=_moment(probe_at) if probe_at is not None else None,
-        until=_moment(row["until"]) if row["until"] is not None else None,
-        step=_count(row["step"]),
-        refused=_count(row["refused"]),
-        is_confirmed=row.get("is_confirmed") is True,
-        text=_words(row["text"]),
-        is_answered=row.get("is_answered") is True,
-        picture_at=_moment(row["picture_at"]) if row.get("picture_at") is not None else None,
-        spendable=_amount(row.get("spendable")),
-    )
+def read_meanwhile(hold: Hold, now: datetime) -> Hold:
+    """Have the account read until a picture tries a monthly limit: credits that are bought need not wait for that."""
+    if hold.cause is not Cause.MONTHLY or hold.probe is not Probe.PICTURE or hold.is_due(now):
+        return hold
+    return replace(hold, probe=Probe.ACCOUNT, probe_at=now, picture_at=hold.probe_at)
 
 
-def read_folder(row: Mapping[str, object]) -> FolderHold:
-    """Read back one folder hold; raise where it makes no sense."""
-    folder, options = row["folder"], row["options"]
-    if not isinstance(folder, str) or not isinstance(options, str):
-        raise TypeError("a folder hold without a folder")
-    return FolderHold(folder=folder, options=options, since=_moment(row["since"]), text=_words(row["text"]))
+def read_again(cause: Cause, old: Hold | None, reading: AccountReading, now: datetime, recheck_s: float) -> Hold:
+    """Nothing can be spent: the account is read again soon, and at the end of the period."""
+    renewal_at = renews_at(reading, now=now)
+    next_at = min(after_s(now, min(recheck_s, RECHECK_CAP_S)), renewal_at)
+    hold = held(cause, now, Probe.ACCOUNT, next_at, old=old, step=0, until=renewal_at)
+    return replace(hold, refused=old.refused if old else 0, is_confirmed=True)
 
 
-def _moment(value: object) -> datetime:
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    if moment is None or moment.tzinfo is None:
-        raise ValueError(f"not an aware moment: {value!r}")
-    return moment.astimezone(UTC)
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise ValueError(f"not a count: {value!r}")
-    return value
-
-
-def _amount(value: object) -> Decimal | None:
-    try:
-        found = Decimal(value) if isinstance(value, str) else None
-    except InvalidOperation:
+def after_reading(hold: Hold, reading: AccountReading, now: datetime, recheck_s: float) -> Hold | None:
+    """Return *hold* after the account was read, if that was to look at it; None: it is over."""
+    if hold.probe is not Probe.ACCOUNT or hold.cause is Cause.CREDITS:
+        return hold
+    if hold.cause is Cause.CIRCUIT:
         return None
-    return found if found is not None and found.is_finite() else None
+    if hold.cause is not Cause.MONTHLY:  # the account could be read: news for a key if it could not before
+        return by_picture(hold, now)
+    if reading.spendable <= 0 and not is_stale(reading, now=now):
+        return read_again(Cause.MONTHLY, hold, reading, now, recheck_s)
+    return _read_beside(hold, reading, now, recheck_s)
 
 
-def _words(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _read_beside(hold: Hold, reading: AccountReading, now: datetime, recheck_s: float) -> Hold:
+    """
+    The account has a rest that the API does not take: a picture goes when its step says, or with what is news.
+
+    The rest may be less than a picture costs. So the account is read on meanwhile, and
+    more credits than were refused, or a new period, send a picture at once.
+    """
+    is_first = hold.picture_at is None  # since the last refusal
+    is_over = hold.until is not None and now >= hold.until
+    is_renewed = is_stale(reading, now=now) and hold.step == 0 if is_first else is_over
+    is_more = hold.spendable is not None and reading.spendable > hold.spendable
+    due_at = after_s(now, probe_after_s(hold.cause, hold.step))
+    due_at = due_at if hold.picture_at is None else min(hold.picture_at, due_at)
+    seen = replace(hold, spendable=max(reading.spendable, hold.spendable or reading.spendable))
+    if is_renewed or is_more or hold.is_confirmed or due_at <= now:
+        return by_picture(seen, now, is_news=True)
+    until = renews_at(reading, now=now)
+    next_at = min(after_s(now, recheck_s), due_at, until)
+    since = min(hold.since, now)
+    return replace(seen, probe=Probe.ACCOUNT, probe_at=next_at, picture_at=due_at, until=until, since=since)
+
+
+def after_no_reading(hold: Hold, now: datetime, recheck_s: float) -> Hold:
+    """Return *hold* after the account could not be read: it is read again later, or a picture asks in its place."""
+    if hold.probe is not Probe.ACCOUNT or not hold.is_due(now):
+        return hold
+    if hold.cause in (Cause.MONTHLY, Cause.CREDITS) and hold.until is not None and now >= hold.until:
+        return replace(hold, probe=Probe.PICTURE, probe_at=now, until=None, picture_at=None)
+    if hold.picture_at is not None and now >= hold.picture_at:
+        return by_picture(hold, now, is_news=True)
+    if hold.cause in (Cause.DAILY, Cause.KEY):
+        return by_picture(replace(hold, is_confirmed=False), now)
+    next_at = after_s(now, min(recheck_s, RECHECK_CAP_S))
+    next_at = min(next_at, hold.picture_at) if hold.picture_at else next_at
+    return replace(hold, probe_at=next_at, since=min(hold.since, now))
+
+
+def look_at_disk(now: datetime, text: str | None) -> Hold:
+    """Make the hold for a full disk, which is looked at now and then."""
+    return held(Cause.DISK, now, Probe.DISK, after_s(now, DISK_LOOK_S), text=text)

@@ -1,7 +1,7 @@
 """
 The short-term rate that nobody states, learned from what is accepted and what is refused.
 
-One pacer per key, under the pool's lock, on seconds that the caller reads from a clock
+One pacer per key, under the governor's lock, on seconds that the caller reads from a clock
 that never goes back. It spaces the calls evenly; it knows nothing of credits or of longer
 holds (``gate``), and what a refusal is was decided before (``retry``).
 
@@ -25,10 +25,10 @@ How it learns:
   a cut that was a guess (the first one, mostly) the steps are half-way each: small ones would take minutes.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import sqrt
-from typing import NamedTuple
+
+from rembg_watch.account.measures import NEVER, Before, Block, Held, Learned, Mark, Shut, Stretch, bound, middle
 
 FIRST_RATE = 4.0
 LOWEST_RATE, HIGHEST_RATE = 1 / 300, 1000.0
@@ -78,97 +78,33 @@ SLACK_CALLS, SLACK_S = 6.0, 0.7
 UNTRIED_S = 5.0
 """A canary that has been due for so long has nobody who would send it: there is no picture."""
 
-_NEVER = float("-inf")
 _MARKS = 16  # losses and reopenings that are remembered
-
-
-class Shut(NamedTuple):
-    """Every call has been refused since then, and the next one tries it then: seconds of the caller's clock."""
-
-    since: float
-    until: float
-
-
-@dataclass(slots=True)
-class _Mark:
-    """A moment, and what had been granted until then."""
-
-    at: float
-    granted: int
-
-
-@dataclass(slots=True)
-class _Block:
-    """The gate is shut, from a loss until a canary comes through."""
-
-    lost_at: float
-    until: float
-    refused_at: float  # when the last call was sent that was refused
-    canary_at: float | None = None
-    tries: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A rate that surely held; unlike ``good`` it is not forgotten at a loss."""
-
-    rate: float | None = None
-    back_to: float | None = None  # the same, while on the way back to it
-    doubted_until: float = _NEVER
-
-
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """What was so before the gate reopened, should the canary be refused after all."""
-
-    block: _Block
-    rate: float
-    good: float | None
-    is_starting: bool
-    is_cold: bool
-    needed: int
-    first_at: float
-    began_anew: bool
-    held: _Held
-
-
-@dataclass(slots=True)
-class _Stretch:
-    """The time since the rate was last set."""
-
-    since: float
-    granted: int
-    calls: int = 0
-    waited: int = 0  # calls that the pace made wait, so that it was what limited
-
-    def is_paced(self, share: float) -> bool:
-        return self.waited >= share * self.calls
 
 
 class Pacer:
     """Learn how many calls a second the account bears, and let them go at that pace."""
 
-    def __init__(self, now: float, note: object = None) -> None:
+    def __init__(self, now: float, learned: Learned | None = None) -> None:
         self.rate = FIRST_RATE
         self.good: float | None = None  # the last rate that held
         self._is_starting = True  # nothing was ever refused
         self._is_cold = True  # nothing ever held
         self._has_lulled = False  # while starting, the workers were the limit
-        self._block: _Block | None = None
-        self._before: _Before | None = None
+        self._block: Block | None = None
+        self._before: Before | None = None
         self._next_at = now
         self._first_at = now
         self._granted = 0  # calls sent, less those refused
-        self._stretch = _Stretch(now, 0)
-        self._reopened: list[_Mark] = []
-        self._lost: list[_Mark] = []
+        self._stretch = Stretch(now, 0)
+        self._reopened: list[Mark] = []
+        self._lost: list[Mark] = []
         self._lost_rate: float | None = None  # the lowest rate refused lately
         self._lost_rate_at = now
-        self._cut_at = self._loss_at = _NEVER
+        self._cut_at = self._loss_at = NEVER
         self._losses = 0  # before this one, within half a minute of each other
         self._longest_block_s = 0.0
         self._is_guess = False  # nothing was known at the last cut
-        self._held = _Held()
+        self._held = Held()
         self._began_anew = False
         self._slow_refusal_s = 0.5
         self._slack = SLACK_CALLS
@@ -178,15 +114,10 @@ class Pacer:
         self._stepped_at = now
         self._has_waited = True
         self._waited_share = 0.0
-        if isinstance(note, Mapping):
-            self._recall(note)
-
-    def _recall(self, note: Mapping[object, object]) -> None:
-        rate, good = _rate(note.get("rate")), _rate(note.get("good"))
-        if rate is not None:
-            self.rate, self.good = min(rate, good or rate), good
-            self._is_starting = note.get("is_starting") is True
-            self._held = _Held(_rate(note.get("held")) or good, _rate(note.get("back_to")))
+        if learned is not None:
+            self.rate, self.good = min(learned.rate, learned.good or learned.rate), learned.good
+            self._is_starting = learned.is_starting
+            self._held = Held(learned.held or learned.good, learned.back_to)
             self._is_cold = self._held.rate is None
 
     def anew(self, now: float) -> "Pacer":
@@ -198,10 +129,10 @@ class Pacer:
         is_doubtful = self.rate < (FIRST_RATE if self.good is None else DOUBTFUL_RATE)
         return Pacer(now) if is_doubtful else self
 
-    def to_note(self) -> dict[str, object]:
-        """Return what should be known after a restart, as plain values for JSON."""
-        known = {"rate": self.rate, "good": self.good, "held": self._held.rate, "back_to": self._held.back_to}
-        return {**known, "is_starting": self._is_starting}
+    @property
+    def learned(self) -> Learned:
+        """What should be known after a restart."""
+        return Learned(self.rate, self.good, self._held.rate, self._held.back_to, is_starting=self._is_starting)
 
     # --- calls go out -----------------------------------------------------------------------
 
@@ -216,7 +147,7 @@ class Pacer:
             return self._next_at - now
         if self._granted == 0:
             self._first_at = now
-            self._stretch = _Stretch(now, 0)
+            self._stretch = Stretch(now, 0)
             self._next_at = now  # what was saved up while there was no picture is not sent ahead
         slack_s = min(self._slack / self.rate, SLACK_S)
         self._next_at = max(self._next_at, now - slack_s) + 1 / self.rate
@@ -227,7 +158,7 @@ class Pacer:
         self._has_waited = False
         return 0.0
 
-    def _try_block(self, block: _Block, now: float) -> float | None:
+    def _try_block(self, block: Block, now: float) -> float | None:
         """Send the canary when it is time, and wait for what comes of it; None: it came through."""
         if block.canary_at is None:
             if now < block.until:
@@ -311,23 +242,23 @@ class Pacer:
 
     # --- a loss -----------------------------------------------------------------------------
 
-    def _lose(self, sent_at: float, now: float) -> _Block:
+    def _lose(self, sent_at: float, now: float) -> Block:
         self._losses = self._losses + 1 if now - self._loss_at < 30 else 0
         self._loss_at = now
         self._slack = max(0.2, self._slack / 2)
-        self._lost = [*self._lost[1 - _MARKS :], _Mark(sent_at, self._granted)]
+        self._lost = [*self._lost[1 - _MARKS :], Mark(sent_at, self._granted)]
         if self._lost_rate is None or self.rate < self._lost_rate or not self._remembers(now):
             self._lost_rate, self._lost_rate_at = self.rate, now
-        return _Block(lost_at=sent_at, until=now, refused_at=sent_at)
+        return Block(lost_at=sent_at, until=now, refused_at=sent_at)
 
     def _remembers(self, now: float) -> bool:
         """Say whether the rate of the last loss still tells something about this moment."""
         return now - self._lost_rate_at < max(600.0, 300 / self.rate)
 
-    def _reopen(self, block: _Block, canary_at: float, now: float) -> None:
+    def _reopen(self, block: Block, canary_at: float, now: float) -> None:
         """The canary came through: choose the rate to go on with."""
-        mark = _Mark(canary_at, self._granted)
-        self._before = _Before(
+        mark = Mark(canary_at, self._granted)
+        self._before = Before(
             block,
             self.rate,
             self.good,
@@ -351,7 +282,7 @@ class Pacer:
         self._set(rate, now)
         self._next_at = now + 1 / self.rate
 
-    def _knows_nothing(self, block: _Block) -> bool:
+    def _knows_nothing(self, block: Block) -> bool:
         """Say whether a long block at a cold start, with nothing before it to measure, is to be forgotten: once."""
         return (
             self._is_starting
@@ -361,7 +292,7 @@ class Pacer:
             and self._granted <= LEAST_COLD
         )
 
-    def _take_back(self, before: _Before) -> None:
+    def _take_back(self, before: Before) -> None:
         """The refusal of a canary came later than refusals used to: the gate was never open."""
         self._block, self._before = before.block, None
         self.rate, self.good, self._needed = before.rate, before.good, before.needed
@@ -370,16 +301,19 @@ class Pacer:
         self._held = before.held
         del self._reopened[-1:]
 
-    def _rate_after(self, block: _Block, mark: _Mark) -> float:
+    def _rate_after(self, block: Block, mark: Mark) -> float:
         good, self.good = self.good, None
         self._is_guess = False
-        cycle = self._reopened[-1] if self._reopened else _Mark(self._first_at, 0)
+        cycle = self._reopened[-1] if self._reopened else Mark(self._first_at, 0)
         is_long = block.tries >= 2 and mark.at - block.lost_at > 0.2 * (mark.at - cycle.at)
         if is_long and (self._is_cold or mark.granted - cycle.granted >= LEAST):
             return min(CUT * self.rate, MARGIN * self._by_block(block, mark, cycle))
-        bound = self._bound(block, mark)
-        self._is_guess = bound is None
-        rate = self._below(bound)
+        most = bound(self._reopened, self._lost, block, mark, least=LEAST_COLD if self._is_cold else LEAST)
+        self._is_guess = most is None
+        if most is None:
+            rate = self.rate * (CUT_STARTING if self._is_starting else CUT_BLIND)
+        else:
+            rate = min(max(MARGIN * most, CUT_STARTING * self.rate), CUT * self.rate)
         if good is not None and self.rate > 1.005 * good:  # it was a step up
             self._needed = min(NEEDED_MOST, 2 * self._needed)
             self.good = good
@@ -389,7 +323,7 @@ class Pacer:
             return max(rate, self.rate * (0.99 if calls < 2 * RARE else 1.0))
         return rate
 
-    def _unless_foreign(self, rate: float, block: _Block, now: float) -> float:
+    def _unless_foreign(self, rate: float, block: Block, now: float) -> float:
         """
         Return *rate*, which the block led to, or more where the block was none of our making.
 
@@ -400,47 +334,33 @@ class Pacer:
             self._held = replace(self._held, rate=held if self._held.back_to is None else None, back_to=None)
             return rate
         if now < self._held.doubted_until:
-            self._held = _Held()
+            self._held = Held()
             return rate
-        self._held = _Held(held, held, now + DOUBTED * (now - block.lost_at))
+        self._held = Held(held, held, now + DOUBTED * (now - block.lost_at))
         self.good = held
         return max(rate, CUT_STARTING * min(held, self.rate))
 
-    def _below(self, bound: float | None) -> float:
-        """Return a rate below the present one, as far as *bound* says, and within reason."""
-        if bound is None:
-            return self.rate * (CUT_STARTING if self._is_starting else CUT_BLIND)
-        return min(max(MARGIN * bound, CUT_STARTING * self.rate), CUT * self.rate)
-
-    def _by_block(self, block: _Block, mark: _Mark, cycle: _Mark) -> float:
+    def _by_block(self, block: Block, mark: Mark, cycle: Mark) -> float:
         """
         Take the rate from a long block: what was granted in a window, and then nothing.
 
         The window ended between the last refused canary and the one that came
         through. From a cold start, its length is likely one of those that people choose.
         """
-        rate = (mark.granted - 1 - cycle.granted) / _middle(block.refused_at - cycle.at, mark.at - cycle.at)
+        rate = (mark.granted - 1 - cycle.granted) / middle(block.refused_at - cycle.at, mark.at - cycle.at)
         if not self._is_cold:
             return rate
         low_s, high_s = block.refused_at - self._first_at, mark.at - self._first_at
         period_s = next((p for p in PERIODS_S if low_s < p <= 1.02 * high_s), None)
         self._is_cold = period_s is None
-        cold = max(1, mark.granted - 1) / (period_s or _middle(low_s, high_s))
+        cold = max(1, mark.granted - 1) / (period_s or middle(low_s, high_s))
         return min(rate, cold) if self._reopened and mark.granted - cycle.granted >= LEAST else cold
-
-    def _bound(self, block: _Block, mark: _Mark) -> float | None:
-        """Return what was granted a second between moments at which the account was equally empty."""
-        least = LEAST_COLD if self._is_cold else LEAST
-        bounds = [_between(self._reopened, mark, least)]
-        if block.tries < 3:
-            bounds.append(_between(self._lost[:-1], self._lost[-1], least))
-        return max((b for b in bounds if b is not None), default=None)
 
     # --- faster -----------------------------------------------------------------------------
 
     def _set(self, rate: float, now: float) -> None:
         self.rate = min(HIGHEST_RATE, max(LOWEST_RATE, rate))
-        self._stretch = _Stretch(now, self._granted)
+        self._stretch = Stretch(now, self._granted)
 
     def _grow(self, now: float) -> None:
         """Nothing was refused yet: grow fast while the pace is what limits, else stay just above the workers."""
@@ -463,7 +383,8 @@ class Pacer:
         """Find out whether the rate has held, and then whether a little more holds."""
         stretch = self._stretch
         span_s = now - stretch.since
-        if self._was_slowed(now) and span_s >= STEP_S and stretch.is_paced(0.9):
+        is_slowed = self._held.is_far_above(self.rate, share=SLOWED) and now - self._loss_at >= QUIET_S
+        if is_slowed and span_s >= STEP_S and stretch.is_paced(0.9):
             self._held = replace(self._held, back_to=self._held.rate)
         calls, least_s = self._proof()
         is_enough = self._granted - stretch.granted >= calls or span_s >= (STEP_PATIENCE_S if self._step else PROVEN_S)
@@ -487,11 +408,6 @@ class Pacer:
             self._step += 1
             self._stepped_at = now
             self._set(rate, now)
-
-    def _was_slowed(self, now: float) -> bool:
-        """Say whether a rate that had held is far above the present one, and it is time to try it again."""
-        held = self._held.rate
-        return held is not None and self.rate < SLOWED * held and now - self._loss_at >= QUIET_S
 
     def _proof(self) -> tuple[int, float]:
         """Return the calls and the seconds after which the present rate counts as good."""
@@ -519,17 +435,3 @@ class Pacer:
         if half_way >= 1.008 * self.rate:
             return min(rate, half_way)
         return rate if now - self._loss_at >= STEP_PATIENCE_S else None
-
-
-def _middle(low_s: float, high_s: float) -> float:
-    return sqrt(max(1e-6, low_s * high_s))
-
-
-def _between(marks: list[_Mark], last: _Mark, least: int) -> float | None:
-    """Return the calls granted a second from the latest of *marks* that is *least* calls back, to *last*."""
-    mark = next((m for m in reversed(marks) if last.granted - m.granted >= least and last.at > m.at), None)
-    return None if mark is None else (last.granted - mark.granted) / (last.at - mark.at)
-
-
-def _rate(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and LOWEST_RATE <= value <= HIGHEST_RATE else None

@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from rembg_watch.account.balance import BASELINE, OTHER_USE, other_use_from_note, reading_from_note
-from rembg_watch.account.gate import Gate
+from rembg_watch.account.notes import BASELINE, GATE, OTHER_USE, gate_from_note, reading_from_note, use_from_note
+from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.check import findings, over_network, verdict
 from rembg_watch.cli.configured import AsJson, ConfigFile, ledger_of
 from rembg_watch.cli.console import OUT, say, say_json
@@ -89,24 +89,13 @@ def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
 
 def _left(ledger: Ledger) -> Snapshot:
     """Say how things stand by the ledger alone."""
-    gate = GateView.of(Gate.from_note(ledger.note("gate")).hold)
-    reading = reading_from_note(ledger.note(BASELINE))
-    credits_ = CreditsView()
-    if reading is not None:
-        credits_ = CreditsView(
-            included=reading.included_remaining,
-            prepaid=reading.prepaid,
-            spendable=reading.spendable,
-            period_end_at=reading.period_end_at,
-            read_at=reading.read_at,
-        )
     return snapshot(
         counts=ledger.counts(),
         unsettled=ledger.unsettled_count(),
-        gate=gate,
-        credits=credits_,
+        gate=gate_view(gate_from_note(ledger.note(GATE)).hold),
+        credits=credits_view(reading_from_note(ledger.note(BASELINE))),
         spending=ledger.spending(),
-        other_use=other_use_from_note(ledger.note(OTHER_USE)),
+        other_use=other_use_view(use_from_note(ledger.note(OTHER_USE))[0]),
         now=_now(),
     )
 

@@ -97,7 +97,7 @@ class TerminalProgress(PlainProgress):
         figures, counts = daemon.parts.metrics.read(), daemon.parts.ledger.counts()
         left = counts[State.QUEUED] + counts[State.SENDING] + counts[State.RECEIVED]
         finished = figures.delivered + figures.reused + figures.failed
-        hold = daemon.parts.governor.hold
+        hold = daemon.parts.governor.standstill
         kept = kept_folders(daemon.status.last, since=local_text, until=local_text)
         is_still = hold or (kept and not daemon.parts.pool.in_flight())
         word = "waiting" if is_still else "cutting out" if left else "looking"
@@ -140,7 +140,7 @@ def summary(daemon: Daemon) -> str:
     if left is not None:
         parts.append(f"{credits_text(left)} left")
     waiting = sum(counts[state] for state in (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD))
-    hold = daemon.parts.governor.hold
+    hold = daemon.parts.governor.standstill
     kept = kept_folders(daemon.snapshot(), since=local_text, until=local_text)
     if waiting:
         why = hold.reason if hold else "; ".join(kept)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from rembg_watch.account.balance import Balance
-from rembg_watch.account.gate import Probe
 from rembg_watch.account.governor import Governor
+from rembg_watch.account.notes import GATE, PACE
 from rembg_watch.account.retry import RetryPolicy
 from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
@@ -241,19 +241,14 @@ def assemble(
     stack.callback(decoders.close)
     contents = Contents()
     under_way = UnderWay(contents, clocks, low=low_mark(workers))
+    balance = Balance(terms=in_force.terms, ledger=ledger, report=report, in_flight=under_way.unpaid, clocks=clocks)
     governor = Governor(
         terms=in_force.terms,
+        balance=balance,
+        has_room=lambda: ports.has_room(LEAST_ROOM_BYTES),
         report=report,
         keep=_keeper(ledger, report),
-        notes={name: ledger.note(name) for name in ("gate", "pacer")},
-        clocks=clocks,
-    )
-    balance = Balance(
-        terms=in_force.terms,
-        ledger=ledger,
-        governor=governor,
-        report=report,
-        in_flight=under_way.unpaid,
+        notes={name: ledger.note(name) for name in (GATE, PACE)},
         clocks=clocks,
     )
     targets = Targets(report)
@@ -272,8 +267,6 @@ def assemble(
         try_out=targets.try_out,
         verify=around.verify or decoders,
     )
-    governor.on_errand(Probe.ACCOUNT, balance.read)
-    governor.on_errand(Probe.DISK, lambda: governor.disk_seen(has_room=ports.has_room(LEAST_ROOM_BYTES)))
     watcher = Watcher(
         folders,
         Arrivals(ports, under_way),
@@ -323,7 +316,7 @@ def _pulse(heartbeat: Heartbeat, *, allowance_s: float) -> Pulse:
 def _keeper(ledger: Ledger, report: Reporter) -> Callable[[str, Mapping[str, Any]], None]:
     def keep(name: str, note: Mapping[str, Any]) -> None:
         try:
-            ledger.set_note(name, dict(note), is_durable=name == "gate")
+            ledger.set_note(name, dict(note), is_durable=name == GATE)
         except LedgerUnavailableError as error:  # what was decided holds all the same, in this run
             report(events.Mistake(where="the ledger", error=error))
 

@@ -8,8 +8,9 @@ import contextlib
 import threading
 from collections.abc import Sequence
 
-from rembg_watch.account.balance import BASELINE, reading_from_note, spent_since_baseline
+from rembg_watch.account.balance import spent_since_baseline
 from rembg_watch.account.credits import Billed, resolve_doubt, settled_after_s
+from rembg_watch.account.notes import BASELINE, reading_from_note
 from rembg_watch.daemon.assembly import Parts
 from rembg_watch.jobs import Job
 from rembg_watch.ledger import StaleJobError

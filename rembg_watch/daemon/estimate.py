@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from rembg_watch.account.balance import reading_of
-from rembg_watch.account.credits import AccountReading, affordable, budget_room, next_day_at
+from rembg_watch.account.credits import AccountRead, AccountReading, AccountUnread, affordable, budget_room, next_day_at
 from rembg_watch.account.gate import Ask, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
-from rembg_watch.account.governor import call_s_of
+from rembg_watch.account.notes import GATE, PACE, gate_from_note, pace_from_note
 from rembg_watch.account.pacing import FIRST_RATE
 from rembg_watch.api.errors import KeyRefusedError, RembgError
 from rembg_watch.config import Settings
@@ -175,13 +175,12 @@ def estimate(settings: Settings) -> Estimate:
         account = _Reading.of(settings)
         gate = _gate(settings, ledger, account.now)
         rooms = _rooms(settings, ledger, account.now)
-        note = ledger.note("pacer") if ledger else None
-        learned = note.get("rate") if isinstance(note, Mapping) else None
+        pace = pace_from_note(ledger.note(PACE) if ledger else None)
     refused = {hold.folder for hold in gate.folders if hold.options == recipes[hold.folder].options}
     goes = sum(min(count, 0 if name in refused else rooms.folders[name]) for name, count in found.to_pay.items())
     payable = account.affordable(settings, rooms.account)
     hold = _hold(gate, account, settings, payable, is_budget_spent=rooms.account <= 0)
-    rate = float(learned) if isinstance(learned, int | float) else FIRST_RATE
+    rate = pace.learned.rate if pace.learned else FIRST_RATE
     return Estimate(
         pictures=len(everything),
         known=found.known,
@@ -193,8 +192,8 @@ def estimate(settings: Settings) -> Estimate:
         credits=settings.credits.per_image * sum(found.to_pay.values()),
         spendable=account.spendable(settings),
         account_trouble=str(account.error) if account.error else None,
-        per_s=min(rate, settings.pool.workers / (call_s_of(note) or _CALL_S)),
-        is_learned=learned is not None,
+        per_s=min(rate, settings.pool.workers / (pace.call_s or _CALL_S)),
+        is_learned=pace.learned is not None,
         unsettled=unsettled,
         rejected=tuple(counted.rejected),
     )
@@ -358,7 +357,7 @@ def _gate(settings: Settings, ledger: Ledger | None, now: datetime) -> Gate:
     """Return the gate as the next start finds it."""
     if ledger is None:
         return Gate()
-    gate = Gate.from_note(ledger.note("gate")).restarted(now=now)
+    gate = gate_from_note(ledger.note(GATE)).restarted(now=now)
     digest = ledger.note(KEY_DIGEST)
     is_other_key = digest is not None and digest != key_digest(settings)
     known = {folder.name for folder in settings.folders}
@@ -372,12 +371,14 @@ def _hold(gate: Gate, account: _Reading, settings: Settings, payable: int, *, is
     after, answer = gate, admit(gate, Need(), now=now)
     if isinstance(answer, Go) or (isinstance(answer, Ask) and answer.probe is Probe.ACCOUNT):
         if account.reading is not None:
-            after = answer.gate.told(
-                account.reading, affordable=payable, now=now, recheck_s=recheck_s, is_budget_spent=is_budget_spent
+            read = AccountRead(
+                reading=account.reading, room=payable, affordable=payable, is_budget_spent=is_budget_spent
             )
+            after = answer.gate.account_read(read, now=now, recheck_s=recheck_s)
         else:
             finding = Finding.KEY if isinstance(account.error, KeyRefusedError) else Finding.TROUBLE
-            after = answer.gate.untold(finding, now=now, recheck_s=recheck_s, text=str(account.error))
+            unread = AccountUnread(finding=finding, text=str(account.error))
+            after = answer.gate.account_unread(unread, now=now, recheck_s=recheck_s)
         after = replace(after, canary_at=None)
         answer = admit(after, Need(), now=now)
     return after.holding(answer.cause) if isinstance(answer, Wait | Halt) else None

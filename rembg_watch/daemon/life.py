@@ -273,6 +273,6 @@ class Daemon:
             self.tick()
             on_tick(self)
             if self._once.is_done():
-                self.parts.balance.recount()
+                self.parts.governor.recount()
                 break
         return self._once.verdict()

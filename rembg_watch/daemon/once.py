@@ -1,13 +1,12 @@
 """A run that ends by itself: when everything is done, or what is left will not pass soon."""
 
-from rembg_watch.account.gate import Cause
+from rembg_watch.account.causes import CAUSES, Cause
 from rembg_watch.daemon.assembly import Parts
 from rembg_watch.errors import ExitCode
 from rembg_watch.jobs import State
 
 _PATIENCE_S = 60.0  # so long is waited for what may pass by itself
 _REFUSED_PATIENCE_S = 600.0  # and so long for an API that refuses every call as too quick
-_PASSES = (Cause.BACKOFF, Cause.CIRCUIT, Cause.DISK, Cause.UNKNOWN)
 
 
 class Once:
@@ -35,7 +34,7 @@ class Once:
         )
 
     def _is_refused_for_long(self) -> bool:
-        hold = self._parts.governor.hold
+        hold = self._parts.governor.standstill
         return (
             hold is not None
             and hold.cause is Cause.RATE
@@ -49,7 +48,7 @@ class Once:
         if hold is None and not parts.ledger.counts()[State.RECEIVED] and not parts.pool.blocked:
             self._held_since_s = None
             return False
-        if hold is not None and hold.cause not in _PASSES and not hold.is_due(parts.clocks.now()):
+        if hold is not None and not CAUSES[hold.cause].passes and not hold.is_due(parts.clocks.now()):
             return True  # one that is due is being looked at: that may end it
         now_s = parts.clocks.monotonic()
         self._held_since_s = now_s if self._held_since_s is None else self._held_since_s

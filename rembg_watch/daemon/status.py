@@ -9,10 +9,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from rembg_watch import __version__
-from rembg_watch.account.balance import Balance
 from rembg_watch.account.credits import next_day_at
-from rembg_watch.account.gate import FolderHold, Limit, limiting
-from rembg_watch.account.governor import Governor
+from rembg_watch.account.gate import FolderHold
+from rembg_watch.account.limits import Limit, limiting
+from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.daemon.assembly import Parts
 from rembg_watch.delivery.outputs import Blockage
 from rembg_watch.jobs import State
@@ -21,9 +21,7 @@ from rembg_watch.report.events import looks
 from rembg_watch.report.metrics import Figures
 from rembg_watch.report.screen import kept_folders
 from rembg_watch.report.status import (
-    CreditsView,
     FolderView,
-    GateView,
     Snapshot,
     snapshot,
     write_snapshot,
@@ -54,7 +52,7 @@ class StatusFile:
     def write(self) -> None:
         """Write it if something happened, or the last report looks old."""
         parts = self._parts
-        now_s, hold = parts.clocks.monotonic(), parts.governor.hold
+        now_s, hold = parts.clocks.monotonic(), parts.governor.standstill
         pulse = (parts.metrics.heard, parts.governor.gate.holds, hold and hold.cause, parts.watcher.unsettled)
         zero_s = parts.clocks.now().timestamp() - now_s
         is_clock_set = abs(zero_s - self._zero_s) > _CALM_S  # by the new time the last report looks old
@@ -82,9 +80,9 @@ def snapshot_of(parts: Parts) -> Snapshot:
     return snapshot(
         counts=counts,
         unsettled=parts.watcher.unsettled,
-        gate=gate_view(parts.governor),
-        credits=credits_view(parts.balance),
-        other_use=parts.balance.other_use,
+        gate=gate_view(parts.governor.standstill),
+        credits=credits_view(parts.balance.reading, left=parts.balance.left()),
+        other_use=other_use_view(parts.balance.other_use),
         now=parts.clocks.now(),
         folders=folders,
         figures=figures,
@@ -199,7 +197,7 @@ def _state_of(
 
 def sentence(parts: Parts, told: Snapshot) -> str:
     """Say in one line what is done or waited for; ``systemctl status`` shows it."""
-    hold, jobs = parts.governor.hold, told["jobs"]
+    hold, jobs = parts.governor.standstill, told["jobs"]
     left = jobs[State.QUEUED] + jobs[State.SENDING] + jobs[State.RECEIVED]
     line = f"{count_text(left, 'picture')} in line"
     away = ", ".join(sorted(parts.watcher.away))
@@ -214,25 +212,3 @@ def sentence(parts: Parts, told: Snapshot) -> str:
     kept = "".join(f"; {one}" for one in kept_folders(told, since=utc_text, until=utc_text))
     stands_still = told["limiting"] in _KEPT_BY.values() and not jobs[State.SENDING]
     return f"{'waiting' if stands_still else 'working'}: {line}{kept}{missing}"
-
-
-def gate_view(governor: Governor) -> GateView:
-    """Say how the gate stands, for whoever looks."""
-    return GateView.of(governor.hold)
-
-
-def credits_view(balance: Balance) -> CreditsView:
-    """Say what the account held when it was last read, less what was spent since."""
-    reading = balance.reading
-    if reading is None:
-        return CreditsView()
-    left = balance.left()
-    spent = reading.spendable - left if left is not None else Decimal(0)
-    by_included = min(spent, reading.included_remaining)  # included credits go first
-    return CreditsView(
-        included=reading.included_remaining - by_included,
-        prepaid=reading.prepaid - (spent - by_included),
-        spendable=reading.spendable - spent,
-        period_end_at=reading.period_end_at,
-        read_at=reading.read_at,
-    )

@@ -25,12 +25,12 @@ def put_away(ports: Ports, job: Job) -> Job:
         disposed = _dispose(job, recipe)
     except DeliveryError as trouble:
         why, code = trouble.reason, trouble.code
-        ports.report(events.NotDisposed(folder=job.folder, source=job.source, job=job.id, why=why, code=code))
+        ports.report(events.NotDisposed(**events.of(job), why=why, code=code))
         return job
     ports.step("put away")
     if disposed.disposal in (Disposal.MOVED, Disposal.DELETED):
         moved_to = disposed.place
-        ports.report(events.Disposed(folder=job.folder, source=job.source, job=job.id, moved_to=moved_to))
+        ports.report(events.Disposed(**events.of(job), moved_to=moved_to))
     is_disposed = disposed.disposal in (Disposal.MOVED, Disposal.DELETED, Disposal.GONE)
     put_away = move(job, job.state, at=job.changed_at, is_disposal_due=False, is_disposed=is_disposed)
     try:

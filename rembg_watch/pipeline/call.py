@@ -161,9 +161,7 @@ class Attempt:
         ports, job = self.ports, self.job
         ports.report(
             events.CallStarted(
-                folder=job.folder,
-                source=job.source,
-                job=job.id,
+                **events.of(job),
                 attempt=job.attempts + job.doubts + 1,
                 size_bytes=self.prepared.size_bytes,
             )
@@ -240,9 +238,7 @@ class Attempt:
         cutout, error = (end, None) if isinstance(end, Cutout) else (None, end)
         self.ports.report(
             events.CallEnded(
-                folder=self.job.folder,
-                source=self.job.source,
-                job=self.job.id,
+                **events.of(self.job),
                 duration_s=self.ports.clocks.monotonic() - self.started_s,
                 charged=self.plan.terms.price if cutout else Decimal(0),
                 sent_bytes=self.prepared.size_bytes,

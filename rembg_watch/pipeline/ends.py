@@ -20,9 +20,7 @@ def ended(ports: Ports, job: Job) -> Over:
         case State.FAILED:
             ports.report(
                 events.Failed(
-                    folder=job.folder,
-                    source=job.source,
-                    job=job.id,
+                    **events.of(job),
                     why=why,
                     code=job.code,
                     field=job.field,
@@ -32,13 +30,11 @@ def ended(ports: Ports, job: Job) -> Over:
             )
             return Over(job=afterwards.set_aside(ports, job))
         case State.HELD:
-            ports.report(events.Held(folder=job.folder, source=job.source, job=job.id, why=why, code=job.code))
+            ports.report(events.Held(**events.of(job), why=why, code=job.code))
         case State.IN_DOUBT:
             ports.report(
                 events.InDoubt(
-                    folder=job.folder,
-                    source=job.source,
-                    job=job.id,
+                    **events.of(job),
                     why=why,
                     will_retry=False,
                     request_id=job.request_id,
@@ -47,9 +43,7 @@ def ended(ports: Ports, job: Job) -> Over:
         case _:
             ports.report(
                 events.WillRetry(
-                    folder=job.folder,
-                    source=job.source,
-                    job=job.id,
+                    **events.of(job),
                     why=why,
                     attempt=job.attempts + job.doubts,
                     max_attempts=ports.in_force.plan.terms.policy.max_attempts,
@@ -67,7 +61,7 @@ def vanished(ports: Ports, job: Job, gone: SourceError) -> Over:
         job = ports.ledger.record(move(job, State.VANISHED, at=ports.now(), reason=gone.reason, code=gone.code))
     except StaleJobError as stale:
         return Over(job=stale.job)
-    ports.report(events.Vanished(folder=job.folder, source=job.source, job=job.id, why=gone.reason))
+    ports.report(events.Vanished(**events.of(job), why=gone.reason))
     return Over(job=job)
 
 

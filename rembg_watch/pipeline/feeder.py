@@ -77,7 +77,7 @@ class Feeder:
         wait_s = self._until_due(turns, State.QUEUED)
         if wait_s > 0:
             if not self._under_way:
-                self._balance.recount()
+                self._ports.governor.recount()
             return min(wait_s, LEDGER_LOOK_S)
         if self._under_way and self._ports.clocks.monotonic() < self._short_until_s:
             return LOOK_S  # what is left is spoken for by what is under way
@@ -120,7 +120,7 @@ class Feeder:
     # --- claiming -------------------------------------------------------------------------------
 
     def _form_batch(self, most: int, turns: list[Turn], *, is_canary: bool) -> float:
-        affordable = self._balance.take_reading()
+        affordable = self._ports.governor.take_reading()
         if affordable is None and is_canary:
             affordable = 1  # the account cannot be read: one picture is what the gate sends to find out
         if affordable is None or affordable <= 0:

@@ -168,17 +168,11 @@ def _unpublished(ports: Ports, job: Job, trouble: DeliveryError, retry_s: float)
 def _report_delivered(ports: Ports, paid: Paid, job: Job) -> None:
     target = job.target or b""
     if paid.ticket is None:
-        ports.report(
-            events.Reused(
-                folder=job.folder, source=job.source, job=job.id, target=target, answer_bytes=job.answer_bytes
-            )
-        )
+        ports.report(events.Reused(**events.of(job), target=target, answer_bytes=job.answer_bytes))
         return
     ports.report(
         events.Delivered(
-            folder=job.folder,
-            source=job.source,
-            job=job.id,
+            **events.of(job),
             target=target,
             duration_s=paid.duration_s,
             charged=paid.price,

@@ -244,9 +244,7 @@ class Pool:
         match found:
             case Blocked(is_name=True):
                 why, code = found.reason, found.code
-                self._ports.report(
-                    events.NameRefused(folder=job.folder, source=job.source, job=job.id, why=why, code=code)
-                )
+                self._ports.report(events.NameRefused(**events.of(job), why=why, code=code))
             case Blocked():
                 output_check.refused(self._ports, job.folder, found.path, found.reason, found.code)
             case Over() if found.job.state is State.DONE:

@@ -116,9 +116,7 @@ def _later(ports: Ports, plan: Plan, job: Job, reason: str, code: str) -> Over:
         return Over(job=stale.job)
     ports.report(
         events.WillRetry(
-            folder=job.folder,
-            source=job.source,
-            job=job.id,
+            **events.of(job),
             why=reason,
             attempt=job.attempts,
             max_attempts=plan.terms.policy.max_attempts,

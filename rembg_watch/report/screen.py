@@ -14,8 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rembg_watch.account.holds import Cause
-from rembg_watch.report.events import looks, waiting
+from rembg_watch.report.events import Pause, looks
 from rembg_watch.report.status import Liveness, Snapshot, moment
 from rembg_watch.report.words import (
     WallClock,
@@ -37,9 +36,6 @@ class Headline(NamedTuple):
     sentence: str
     details: tuple[str, ...] = ()
 
-
-_NOT_BY_THE_API = frozenset({Cause.DISK, Cause.BACKOFF, Cause.CIRCUIT, Cause.CREDITS, Cause.BUDGET})
-"""Reasons whose words are not an answer of the API, which may not have been asked at all."""
 
 _LIMITING = {
     "workers": "all workers are busy; more pool.workers would be faster",
@@ -85,12 +81,13 @@ def _sentence(words: str) -> str:
 
 
 def _paused(gate: Mapping[str, Any], *, clock: WallClock) -> Headline:
-    what, advice = waiting(gate["reason"] or "unknown", is_answered=gate.get("answered") is True)
+    pause = Pause.unknown(gate["reason"] or "unknown")  # all that the version before this one wrote
+    what, advice = gate.get("what") or pause.what, gate.get("advice")
     since, until = moment(gate.get("since")), moment(gate.get("until"))
     look_at = moment(gate.get("look_at"))
     times = [f"since {clock.since(since)}"] if since else []
     times += looks(gate.get("look_by"), look_at, until, when=clock.until)
-    who = "The last error" if gate["reason"] in _NOT_BY_THE_API else "The API says"
+    who = "The API says" if gate.get("said_by_api", True) else "The last error"
     words = [f'{who}: "{gate["why"]}"'] if gate.get("why") else []
     lines = tuple(line for line in ("; ".join(times[:2]), *times[2:], *words, advice) if line)
     return Headline("PAUSED", "bold yellow", _sentence(what), lines)

@@ -15,10 +15,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from rembg_watch.account.credits import OtherUse
-from rembg_watch.account.holds import Hold
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Spending
+from rembg_watch.report.events import Pause
 from rembg_watch.report.metrics import Figures, time_to_go_s
 from rembg_watch.report.words import (
     credits_number,
@@ -42,22 +41,8 @@ class GateView:
     look_at: datetime | None = None
     look_by: str | None = None
     is_answered: bool = False
-
-    @classmethod
-    def of(cls, hold: Hold | None) -> "GateView":
-        """Show what *hold* says; None: the gate is open."""
-        if hold is None:
-            return cls()
-        return cls(
-            is_open=False,
-            reason=hold.cause.value,
-            why=hold.text,
-            since=hold.since,
-            until=hold.ends_at,
-            look_at=hold.probe_at,
-            look_by=hold.probe.value,
-            is_answered=hold.is_answered,
-        )
+    pause: Pause | None = None  # what that means to a person; None: the reason is all that is known
+    is_said_by_api: bool = True  # whose words *why* are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +54,16 @@ class CreditsView:
     spendable: Decimal | None = None
     period_end_at: datetime | None = None
     read_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherUseView:
+    """What was spent from the account beside this program, since when."""
+
+    since: datetime
+    by_app: Decimal
+    more: Decimal
+    fewer: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +94,7 @@ def snapshot(
     folders: Sequence[FolderView] = (),
     figures: Figures | None = None,
     spending: Spending | None = None,
-    other_use: OtherUse | None = None,
+    other_use: OtherUseView | None = None,
     limiting: str | None = None,
     will_end: bool = True,
     version: str = "",
@@ -114,16 +109,7 @@ def snapshot(
     return {
         "jobs": jobs,
         "unsettled": unsettled,
-        "gate": {
-            "open": gate.is_open,
-            "reason": gate.reason,
-            "until": stamp(gate.until),
-            "since": stamp(gate.since),
-            "why": gate.why,
-            "look_at": stamp(gate.look_at),
-            "look_by": gate.look_by,
-            "answered": gate.is_answered,
-        },
+        "gate": _gate(gate),
         "credits": {
             "included": _number(credits.included),
             "prepaid": _number(credits.prepaid),
@@ -140,6 +126,23 @@ def snapshot(
         "pid": pid,
         "pid_started": None if pid is None else process_started(pid),
         "written_at": stamp(now),
+    }
+
+
+def _gate(gate: GateView) -> Snapshot:
+    pause = gate.pause or Pause.unknown(gate.reason or "unknown")
+    return {
+        "open": gate.is_open,
+        "reason": gate.reason,
+        "until": stamp(gate.until),
+        "since": stamp(gate.since),
+        "why": gate.why,
+        "look_at": stamp(gate.look_at),
+        "look_by": gate.look_by,
+        "answered": gate.is_answered,
+        "what": None if gate.is_open else pause.what,
+        "advice": None if gate.is_open else pause.advice,
+        "said_by_api": None if gate.is_open else gate.is_said_by_api,
     }
 
 
@@ -186,7 +189,7 @@ def _spending(spending: Spending) -> Snapshot:
     }
 
 
-def _other_use(use: OtherUse) -> Snapshot:
+def _other_use(use: OtherUseView) -> Snapshot:
     return {
         "since": stamp(use.since),
         "by_app": credits_number(use.by_app),

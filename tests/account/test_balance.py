@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rembg_watch.account.balance import reading_from_note, reading_of, reading_to_note
+from rembg_watch.account.balance import reading_of
 from rembg_watch.account.credits import OtherUse
 from rembg_watch.account.gate import Cause
+from rembg_watch.account.notes import reading_from_note, reading_to_note
 from rembg_watch.jobs import State
 from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
@@ -27,7 +28,7 @@ def pay_for(life: Life, count: int, *, first: int = 0) -> None:
 
 def test_a_reading_says_how_many_pictures_the_account_pays_for(tmp_path: Path) -> None:
     with studio_with(tmp_path, credits=30, prepaid=12).live() as life:
-        assert life.balance.read() == 42
+        assert life.governor.read_account() == 42
         assert life.balance.left() == 42
         assert life.governor.gate.hold is None
 
@@ -35,14 +36,14 @@ def test_a_reading_says_how_many_pictures_the_account_pays_for(tmp_path: Path) -
 def test_the_reserve_is_not_touched(tmp_path: Path) -> None:
     with studio_with(tmp_path, credits=30).live() as life:
         life.reload(reserve=Decimal(28))
-        assert life.balance.read() == 2
+        assert life.governor.read_account() == 2
 
 
 def test_a_daily_budget_ends_the_day_although_there_are_credits(tmp_path: Path) -> None:
     with studio_with(tmp_path, credits=30).live() as life:
         pay_for(life, 3)
         life.reload(daily_budget=Decimal(3))
-        assert life.balance.read() == 0
+        assert life.governor.read_account() == 0
         assert life.governor.gate.holding(Cause.BUDGET) is not None
 
 
@@ -66,7 +67,7 @@ def test_what_is_left_pays_for_so_many_more_by_our_own_count(tmp_path: Path) -> 
     studio = studio_with(tmp_path, credits=9)
     with studio.live() as life:
         assert life.balance.payable() is None
-        life.balance.read()
+        life.governor.read_account()
         pay_for(life, 2)
         assert life.balance.payable() == 7
         life.reload(reserve=Decimal(4))
@@ -78,27 +79,27 @@ def test_what_is_left_pays_for_so_many_more_by_our_own_count(tmp_path: Path) -> 
 def test_what_is_under_way_is_not_promised_twice_but_may_pass_the_gate(tmp_path: Path) -> None:
     with studio_with(tmp_path, credits=7).live() as life:
         life.balance.in_flight = lambda: 7
-        assert life.balance.read() == 0
+        assert life.governor.read_account() == 0
         assert life.governor.gate.hold is None
 
 
 def test_no_credits_shut_the_gate_until_the_period_ends_or_some_appear(tmp_path: Path) -> None:
     studio = studio_with(tmp_path, credits=0)
     with studio.live() as life:
-        assert life.balance.read() == 0
+        assert life.governor.read_account() == 0
         hold = life.governor.gate.holding(Cause.CREDITS)
         assert hold is not None
         assert life.balance.reading is not None
         assert hold.until is not None
         studio.sandbox.account.prepaid += 5
-        assert life.balance.read() == 5
+        assert life.governor.read_account() == 5
         assert life.governor.gate.hold is None
 
 
 def test_a_refused_key_is_remembered_with_its_words(tmp_path: Path) -> None:
     studio = Studio.make(tmp_path, sandbox=Sandbox("another", engine="flat"))
     with studio.live() as life:
-        assert life.balance.read() is None
+        assert life.governor.read_account() is None
         assert life.balance.refusal is not None
         hold = life.governor.gate.holding(Cause.KEY)
         assert hold is not None
@@ -108,17 +109,17 @@ def test_a_refused_key_is_remembered_with_its_words(tmp_path: Path) -> None:
 def test_a_batch_is_never_formed_twice_on_one_reading(tmp_path: Path) -> None:
     studio = studio_with(tmp_path, credits=9)
     with studio.live() as life:
-        assert life.balance.read() == 9  # a hold had it read
-        assert life.balance.take_reading() == 9
+        assert life.governor.read_account() == 9  # a hold had it read
+        assert life.governor.take_reading() == 9
         assert len(studio.sandbox.requests) == 1
-        assert life.balance.take_reading() == 9
+        assert life.governor.take_reading() == 9
         assert len(studio.sandbox.requests) == 2
 
 
 def test_what_is_left_goes_down_with_each_call_until_the_next_reading(tmp_path: Path) -> None:
     studio = studio_with(tmp_path, credits=9)
     with studio.live() as life:
-        life.balance.read()
+        life.governor.read_account()
         pay_for(life, 2)
         assert life.balance.left() == 7
 
@@ -132,19 +133,19 @@ def test_what_is_left_is_counted_anew_when_nothing_is_under_way(tmp_path: Path) 
     with studio.live() as life:
         pay_for(life, 2)
         life.balance.in_flight = lambda: 1
-        life.balance.read()
+        life.governor.read_account()
         life.balance.hear(ended)
         assert life.balance.left() == 27
-        life.balance.recount()
+        life.governor.recount()
         assert life.balance.left() == 28
         reads = len(studio.sandbox.requests)
         life.balance.hear(ended)
-        life.balance.recount()
+        life.governor.recount()
         assert len(studio.sandbox.requests) == reads, "that one began after the reading"
-        life.balance.read()
+        life.governor.read_account()
         life.balance.hear(ended)
         studio.sandbox.is_down = True
-        life.balance.recount()
+        life.governor.recount()
         assert life.balance.left() == 27
 
 
@@ -153,25 +154,25 @@ def test_while_nothing_comes_the_account_is_read_now_and_then_and_tells_nobody_t
     at_s = [0.0]
     studio.clocks = replace(studio.time.clocks(), monotonic=lambda: at_s[0])
     with studio.live() as life:
-        life.balance.read()
+        life.governor.read_account()
         studio.sandbox.account.prepaid += 160
         for at_s[0], left in ((899.0, 10), (900.0, 170), (901.0, 170)):
-            life.balance.recount()
+            life.governor.recount()
             assert life.balance.left() == left
         assert len(studio.sandbox.requests) == 2
         studio.sandbox.is_down = True
         for at_s[0] in (1800.0, 1801.0, 2699.0):
-            life.balance.recount()
+            life.governor.recount()
         studio.sandbox.is_down = False
         studio.sandbox.account.prepaid = 0
-        life.balance.recount()
+        life.governor.recount()
         assert life.balance.left() == 170, "one that failed is not repeated at once"
         life.reload(recheck_s=3600.0)
         at_s[0] = 2700.0
-        life.balance.recount()
+        life.governor.recount()
         assert life.balance.left() == 170
         at_s[0] = 5400.0
-        life.balance.recount()
+        life.governor.recount()
         assert life.balance.left() == 10
         assert life.governor.gate.hold is None
 
@@ -181,22 +182,22 @@ def test_what_is_held_is_read_by_its_hold_alone(tmp_path: Path) -> None:
     at_s = [0.0]
     studio.clocks = replace(studio.time.clocks(), monotonic=lambda: at_s[0])
     with studio.live() as life:
-        life.balance.read()
+        life.governor.read_account()
         at_s[0] = 5000.0
-        life.balance.recount()
+        life.governor.recount()
         assert len(studio.sandbox.requests) == 1
 
 
 def test_another_program_that_spends_from_the_account_is_noticed(tmp_path: Path) -> None:
     studio = studio_with(tmp_path, credits=90)
     with studio.live() as life:
-        life.balance.read()
+        life.governor.read_account()
         pay_for(life, 2)
-        life.balance.read()
+        life.governor.read_account()
         assert not studio.told(events.AccountDiffers)
         other = life.client.remove_background((tmp_path / "in/0.png").read_bytes())
         assert other.size_bytes > 0
-        life.balance.read()
+        life.governor.read_account()
         [told] = studio.told(events.AccountDiffers)
         assert isinstance(told, events.AccountDiffers)
         assert (told.by_app, told.more, told.fewer) == (0, 1, 0)
@@ -205,17 +206,17 @@ def test_another_program_that_spends_from_the_account_is_noticed(tmp_path: Path)
 def test_every_other_use_is_summed_up_over_restarts_and_told_as_the_sum_doubles(tmp_path: Path) -> None:
     studio = studio_with(tmp_path, credits=90)
     with studio.live() as life:
-        life.balance.read()
+        life.governor.read_account()
         assert life.balance.other_use is None
         since = life.balance.reading.read_at if life.balance.reading else None
         for _ in range(4):
             studio.sandbox.use_app(1)
-            life.balance.read()
+            life.governor.read_account()
         pay_for(life, 2)
     with Life(life.studio, life.parts.plan.terms.policy) as again:
         for _ in range(4):
             again.client.remove_background((tmp_path / "in/0.png").read_bytes())
-            again.balance.read()
+            again.governor.read_account()
         known = again.balance.other_use
         assert known == OtherUse(since=known.since, by_app=Decimal(4), more=Decimal(4))
         assert known.since == since
@@ -226,14 +227,14 @@ def test_every_other_use_is_summed_up_over_restarts_and_told_as_the_sum_doubles(
 def test_a_reading_at_the_end_of_the_work_tells_other_use_too(tmp_path: Path) -> None:
     studio = studio_with(tmp_path, credits=90)
     with studio.live() as life:
-        life.balance.read()
+        life.governor.read_account()
         studio.sandbox.use_app(3)
         pay_for(life, 1)
         life.balance.in_flight = lambda: 1
-        life.balance.read()
+        life.governor.read_account()
         life.balance.hear(next(event for event in studio.events if isinstance(event, events.CallEnded)))
         assert life.balance.other_use is None
-        life.balance.recount()
+        life.governor.recount()
         assert life.balance.other_use is not None
         assert life.balance.other_use.by_app == 3
 
@@ -242,12 +243,12 @@ def test_a_clock_that_is_set_is_not_taken_for_another_program_that_spends(tmp_pa
     studio, clock = studio_with(tmp_path, credits=90), SetClock()
     studio.clocks = clock.clocks()
     with studio.live() as life:
-        life.balance.read()
+        life.governor.read_account()
         for number, ahead in enumerate((timedelta(0), timedelta(hours=-2), timedelta(days=3), timedelta(0))):
             clock.ahead = ahead
-            life.balance.read()
+            life.governor.read_account()
             pay_for(life, 2, first=2 * number)
-            life.balance.read()
+            life.governor.read_account()
     assert not studio.told(events.AccountDiffers)
     assert studio.sandbox.billed == 8
     with studio.live() as again:
@@ -262,14 +263,14 @@ def test_what_a_clock_spent_that_was_ahead_is_of_the_day_of_the_right_one(tmp_pa
         clock.ahead = timedelta(0)
         life.reload(daily_budget=Decimal(3))
         life.ledger.pull_in(["f"], life.ports.now())
-        assert life.balance.read() == 0
+        assert life.governor.read_account() == 0
         clock.ahead = timedelta(days=1)
-        assert life.balance.read() == 3
+        assert life.governor.read_account() == 3
 
 
 def test_a_reading_survives_a_restart_as_it_was(tmp_path: Path) -> None:
     with studio_with(tmp_path, credits=9, prepaid=3, is_synced=False).live() as life:
-        life.balance.read()
+        life.governor.read_account()
         before = life.balance.reading
     with Life(life.studio, life.parts.plan.terms.policy) as again:
         assert again.balance.reading == before
@@ -283,14 +284,14 @@ def test_a_reading_survives_a_restart_as_it_was(tmp_path: Path) -> None:
     ids=str,
 )
 def test_a_note_that_cannot_be_understood_is_no_reading(note: object) -> None:
-    assert reading_from_note(note) is None  # type: ignore[arg-type]
+    assert reading_from_note(note) is None
 
 
 def test_an_account_without_a_billing_cycle_is_read_by_its_month(tmp_path: Path) -> None:
     studio = studio_with(tmp_path, credits=10)
     with studio.live() as life:
         account = life.client.membership_usage()
-        now = life.ports.clocks.now()
+        now = life.ports.now()
         reading = reading_of(account, read_at=now)
         assert (reading.spendable, reading.synced, reading.period_end_at) == (10, False, None)
         assert reading_from_note(reading_to_note(reading)) == reading

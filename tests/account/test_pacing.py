@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rembg_watch.account.measures import Learned
+from rembg_watch.account.notes import Pace, pace_from_note, pace_to_note
 from rembg_watch.account.pacing import (
     ADVICE_CAP_S,
     FIRST_RATE,
@@ -26,7 +28,16 @@ LEARNED = {"rate": 2.0, "good": 2.0, "is_starting": False}
 
 
 def learned(rate: float = 2.0, *, good: float | None = None) -> Pacer:
-    return Pacer(0.0, {"rate": rate, "good": good or rate, "is_starting": False})
+    return Pacer(0.0, Learned(rate, good or rate))
+
+
+def written(pacer: Pacer) -> Any:
+    """The pacer's note, as the ledger gives it back."""
+    return json.loads(json.dumps(pace_to_note(Pace(learned=pacer.learned))))
+
+
+def recalled(note: object, now: float = 0.0) -> Pacer:
+    return Pacer(now, pace_from_note(note).learned)
 
 
 def send(pacer: Pacer, now: float) -> float:
@@ -313,7 +324,7 @@ def test_it_says_when_the_pace_is_what_limits() -> None:
 def test_the_learned_rate_survives_a_restart() -> None:
     pacer = learned(5.0)
     run(pacer, 60)
-    again = Pacer(1e6, json.loads(json.dumps(pacer.to_note())))
+    again = recalled(written(pacer), now=1e6)
     assert again.good == pacer.good
     assert again.rate == pacer.good
     assert len(run(again, 10, now=1e6)) <= 10 * again.rate + 2
@@ -322,7 +333,7 @@ def test_the_learned_rate_survives_a_restart() -> None:
 def test_a_start_that_was_interrupted_goes_on_growing() -> None:
     pacer = Pacer(0.0)
     run(pacer, 5)
-    again = Pacer(0.0, pacer.to_note())
+    again = recalled(written(pacer))
     assert again.rate == pacer.rate
     run(again, 20)
     assert again.rate > 2 * pacer.rate
@@ -336,14 +347,14 @@ NASTY: list[Any] = [
 
 @pytest.mark.parametrize("note", NASTY, ids=str)
 def test_a_note_that_makes_no_sense_is_a_cold_start(note: object) -> None:
-    pacer = Pacer(0.0, note)
+    pacer = recalled(note)
     assert (pacer.rate, pacer.good) == (FIRST_RATE, None)
     run(pacer, 10)
     assert pacer.rate > FIRST_RATE
 
 
 def test_a_good_rate_that_makes_no_sense_is_left_out() -> None:
-    assert Pacer(0.0, {"rate": 3.0, "good": -1}).good is None
+    assert recalled({"rate": 3.0, "good": -1}).good is None
 
 
 # --- whatever happens -----------------------------------------------------------------------
@@ -359,7 +370,7 @@ EVENT = st.tuples(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(EVENT, max_size=60), st.sampled_from([None, LEARNED, {"rate": 0.01, "good": 0.01}]))
 def test_whatever_happens_it_never_stops_for_good_and_stays_in_bounds(events: list[Any], note: object) -> None:
-    pacer, now, flying = Pacer(0.0, note), 0.0, []
+    pacer, now, flying = recalled(note), 0.0, []
     for what, which, later_s, advice in events:
         now += later_s
         if what == "send":
@@ -563,9 +574,9 @@ def test_a_rate_that_had_held_is_known_after_a_restart_even_if_it_was_refused_ju
     pacer.refused(refused_at, refused_at + 0.2)
     canary_at = send(pacer, refused_at + 0.2)
     pacer.accepted(canary_at, canary_at + 0.5)
-    note = json.loads(json.dumps(pacer.to_note()))
+    note = written(pacer)
     assert note["good"] is None
-    after = Pacer(0.0, note)
+    after = recalled(note)
     run(after, 30)
     before = after.rate
     outage(after, 30.0, 90)
@@ -576,7 +587,7 @@ def test_a_restart_on_the_way_back_goes_on_with_it() -> None:
     pacer = learned(10.0)
     run(pacer, 60)
     outage(pacer, 60.0, 90)
-    after = Pacer(0.0, json.loads(json.dumps(pacer.to_note())))
+    after = recalled(written(pacer))
     assert after.rate == pacer.rate
     run(after, 120)
     assert after.rate >= 9.5
@@ -637,7 +648,7 @@ def test_an_account_that_really_is_as_slow_is_believed_the_second_time() -> None
 
 def test_a_person_s_word_makes_it_start_anew_where_its_rate_is_doubtful() -> None:
     for note in ({"rate": 0.02, "good": None, "is_starting": False}, {"rate": 0.1, "good": 0.1, "is_starting": False}):
-        anew = Pacer(0.0, note).anew(100.0)
+        anew = recalled(note).anew(100.0)
         assert anew.rate == FIRST_RATE
         assert anew.try_acquire(100.0) == 0.0
     for known in (learned(0.5), learned(50.0), Pacer(0.0)):
@@ -645,7 +656,7 @@ def test_a_person_s_word_makes_it_start_anew_where_its_rate_is_doubtful() -> Non
 
 
 def test_a_call_that_waits_for_long_shows_at_once_that_the_pace_limits() -> None:
-    pacer = Pacer(0.0, {"rate": 0.1, "good": 0.1, "is_starting": False})
+    pacer = recalled({"rate": 0.1, "good": 0.1, "is_starting": False})
     assert not pacer.is_limiting(0.0)
     assert pacer.try_acquire(0.0) == 0.0
     assert pacer.try_acquire(0.1) > 1

@@ -285,7 +285,7 @@ def test_what_the_api_charges_at_the_end_of_its_work_is_seen_after_a_crash(studi
     """The counters are asked again when the call must be over: at the start, it may be under way at the API."""
     made, told = settings(studio, api=API | {"timeout_s": 5}), []
     with running(studio, made) as daemon:
-        daemon.parts.balance.read()
+        daemon.parts.governor.read_account()
     left_in_mid_call(studio, made, studio.drop("a.jpg"))
     with running(studio, made, told, clocks=Time(5).clocks()) as daemon:
         eventually(lambda: any(isinstance(event, events.DoubtsAsked) for event in told))
@@ -424,11 +424,11 @@ def test_a_clock_that_is_a_year_ahead_lets_nothing_be_forgotten(studio: Studio) 
     clock.ahead = timedelta(days=400)
     with running(studio, settings(studio), clocks=clock.clocks()) as daemon:
         upkeep.keep_up(daemon.parts)
-        daemon.parts.balance.read()
+        daemon.parts.governor.read_account()
         upkeep.keep_up(daemon.parts)
         assert daemon.parts.ledger.counts()[State.DONE] == 2
         studio.sandbox.shift_clock(seconds=400 * 86_400)
-        daemon.parts.balance.read()
+        daemon.parts.governor.read_account()
         upkeep.keep_up(daemon.parts)
         assert daemon.parts.ledger.counts()[State.DONE] == 1
 

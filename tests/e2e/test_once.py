@@ -162,7 +162,9 @@ def test_a_dry_run_says_what_it_would_wait_for_and_until_when(studio: Studio) ->
     studio.sandbox.clear_faults()
     calls = len(studio.calls)
     said = studio.cli("once", "--dry-run")
-    assert "nothing would be sent now: the API says that the daily limit is reached" in said.out, said.text
+    assert (
+        "nothing would be sent now: the API counts these calls as anonymous, and its daily limit is reached" in said.out
+    ), said.text
     assert "; next try 20" in said.out
     told = studio.cli("once", "--dry-run", "--json").json
     assert (told["now"], told["later"], told["gate"]["open"], told["gate"]["reason"]) == (0, 3, False, "daily_limit")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rembg_watch.account.measures import Learned
 from rembg_watch.account.pacing import Pacer
 from rembg_watch.jobs import CallStart, Job, State, move, with_content
 from rembg_watch.ledger import LedgerUnavailableError
@@ -22,7 +23,7 @@ from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.exchange import Reply, Request
 from tests.life import KEY, Crash, Life, SetClock, Studio, eventually
 
-FAST = {"rate": 1000.0, "good": 1000.0, "is_starting": False}
+FAST = Learned(1000.0, 1000.0)
 """A pace as if it had been learned that nobody reaches."""
 
 
@@ -121,7 +122,7 @@ def test_a_folder_never_spends_more_than_its_daily_budget(tmp_path: Path, worker
     studio = Studio.make(tmp_path, sandbox=sandbox, batch_size=50, daily_budget=Decimal(40))
     drop_many(studio, 90)
     with studio.live(workers=workers) as life:
-        life.governor._pacer = Pacer(0.0, FAST)
+        life.governor._throughput.pacer = Pacer(0.0, FAST)
         life.find()
         with working(life) as pool:
             eventually(lambda: count(life, State.DONE) >= 40 and not pool.in_flight())
@@ -285,7 +286,7 @@ def filled_up(studio: Studio, *, workers: int, most: int) -> Iterator[tuple[Life
     studio.sandbox.latency_s = 0.1
     studio.batch_size = most
     with studio.live(workers=workers) as life:
-        life.governor._pacer = Pacer(0.0, FAST)
+        life.governor._throughput.pacer = Pacer(0.0, FAST)
         life.find()
         with working(life) as pool:
             eventually(lambda: count(life, State.SENDING) == workers)
@@ -417,7 +418,7 @@ def test_at_rest_it_is_known_what_is_left_whatever_was_under_way_at_the_last_rea
     studio.batch_size = 6
     drop_many(studio, 24)
     with studio.live() as life:
-        life.governor._pacer = Pacer(0.0, FAST)
+        life.governor._throughput.pacer = Pacer(0.0, FAST)
         life.find()
         with working(life):
             eventually(lambda: count(life, State.DONE) == 24)
@@ -510,7 +511,7 @@ def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few
     studio.batch_size = 80
     drop_many(studio, 80)
     with studio.live(workers=workers) as life:
-        life.governor._pacer = Pacer(0.0, FAST)
+        life.governor._throughput.pacer = Pacer(0.0, FAST)
         life.find()
         with working(life):
             eventually(lambda: count(life, State.SENDING) > workers)

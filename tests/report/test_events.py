@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
+from rembg_watch.account.causes import CAUSES, Cause, Probe, pause_of
 from rembg_watch.account.credits import Billed
-from rembg_watch.account.gate import Cause, Probe
 from rembg_watch.report import events
 from rembg_watch.report.events import (
-    WAITING,
+    IN_SENTENCE,
+    LOOKS,
     AccountDiffers,
     BatchFormed,
     Delivered,
+    DoubtsSettled,
     Event,
     Failed,
     GateOpened,
@@ -24,6 +26,7 @@ from rembg_watch.report.events import (
     InDoubt,
     Level,
     Mistake,
+    Pause,
     RateLearned,
     Recovered,
     ReporterFailed,
@@ -33,7 +36,6 @@ from rembg_watch.report.events import (
     kind,
     looks,
     nobody,
-    waiting,
 )
 
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -54,7 +56,7 @@ SAMPLES: dict[str, Any] = {
     "datetime": AT,
     "tuple": ("one", "two"),
     "BaseException": ValueError("bad"),
-    "Billed": Billed.NONE,
+    "Pause": Pause("word", "Do it."),
 }
 
 
@@ -72,8 +74,22 @@ def picture(**changes: Any) -> dict[str, Any]:
     return {"folder": "catalogue", "source": b"shoes/a.jpg", "job": 7, **changes}
 
 
+def shut(cause: Cause, *, is_answered: bool = False, **facts: Any) -> GateShut:
+    pause = pause_of(cause, is_answered=is_answered)
+    return GateShut(reason=cause, pause=pause, is_answered=is_answered, **facts)
+
+
+def below(of: type[Event]) -> set[type[Event]]:
+    return {one for kind_ in of.__subclasses__() for one in (kind_, *below(kind_))}
+
+
 def test_nothing_is_forgotten_in_this_file() -> None:
     assert len(KINDS) >= 40
+
+
+def test_every_event_has_its_name_on_the_one_list() -> None:
+    listed = {name for name, _ in inspect.getmembers(events, inspect.isclass)}
+    assert {one.__name__ for one in below(Event) if one.__module__.startswith("rembg_watch.")} <= listed
 
 
 @pytest.mark.parametrize("of", KINDS, ids=lambda of: of.__name__)
@@ -86,7 +102,9 @@ def test_every_event_is_one_printable_sentence(of: type[Event]) -> None:
 @pytest.mark.parametrize("of", KINDS, ids=lambda of: of.__name__)
 def test_every_event_survives_json_with_all_its_facts(of: type[Event]) -> None:
     event = sample(of)
-    assert set(json.loads(json.dumps(facts(event)))) == {field.name for field in fields(event)}
+    assert set(json.loads(json.dumps(facts(event)))) == {
+        field.name for field in fields(event) if field.metadata != IN_SENTENCE
+    }
 
 
 @pytest.mark.parametrize("of", KINDS, ids=lambda of: of.__name__)
@@ -111,7 +129,7 @@ def test_a_delivery_says_where_how_long_and_what_it_cost() -> None:
 
 
 def test_facts_are_plain_values() -> None:
-    told = GateShut(reason=Cause.MONTHLY, why="limit", until=AT, look_by="account")
+    told = shut(Cause.MONTHLY, why="limit", until=AT, look_by="account")
     assert facts(told) == {
         "reason": "monthly_limit",
         "why": "limit",
@@ -125,8 +143,8 @@ def test_facts_are_plain_values() -> None:
 
 
 def test_a_pause_says_why_in_whose_words_what_to_do_and_until_when() -> None:
-    told = GateShut(
-        reason=Cause.MONTHLY,
+    told = shut(
+        Cause.MONTHLY,
         why="You've reached your monthly limit.",
         until=AT + timedelta(hours=1),
         look_at=AT + timedelta(minutes=5),
@@ -168,7 +186,7 @@ def test_other_use_that_grows_by_the_same_again_is_told_again() -> None:
 def test_an_end_that_becomes_known_is_news_and_one_that_moves_is_none() -> None:
     read, end = AT + timedelta(minutes=5), AT + timedelta(days=9)
     first, known, later = (
-        GateShut(reason=Cause.MONTHLY, look_at=look_at, until=until).condition
+        shut(Cause.MONTHLY, look_at=look_at, until=until).condition
         for look_at, until in ((AT, AT), (read, end), (read, end + timedelta(days=1)))
     )
     assert first != known
@@ -176,34 +194,50 @@ def test_an_end_that_becomes_known_is_news_and_one_that_moves_is_none() -> None:
 
 
 def test_nobody_is_sent_to_his_network_by_an_api_that_answers() -> None:
-    away, failing = (GateShut(reason=Cause.CIRCUIT, is_answered=one).sentence() for one in (False, True))
+    away, failing = (shut(Cause.CIRCUIT, is_answered=one).sentence() for one in (False, True))
     assert "check this machine's network" in away
     assert "network" not in failing
     assert "the vendor's" in failing
 
 
 @pytest.mark.parametrize("cause", Cause)
-def test_every_reason_to_pause_has_words_and_advice(cause: str) -> None:
-    assert all(WAITING[cause])
+def test_every_reason_to_pause_has_words_and_advice(cause: Cause) -> None:
+    assert all(CAUSES[cause].pause[:2])
+
+
+def test_every_look_at_a_pause_has_words() -> None:
+    assert {str(probe) for probe in Probe} - {Probe.PERSON} == set(LOOKS)
+
+
+@pytest.mark.parametrize(
+    ("billed", "words"),
+    [
+        (Billed.NONE, "were not charged and can be made again for nothing"),
+        (Billed.ALL, "were charged"),
+        (Billed.UNKNOWN, "cannot be told apart by the account's counters"),
+    ],
+)
+def test_the_counters_word_on_calls_in_doubt_is_passed_on(billed: Billed, words: str) -> None:
+    assert DoubtsSettled(calls=2, billed=billed).sentence() == f"2 calls in doubt {words}"
 
 
 def test_a_reason_without_words_speaks_for_itself() -> None:
-    assert waiting("moon_phase").what == "moon phase"
+    assert Pause.unknown("moon_phase").what == "moon phase"
     assert GateShut(reason="moon_phase").sentence() == "paused: moon phase."
 
 
 @pytest.mark.parametrize(
     ("event", "level"),
     [
-        (GateShut(reason=Cause.RATE, shut_s=2), Level.DEBUG),
-        (GateShut(reason=Cause.RATE), Level.DEBUG),
-        (GateShut(reason=Cause.RATE, shut_s=60), Level.INFO),
-        (GateShut(reason=Cause.RATE, shut_s=120), Level.WARNING),
-        (GateShut(reason=Cause.CREDITS), Level.WARNING),
-        (GateShut(reason=Cause.KEY), Level.ERROR),
-        (GateOpened(reason=Cause.RATE, shut_s=2), Level.DEBUG),
-        (GateOpened(reason=Cause.RATE, shut_s=60), Level.INFO),
-        (GateOpened(reason=Cause.CREDITS, shut_s=2), Level.INFO),
+        (shut(Cause.RATE, shut_s=2), Level.DEBUG),
+        (shut(Cause.RATE), Level.DEBUG),
+        (shut(Cause.RATE, shut_s=60), Level.INFO),
+        (shut(Cause.RATE, shut_s=120), Level.WARNING),
+        (shut(Cause.CREDITS), Level.WARNING),
+        (shut(Cause.KEY), Level.ERROR),
+        (GateOpened(reason=Cause.RATE, shut_s=2, pause=CAUSES[Cause.RATE].pause), Level.DEBUG),
+        (GateOpened(reason=Cause.RATE, shut_s=60, pause=CAUSES[Cause.RATE].pause), Level.INFO),
+        (GateOpened(reason=Cause.CREDITS, shut_s=2, pause=CAUSES[Cause.CREDITS].pause), Level.INFO),
         (RateLearned(rate_per_s=2), Level.INFO),
         (RateLearned(rate_per_s=2, previous_per_s=2.1), Level.DEBUG),
         (RateLearned(rate_per_s=2, previous_per_s=4), Level.INFO),

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rembg_watch.account.credits import OtherUse
+from rembg_watch.account.causes import CAUSES
 from rembg_watch.account.holds import Cause, Hold, Probe
+from rembg_watch.account.views import gate_view
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Spending
 from rembg_watch.report.metrics import Figures, Problem
@@ -26,6 +27,7 @@ from rembg_watch.report.status import (
     FolderView,
     GateView,
     Liveness,
+    OtherUseView,
     is_same_process,
     liveness,
     process_started,
@@ -49,6 +51,12 @@ def snap(**changes: Any) -> dict[str, Any]:
         "now": NOW,
     }
     return snapshot(**{**known, **changes})
+
+
+def shut(cause: Cause, **facts: Any) -> GateView:
+    row = CAUSES[cause]
+    known = {"reason": cause.value, "pause": row.pause, "is_said_by_api": row.is_said_by_api}
+    return GateView(is_open=False, **(known | facts))
 
 
 FULL: dict[str, Any] = {
@@ -144,7 +152,7 @@ def test_numbers_and_moments_are_plain_json() -> None:
 
 
 def test_a_shut_gate_says_why_since_when_and_until_when() -> None:
-    gate = GateView(is_open=False, reason="monthly_limit", why="limit", since=NOW, until=NOW + timedelta(hours=1))
+    gate = shut(Cause.MONTHLY, why="limit", since=NOW, until=NOW + timedelta(hours=1))
     assert snap(gate=gate)["gate"] == {
         "open": False,
         "reason": "monthly_limit",
@@ -154,11 +162,14 @@ def test_a_shut_gate_says_why_since_when_and_until_when() -> None:
         "look_at": None,
         "look_by": None,
         "answered": False,
+        "what": "the credits of this billing period are spent",
+        "advice": "Buy credits, or wait: work goes on by itself.",
+        "said_by_api": True,
     }
 
 
 def test_other_use_of_the_account_is_shown_by_whom_and_since_when() -> None:
-    use = OtherUse(since=NOW - timedelta(hours=1), by_app=Decimal(3), more=Decimal(8), fewer=Decimal("0.5"))
+    use = OtherUseView(since=NOW - timedelta(hours=1), by_app=Decimal(3), more=Decimal(8), fewer=Decimal("0.5"))
     found = snap(other_use=use)
     assert found["other_use"] == {"since": "2026-11-22T11:00:00Z", "by_app": 3, "more": 8, "fewer": 0.5}
     shown = " ".join(screen(found).split())
@@ -171,7 +182,7 @@ def test_other_use_of_the_account_is_shown_by_whom_and_since_when() -> None:
 
 def test_an_api_that_answers_with_errors_is_not_laid_to_this_machine() -> None:
     hold = Hold(cause=Cause.CIRCUIT, since=NOW, probe=Probe.PICTURE, probe_at=NOW, text="500", is_answered=True)
-    head = headline(snap(gate=GateView.of(hold)), alive=Liveness.LIVE, clock=CLOCK)
+    head = headline(snap(gate=gate_view(hold)), alive=Liveness.LIVE, clock=CLOCK)
     assert head.sentence == "The API fails."
     assert "network" not in str(head.details)
 
@@ -180,13 +191,13 @@ def test_a_hold_is_shown_with_its_next_look_and_its_end() -> None:
     at = NOW + timedelta(seconds=10)
     end = NOW + timedelta(days=9)
     hold = Hold(cause=Cause.CREDITS, since=NOW, probe=Probe.ACCOUNT, probe_at=at, until=end)
-    found = snap(gate=GateView.of(hold))["gate"]
+    found = snap(gate=gate_view(hold))["gate"]
     assert (found["until"], found["look_at"], found["look_by"]) == (
         "2026-12-01T12:00:00Z",
         "2026-11-22T12:00:10Z",
         "account",
     )
-    assert GateView.of(None) == GateView()
+    assert gate_view(None) == GateView()
 
 
 def test_what_nobody_has_read_is_null_and_not_nought() -> None:
@@ -294,7 +305,7 @@ def test_a_snapshot_without_a_moment_is_silent() -> None:
         ({"unsettled": 1}, Liveness.LIVE, "WAITING", "1 file is still being copied or not whole yet."),
         ({"unsettled": 2}, Liveness.LIVE, "WAITING", "2 files are still being copied or not whole yet."),
         ({"counts": {State.QUEUED: 5, State.RECEIVED: 1}}, Liveness.LIVE, "WORKING", "6 pictures to go."),
-        ({"gate": GateView(is_open=False, reason="disk_full")}, Liveness.LIVE, "PAUSED", "The disk is full."),
+        ({"gate": shut(Cause.DISK)}, Liveness.LIVE, "PAUSED", "The disk is full."),
         ({"gate": GateView(is_open=False)}, Liveness.LIVE, "PAUSED", "Unknown."),
         ({}, Liveness.GONE, "NOT RUNNING", "The daemon is not running; below is what it left."),
         ({}, Liveness.SILENT, "SILENT", "The daemon is there but last reported at 14:00 (0.0 s ago)."),
@@ -307,9 +318,8 @@ def test_a_glance_tells_how_it_stands(changes: dict[str, Any], alive: Liveness, 
 
 
 def test_a_pause_says_since_when_until_when_in_whose_words_and_what_to_do() -> None:
-    gate = GateView(
-        is_open=False,
-        reason="monthly_limit",
+    gate = shut(
+        Cause.MONTHLY,
         why="You've reached your monthly limit.",
         since=NOW - timedelta(hours=1),
         until=NOW + timedelta(days=25),
@@ -322,6 +332,16 @@ def test_a_pause_says_since_when_until_when_in_whose_words_and_what_to_do() -> N
         'The API says: "You\'ve reached your monthly limit."',
         "Buy credits, or wait: work goes on by itself.",
     )
+
+
+def test_a_pause_that_the_version_before_wrote_down_is_still_shown() -> None:
+    found = snap(gate=shut(Cause.MONTHLY, why="You've reached your monthly limit.", since=NOW))
+    for name in ("what", "advice", "said_by_api"):
+        del found["gate"][name]
+    head = headline(found, alive=Liveness.LIVE, clock=CLOCK)
+    assert (head.word, head.sentence) == ("PAUSED", "Monthly limit.")
+    assert head.details == ("since 14:00 (0.0 s ago)", 'The API says: "You\'ve reached your monthly limit."')
+    assert "PAUSED" in screen(found)
 
 
 def test_what_is_away_is_named_and_what_limits_is_told() -> None:
@@ -402,10 +422,10 @@ def test_the_learned_rate_is_told_where_it_sets_the_pace() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "who"),
-    [("disk_full", "The last error"), ("circuit", "The last error"), ("unknown_refusal", "The API says")],
+    [(Cause.DISK, "The last error"), (Cause.CIRCUIT, "The last error"), (Cause.UNKNOWN, "The API says")],
 )
-def test_what_the_api_did_not_say_is_not_put_into_its_mouth(reason: str, who: str) -> None:
-    gate = GateView(is_open=False, reason=reason, why="No space left on device", since=NOW, until=NOW)
+def test_what_the_api_did_not_say_is_not_put_into_its_mouth(reason: Cause, who: str) -> None:
+    gate = shut(reason, why="No space left on device", since=NOW, until=NOW)
     assert f'{who}: "No space left on device"' in headline(snap(gate=gate), alive=Liveness.LIVE, clock=CLOCK).details
 
 

@@ -1,0 +1,188 @@
+"""
+Why the account stands still: one row for each cause, with everything that is known of it.
+
+The gate, the log, ``status``, the line of ``systemctl`` and the daemon read the same row, so a
+new cause is a member of ``Cause`` and a row of ``CAUSES``, and nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from rembg_watch.report.events import Level, Pause
+
+
+class Cause(StrEnum):
+    """Why the gate is shut; these words are in the ledger, the log and ``status``."""
+
+    BACKOFF = "backoff"  # two to four calls failed in a row
+    CIRCUIT = "circuit"  # the API does not answer, or fails
+    RATE = "short_term"  # every call has been refused as too quick for a while: the pacer waits, and keeps it
+    UNKNOWN = "unknown_refusal"  # a 429, or another refusal of the account, in words we do not know
+    DAILY = "daily_limit"  # the API says that the daily limit is reached
+    MONTHLY = "monthly_limit"  # the API says that the credits are spent
+    CREDITS = "credits"  # the account says so, before anything was refused
+    BUDGET = "daily_budget"  # our own limit for a day
+    KEY = "key_refused"
+    EMAIL = "email_not_verified"
+    DISK = "disk_full"
+    PAUSED = "paused"  # by a person
+    PARAMETERS = "parameters_refused"  # of one folder
+
+
+class Probe(StrEnum):
+    """What looks whether a hold may end."""
+
+    TIME = "time"  # nothing: it ends by itself
+    ACCOUNT = "account"  # a free reading of the account
+    PICTURE = "picture"  # the next real job, as a canary
+    DISK = "disk"  # a look at the free space
+    PERSON = "person"  # nothing: somebody must act
+
+
+class Finding(StrEnum):
+    """What the end of a call says about the account and the service."""
+
+    ACCEPTED = "accepted"
+    ANSWERED = "answered"  # the API lives; nothing more is known
+    TROUBLE = "trouble"  # the API, or the way to it, failed
+    DOUBT = "doubt"  # the same, and it may have cost a credit
+    UNSENT = "unsent"  # the call never went out
+    UNKNOWN = "unknown"
+    DAILY = "daily"
+    MONTHLY = "monthly"
+    KEY = "key"
+    EMAIL = "email"
+    PARAMETERS = "parameters"
+    DISK = "disk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseRow:
+    """All that is known of one cause."""
+
+    pause: Pause  # what a person is told
+    answered: Pause | None = None  # the same where the API answers, and fails; None: that makes no difference
+    finding: Finding | None = None  # the end of a call that shuts the gate for it at once
+    first_probe: Probe | None = None  # what looks first after such an end
+    steps_s: tuple[float, float] | None = None  # the wait before the first canary, doubled each time, and the longest
+    is_hourly: bool = False  # its canaries go by the hours of a day instead
+    is_ended_by_canary: bool = False  # a canary that brings its picture ends it
+    passes: bool = False  # it may be over in a minute, without anybody's help
+    is_about_credits: bool = False  # there is nothing that could be spent
+    is_said_by_api: bool = True  # the words that come with it are an answer of the API
+
+    @property
+    def sends_canaries(self) -> bool:
+        """Whether one real picture may try it."""
+        return self.is_hourly or self.steps_s is not None
+
+
+CAUSES: Final[Mapping[Cause, CauseRow]] = {
+    Cause.BACKOFF: CauseRow(
+        pause=Pause("several calls in a row have failed", "They are sent again by themselves.", is_pacing=True),
+        passes=True,
+        is_said_by_api=False,
+    ),
+    Cause.CIRCUIT: CauseRow(
+        pause=Pause("the API cannot be reached or fails", "It is tried again; check this machine's network."),
+        answered=Pause("the API fails", "It is tried again, and work goes on by itself; the trouble is the vendor's."),
+        steps_s=(5.0, 300.0),
+        passes=True,
+        is_said_by_api=False,
+    ),
+    Cause.RATE: CauseRow(
+        pause=Pause(
+            "the API refuses every call as too quick",
+            "One at a time tries it, and work goes on by itself.",
+            is_pacing=True,
+        ),
+    ),
+    Cause.UNKNOWN: CauseRow(
+        pause=Pause("the API refuses calls in words that are not known", "It is tried again."),
+        finding=Finding.UNKNOWN,
+        first_probe=Probe.PICTURE,
+        steps_s=(30.0, 900.0),
+        is_ended_by_canary=True,
+        passes=True,
+    ),
+    Cause.DAILY: CauseRow(
+        pause=Pause(
+            "the API counts these calls as anonymous, and its daily limit is reached",
+            "Check the key: with a valid one there is no daily limit.",
+        ),
+        finding=Finding.DAILY,
+        first_probe=Probe.ACCOUNT,
+        is_hourly=True,
+        is_ended_by_canary=True,
+    ),
+    Cause.MONTHLY: CauseRow(
+        pause=Pause("the credits of this billing period are spent", "Buy credits, or wait: work goes on by itself."),
+        finding=Finding.MONTHLY,
+        first_probe=Probe.ACCOUNT,
+        steps_s=(60.0, 3600.0),
+        is_ended_by_canary=True,
+        is_about_credits=True,
+    ),
+    Cause.CREDITS: CauseRow(
+        pause=Pause(
+            "too few credits are left to spend", "Buy credits, or lower credits.reserve; work goes on by itself."
+        ),
+        steps_s=(60.0, 3600.0),
+        is_ended_by_canary=True,
+        is_about_credits=True,
+        is_said_by_api=False,
+    ),
+    Cause.BUDGET: CauseRow(
+        pause=Pause(
+            "the daily budget of the configuration is spent", "Raise credits.daily_budget, or wait for the next day."
+        ),
+        is_about_credits=True,
+        is_said_by_api=False,
+    ),
+    Cause.KEY: CauseRow(
+        pause=Pause(
+            "the API does not accept the key",
+            "Put the right key in its place and reload; nothing is sent until then.",
+            level=Level.ERROR,
+        ),
+        finding=Finding.KEY,
+        first_probe=Probe.ACCOUNT,
+        steps_s=(900.0, 3600.0),
+        is_ended_by_canary=True,
+    ),
+    Cause.EMAIL: CauseRow(
+        pause=Pause(
+            "the account's e-mail address is not verified",
+            "Open the vendor's mail and confirm the address.",
+            level=Level.ERROR,
+        ),
+        finding=Finding.EMAIL,
+        first_probe=Probe.PICTURE,
+        steps_s=(900.0, 3600.0),
+        is_ended_by_canary=True,
+    ),
+    Cause.DISK: CauseRow(
+        pause=Pause("the disk is full", "Free some space; work goes on by itself."), passes=True, is_said_by_api=False
+    ),
+    Cause.PAUSED: CauseRow(pause=Pause("somebody has paused it", "It goes on when it is told to.")),
+    Cause.PARAMETERS: CauseRow(pause=Pause("the API does not accept the folder's options", "Correct them and reload.")),
+}
+
+REFUSALS: Final[Mapping[Finding, Cause]] = {
+    row.finding: cause for cause, row in CAUSES.items() if row.finding is not None
+}
+"""Which ends of a call shut the gate, and for what."""
+
+
+def words(cause: Cause, text: str | None = None, *, is_answered: bool = False) -> str:
+    """Say why nothing goes, in a sentence for a person; *text* is what the API said, or the error."""
+    what = pause_of(cause, is_answered=is_answered).what
+    return f"{what} ({text})" if text else what
+
+
+def pause_of(cause: Cause, *, is_answered: bool = False) -> Pause:
+    """Return what a person is told of a pause; nobody can mend an API that answers, and fails."""
+    row = CAUSES[cause]
+    return row.answered if is_answered and row.answered is not None else row.pause

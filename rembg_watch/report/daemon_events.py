@@ -1,0 +1,261 @@
+"""What happens to the daemon itself: start, stop, reload, mistakes, its ledger and its disk."""
+
+import traceback
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rembg_watch.errors import RembgWatchError
+from rembg_watch.report.event import Condition, Event, Lasting, Level
+from rembg_watch.report.words import count_text, show, size_text, span_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Event):
+    """The daemon has its lock and its ledger and begins."""
+
+    version: str
+    folders: tuple[str, ...]
+    workers: int
+    state_dir: bytes
+
+    def _says(self) -> str:
+        names = ", ".join(self.folders)
+        return (
+            f"rembg-watch {self.version} watches {count_text(len(self.folders), 'folder')} ({names}) "
+            f"with {count_text(self.workers, 'worker')}; its ledger is in {show(self.state_dir)}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered(Event):
+    """A crash left work behind and it was taken up."""
+
+    requeued: int
+    received: int
+    in_doubt: int
+
+    @property
+    def level(self) -> Level:
+        """Return how much it matters: a doubt may have cost a credit."""
+        return Level.WARNING if self.in_doubt else Level.INFO
+
+    def _says(self) -> str:
+        return (
+            f"the last run ended in mid-work: {self.requeued:,} go back in line, {self.received:,} are already paid "
+            f"and will be delivered without a call, {self.in_doubt:,} are in doubt"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSetBack(Event):
+    """The wall clock was set back, and jobs that stood in line by the old one are due by the new one."""
+
+    level: ClassVar[Level] = Level.WARNING
+    jobs: int
+
+    def _says(self) -> str:
+        return (
+            f"this machine's clock was set back: {count_text(self.jobs, 'picture')} that stood in line by the "
+            "old time will not wait for it; a daily budget is for a UTC day of the clock"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtsAsked(Event):
+    """The account's counters get time to count what the API may still be at work on; nothing is sent meanwhile."""
+
+    calls: int
+    wait_s: float
+
+    def _says(self) -> str:
+        return (
+            f"nothing is sent for {span_text(self.wait_s)}: then the account's counters tell whether "
+            f"the {count_text(self.calls, 'call')} in doubt {'was' if self.calls == 1 else 'were'} charged"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtsSettled(Event):
+    """The account's counters were asked what became of calls whose end a crash hid."""
+
+    calls: int
+    billed: str  # none_billed, all_billed or unknown
+
+    def _says(self) -> str:
+        was = "was" if self.calls == 1 else "were"
+        told = {"none_billed": f"{was} not charged and can be made again for nothing", "all_billed": f"{was} charged"}
+        unknown = "cannot be told apart by the account's counters"
+        return f"{count_text(self.calls, 'call')} in doubt {told.get(self.billed, unknown)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopping(Event):
+    """The daemon was asked to end."""
+
+    in_flight: int
+    queued: int
+    hurried: bool = False
+
+    def _says(self) -> str:
+        if self.hurried:
+            return f"stopping at once: {count_text(self.in_flight, 'call')} in flight will be in doubt"
+        return f"stopping: waiting for {count_text(self.in_flight, 'call')} in flight; {self.queued:,} stay in line"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped(Event):
+    """The daemon has ended; nothing is in flight."""
+
+    delivered: int
+    failed: int
+    queued: int
+    uptime_s: float
+
+    def _says(self) -> str:
+        return (
+            f"stopped after {span_text(self.uptime_s)}: {self.delivered:,} delivered, {self.failed:,} failed, "
+            f"{self.queued:,} in line for the next start"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reloaded(Event):
+    """The new configuration is in force."""
+
+    changes: tuple[str, ...]
+
+    def _says(self) -> str:
+        return f"configuration reloaded: {'; '.join(self.changes) or 'nothing has changed'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadRefused(Event):
+    """The new configuration is wrong and the old one stays in force."""
+
+    level: ClassVar[Level] = Level.ERROR
+    problems: tuple[str, ...]
+
+    def _says(self) -> str:
+        return f"configuration not reloaded, the old one stays in force: {'; '.join(self.problems)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake(Event):
+    """An error that was not expected there; the job, if any, is kept."""
+
+    level: ClassVar[Level] = Level.ERROR
+    where: str
+    error: BaseException
+    job: int | None = None
+
+    @property
+    def is_foreseen(self) -> bool:
+        """Whether the error is a sentence for a person, as of a full disk, and its traceback says nothing more."""
+        return isinstance(self.error, RembgWatchError)
+
+    @property
+    def condition(self) -> Condition | None:
+        """Return the state that is told once: an error that is a sentence for a person comes again and again."""
+        return Condition(("mistake", str(self.error))) if self.is_foreseen else None
+
+    def _says(self) -> str:
+        if self.is_foreseen:
+            return str(self.error)
+        last = traceback.format_exception_only(self.error)[-1].strip()
+        return f"unforeseen error in {self.where}{f', job {self.job}' if self.job else ''}: {last}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReporterFailed(Event):
+    """One of the reporters raised; the others go on."""
+
+    level: ClassVar[Level] = Level.ERROR
+    reporter: str
+    error: BaseException
+
+    def _says(self) -> str:
+        last = traceback.format_exception_only(self.error)[-1].strip()
+        return f"the reporter {self.reporter} fails and is left out when it does: {last}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck(Event):
+    """A part of the daemon makes no progress, so the service manager is no longer told that all is well."""
+
+    level: ClassVar[Level] = Level.ERROR
+    lasting: ClassVar[Lasting] = Lasting("stuck", "part")
+    part: str
+    silent_s: float
+
+    def _says(self) -> str:
+        return f"{self.part} has not moved for {span_text(self.silent_s)}; the service manager will start it anew"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unstuck(Event):
+    """A part that was stuck moves again."""
+
+    lasting: ClassVar[Lasting] = Lasting("stuck", "part", is_over=True)
+    part: str
+
+    def _says(self) -> str:
+        return f"{self.part} moves again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerPruned(Event):
+    """Old rows and answers were let go."""
+
+    jobs: int
+    answers: int
+    freed_bytes: int
+
+    @property
+    def level(self) -> Level:
+        """Return how much it matters: nothing, if there was nothing to let go."""
+        return Level.INFO if self.jobs or self.answers else Level.DEBUG
+
+    def _says(self) -> str:
+        return (
+            f"ledger pruned: {count_text(self.jobs, 'old job')} and {count_text(self.answers, 'spooled answer')}, "
+            f"{size_text(self.freed_bytes)} freed"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried(Event):
+    """A person put jobs back in line."""
+
+    jobs: int
+
+    def _says(self) -> str:
+        return f"{count_text(self.jobs, 'job')} put back in line by hand"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskFull(Event):
+    """No answer could be kept, so none is asked for."""
+
+    level: ClassVar[Level] = Level.ERROR
+    lasting: ClassVar[Lasting] = Lasting("disk", "path")
+    path: bytes
+    free_bytes: int
+    needed_bytes: int
+
+    def _says(self) -> str:
+        return (
+            f"the disk of {show(self.path)} is full ({size_text(self.free_bytes)} left, "
+            f"{size_text(self.needed_bytes)} needed); nothing is sent until there is space"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskFree(Event):
+    """There is space again."""
+
+    lasting: ClassVar[Lasting] = Lasting("disk", "path", is_over=True)
+    path: bytes
+    free_bytes: int
+
+    def _says(self) -> str:
+        return f"the disk of {show(self.path)} has space again ({size_text(self.free_bytes)}); work goes on"

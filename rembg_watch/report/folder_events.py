@@ -1,0 +1,135 @@
+"""What happens in the watched folders, from a change that is seen to a job that stands in line."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rembg_watch.report.event import FolderEvent, Lasting, Level, PictureEvent
+from rembg_watch.report.words import count_text, show, size_text, span_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found(FolderEvent):
+    """Sources were seen for the first time; they have to settle."""
+
+    level: ClassVar[Level] = Level.DEBUG
+    count: int
+
+    def _says(self) -> str:
+        return f"{self.folder}: {count_text(self.count, 'new file')} seen"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsettled(PictureEvent):
+    """A source does not become whole."""
+
+    level: ClassVar[Level] = Level.WARNING
+    lasting: ClassVar[Lasting] = Lasting("unsettled", "folder", "source", detail="why")
+    why: str
+    age_s: float
+
+    def _says(self) -> str:
+        return f"{self.picture} is not whole after {span_text(self.age_s)}: {self.why}; it is looked at again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled(PictureEvent):
+    """A source that was long unsettled is whole, or gone."""
+
+    lasting: ClassVar[Lasting] = Lasting("unsettled", "folder", "source", is_over=True)
+
+    def _says(self) -> str:
+        return f"{self.picture} has settled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver(PictureEvent):
+    """A picture of a kind that the service does not take; told for the first of each kind alone."""
+
+    level: ClassVar[Level] = Level.WARNING
+    suffix: str
+
+    def _says(self) -> str:
+        return (
+            f"{self.picture} and every other {self.suffix} file is left alone: the service takes JPEG, PNG, WebP and "
+            "BMP only; export it as one of these, or exclude it knowingly"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enqueued(FolderEvent):
+    """Settled sources are jobs on disk and survive a restart."""
+
+    count: int
+    size_bytes: int
+
+    def _says(self) -> str:
+        return f"{self.folder}: {count_text(self.count, 'new picture')} in line ({size_text(self.size_bytes)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rescanned(FolderEvent):
+    """A full walk has ended."""
+
+    level: ClassVar[Level] = Level.DEBUG
+    files: int
+    duration_s: float
+    because: str = "interval"
+
+    def _says(self) -> str:
+        return f"{self.folder}: looked at {count_text(self.files, 'file')} in {span_text(self.duration_s)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderOffline(FolderEvent):
+    """A root cannot be read or written: a share is away, a disk is not mounted, rights are missing."""
+
+    level: ClassVar[Level] = Level.WARNING
+    lasting: ClassVar[Lasting] = Lasting("offline", "folder", "path", detail="why")
+    path: bytes
+    why: str
+
+    def _says(self) -> str:
+        return f"{self.folder}: {show(self.path)} is not there: {self.why}; waiting for it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderOnline(FolderEvent):
+    """A root that was away is back."""
+
+    lasting: ClassVar[Lasting] = Lasting("offline", "folder", "path", is_over=True)
+    path: bytes
+    away_s: float
+
+    def _says(self) -> str:
+        return f"{self.folder}: {show(self.path)} is back after {span_text(self.away_s)}; scanning it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overflowed(FolderEvent):
+    """The kernel dropped notices; the scan that follows finds what they would have told."""
+
+    def _says(self) -> str:
+        return f"{self.folder}: more changes than the kernel can tell; scanning everything instead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObserverRebuilt(FolderEvent):
+    """The observer was dead or blind and was replaced."""
+
+    level: ClassVar[Level] = Level.WARNING
+    why: str
+
+    def _says(self) -> str:
+        return f"{self.folder}: change notices had stopped ({self.why}); set up anew, scanning everything"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polling(FolderEvent):
+    """The folder is looked at in turn because notices cannot be had or trusted there."""
+
+    lasting: ClassVar[Lasting] = Lasting("polling", "folder", detail="why")
+    why: str
+    interval_s: float
+
+    def _says(self) -> str:
+        return f"{self.folder}: looking every {span_text(self.interval_s)} instead of being notified: {self.why}"

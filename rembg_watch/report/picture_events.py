@@ -1,0 +1,221 @@
+"""What happens to one picture, from its call to its place, and to the folders it is written to."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar
+
+from rembg_watch.report.event import FolderEvent, Lasting, Level, PictureEvent
+from rembg_watch.report.words import count_text, credits_text, show, size_text, span_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStarted(PictureEvent):
+    """The request begins to leave."""
+
+    level: ClassVar[Level] = Level.DEBUG
+    attempt: int
+    size_bytes: int
+
+    def _says(self) -> str:
+        return f"{self.picture}: sending {size_text(self.size_bytes)}, attempt {self.attempt}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnded(PictureEvent):
+    """The API has answered, or has not; what follows from it is told by another event."""
+
+    level: ClassVar[Level] = Level.DEBUG
+    duration_s: float
+    charged: Decimal
+    sent_bytes: int
+    answer_bytes: int
+    status: int | None = None  # None: no answer
+    request_id: str | None = None
+
+    def _says(self) -> str:
+        answer = f"answer {self.status} of {size_text(self.answer_bytes)}" if self.status else "no answer"
+        return f"{self.picture}: {answer} in {span_text(self.duration_s)}, {credits_text(self.charged)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered(PictureEvent):
+    """The cutout stands, whole and verified, under its final name; *target* is relative to the output root."""
+
+    target: bytes
+    duration_s: float
+    charged: Decimal
+    credits_left: Decimal | None = None
+    answer_bytes: int = 0
+
+    def _says(self) -> str:
+        left = f", {credits_text(self.credits_left)} left" if self.credits_left is not None else ""
+        cost = credits_text(self.charged)
+        return f"{self.picture} delivered as {show(self.target)} in {span_text(self.duration_s)} ({cost}{left})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reused(PictureEvent):
+    """The same bytes with the same parameters were paid for before; the cutout stands without a call."""
+
+    target: bytes
+    answer_bytes: int = 0
+
+    def _says(self) -> str:
+        return f"{self.picture} delivered as {show(self.target)} without a call: the same picture was paid for before"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WillRetry(PictureEvent):
+    """An attempt failed for a reason that may pass."""
+
+    ends_with: ClassVar[tuple[str, str]] = (" after", "retry_at")
+    why: str
+    attempt: int
+    max_attempts: int
+    retry_at: datetime | None = None
+
+    def _says(self) -> str:
+        return f"{self.picture}: {self.why}; attempt {self.attempt} of {self.max_attempts}, sent again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(PictureEvent):
+    """This picture cannot be processed; it is never sent again by itself."""
+
+    level: ClassVar[Level] = Level.ERROR
+    why: str
+    code: str | None = None
+    field: str | None = None
+    request_id: str | None = None
+    charged: Decimal = Decimal(0)
+
+    def _says(self) -> str:
+        cost = f" ({credits_text(self.charged)} charged)" if self.charged else ""
+        return f"{self.picture} failed: {self.why}{cost}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held(PictureEvent):
+    """This picture waits for a person or a setting."""
+
+    level: ClassVar[Level] = Level.WARNING
+    lasting: ClassVar[Lasting] = Lasting("held", "folder", detail="why")  # one line for all its pictures
+    why: str
+    code: str | None = None
+
+    def _says(self) -> str:
+        return f"{self.picture} is held: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released(FolderEvent):
+    """What held a folder's pictures is gone; they are back in line."""
+
+    lasting: ClassVar[Lasting] = Lasting("held", "folder", is_over=True)
+    count: int
+
+    def _says(self) -> str:
+        return f"{self.folder}: {count_text(self.count, 'held picture')} back in line"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InDoubt(PictureEvent):
+    """The request left whole and no usable answer came: the credit may be gone."""
+
+    level: ClassVar[Level] = Level.WARNING
+    why: str
+    will_retry: bool
+    request_id: str | None = None
+
+    def _says(self) -> str:
+        then = "sent once more" if self.will_retry else 'held; "rembg-watch retry --state in_doubt" sends it again'
+        return f"{self.picture} is in doubt: {self.why}; a credit may have been taken; {then}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vanished(PictureEvent):
+    """The source went away or was replaced before it was sent; nothing was paid."""
+
+    why: str = "it is no longer there"
+
+    def _says(self) -> str:
+        return f"{self.picture} was not sent: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputBlocked(FolderEvent):
+    """Nothing can be published in a folder; what is paid waits in the spool."""
+
+    level: ClassVar[Level] = Level.ERROR
+    lasting: ClassVar[Lasting] = Lasting("output", "folder", detail="code")  # one line for all its pictures
+    path: bytes
+    why: str
+    code: str = ""
+
+    def _says(self) -> str:
+        return f"{self.folder}: {self.why}; nothing is sent for it meanwhile, and what is paid for is kept"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameRefused(PictureEvent):
+    """A folder takes cutouts, but not this one: the paid answer waits in the spool."""
+
+    level: ClassVar[Level] = Level.ERROR
+    lasting: ClassVar[Lasting] = Lasting("name", "folder", "source", detail="code")
+    why: str
+    code: str = ""
+
+    def _says(self) -> str:
+        return f"{self.picture}: {self.why}; the paid cutout is kept and delivered later"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFree(FolderEvent):
+    """The output can be written again."""
+
+    lasting: ClassVar[Lasting] = Lasting("output", "folder", is_over=True)
+    path: bytes
+
+    def _says(self) -> str:
+        return f"{self.folder}: {show(self.path)} can be written again; work goes on"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disposed(PictureEvent):
+    """The source was moved or deleted, as configured, after its cutout stood."""
+
+    level: ClassVar[Level] = Level.DEBUG
+    moved_to: bytes | None = None  # None: deleted
+
+    def _says(self) -> str:
+        return f"{self.picture} " + (f"moved to {show(self.moved_to)}" if self.moved_to is not None else "deleted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotDisposed(PictureEvent):
+    """The cutout stands but its source could not be moved or deleted; it stays where it is."""
+
+    level: ClassVar[Level] = Level.WARNING
+    lasting: ClassVar[Lasting] = Lasting("dispose", "folder", detail="code")  # one line for all its pictures
+    why: str
+    code: str = ""
+
+    def _says(self) -> str:
+        return f"{self.picture} is delivered but stays where it is: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginalsStay(FolderEvent):
+    """A folder that originals are moved to, or taken from, cannot be written at the start."""
+
+    level: ClassVar[Level] = Level.WARNING
+    place: str  # input, done or failed
+    path: bytes
+    why: str
+
+    def _says(self) -> str:
+        return (
+            f"{self.folder}: the {self.place} folder {show(self.path)} cannot be written: {self.why}; "
+            "pictures are cut out, and originals stay where they are until it can"
+        )
