@@ -22,27 +22,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from rembg_watch.account.retry import RULES, RetryPolicy, backoff_s, retries_in_place, rule_name, wait_s
+from rembg_watch.account.retry import pause_without_gate_s
 from rembg_watch.api.client import Client
-from rembg_watch.api.errors import RembgError
 from rembg_watch.api.params import RemovalParams
 from rembg_watch.api.upload import LARGEST_PICTURE_BYTES, Base64, open_source
-from rembg_watch.cli.transfer import Display, Transfer
-from rembg_watch.delivery.publish import discard, enough_room, publish, stage
+from rembg_watch.cli.transfer import Display
+from rembg_watch.delivery.publish import answer_room_bytes, discard, enough_room, publish, stage
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified, verify
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host import disk
 from rembg_watch.pipeline.prepare import Prepared, SourceError, prepare
+from rembg_watch.pipeline.retrying import call_with_retries
 from rembg_watch.report.words import show, size_text, span_text
 from rembg_watch.watch.probe import Verdict, file_stat, probe
 
-MOST_TRIES = 6
-LONGEST_PAUSE_S = 60.0
-"""Whoever asks for more is not waited for: somebody sits before the screen."""
-
-_POLITE = RetryPolicy(first_wait_s=2.0, longest_wait_s=30.0)
-_ROOM_FACTOR = 4  # an answer can be larger than its picture: lossless and with alpha
-_LEAST_ROOM_BYTES = 16 * 1024 * 1024
 _BASE64_BLOCK_BYTES = 3 * 256 * 1024  # whole groups of three bytes, so that blocks can be joined
 _LARGEST_TEXT_BYTES = 2 * LARGEST_PICTURE_BYTES
 
@@ -177,33 +170,32 @@ class Carrier:
 
     def _send(self, errand: Errand, picture: Prepared, inbox: "Inbox") -> float:
         """Send it, again after a pause where surely nothing was charged; return how long the last call took."""
-        tries = 0
-        while True:
-            tries += 1
-            with self._display.showing(errand.name, picture.size_bytes) as transfer:
-                try:
-                    return self._call(picture, inbox, transfer)
-                except RembgError as error:
-                    pause_s = pause_before(error, tries, jitter=self._chance())
-                    if pause_s is None:
-                        raise
-                    again = f"trying again in {span_text(pause_s)}"
-                    self._display.tell(f"{errand.name}: {error.message.rstrip('.')}; {again}")
-                except KeyboardInterrupt:
-                    if transfer.has_left:
-                        self._display.tell(f"{errand.name}: interrupted after it was sent: it may have been charged")
-                    raise
-            self._sleep(pause_s)
 
-    def _call(self, picture: Prepared, inbox: "Inbox", transfer: Transfer) -> float:
-        cutout = self._client.remove_background(
-            picture.open(),
-            self._params,
-            filename=picture.filename,
-            destination=inbox,
-            on_upload=transfer.on_upload,
-            on_download=transfer.on_download,
+        def tell_pause(error: BaseException, pause_s: float) -> None:
+            self._display.tell(f"{errand.name}: {str(error).rstrip('.')}; trying again in {span_text(pause_s)}")
+
+        return call_with_retries(
+            lambda: self._call(errand, picture, inbox),
+            lambda error, tries: pause_without_gate_s(error, tries, jitter=self._chance()),
+            sleep=self._sleep,
+            on_pause=tell_pause,
         )
+
+    def _call(self, errand: Errand, picture: Prepared, inbox: "Inbox") -> float:
+        with self._display.showing(errand.name, picture.size_bytes) as transfer:
+            try:
+                cutout = self._client.remove_background(
+                    picture.open(),
+                    self._params,
+                    filename=picture.filename,
+                    destination=inbox,
+                    on_upload=transfer.on_upload,
+                    on_download=transfer.on_download,
+                )
+            except KeyboardInterrupt:
+                if transfer.has_left:
+                    self._display.tell(f"{errand.name}: interrupted after it was sent: it may have been charged")
+                raise
         return cutout.elapsed_s
 
     # --- after it was paid for --------------------------------------------------------------------
@@ -250,24 +242,6 @@ class Carrier:
             raise
 
 
-def pause_before(error: RembgError, tries: int, *, jitter: float) -> float | None:
-    """
-    Say how long to wait before the same picture is sent again, or None: not at all.
-
-    Args:
-        error: What the call ended with.
-        tries: Calls so far, this one included.
-        jitter: In [0, 1).
-    """
-    if tries >= MOST_TRIES or not retries_in_place(error, tries):
-        return None
-    if error.retry_after_s is not None:
-        return error.retry_after_s if error.retry_after_s <= LONGEST_PAUSE_S else None
-    if RULES[rule_name(error)].is_rate:
-        return backoff_s(tries - 1, _POLITE, jitter=jitter)
-    return wait_s(error, tries, jitter=jitter)
-
-
 def check_target(target: Path, source: Path | None, *, is_forced: bool) -> None:
     """
     Find out, before anything is sent, that a cut-out can be written to *target*.
@@ -302,7 +276,7 @@ def _check_free(target: Path, source: Path | None, place: str, *, is_forced: boo
 
 
 def _check_room(size_bytes: int, target: Path | None) -> None:
-    needed_bytes = max(_LEAST_ROOM_BYTES, _ROOM_FACTOR * size_bytes)
+    needed_bytes = answer_room_bytes(size_bytes)
     for folder in [Path(tempfile.gettempdir()), *([target.parent] if target else [])]:
         try:
             has_room = enough_room(folder, needed_bytes, 0)

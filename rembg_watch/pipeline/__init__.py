@@ -18,10 +18,12 @@ Who runs them, how many at once and when, is ``pool``'s matter.
 ``pipeline.afterwards`` what becomes of the source
 ``pipeline.recovery``   what an earlier life, or a step that broke, left in the middle
 ``pipeline.values``     what goes from step to step
+``pipeline.retrying``   the retry loop, for these calls and for ``remove``
 ======================  =========================================================
 """
 
-from rembg_watch.pipeline.call import LEAST_ROOM_BYTES, Slots
+from rembg_watch.delivery.publish import LEAST_ROOM_BYTES
+from rembg_watch.pipeline.call import Slots
 from rembg_watch.pipeline.steps import Line
 from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Recipe, Step, Twin, content_key_of, no_step
 

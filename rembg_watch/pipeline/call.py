@@ -14,12 +14,11 @@ from errno import ENOSPC
 from os import fsdecode, strerror
 from typing import TYPE_CHECKING, BinaryIO
 
-import tenacity
-
 from rembg_watch.account.governor import Ticket
-from rembg_watch.account.retry import Decision, retries_in_place, wait_s
+from rembg_watch.account.retry import Decision
 from rembg_watch.api.cutout import Cutout
 from rembg_watch.api.errors import Charge, RembgError
+from rembg_watch.delivery.publish import answer_room_bytes
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, move
 from rembg_watch.paths import mirror
 from rembg_watch.pipeline.prepare import (
@@ -36,10 +35,7 @@ from rembg_watch.report import events
 if TYPE_CHECKING:
     from rembg_watch.pipeline.steps import Line
 
-_ROOM_FACTOR = 4  # an answer can be larger than its picture: lossless and with alpha
 BEAT_S = 1.0
-LEAST_ROOM_BYTES = 16 * 1024 * 1024
-"""Nothing is sent where not even so much could be kept."""
 
 
 class Slots:
@@ -168,8 +164,7 @@ class Attempt:
 
     def _check_room(self) -> None:
         """Look before paying whether the answer could be kept."""
-        needed = max(LEAST_ROOM_BYTES, _ROOM_FACTOR * self.prepared.size_bytes)
-        if not self.line.has_room(needed):
+        if not self.line.has_room(answer_room_bytes(self.prepared.size_bytes)):
             raise OSError(ENOSPC, strerror(ENOSPC), str(self.line.spool.directory))
 
     def _send(self) -> Cutout:
@@ -240,14 +235,13 @@ class Attempt:
         """Decide what *error* means, and record it as the end of the call if one had begun."""
         line, was_sending = self.line, self.job.state is State.SENDING
         decision = line.governor.failed(error, self.job, ticket, in_place=self.tries - 1)
-        keeps = decision.keeps_job and retries_in_place(error, self.tries)
-        if was_sending or not keeps:
-            self.job = self._record(decision, call_end(error, line.price) if was_sending else None, keeps=keeps)
-        return EndedError(error, self.job, keeps_job=keeps)
+        if was_sending or not decision.keeps_job:
+            self.job = self._record(decision, call_end(error, line.price) if was_sending else None)
+        return EndedError(error, self.job, keeps_job=decision.keeps_job)
 
-    def _record(self, decision: Decision, end: CallEnd | None, *, keeps: bool) -> Job:
+    def _record(self, decision: Decision, end: CallEnd | None) -> Job:
         job = decision.apply(self.job, at=self.line.clocks.now())
-        return self.line.ledger.record(job, call=end, keeps_claim=keeps or job.state is State.FAILED)
+        return self.line.ledger.record(job, call=end, keeps_claim=decision.keeps_job or job.state is State.FAILED)
 
     def _tell_call(self, end: Cutout | Exception) -> None:
         cutout, error = (end, None) if isinstance(end, Cutout) else (None, end)
@@ -311,15 +305,3 @@ def call_end(error: Exception, price: Decimal) -> CallEnd:
     if isinstance(error, RembgError):
         return CallEnd(error.charge, price, error.code)
     return CallEnd(Charge.MAYBE, price, "answer_not_kept")  # the answer came and this machine could not keep it
-
-
-def wait_in_place(chance: Callable[[], float]) -> Callable[[tenacity.RetryCallState], float]:
-    """Return tenacity's ``wait``: how long a worker sleeps with the job in hand."""
-
-    def wait(state: tenacity.RetryCallState) -> float:
-        ended = state.outcome.exception() if state.outcome else None
-        if not isinstance(ended, EndedError):
-            return 0.0
-        return wait_s(ended.cause, state.attempt_number, jitter=chance())
-
-    return wait

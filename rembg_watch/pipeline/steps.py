@@ -13,9 +13,8 @@ from decimal import Decimal
 from os import fsdecode
 from pathlib import Path
 
-import tenacity
-
 from rembg_watch.account.governor import Governor
+from rembg_watch.account.retry import wait_s
 from rembg_watch.api.client import Client
 from rembg_watch.api.errors import BadAnswerError, Charge
 from rembg_watch.delivery.outputs import AGAIN_S, Outputs
@@ -29,7 +28,7 @@ from rembg_watch.jobs import CallEnd, Job, State, move, with_content
 from rembg_watch.ledger import Ledger, StaleJobError, Target
 from rembg_watch.paths import mirror
 from rembg_watch.pipeline import afterwards
-from rembg_watch.pipeline.call import Attempt, EndedError, NotAdmittedError, Slots, wait_in_place
+from rembg_watch.pipeline.call import Attempt, EndedError, NotAdmittedError, Slots
 from rembg_watch.pipeline.prepare import (
     Prepared,
     SourceChangedError,
@@ -39,6 +38,7 @@ from rembg_watch.pipeline.prepare import (
     SourceUnreadableError,
     prepare,
 )
+from rembg_watch.pipeline.retrying import call_with_retries
 from rembg_watch.pipeline.values import (
     Back,
     Blocked,
@@ -167,17 +167,12 @@ class Line:
 
     def call(self, ready: Ready, *, beat: Callable[[], None] = lambda: None) -> Paid | Over | Back | Blocked:
         """Send a prepared picture and keep its answer; it is sent again in place where surely nothing was charged."""
-        tries = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: isinstance(error, EndedError) and error.keeps_job),
-            wait=wait_in_place(self.clocks.chance),
-            stop=tenacity.stop_when_event_set(self.stopping),
-            sleep=tenacity.sleep_using_event(self.stopping),
-            reraise=True,
-        )
         attempt = Attempt(self, ready, beat)
         paid: Paid | None = None
         try:
-            paid = tries(attempt)
+            paid = call_with_retries(
+                attempt, self._pause_after, sleep=self.stopping.wait, is_stopping=self.stopping.is_set
+            )
         except NotAdmittedError:
             return Back(job=attempt.job)
         except EndedError as ended:
@@ -194,6 +189,11 @@ class Line:
             ready.prepared.close()
             if paid is None:
                 self.settle(attempt.key)
+
+    def _pause_after(self, error: BaseException, tries: int) -> float | None:
+        if not isinstance(error, EndedError) or not error.keeps_job:
+            return None
+        return wait_s(error.cause, tries, jitter=self.clocks.chance())
 
     def settle(self, key: str) -> None:
         """Let the twins of a picture find out how it went."""

@@ -17,14 +17,13 @@ import httpx
 import pytest
 from PIL import Image
 
+from rembg_watch.account.retry import MOST_TRIES
 from rembg_watch.api.client import Client
-from rembg_watch.api.errors import RembgError, Throttle, ThrottledError, UnreachableError
+from rembg_watch.api.errors import RembgError, ThrottledError
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.api.upload import Progress
 from rembg_watch.cli.remove import Wish, read_order
 from rembg_watch.cli.single import (
-    LONGEST_PAUSE_S,
-    MOST_TRIES,
     Carrier,
     Errand,
     Inbox,
@@ -32,7 +31,6 @@ from rembg_watch.cli.single import (
     Manner,
     NotSentHereError,
     check_target,
-    pause_before,
 )
 from rembg_watch.cli.transfer import Lines
 from rembg_watch.errors import UsageError
@@ -167,46 +165,6 @@ def test_every_parameter_is_read(desk: Path) -> None:
     assert read_order(["a.jpg"], None, wish).params == RemovalParams(
         w=20, h=30, exact_resize=True, bg_color="#fff", angle=-90.5, expand=False
     )
-
-
-# --- how often it is tried ------------------------------------------------------------------------
-
-
-def too_quick(retry_after_s: float | None = None) -> RembgError:
-    return ThrottledError(message="slow down", throttle=Throttle.SHORT_TERM, retry_after_s=retry_after_s)
-
-
-def throttled(kind: Throttle) -> RembgError:
-    return ThrottledError(message="limit", throttle=kind)
-
-
-PAUSES: list[tuple[str, RembgError, int, float, float | None]] = [
-    ("the first refusal", too_quick(), 1, 0.0, 2.0),
-    ("with chance, half of it at the least", too_quick(), 1, 1.0, 1.0),
-    ("doubling", too_quick(), 3, 0.0, 8.0),
-    ("the longest", too_quick(), 5, 0.0, 30.0),
-    ("no more", too_quick(), MOST_TRIES, 0.0, None),
-    ("the server says when", too_quick(7.0), 1, 0.0, 7.0),
-    ("at once", too_quick(0.0), 1, 0.0, 0.0),
-    ("as late as one can sit and wait", too_quick(LONGEST_PAUSE_S), 1, 0.0, LONGEST_PAUSE_S),
-    ("later than that", too_quick(LONGEST_PAUSE_S + 1), 1, 0.0, None),
-    ("the daily limit", throttled(Throttle.DAILY), 1, 0.0, None),
-    ("the monthly limit", throttled(Throttle.MONTHLY), 1, 0.0, None),
-    ("a limit in other words", throttled(Throttle.UNKNOWN), 1, 0.0, None),
-    ("no way there", UnreachableError(message="refused"), 1, 0.0, 0.5),
-    ("still none", UnreachableError(message="refused"), 2, 0.0, 1.0),
-    ("none after all", UnreachableError(message="refused"), 3, 0.0, None),
-    ("anything else", RembgError(message="?"), 1, 0.0, None),
-]
-
-
-@pytest.mark.parametrize(
-    ("error", "tries", "jitter", "pause_s"), [row[1:] for row in PAUSES], ids=[row[0] for row in PAUSES]
-)
-def test_only_what_passes_soon_and_cost_nothing_is_tried_again(
-    error: RembgError, tries: int, jitter: float, pause_s: float | None
-) -> None:
-    assert pause_before(error, tries, jitter=jitter) == pause_s
 
 
 # --- where it goes --------------------------------------------------------------------------------
