@@ -25,7 +25,7 @@ _CLOCK_SLACK = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class UsageQuery:
     """The time that the usage is wanted for; nothing: now."""
 
     year: int | None = None
@@ -47,24 +47,24 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class AccountView:
     """What the account answered, to what, and when."""
 
     account: Account
-    asked: Asked
+    query: UsageQuery
     now: datetime
     periods: Sequence[BillingPeriod] | None = None
 
     @property
     def cycle(self) -> BillingCycle | None:
         """The billing period that the answer speaks of; a month is none."""
-        return self.account.billing_cycle if self.asked.year is None else None
+        return self.account.billing_cycle if self.query.year is None else None
 
     @property
     def is_current(self) -> bool:
         """Whether the answer speaks of today, so that it tells what can be spent."""
         cycle = self.account.billing_cycle
-        return self.asked.is_now or (cycle is not None and is_running(cycle, self.now))
+        return self.query.is_now or (cycle is not None and is_running(cycle, self.now))
 
 
 def is_running(period: BillingPeriod, now: datetime) -> bool:
@@ -73,7 +73,7 @@ def is_running(period: BillingPeriod, now: datetime) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class Forecast:
     """Where the present pace leads until the renewal."""
 
     per_day: Decimal
@@ -83,7 +83,7 @@ class Outlook:
     prepaid_needed: Decimal
 
 
-def outlook(cycle: BillingCycle, now: datetime) -> Outlook | None:
+def forecast(cycle: BillingCycle, now: datetime) -> Forecast | None:
     """
     Foretell the rest of a billing period from what went before.
 
@@ -100,7 +100,7 @@ def outlook(cycle: BillingCycle, now: datetime) -> Outlook | None:
     remaining = max(cycle.remaining_included, _NOTHING)
     short = max(needed - remaining, _NOTHING)
     prepaid = max(cycle.prepaid_credits, _NOTHING)
-    return Outlook(
+    return Forecast(
         per_day=per_s * 86_400,
         included_end_at=_when_spent(remaining, per_s, now) if short or not remaining else None,
         all_end_at=_when_spent(remaining + prepaid, per_s, now) if short > prepaid else None,
@@ -113,9 +113,9 @@ def _when_spent(amount: Decimal, per_s: Decimal, now: datetime) -> datetime:
     return now + timedelta(seconds=float(amount / per_s)) if per_s > 0 else now
 
 
-def outlook_sentence(cycle: BillingCycle, now: datetime) -> str:
+def forecast_sentence(cycle: BillingCycle, now: datetime) -> str:
     """Say in one sentence how long the credits last."""
-    found = outlook(cycle, now)
+    found = forecast(cycle, now)
     if found is None:
         return "none: the period is over" if now > cycle.period_end_at else "none yet: the period has just begun"
     if not cycle.used_included:
@@ -128,10 +128,10 @@ def outlook_sentence(cycle: BillingCycle, now: datetime) -> str:
     else:
         early = span_text((cycle.period_end_at - found.included_end_at).total_seconds())
         ending = f"{pace} the included credits end on {utc_text(found.included_end_at)}, {early} before the renewal"
-    return f"{ending}; {_prepaid_outlook(found, cycle)}"
+    return f"{ending}; {_prepaid_forecast(found, cycle)}"
 
 
-def _prepaid_outlook(found: Outlook, cycle: BillingCycle) -> str:
+def _prepaid_forecast(found: Forecast, cycle: BillingCycle) -> str:
     if cycle.prepaid_credits <= 0:
         return "nothing can be spent after that, for there are no prepaid ones"
     if found.all_end_at is None:
@@ -151,7 +151,7 @@ def _about(amount: Decimal) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BarPart:
     """A share of a bar: how much, drawn with what, in which colour."""
 
     amount: Decimal
@@ -159,7 +159,7 @@ class Part:
     style: str
 
 
-def bar(parts: Iterable[Part], whole: Decimal, width: int, *, rest: str = "") -> Text:
+def bar(parts: Iterable[BarPart], whole: Decimal, width: int, *, rest: str = "") -> Text:
     """
     Draw shares of a whole, one behind the other, at most *width* characters wide.
 
@@ -176,7 +176,7 @@ def bar(parts: Iterable[Part], whole: Decimal, width: int, *, rest: str = "") ->
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class BarCharacters:
     """What bars are drawn with, so that they can be read without colours too."""
 
     api: str = "█"
@@ -188,29 +188,29 @@ class Marks:
         """Choose what a screen of that encoding can show."""
         return cls() if encoding.lower().startswith("utf") else cls("#", "+", ".")
 
-    def shares(self, period: BillingPeriod) -> list[Part]:
+    def shares(self, period: BillingPeriod) -> list[BarPart]:
         """Return what the API and the web editor took, as parts of a bar."""
-        return [Part(period.api_usage, self.api, "green"), Part(period.app_usage, self.app, "cyan")]
+        return [BarPart(period.api_usage, self.api, "green"), BarPart(period.app_usage, self.app, "cyan")]
 
 
 Row = tuple[str, Text]
-_Said = list[tuple[str, str | Text]]
+_Rows = list[tuple[str, str | Text]]
 
 NO_BAR, LEAST_BAR = 0, 4
-_PLAIN = Marks()
+_PLAIN = BarCharacters()
 
 
-def rows(view: View, *, bar_width: int = NO_BAR, marks: Marks = _PLAIN) -> list[Row]:
+def rows(view: AccountView, *, bar_width: int = NO_BAR, characters: BarCharacters = _PLAIN) -> list[Row]:
     """Say everything as labels and sentences; with a bar where *bar_width* leaves room for one."""
     account, cycle = view.account, view.cycle
-    found: _Said = [("Membership", account.membership or "not named")]
+    found: _Rows = [("Membership", account.membership or "not named")]
     if view.is_current:
         found.append(("Can be spent", _spendable(view)))
-    if view.asked.year is not None:
-        found.append(("UTC month", view.asked.month_text or ""))
+    if view.query.year is not None:
+        found.append(("UTC month", view.query.month_text or ""))
         found.append(("Used", _used(account.app_usage, account.api_usage)))
     elif cycle is not None:
-        found += _cycle_rows(cycle, view.now, bar_width, marks)
+        found += _cycle_rows(cycle, view.now, bar_width, characters)
         found += _coming_rows(cycle, view.now) if view.is_current else []
     else:
         found.append(("Used", f"{_used(account.app_usage, account.api_usage)}, in this UTC month"))
@@ -218,27 +218,27 @@ def rows(view: View, *, bar_width: int = NO_BAR, marks: Marks = _PLAIN) -> list[
     return [(label, text if isinstance(text, Text) else Text(text)) for label, text in found]
 
 
-def _cycle_rows(cycle: BillingCycle, now: datetime, bar_width: int, marks: Marks) -> _Said:
-    found: _Said = [("Period", _period_text(cycle, now))]
+def _cycle_rows(cycle: BillingCycle, now: datetime, bar_width: int, characters: BarCharacters) -> _Rows:
+    found: _Rows = [("Period", _period_text(cycle, now))]
     if not cycle.stripe_billing_synced:
         found.append(("", "This is the UTC month, a stand-in: the image API may go by another period."))
     used = f"{_number(cycle.used_included)} of {_number(cycle.included_credits)} used{_percent(cycle)}"
     api, app = f"API {_number(cycle.api_usage)}", f"web editor {_number(cycle.app_usage)}"
     if bar_width < LEAST_BAR:
         return [*found, ("Included", f"{used}: {api}, {app}")]
-    drawn = bar(marks.shares(cycle), cycle.included_credits, bar_width, rest=marks.rest)
-    return [*found, ("Included", drawn), ("", used), ("", f"{marks.api} {api}, {marks.app} {app}")]
+    drawn = bar(characters.shares(cycle), cycle.included_credits, bar_width, rest=characters.rest)
+    return [*found, ("Included", drawn), ("", used), ("", f"{characters.api} {api}, {characters.app} {app}")]
 
 
-def _coming_rows(cycle: BillingCycle, now: datetime) -> _Said:
+def _coming_rows(cycle: BillingCycle, now: datetime) -> _Rows:
     return [
         ("Prepaid", f"{credits_text(cycle.prepaid_credits)}; the period's end does not touch them"),
         ("Renewal", _renewal(cycle, now)),
-        ("Forecast", outlook_sentence(cycle, now)),
+        ("Forecast", forecast_sentence(cycle, now)),
     ]
 
 
-def _spendable(view: View) -> Text:
+def _spendable(view: AccountView) -> Text:
     cycle, amount = view.account.billing_cycle, view.account.spendable
     text = Text(credits_text(amount), style="bold green" if amount > 0 else "bold red")
     if cycle is None:
@@ -279,7 +279,7 @@ def _number(amount: Decimal) -> str:
 NO_PERIODS = "No billing periods are listed."
 
 
-def plain_lines(view: View) -> list[str]:
+def plain_lines(view: AccountView) -> list[str]:
     """Say everything as lines of words, for a pipe or a log."""
     lines = [f"{label}: {text.plain}" if label else f"  {text.plain}" for label, text in rows(view)]
     return lines + (history_lines(view.periods) if view.periods is not None else [])
@@ -300,7 +300,9 @@ HISTORY_WIDTH = 68
 """Of the table of periods without its bar; on a narrower screen there are lines instead."""
 
 
-def history_table(periods: Sequence[BillingPeriod], *, now: datetime, width: int, marks: Marks = _PLAIN) -> Table:
+def history_table(
+    periods: Sequence[BillingPeriod], *, now: datetime, width: int, characters: BarCharacters = _PLAIN
+) -> Table:
     """List the periods with bars to compare them by, where there is room; the present one stands out."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for heading in ("period", "web editor", "API", "used", "--period"):
@@ -309,7 +311,7 @@ def history_table(periods: Sequence[BillingPeriod], *, now: datetime, width: int
     bar_width = min(40, width - HISTORY_WIDTH)
     for one in periods:
         numbers = [_number(one.app_usage), _number(one.api_usage), _number(one.used), str(one.period_start_unix)]
-        drawn = [bar(marks.shares(one), most, bar_width)] if bar_width >= LEAST_BAR else []
+        drawn = [bar(characters.shares(one), most, bar_width)] if bar_width >= LEAST_BAR else []
         table.add_row(_days(one), *numbers, *drawn, style="bold" if is_running(one, now) else "")
     return table
 
@@ -317,7 +319,7 @@ def history_table(periods: Sequence[BillingPeriod], *, now: datetime, width: int
 # --- for machines --------------------------------------------------------------------------------
 
 
-def as_plain_values(view: View) -> dict[str, Any]:
+def as_plain_values(view: AccountView) -> dict[str, Any]:
     """
     Return everything as JSON holds it.
 
@@ -332,7 +334,7 @@ def as_plain_values(view: View) -> dict[str, Any]:
         "spendable": credits_number(account.spendable) if holds_today else None,
         "period_end": cycle.period_end_at.isoformat() if cycle and holds_today else None,
         "plan_credits": credits_number(account.credits),
-        "usage": _usage_values(account.app_usage, account.api_usage) | {"month": view.asked.month_text},
+        "usage": _usage_values(account.app_usage, account.api_usage) | {"month": view.query.month_text},
         "period": _cycle_values(view.cycle, view.now) if view.cycle else None,
         "read_at": view.now.isoformat(),
     }
@@ -362,11 +364,11 @@ def _cycle_values(cycle: BillingCycle, now: datetime) -> dict[str, Any]:
         "remaining": credits_number(cycle.remaining_included),
         "synced": cycle.stripe_billing_synced,
         "renews_in_s": max(0, round((cycle.period_end_at + _SECOND - now).total_seconds())),
-        "forecast": _outlook_values(outlook(cycle, now)),
+        "forecast": _forecast_values(forecast(cycle, now)),
     }
 
 
-def _outlook_values(found: Outlook | None) -> dict[str, Any] | None:
+def _forecast_values(found: Forecast | None) -> dict[str, Any] | None:
     if found is None:
         return None
     return {

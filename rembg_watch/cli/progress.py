@@ -1,7 +1,7 @@
 """The progress of ``once``: a bar on a terminal, plain lines elsewhere."""
 
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -14,27 +14,6 @@ from rembg_watch.report.events import Event, Reporter
 from rembg_watch.report.metrics import Figures
 from rembg_watch.report.screen import kept_folders
 from rembg_watch.report.words import count_text, credits_text, local_text, rate_text, span_text
-
-
-class Progress(Protocol):
-    """How far a run of ``once`` is, shown in some way."""
-
-    def __enter__(self) -> Self:
-        """Begin to show."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Show no more."""
-
-    def around(self, report: Reporter) -> Reporter:
-        """Return *report* so that its lines and the bar do not overwrite each other."""
-
-    def show(self, daemon: Daemon) -> None:
-        """Show how far it is now."""
-
-    def summary(self, daemon: Daemon) -> str:
-        """Say in the end what came of it."""
 
 
 class PlainProgress:
@@ -54,10 +33,6 @@ class PlainProgress:
 
     def show(self, daemon: Daemon) -> None:
         """Show nothing: each picture has a line in the log."""
-
-    def summary(self, daemon: Daemon) -> str:
-        """Say in the end what came of it."""
-        return summary(daemon)
 
 
 class TerminalProgress(PlainProgress):
@@ -86,11 +61,11 @@ class TerminalProgress(PlainProgress):
     def around(self, report: Reporter) -> Reporter:
         """Return *report* with the bar out of its way while it writes."""
 
-        def tell(event: Event) -> None:
+        def report_beside(event: Event) -> None:
             with self._bar._lock:  # rich offers no other way to write beside a live bar to stderr
                 report(event)
 
-        return tell
+        return report_beside
 
     def show(self, daemon: Daemon) -> None:
         """Show count, rate, credits left and time to go, or what is waited for."""

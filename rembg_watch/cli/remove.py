@@ -19,9 +19,8 @@ import typer
 from rembg_watch.account.retry import rule_name
 from rembg_watch.api.errors import Charge, KeyRefusedError, RembgError, Scope
 from rembg_watch.api.params import Format, RemovalParams, parameter_problems
-from rembg_watch.cli.configured import ConfigFile
+from rembg_watch.cli.configured import ConfigFile, KeyFile, account_settings, key_refusal
 from rembg_watch.cli.console import note, say
-from rembg_watch.cli.credits import KeyFile, account_settings, key_refusal
 from rembg_watch.cli.single import (
     Carrier,
     Delivered,

@@ -1,4 +1,4 @@
-"""The program as a whole: its commands, and how every way out becomes a sentence and an exit code."""
+"""The commands, and how every way out becomes a sentence and an exit code."""
 
 import os
 import sys
@@ -9,9 +9,18 @@ import typer
 
 from rembg_watch import __version__
 from rembg_watch.api.errors import RembgError
-from rembg_watch.cli import look, remove, setup, work
+from rembg_watch.cli.check import check
 from rembg_watch.cli.console import note
 from rembg_watch.cli.credits import credits_
+from rembg_watch.cli.demo import demo
+from rembg_watch.cli.init import init
+from rembg_watch.cli.jobs import jobs
+from rembg_watch.cli.once import once
+from rembg_watch.cli.remove import remove
+from rembg_watch.cli.retry import retry
+from rembg_watch.cli.run import run
+from rembg_watch.cli.sandbox import sandbox
+from rembg_watch.cli.status import status
 from rembg_watch.errors import ExitCode, RembgWatchError, exit_code
 
 app = typer.Typer(
@@ -39,24 +48,24 @@ def _options(
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": work.demo,
-    "run": work.run,
-    "once": work.once,
-    "remove": remove.remove,
-    "status": look.status,
-    "jobs": look.jobs,
-    "retry": look.retry,
-    "check": look.check,
+    "demo": demo,
+    "run": run,
+    "once": once,
+    "remove": remove,
+    "status": status,
+    "jobs": jobs,
+    "retry": retry,
+    "check": check,
     "credits": credits_,
-    "sandbox": setup.sandbox,
-    "init": setup.init,
+    "sandbox": sandbox,
+    "init": init,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
 
 
 def main() -> None:
-    """Run one command; whatever stops it is told in one sentence, with the exit code that it deserves."""
+    """Run one command; whatever stops it is reported in one sentence, with the exit code that it deserves."""
     try:
         app()
     except (RembgWatchError, RembgError) as error:

@@ -1,0 +1,40 @@
+"""``retry``: pictures that need a person go back into the queue, and every pause ends."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from rembg_watch.cli.configured import ConfigFile, open_ledger
+from rembg_watch.cli.console import say
+from rembg_watch.daemon import RESUME
+from rembg_watch.jobs import State
+from rembg_watch.ledger import Access, Which
+
+
+def retry(
+    patterns: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATTERN]...", help="Paths to try again, as globs: 'shoot-7/*'.")
+    ] = None,
+    config: ConfigFile = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that failed, are held or in doubt.")] = False,
+    state: Annotated[list[State] | None, typer.Option("--state", "-s", help="Only failed, held or in_doubt.")] = None,
+    folder: Annotated[list[str] | None, typer.Option("--folder", "-f", help="Only these folders.")] = None,
+) -> None:
+    """Put failed, held or in-doubt pictures back in line, and end every pause; alone, end the pauses."""
+    is_choice = bool(patterns or everything or state or folder)
+    now = datetime.now(UTC)
+    with open_ledger(config, Access.JOIN) as ledger:
+        count = 0
+        chosen = (patterns or [None]) if is_choice else []  # type: ignore[list-item]  # no pattern is one choice, too
+        for pattern in chosen:
+            which = Which(states=frozenset(state or ()), folders=frozenset(folder or ()), pattern=pattern)
+            count += ledger.retry(which, now)
+        ledger.set_note(RESUME, now.isoformat(), is_durable=False)
+    if not is_choice:
+        say(
+            "every pause is tried again now, and nothing was put back in line: "
+            "name pictures by a pattern, --state, --folder, or --all for that"
+        )
+        return
+    say(f"{count} put back in line" if count else "nothing to put back; any pause is tried again now")

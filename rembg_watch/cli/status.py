@@ -1,0 +1,95 @@
+"""``status``: what the daemon does or waits for now, by its own words and the ledger's."""
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.live import Live
+
+from rembg_watch.account.balance import BASELINE, OTHER_USE, other_use_from_note, reading_from_note
+from rembg_watch.account.gate import Gate
+from rembg_watch.cli.configured import AsJson, ConfigFile, settings_for
+from rembg_watch.cli.console import OUT, say_json
+from rembg_watch.config import FOR_LOOKING, Settings
+from rembg_watch.daemon import LEDGER_NAME, STATUS_NAME
+from rembg_watch.ledger import Access, Ledger, NoLedgerError
+from rembg_watch.report.screen import render
+from rembg_watch.report.status import CreditsView, GateView, Liveness, Snapshot, liveness, read_snapshot, snapshot
+
+WATCH_S = 1.0
+
+
+def status(
+    config: ConfigFile = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and show changes.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show queue, gate, credits, rate and the last errors."""
+    settings = settings_for(config, tolerate=FOR_LOOKING)
+    if not watch:
+        found, alive = _look(settings)
+        if as_json:
+            say_json(found | {"running": alive is not Liveness.GONE})
+        else:
+            OUT.print(render(found, now=_now(), alive=alive))
+        return
+    if as_json:
+        _stream(settings)
+    with Live(console=OUT, auto_refresh=False, screen=OUT.is_terminal) as screen:
+        while True:
+            found, alive = _look(settings)
+            screen.update(render(found, now=_now(), alive=alive), refresh=True)
+            time.sleep(WATCH_S)
+
+
+def _stream(settings: Settings) -> None:
+    while True:
+        found, alive = _look(settings)
+        say_json(found | {"running": alive is not Liveness.GONE})
+        time.sleep(WATCH_S)
+
+
+def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
+    """Read what the daemon wrote last; the counts are the ledger's own, and so is the rest if nobody runs."""
+    told = read_snapshot(settings.state_dir / STATUS_NAME)
+    alive = liveness(told, now=_now()) if told else Liveness.GONE
+    try:
+        with Ledger.open(settings.state_dir / LEDGER_NAME, Access.READ) as ledger:
+            left = _left(ledger)
+    except NoLedgerError:
+        left = snapshot(counts={}, unsettled=0, gate=GateView(), credits=CreditsView(), now=_now())
+    if told is None:
+        return left, alive
+    if alive is Liveness.GONE:
+        ledgers = ("jobs", "unsettled", "gate", "spending", "eta_s", "other_use")
+        return {**told, **{name: left[name] for name in ledgers}}, alive
+    return {**told, **{name: left[name] for name in ("jobs", "unsettled", "spending", "other_use")}}, alive
+
+
+def _left(ledger: Ledger) -> Snapshot:
+    """Say how things stand by the ledger alone."""
+    gate = GateView.of(Gate.from_note(ledger.note("gate")).hold)
+    reading = reading_from_note(ledger.note(BASELINE))
+    credits_ = CreditsView()
+    if reading is not None:
+        credits_ = CreditsView(
+            included=reading.included_remaining,
+            prepaid=reading.prepaid,
+            spendable=reading.spendable,
+            period_end_at=reading.period_end_at,
+            read_at=reading.read_at,
+        )
+    return snapshot(
+        counts=ledger.counts(),
+        unsettled=ledger.unsettled_count(),
+        gate=gate,
+        credits=credits_,
+        spending=ledger.spending(),
+        other_use=other_use_from_note(ledger.note(OTHER_USE)),
+        now=_now(),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
