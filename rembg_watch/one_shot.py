@@ -280,9 +280,9 @@ def _check_free(target: Path, source: Path | None, shown: str, *, is_forced: boo
     if target.is_dir():
         raise NotSentHereError(f"{shown} is a folder")
     if not target.is_file() or target.is_symlink():
-        raise NotSentHereError(f"{shown} is no ordinary file")
+        raise NotSentHereError(f"{shown} is not a regular file")
     if not is_forced:
-        raise NotSentHereError(f"{shown} is there already and stays as it is: --force overwrites it")
+        raise NotSentHereError(f"{shown} already exists and is left unchanged: --force overwrites it")
 
 
 def _check_room(size_bytes: int, target: Path | None) -> None:
@@ -294,7 +294,7 @@ def _check_room(size_bytes: int, target: Path | None) -> None:
             raise NotSentHereError(f"{show(os.fsencode(folder))} cannot be written: {_system_text(error)}") from error
         if not has_room:
             raise NotSentHereError(
-                f"there is too little space in {show(os.fsencode(folder))}: {size_text(needed_bytes)} may be needed"
+                f"there is not enough space in {show(os.fsencode(folder))}: {size_text(needed_bytes)} may be needed"
             )
 
 
@@ -316,7 +316,7 @@ def _prepared(source: Path, scratch: Path, *, is_upright: bool) -> Prepared:
         seen = source.stat()
         found = probe(os.fsencode(source.parent), os.fsencode(source.name), file_stat(seen), is_last=True)
         if found.verdict is not Verdict.WHOLE:
-            raise NotSentHereError(found.reason.rstrip(".") or "it changes while it is being read")
+            raise NotSentHereError(found.reason.rstrip(".") or "it changed while it was being read")
         return prepare(source, disk.version_of(seen), scratch=scratch, upright=is_upright)
     except (SourceError, disk.DeliveryError) as error:
         raise NotSentHereError(error.reason.rstrip(".")) from error
@@ -329,7 +329,7 @@ def _answer_file(target: Path | None, suffix: str) -> AnswerFile:
     try:
         return AnswerFile([Path(tempfile.gettempdir()), *([target.parent] if target else [])], suffix)
     except OSError as error:
-        raise NotSentHereError(f"there is no place for the answer: {_system_text(error)}") from error
+        raise NotSentHereError(f"no file for the answer can be created: {_system_text(error)}") from error
 
 
 def _blocks(given: BinaryIO) -> Iterator[bytes]:
@@ -361,7 +361,7 @@ def _why_undelivered(error: Exception, request: Request) -> str:
     if isinstance(error, AnswerRejectedError):
         return error.reason
     if isinstance(error, disk.TargetTakenError):
-        return f"{request.target_name} was made by somebody else meanwhile and stays as it is"
+        return f"{request.target_name} was created by another program in the meantime and is left unchanged"
     return f"{request.target_name} cannot be written: {_system_text(error)}"
 
 
@@ -377,11 +377,11 @@ def scratch_folder() -> Iterator[Path]:
     Make a folder that nobody else can read, for as long as the block runs.
 
     Raises:
-        NotSentHereError: There is no place for it.
+        NotSentHereError: It cannot be created.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix="rembg-watch-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise NotSentHereError(f"there is no place for temporary files: {_system_text(error)}") from error
+        raise NotSentHereError(f"no temporary folder can be created: {_system_text(error)}") from error
     with folder as name:
         yield Path(name)

@@ -77,11 +77,11 @@ def test_a_place_that_will_not_do_is_found_before_anything_is_sent(desk: Path, p
     (desk / "itself.webp").symlink_to("a.jpg")
     os.link(picture, desk / "twin.webp")
     os.mkfifo(desk / "pipe.webp")
-    assert "there already and stays as it is: --force" in refusal(desk / "there.webp", picture)
+    assert "already exists and is left unchanged: --force" in refusal(desk / "there.webp", picture)
     assert "is a folder" in refusal(desk / "folder.webp", picture, is_forced=True)
-    assert "no ordinary file" in refusal(desk / "link.webp", picture, is_forced=True)
-    assert "no ordinary file" in refusal(desk / "pipe.webp", picture, is_forced=True)
-    assert "no ordinary file" in refusal(Path("/dev/null"), picture, is_forced=True)
+    assert "not a regular file" in refusal(desk / "link.webp", picture, is_forced=True)
+    assert "not a regular file" in refusal(desk / "pipe.webp", picture, is_forced=True)
+    assert "not a regular file" in refusal(Path("/dev/null"), picture, is_forced=True)
     for itself in ("a.jpg", "itself.webp", "twin.webp"):
         assert "the picture itself" in refusal(desk / itself, picture, is_forced=True), itself
     assert "no such file" in refusal(desk / "missing" / "x.webp", picture)
@@ -255,6 +255,6 @@ def test_an_answer_without_any_place_is_found_before_anything_is_sent(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/proc")  # it states no size, so there is room, and takes no file
     sandbox = Sandbox(KEY, engine="flat")
-    with pytest.raises(NotSentHereError, match="no place for the answer: no such file"):
+    with pytest.raises(NotSentHereError, match="no file for the answer can be created: no such file"):
         send(Request(source=picture, target=None), sandbox=sandbox)
     assert not sandbox.requests

@@ -9,16 +9,17 @@ from rembg_watch.check import findings, over_network, verdict
 from rembg_watch.cli.configured import AsJson, ConfigFile
 from rembg_watch.cli.console import OUT, say, say_json
 from rembg_watch.config import Severity, find, read
+from rembg_watch.report.words import count_text
 
 _MARKS = {Severity.ERROR: ("✗", "bold red"), Severity.WARNING: ("!", "yellow"), Severity.NOTE: ("·", "dim")}
 
 
 def check(
     config: ConfigFile = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the account; reading it is free.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not read the account, although that is free.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find everything that could go wrong; costs nothing."""
+    """Report everything that could go wrong; costs nothing."""
     found = findings(read(find(config)), ask=None if offline else over_network())
     if as_json:
         say_json(
@@ -42,5 +43,6 @@ def check(
         OUT.print(Text(f"{mark} ", style=style) + Text(str(one)))
     errors = sum(one.severity is Severity.ERROR for one in found)
     warnings = sum(one.severity is Severity.WARNING for one in found)
-    say(f"{errors} to mend, {warnings} to look at" if errors or warnings else "all is well")
+    counts = f"{count_text(errors, 'error')}, {count_text(warnings, 'warning')}"
+    say(counts if errors or warnings else "all is well")
     raise typer.Exit(verdict(found))

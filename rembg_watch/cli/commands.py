@@ -25,7 +25,7 @@ from rembg_watch.errors import ExitCode, RembgWatchError, exit_code
 
 app = typer.Typer(
     name="rembg-watch",
-    help="Drop pictures into a folder, get cut-outs in another, attended by nobody.",
+    help="Drop pictures into one folder, get cut-outs in another, unattended.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -42,9 +42,11 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
-    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
-    """Take what comes before a command."""
+    """Read the options before the command."""
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -76,5 +78,5 @@ def main() -> None:
         note("rembg-watch: interrupted")
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: that is their business
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on, which is no failure of ours
         sys.exit(ExitCode.OK)

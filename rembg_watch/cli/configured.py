@@ -25,7 +25,7 @@ ConfigFile = Annotated[
     typer.Option(
         "--config",
         "-c",
-        help="The configuration; else ./rembg-watch.toml, the user's, or /etc/rembg-watch/config.toml.",
+        help="The configuration file. By default ./rembg-watch.toml, the user's or /etc/rembg-watch/config.toml.",
         show_default=False,
     ),
 ]
@@ -34,11 +34,11 @@ KeyFile = Annotated[
     typer.Option(
         "--key-file",
         metavar="FILE",
-        help="A file that holds the API key and nothing else, in place of the configured key.",
+        help="A file that contains only the API key, used instead of the configured key.",
         show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
 def settings_for(config: Path | None, *, tolerate: frozenset[Kind]) -> Settings:
@@ -69,9 +69,9 @@ def logs_for(settings: Settings, *, level: str | None = None) -> Logs:
 
 def account_settings(config: Path | None, key_file: Path | None) -> tuple[Settings, str]:
     """
-    Read what is known of the account, and say where its key is from.
+    Read the settings of the account, and say where its key is from.
 
-    A configuration without folders will do, and so will the environment alone.
+    A configuration without folders is enough, and so is the environment alone.
 
     Raises:
         ConfigError: The configuration cannot be used, or there is no key.
@@ -90,7 +90,7 @@ def account_settings(config: Path | None, key_file: Path | None) -> tuple[Settin
 
 
 def _environment(key_file: Path | None) -> dict[str, str]:
-    """Return the environment; a key file that was named in the command wins over every other key."""
+    """Return the environment; a key file that was named on the command line replaces every other key."""
     if key_file is None:
         return dict(os.environ)
     stronger = {"REMBG_WATCH_API__KEY", "REMBG_WATCH_API__KEY_FILE", "CREDENTIALS_DIRECTORY"}
@@ -117,5 +117,5 @@ def key_refusal(error: KeyRefusedError, key_source: str) -> str:
     """Say which key was refused and what to do."""
     return (
         f"the API does not accept the key from {key_source}: {error.message.rstrip('.')}; "
-        "put the key there that your account page shows"
+        "replace it with the key that your account page shows"
     )

@@ -29,29 +29,29 @@ from rembg_watch.daemon import build_client
 from rembg_watch.errors import UsageError
 
 LONGEST_ANSWER_S = 30.0
-"""Somebody sits and waits."""
+"""A person is waiting for it."""
 
 
 def credits_(
     config: ConfigFile = None,
     key_file: KeyFile = None,
-    history: Annotated[bool, typer.Option("--history", help="Also list the past billing periods.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Also list past billing periods.")] = False,
     month: Annotated[
         str | None,
-        typer.Option("--month", metavar="YYYY-MM", help="What was used in this UTC month.", show_default=False),
+        typer.Option("--month", metavar="YYYY-MM", help="Show what was used in this UTC month.", show_default=False),
     ] = None,
     period: Annotated[
         int | None,
         typer.Option(
             "--period",
             metavar="UNIX",
-            help="The billing period that began at this Unix second; --history lists them.",
+            help="Show the billing period that began at this Unix time; --history lists them.",
             show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the account holds, its billing period and a forecast."""
+    """Show the account's credits, its billing period and a forecast."""
     query = _query(month, period)
     settings, key_source = account_settings(config, key_file)
     with reporting_key_refusal(key_source), build_client(_impatient(settings)) as client:
@@ -82,7 +82,7 @@ def _query(month: str | None, period: int | None) -> UsageQuery:
         raise UsageError("--month and --period name two different times: choose one")
     found = re.fullmatch(r"([0-9]{4})-([0-9]{1,2})", month) if month is not None else None
     if month is not None and found is None:
-        raise UsageError(f"--month wants a year and a month such as 2026-10, not {month!r}")
+        raise UsageError(f"--month takes a year and a month such as 2026-10, not {month!r}")
     query = UsageQuery(
         year=int(found[1]) if found else None, month=int(found[2]) if found else None, period_start_unix=period
     )

@@ -1,5 +1,5 @@
 """
-How an account stands, in words, bars and figures: what ``credits`` shows.
+An account in words, bars and figures: what ``credits`` shows.
 
 Pure: answers of the account and a moment come in, lines and values go out.
 """
@@ -26,7 +26,7 @@ _CLOCK_SLACK = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageQuery:
-    """The time that the usage is wanted for; nothing: now."""
+    """The time that the usage is asked for; without any, now."""
 
     year: int | None = None
     month: int | None = None
@@ -48,7 +48,7 @@ class UsageQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountView:
-    """What the account answered, to what, and when."""
+    """What the API answered about the account, to which query, and when."""
 
     account: Account
     query: UsageQuery
@@ -57,12 +57,12 @@ class AccountView:
 
     @property
     def cycle(self) -> BillingCycle | None:
-        """The billing period that the answer speaks of; a month is none."""
+        """The billing period that the answer is about; none for a month."""
         return self.account.billing_cycle if self.query.year is None else None
 
     @property
     def is_current(self) -> bool:
-        """Whether the answer speaks of today, so that it tells what can be spent."""
+        """Whether the answer is about today, so that it says what can be spent."""
         cycle = self.account.billing_cycle
         return self.query.is_now or (cycle is not None and is_running(cycle, self.now))
 
@@ -85,7 +85,7 @@ class Forecast:
 
 def forecast(cycle: BillingCycle, now: datetime) -> Forecast | None:
     """
-    Foretell the rest of a billing period from what went before.
+    Forecast the rest of a billing period from its usage so far.
 
     Returns:
         None where the period is over, has not begun or is too young to have a pace.
@@ -114,7 +114,7 @@ def _when_spent(amount: Decimal, per_s: Decimal, now: datetime) -> datetime:
 
 
 def forecast_sentence(cycle: BillingCycle, now: datetime) -> str:
-    """Say in one sentence how long the credits last."""
+    """Write in one sentence how long the credits last."""
     found = forecast(cycle, now)
     if found is None:
         return "none: the period is over" if now > cycle.period_end_at else "none yet: the period has just begun"
@@ -133,7 +133,7 @@ def forecast_sentence(cycle: BillingCycle, now: datetime) -> str:
 
 def _prepaid_forecast(found: Forecast, cycle: BillingCycle) -> str:
     if cycle.prepaid_credits <= 0:
-        return "nothing can be spent after that, for there are no prepaid ones"
+        return "nothing can be spent after that, since there are no prepaid ones"
     if found.all_end_at is None:
         return f"the prepaid ones cover the rest: {_about(found.prepaid_needed)} of {_number(cycle.prepaid_credits)}"
     return f"the prepaid ones last until {utc_text(found.all_end_at)} at that pace"
@@ -177,7 +177,7 @@ def bar(parts: Iterable[BarPart], whole: Decimal, width: int, *, rest: str = "")
 
 @dataclass(frozen=True, slots=True)
 class BarCharacters:
-    """What bars are drawn with, so that they can be read without colours too."""
+    """The characters that bars are drawn with, so that they can be read without colours too."""
 
     api: str = "█"
     app: str = "▒"
@@ -185,7 +185,7 @@ class BarCharacters:
 
     @classmethod
     def of(cls, encoding: str) -> Self:
-        """Choose what a screen of that encoding can show."""
+        """Choose characters that a terminal of that encoding can show."""
         return cls() if encoding.lower().startswith("utf") else cls("#", "+", ".")
 
     def shares(self, period: BillingPeriod) -> list[BarPart]:
@@ -203,7 +203,7 @@ _PLAIN = BarCharacters()
 def rows(view: AccountView, *, bar_width: int = NO_BAR, characters: BarCharacters = _PLAIN) -> list[Row]:
     """Say everything as labels and sentences; with a bar where *bar_width* leaves room for one."""
     account, cycle = view.account, view.cycle
-    found: _Rows = [("Membership", account.membership or "not named")]
+    found: _Rows = [("Membership", account.membership or "unknown")]
     if view.is_current:
         found.append(("Can be spent", _spendable(view)))
     if view.query.year is not None:
@@ -214,14 +214,14 @@ def rows(view: AccountView, *, bar_width: int = NO_BAR, characters: BarCharacter
         found += _coming_rows(cycle, view.now) if view.is_current else []
     else:
         found.append(("Used", f"{_used(account.app_usage, account.api_usage)}, in this UTC month"))
-        found.append(("Period", "the API told nothing about a billing period"))
+        found.append(("Period", "the API said nothing about a billing period"))
     return [(label, text if isinstance(text, Text) else Text(text)) for label, text in found]
 
 
 def _cycle_rows(cycle: BillingCycle, now: datetime, bar_width: int, characters: BarCharacters) -> _Rows:
     found: _Rows = [("Period", _period_text(cycle, now))]
     if not cycle.stripe_billing_synced:
-        found.append(("", "This is the UTC month, a stand-in: the image API may go by another period."))
+        found.append(("", "This is the UTC month as a stand-in: the image API may use another period."))
     used = f"{_number(cycle.used_included)} of {_number(cycle.included_credits)} used{_percent(cycle)}"
     api, app = f"API {_number(cycle.api_usage)}", f"web editor {_number(cycle.app_usage)}"
     if bar_width < LEAST_BAR:
@@ -232,7 +232,7 @@ def _cycle_rows(cycle: BillingCycle, now: datetime, bar_width: int, characters: 
 
 def _coming_rows(cycle: BillingCycle, now: datetime) -> _Rows:
     return [
-        ("Prepaid", f"{credits_text(cycle.prepaid_credits)}; the period's end does not touch them"),
+        ("Prepaid", f"{credits_text(cycle.prepaid_credits)}; they outlast the period"),
         ("Renewal", _renewal(cycle, now)),
         ("Forecast", forecast_sentence(cycle, now)),
     ]
@@ -242,7 +242,9 @@ def _spendable(view: AccountView) -> Text:
     cycle, amount = view.account.billing_cycle, view.account.spendable
     text = Text(credits_text(amount), style="bold green" if amount > 0 else "bold red")
     if cycle is None:
-        return text.append("; by the calendar month's usage, which may not be what is enforced", style="not bold")
+        return text.append(
+            "; computed from the calendar month's usage, which may differ from what is enforced", style="not bold"
+        )
     parts = f": {_number(max(cycle.remaining_included, _NOTHING))} included, {_number(cycle.prepaid_credits)} prepaid"
     return Text.assemble(text, (parts, ""))
 
@@ -258,7 +260,7 @@ def _period_text(cycle: BillingCycle, now: datetime) -> str:
 def _renewal(cycle: BillingCycle, now: datetime) -> str:
     at = cycle.period_end_at + _SECOND
     if at <= now:
-        return f"it was due on {utc_text(at)}; look at this machine's clock"
+        return f"it was due on {utc_text(at)}; check this machine's clock"
     return f"in {span_text((at - now).total_seconds())}, on {utc_text(at)}"
 
 
@@ -321,10 +323,10 @@ def history_table(
 
 def as_plain_values(view: AccountView) -> dict[str, Any]:
     """
-    Return everything as JSON holds it.
+    Return everything as JSON values.
 
     ``included``, ``prepaid``, ``spendable`` and ``period_end`` are those of ``status``; they
-    are null where the answer speaks of another time than today.
+    are null where the answer is about another time than today.
     """
     account, cycle, holds_today = view.account, view.account.billing_cycle, view.is_current
     found: dict[str, Any] = {

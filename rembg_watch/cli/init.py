@@ -18,9 +18,9 @@ def init(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("rembg-watch.toml"),
     input_: Annotated[Path | None, typer.Option("--input", "-i", help="Where pictures are dropped.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where cut-outs appear.")] = None,
-    key_file: Annotated[Path | None, typer.Option("--key-file", help="The file that holds the API key.")] = None,
+    key_file: Annotated[Path | None, typer.Option("--key-file", help="The file that contains the API key.")] = None,
     systemd: Annotated[
-        bool, typer.Option("--systemd", help="Print a drop-in for the folders of a configuration instead.")
+        bool, typer.Option("--systemd", help="Instead, print a systemd drop-in for the folders of a configuration.")
     ] = False,
     config: ConfigFile = None,
 ) -> None:
@@ -31,11 +31,11 @@ def init(
         say(drop_in(settings.folders, shares=shares(), chooses_processor=is_crowded).rstrip("\n"))
         return
     if path.exists():
-        raise UsageError(f"{path} is there already and stays as it is: name another file, or move it away")
+        raise UsageError(f"{path} already exists and is left unchanged: name another file, or move it away")
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {path.absolute().parent}: make it, or name another file")
+        raise UsageError(f"there is no folder {path.absolute().parent}: create it, or name another file")
     source = (input_ or Path(typer.prompt("Folder where pictures are dropped"))).expanduser().absolute()
     target = (output or Path(typer.prompt("Folder where cut-outs appear"))).expanduser().absolute()
     path.write_text(template(input=source, output=target, key_file=key_file), encoding="utf-8")
     say(f"written: {path}")
-    note(f"Next: the API key (see key_file in it), then: rembg-watch check --config {path}")
+    note(f"Next: set the API key (see key_file in the file), then run: rembg-watch check --config {path}")

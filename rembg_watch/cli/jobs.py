@@ -25,16 +25,21 @@ _STYLES = {
 
 def jobs(
     patterns: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATTERN]...", help="Paths to show, as globs: 'shoot-7/*'.")
+        list[str] | None,
+        typer.Argument(metavar="[PATTERN]...", help="Show only paths that match these globs: 'shoot-7/*'."),
     ] = None,
     config: ConfigFile = None,
-    state: Annotated[list[State] | None, typer.Option("--state", "-s", help="Only these states.")] = None,
-    folder: Annotated[list[str] | None, typer.Option("--folder", "-f", help="Only these folders.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The last so many.")] = 100,
-    unsettled: Annotated[bool, typer.Option("--unsettled", help="What was seen and is not whole yet.")] = False,
+    state: Annotated[list[State] | None, typer.Option("--state", "-s", help="Show only these states.")] = None,
+    folder: Annotated[list[str] | None, typer.Option("--folder", "-f", help="Show only these folders.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, help="Show at most this many, the last changed first.")
+    ] = 100,
+    unsettled: Annotated[
+        bool, typer.Option("--unsettled", help="Show files that were seen but are not whole yet.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List pictures with their state, and the reason where there is one."""
+    """List pictures with their state, and the reason if there is one."""
     with open_ledger(config, Access.READ) as ledger:
         if unsettled:
             _show_unsettled(ledger, folder, limit, as_json=as_json)
@@ -58,7 +63,7 @@ def _chosen(
 
 def _show_jobs(found: Iterable[Job]) -> None:
     table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
-    for heading in ("state", "picture", "size", "changed", "cut-out, or why not"):
+    for heading in ("state", "picture", "size", "changed", "cut-out or reason"):
         table.add_column(heading, overflow="fold", no_wrap=heading in ("state", "size", "changed"))
     for job in found:
         table.add_row(
@@ -115,4 +120,4 @@ def _show_unsettled(ledger: Ledger, folders: list[str] | None, limit: int, *, as
     for name, one in found:
         say(f"{name}/{show(one.source)}  {size_text(one.size_bytes)}  since {one.since_at:%H:%M}  {one.reason}")
     if not found:
-        say("nothing is unsettled")
+        say("no unsettled files")

@@ -19,11 +19,13 @@ from rembg_watch.report.logs import OncePerCondition
 
 def once(
     config: ConfigFile = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent and cost.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only report what would be sent and what it would cost.")
+    ] = False,
     as_json: AsJson = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; errors alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only errors.")] = False,
 ) -> None:
-    """Do everything that is there now, then end."""
+    """Process everything that is there now, then exit."""
     settle_heaps()
     settings = settings_for(config, tolerate=frozenset() if dry_run else FOR_RUN)
     if dry_run:

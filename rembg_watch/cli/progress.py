@@ -47,7 +47,7 @@ class TerminalProgress(PlainProgress):
             console=console,
             transient=True,
         )
-        self._task = self._bar.add_task("looking", total=None, facts="")
+        self._task = self._bar.add_task("scanning", total=None, facts="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -68,14 +68,14 @@ class TerminalProgress(PlainProgress):
         return report_beside
 
     def show(self, daemon: Daemon) -> None:
-        """Show count, rate, credits left and time to go, or what is waited for."""
+        """Show count, rate, credits left and time to go, or the reason for a wait."""
         figures, counts = daemon.metrics.read(), daemon.ledger.counts()
         left = counts[State.QUEUED] + counts[State.SENDING] + counts[State.RECEIVED]
         finished = figures.delivered + figures.reused + figures.failed
         hold = daemon.governor.hold
         kept = kept_folders(daemon.told, since=local_text, until=local_text)
         is_still = hold or (kept and not daemon.pool.in_flight())
-        word = "waiting" if is_still else "cutting out" if left else "looking"
+        word = "waiting" if is_still else "cutting out" if left else "scanning"
         self._bar.update(
             self._task,
             description=word,
@@ -103,7 +103,7 @@ def _facts(daemon: Daemon, figures: Figures, hold: Hold | None) -> str:
 
 
 def summary(daemon: Daemon) -> str:
-    """Say in one line what came of a run, and what is left and why."""
+    """Write in one line what a run achieved, and what is left and why."""
     figures, counts = daemon.metrics.read(), daemon.ledger.counts()
     parts = [f"{figures.delivered + figures.reused:,} delivered"]
     if figures.reused:

@@ -42,8 +42,8 @@ def remove(
             "--output",
             "-o",
             metavar="FILE|DIR|-",
-            help="Where to: a file, a folder (with / at its end it is made), or - for standard output. "
-            "Else beside each picture; what comes by a pipe leaves by a pipe.",
+            help="Where to write: a file, a folder (created if it ends with /), or - for standard output. "
+            "By default beside each picture; for a picture from standard input, standard output.",
             show_default=False,
         ),
     ] = None,
@@ -53,7 +53,7 @@ def remove(
             "--format",
             "-f",
             metavar="FORMAT",
-            help="webp, png, jpeg or bmp; else by the ending of -o FILE, else webp.",
+            help="webp, png, jpeg or bmp; by default the format that the extension of -o FILE names, or webp.",
             show_default=False,
         ),
     ] = None,
@@ -66,9 +66,9 @@ def remove(
         typer.Option("--h", metavar="PX", help="Height, 1 to 10000; the aspect ratio is kept.", show_default=False),
     ] = None,
     exact_resize: Annotated[
-        bool, typer.Option("--exact-resize", help="Force exactly --w by --h, which may distort.")
+        bool, typer.Option("--exact-resize", help="Resize to exactly --w by --h, even if that distorts.")
     ] = False,
-    mask: Annotated[bool, typer.Option("--mask", help="The mask alone; not together with --bg-color.")] = False,
+    mask: Annotated[bool, typer.Option("--mask", help="Return the mask alone; not together with --bg-color.")] = False,
     bg_color: Annotated[
         str | None,
         typer.Option(
@@ -79,23 +79,27 @@ def remove(
         ),
     ] = None,
     angle: Annotated[
-        str, typer.Option("--angle", metavar="DEGREES", help="Rotate the cut-out, -360 to 360 degrees.")
+        str, typer.Option("--angle", metavar="DEGREES", help="Rotate the cut-out by -360 to 360 degrees.")
     ] = "0",
     expand: Annotated[
-        bool, typer.Option("--expand/--no-expand", help="Grow the picture, so that rotating crops nothing.")
+        bool, typer.Option("--expand/--no-expand", help="Enlarge the picture so that rotating crops nothing.")
     ] = True,
     upright: Annotated[
-        bool, typer.Option("--upright/--no-upright", help="Send pictures that a camera marked as rotated upright.")
+        bool,
+        typer.Option(
+            "--upright/--no-upright",
+            help="Turn pictures that the camera marked as rotated upright before they are sent.",
+        ),
     ] = True,
     base64: Annotated[bool, typer.Option("--base64", help="Write the cut-out as base64 text.")] = False,
     from_base64: Annotated[
-        bool, typer.Option("--from-base64", help="The pictures are given as base64 text, or as data: URLs.")
+        bool, typer.Option("--from-base64", help="Read the pictures as base64 text or data: URLs.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files that are there already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     config: ConfigFile = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Cut out one picture or a few, straight through the API. Each costs what the API charges for a picture."""
+    """Cut out one picture or a few by hand. Each costs what the API charges for a picture."""
     parameters = RawParameters(
         format=format_, w=w, h=h, exact_resize=exact_resize, mask=mask, bg_color=bg_color, angle=angle, expand=expand
     )
@@ -119,7 +123,7 @@ def _check_pipes(arguments: Arguments, *, writes_base64: bool) -> None:
     if arguments.uses_stdout and sys.stdout is None:
         problems.append("standard output is closed: name a file with -o")
     elif arguments.uses_stdout and sys.stdout.isatty() and not writes_base64:
-        problems.append("the cut-out would go to the terminal: name a file with -o, or pipe it on")
+        problems.append("the cut-out would go to the terminal: name a file with -o, or pipe it to a program")
     if problems:
         raise UsageError("\n".join(problems))
 
@@ -128,7 +132,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"-o {folder}: the folder cannot be made: {error.strerror}") from error
+        raise UsageError(f"-o {folder}: the folder cannot be created: {error.strerror}") from error
 
 
 # --- the outcome ---------------------------------------------------------------------------------
@@ -146,7 +150,7 @@ _WARNINGS = {
     "all_transparent": "all of it is transparent",
 }
 _ADVICE = {
-    "429 daily limit": "that limit is for callers without an account: look at the key with `rembg-watch credits`",
+    "429 daily limit": "this limit is for callers without an account: check the key with `rembg-watch credits`",
     "429 monthly limit": "`rembg-watch credits` says when credits come back",
     "e-mail not verified": "open the link in the vendor's e-mail",
 }
@@ -230,5 +234,5 @@ def _delivered_line(delivered: Delivered) -> str:
     """Describe a cut-out and say where it is."""
     found, request = delivered.verified, delivered.request
     facts = f"{found.width} x {found.height} px, {size_text(found.size_bytes)}, {span_text(delivered.elapsed_s)}"
-    odd = f"; look at it: {_WARNINGS[found.warning]}" if found.warning else ""
+    odd = f"; check it: {_WARNINGS[found.warning]}" if found.warning else ""
     return f"{request.name} -> {request.target_name} ({facts}){odd}"

@@ -119,22 +119,24 @@ def _format_by_extension(file: Path | None, chosen: str | None, *, applies: bool
         return str(Format.WEBP), []
     named = Format.named(file.suffix[1:])
     if named is None:
-        known = "name it .webp, .png, .jpg or .bmp, or say --format" if chosen is None else ""
-        return str(Format.WEBP), [f"-o {file}: the API makes no {file.suffix} pictures: {known}"] if known else []
+        known = "name it .webp, .png, .jpg or .bmp, or give --format" if chosen is None else ""
+        return str(Format.WEBP), [
+            f"-o {file}: the API does not produce {file.suffix} pictures: {known}"
+        ] if known else []
     if chosen is not None and Format.named(chosen) not in {None, named}:
-        return str(named), [f"-o {file}: the ending says {named}, but --format says {chosen}"]
+        return str(named), [f"-o {file}: the extension says {named}, but --format says {chosen}"]
     return str(named), []
 
 
 def _output_problems(images: Sequence[str], output: str | None, file: Path | None) -> Iterator[str]:
     if PIPE in images and len(images) > 1:
-        yield "- (standard input) holds one picture: give it no others beside"
+        yield "- (standard input) is one picture: name no others beside it"
     elif output == PIPE and len(images) > 1:
-        yield "-o - (standard output) holds one picture: name a folder for several"
+        yield "-o - (standard output) takes one picture: name a folder for several"
     elif file is not None and len(images) > 1:
-        yield f"-o {file} is one file for {len(images)} pictures: name a folder (with / at its end it is made)"
+        yield f"-o {file} is one file for {len(images)} pictures: name a folder (one that ends with / is created)"
     if output == "":
-        yield "-o names nothing: name a file, a folder, or - for standard output"
+        yield "-o is empty: name a file, a folder, or - for standard output"
 
 
 def _requests(sources: Sequence[Path], folder: Path | None, ending: str) -> Iterator[Request]:

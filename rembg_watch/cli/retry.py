@@ -14,14 +14,23 @@ from rembg_watch.ledger import Access, Which
 
 def retry(
     patterns: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATTERN]...", help="Paths to try again, as globs: 'shoot-7/*'.")
+        list[str] | None,
+        typer.Argument(metavar="[PATTERN]...", help="Retry paths that match these globs: 'shoot-7/*'."),
     ] = None,
     config: ConfigFile = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that failed, are held or in doubt.")] = False,
-    state: Annotated[list[State] | None, typer.Option("--state", "-s", help="Only failed, held or in_doubt.")] = None,
-    folder: Annotated[list[str] | None, typer.Option("--folder", "-f", help="Only these folders.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Retry everything that failed, is held or in doubt.")
+    ] = False,
+    state: Annotated[
+        list[State] | None, typer.Option("--state", "-s", help="Retry only this state: failed, held or in_doubt.")
+    ] = None,
+    folder: Annotated[list[str] | None, typer.Option("--folder", "-f", help="Retry only these folders.")] = None,
 ) -> None:
-    """Put failed, held or in-doubt pictures back in line, and end every pause; alone, end the pauses."""
+    """
+    Retry failed, held or in-doubt pictures and end every pause.
+
+    Without a choice of pictures, only the pauses end.
+    """
     is_choice = bool(patterns or everything or state or folder)
     now = datetime.now(UTC)
     with open_ledger(config, Access.JOIN) as ledger:
@@ -33,8 +42,8 @@ def retry(
         ledger.set_note(RESUME, now.isoformat(), is_durable=False)
     if not is_choice:
         say(
-            "every pause is tried again now, and nothing was put back in line: "
-            "name pictures by a pattern, --state, --folder, or --all for that"
+            "every pause is retried now; nothing was put back in the queue: "
+            "to choose pictures, give a pattern, --state, --folder or --all"
         )
         return
-    say(f"{count} put back in line" if count else "nothing to put back; any pause is tried again now")
+    say(f"{count} put back in the queue" if count else "nothing to put back in the queue; every pause is retried now")

@@ -1,4 +1,4 @@
-"""``status``: what the daemon does or waits for now, by its own words and the ledger's."""
+"""``status``: what the daemon does or waits for now, from its status file and the ledger."""
 
 import time
 from datetime import UTC, datetime
@@ -22,10 +22,10 @@ WATCH_S = 1.0
 
 def status(
     config: ConfigFile = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and show changes.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep running and show changes.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show queue, gate, credits, rate and the last errors."""
+    """Show the queue, the gate, credits, the rate and the last errors."""
     settings = settings_for(config, tolerate=FOR_LOOKING)
     if not watch:
         found, alive = _look(settings)
@@ -51,24 +51,24 @@ def _stream(settings: Settings) -> None:
 
 
 def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
-    """Read what the daemon wrote last; the counts are the ledger's own, and so is the rest if nobody runs."""
-    told = read_snapshot(settings.state_dir / STATUS_NAME)
-    alive = liveness(told, now=_now()) if told else Liveness.GONE
+    """Read what the daemon wrote last; the counts come from the ledger, and so does the rest if no daemon runs."""
+    written = read_snapshot(settings.state_dir / STATUS_NAME)
+    alive = liveness(written, now=_now()) if written else Liveness.GONE
     try:
         with Ledger.open(settings.state_dir / LEDGER_NAME, Access.READ) as ledger:
             left = _left(ledger)
     except NoLedgerError:
         left = snapshot(counts={}, unsettled=0, gate=GateView(), credits=CreditsView(), now=_now())
-    if told is None:
+    if written is None:
         return left, alive
     if alive is Liveness.GONE:
-        ledgers = ("jobs", "unsettled", "gate", "spending", "eta_s", "other_use")
-        return {**told, **{name: left[name] for name in ledgers}}, alive
-    return {**told, **{name: left[name] for name in ("jobs", "unsettled", "spending", "other_use")}}, alive
+        of_ledger = ("jobs", "unsettled", "gate", "spending", "eta_s", "other_use")
+        return {**written, **{name: left[name] for name in of_ledger}}, alive
+    return {**written, **{name: left[name] for name in ("jobs", "unsettled", "spending", "other_use")}}, alive
 
 
 def _left(ledger: Ledger) -> Snapshot:
-    """Say how things stand by the ledger alone."""
+    """Return the status that the ledger alone can give."""
     gate = GateView.of(Gate.from_note(ledger.note("gate")).hold)
     reading = reading_from_note(ledger.note(BASELINE))
     credits_ = CreditsView()

@@ -1,7 +1,7 @@
 """
 An answer that arrives outside the spool: a temporary file that is not lost once it was paid for.
 
-For whoever sends a picture without a ledger; the daemon has its ``spool``.
+For ``one_shot``, which has no ledger; the daemon has its ``spool``.
 """
 
 import contextlib

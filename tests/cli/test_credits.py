@@ -115,7 +115,7 @@ SENTENCES: list[tuple[str, BillingCycle, datetime, str]] = [
         "ends before the renewal",
         cycle(api="600"),
         TENTH_DAY,
-        f"{ENDING} nothing can be spent after that, for there are no prepaid ones",
+        f"{ENDING} nothing can be spent after that, since there are no prepaid ones",
     ),
     (
         "prepaid ones last",
@@ -146,7 +146,7 @@ SENTENCES: list[tuple[str, BillingCycle, datetime, str]] = [
         "used up and nothing else",
         cycle(api="900"),
         TENTH_DAY,
-        "the included credits are used up; nothing can be spent after that, for there are no prepaid ones",
+        "the included credits are used up; nothing can be spent after that, since there are no prepaid ones",
     ),
     ("just begun", cycle(api="5"), START + timedelta(minutes=59), "none yet: the period has just begun"),
     ("not begun by this clock", cycle(api="5"), START - timedelta(days=2), "none yet: the period has just begun"),
@@ -206,7 +206,7 @@ def test_the_lines_say_all_that_a_person_asks() -> None:
         "Can be spent: 650 credits: 600 included, 50 prepaid",
         "Period: 2026-11-01 00:00 UTC to 2026-11-30 23:59 UTC, day 11 of 30",
         "Included: 300 of 900 used (33 %): API 200, web editor 100",
-        "Prepaid: 50 credits; the period's end does not touch them",
+        "Prepaid: 50 credits; they outlast the period",
         "Renewal: in 20 d, on 2026-12-01 00:00 UTC",
         "Forecast: at the present pace of 30 a day about 0 credits will be left at the renewal",
     ]
@@ -238,13 +238,13 @@ def test_a_month_shows_its_own_usage_and_what_can_be_spent_today() -> None:
 
 def test_an_account_without_a_billing_cycle_is_said_to_be_reckoned_by_the_month() -> None:
     text = words(view(None))
-    assert "Can be spent: 807 credits; by the calendar month's usage" in text
-    assert "told nothing about a billing period" in text
+    assert "Can be spent: 807 credits; computed from the calendar month's usage" in text
+    assert "said nothing about a billing period" in text
     assert as_plain_values(view(None))["period"] is None
 
 
 def test_a_renewal_that_should_have_been_points_at_the_clock() -> None:
-    assert "look at this machine's clock" in words(view(cycle(), now=END + timedelta(days=3)))
+    assert "check this machine's clock" in words(view(cycle(), now=END + timedelta(days=3)))
 
 
 def test_fractions_of_credits_are_not_rounded_away() -> None:
@@ -348,8 +348,8 @@ def test_an_unsynced_account_is_told_so(call: Call, serve: Serve) -> None:
 
 
 BAD_TIMES = [
-    ("no month", ["--month", "2026"], "--month wants a year and a month such as 2026-10, not '2026'"),
-    ("words", ["--month", "last"], "--month wants"),
+    ("no month", ["--month", "2026"], "--month takes a year and a month such as 2026-10, not '2026'"),
+    ("words", ["--month", "last"], "--month takes"),
     ("a thirteenth month", ["--month", "2026-13"], "--month: 'month' must be between 1 and 12, got: 13"),
     ("the year nought", ["--month", "0000-01"], "--month: 'year' must be between 1 and 9999"),
     ("both", ["--month", "2026-10", "--period", "5"], "name two different times"),

@@ -127,11 +127,11 @@ def test_all_problems_are_told_at_once(desk: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "output", "parameters", "words"),
     [
-        (["-", "a.jpg"], None, RawParameters(), "holds one picture"),
+        (["-", "a.jpg"], None, RawParameters(), "is one picture"),
         (["a.jpg", "b.jpg"], "-", RawParameters(), "name a folder for several"),
-        (["a.jpg"], "x.tiff", RawParameters(), "the API makes no .tiff pictures"),
-        (["a.jpg"], "x.png", RawParameters(format="webp"), "the ending says png, but --format says webp"),
-        (["a.jpg"], "", RawParameters(), "names nothing"),
+        (["a.jpg"], "x.tiff", RawParameters(), "the API does not produce .tiff pictures"),
+        (["a.jpg"], "x.png", RawParameters(format="webp"), "the extension says png, but --format says webp"),
+        (["a.jpg"], "", RawParameters(), "is empty"),
         (["a.jpg"], None, RawParameters(w="1e3"), "'w' must be an integer, got: '1e3'"),
         (["a.jpg"], None, RawParameters(w="10001"), "'w' must be at most 10000"),
         (["a.jpg"], None, RawParameters(h="9" * 400), "'h' must be an integer"),
@@ -269,7 +269,7 @@ def test_what_is_there_is_overwritten_only_by_force(call: Call, serve: Serve, de
     (desk / "a.webp").write_bytes(b"mine")
     ended = call("remove", "a.jpg")
     assert ended.code == 1
-    assert "a.webp is there already" in ended.out
+    assert "a.webp already exists" in ended.out
     assert (desk / "a.webp").read_bytes() == b"mine"
     assert not sandbox.requests
     assert call("remove", "a.jpg", "--force").code == 0
@@ -282,7 +282,7 @@ def test_a_folder_is_made_where_it_ends_with_a_slash(call: Call, serve: Serve, d
     assert (desk / "new" / "deep" / "a.webp").exists()
     ended = call("remove", "a.jpg", "-o", "a.jpg/")
     assert ended.code == 2
-    assert "the folder cannot be made" in ended.err
+    assert "the folder cannot be created" in ended.err
 
 
 def test_wrong_parameters_are_wrong_usage_and_nothing_is_sent(call: Call, serve: Serve, picture: Path) -> None:
@@ -338,7 +338,7 @@ def test_parameters_that_the_api_alone_refuses_stop_the_round(
 
 ENDINGS = [
     ("monthly", "monthly", 75, "`rembg-watch credits` says when credits come back; nothing was charged", 1),
-    ("daily", "daily", 75, "look at the key with `rembg-watch credits`", 1),
+    ("daily", "daily", 75, "check the key with `rembg-watch credits`", 1),
     ("other words", "unknown_429", 75, "nothing was charged", 1),
     ("key refused", "bad_key", 77, "does not accept the key from REMBG_WATCH_API__KEY", 1),
     ("e-mail", "unverified", 75, "open the link in the vendor's e-mail", 1),
@@ -416,7 +416,7 @@ def test_a_cutout_with_nothing_transparent_is_delivered_with_a_warning(
     Image.new("RGB", (50, 50), (10, 200, 30)).save(desk / "plain.png")
     ended = call("remove", "plain.png")
     assert ended.code == 0
-    assert "look at it: " in ended.out
+    assert "check it: " in ended.out
 
 
 def test_a_turned_photograph_is_sent_upright(call: Call, serve: Serve, desk: Path) -> None:

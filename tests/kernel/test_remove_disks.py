@@ -67,6 +67,6 @@ def test_a_disk_that_is_too_small_is_found_before_anything_is_sent(
     sandbox = Sandbox("sandbox-key", engine="flat")
     with Client("sandbox-key", transport=sandbox.transport()) as client:
         one_shot = OneShot(client=client, params=RemovalParams(), options=Options(), scratch=tmp_path, display=Lines())
-        with pytest.raises(NotSentHereError, match=r"too little space in .*16\.8 MB may be needed"):
+        with pytest.raises(NotSentHereError, match=r"not enough space in .*16\.8 MB may be needed"):
             one_shot.send(Request(source=PACKSHOT, target=small("out") / "mug.webp"))
     assert not sandbox.requests
