@@ -15,9 +15,10 @@ A picture dropped into a watched folder passes eight stages:
 | report  | logs, metrics, status and people are told                       | ``report``                           |
 
 ``pipeline.steps`` joins ledger to report and reads in that order; ``daemon`` builds and runs everything
-from what ``config`` read; ``cli`` is its face, ``check`` its second look before the first picture, ``demo``
-the tour. ``host`` is what the machine lends. ``errors``, ``jobs`` and ``paths`` are what everything speaks
-of; ``sandbox`` is the API emulated, for tests, for the tour and for trying things out.
+from what ``config`` read; ``one_shot`` sends a picture without daemon and ledger. ``cli`` is the face of
+both, ``check`` a second look before the first picture, ``demo`` the tour. ``host`` is what the machine
+lends. ``errors``, ``jobs`` and ``paths`` are what everything speaks of; ``sandbox`` is the API emulated,
+for tests, for the tour and for trying things out.
 The client library stands alone: ``from rembg_watch import Client``.
 """
 

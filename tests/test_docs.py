@@ -20,7 +20,7 @@ from PIL import Image
 from rembg_watch import config
 from rembg_watch.api import client, cutout, errors, params, responses, upload
 from rembg_watch.cli import app
-from rembg_watch.cli.credits_view import Asked, View, as_plain_values
+from rembg_watch.cli.credits_view import AccountView, UsageQuery, as_plain_values
 from rembg_watch.config.origins import Loc
 from rembg_watch.config.sentences import known
 from rembg_watch.config.settings import FolderOptions, FolderSettings, Settings
@@ -296,7 +296,7 @@ ANSWERED: dict[str, Any] = {
 
 def test_the_fields_that_credits_is_said_to_show_are_in_its_json() -> None:
     account = responses.account_from(ANSWERED)
-    shown = as_plain_values(View(account=account, asked=Asked(), now=datetime(2025, 3, 1, tzinfo=UTC)))
+    shown = as_plain_values(AccountView(account=account, query=UsageQuery(), now=datetime(2025, 3, 1, tzinfo=UTC)))
     rows = coverage()[[row[2] for row in coverage()].index("`credits`") + 1 :]
     paths = [path for row in rows for path in quoted(row[2]) if not path.startswith("--") and path != "expand"]
     assert len(paths) >= 12

@@ -272,7 +272,7 @@ def backoff_s(n: int, policy: RetryPolicy, *, jitter: float) -> float:
 
 def retries_in_place(error: BaseException, tries: int) -> bool:
     """
-    Say whether a worker keeps its job and tries again, through the gate: tenacity's ``retry``.
+    Say whether a worker keeps its job and tries again, through the gate.
 
     Only where surely nothing was charged and the wait is short: a refusal for the
     short-term rate, which waits at the gate and is no attempt, and a way that failed
@@ -286,7 +286,38 @@ def retries_in_place(error: BaseException, tries: int) -> bool:
 
 
 def wait_s(error: BaseException, tries: int, *, jitter: float) -> float:
-    """Return how long to sleep before the next try in place: tenacity's ``wait``; gate and pacer come after it."""
+    """Return how long to sleep before the next try in place; gate and pacer come after it."""
     if isinstance(error, ThrottledError):
         return 0.0  # the pacer makes it wait, together with everybody else
     return float(min(4.0, 0.5 * 2 ** min(max(tries - 1, 0), 3)) * (1 - 0.5 * jitter))
+
+
+MOST_TRIES = 6
+LONGEST_PAUSE_S = 60.0
+"""A server that asks for a longer pause is not waited for: somebody sits before the screen."""
+
+_WITHOUT_PACER = RetryPolicy(first_wait_s=2.0, longest_wait_s=30.0)
+
+
+def pause_without_gate_s(error: BaseException, tries: int, *, jitter: float) -> float | None:
+    """
+    Return how long a single call waits before its next try, with no gate and no pacer around it.
+
+    What is tried again is the same as in place, but not for ever.
+
+    Args:
+        error: What the call ended with.
+        tries: Tries so far, this one included.
+        jitter: In [0, 1).
+
+    Returns:
+        None if it is not tried again.
+    """
+    if tries >= MOST_TRIES or not retries_in_place(error, tries):
+        return None
+    advice_s = error.retry_after_s if isinstance(error, RembgError) else None
+    if advice_s is not None:
+        return advice_s if advice_s <= LONGEST_PAUSE_S else None
+    if RULES[rule_name(error)].is_rate:
+        return backoff_s(tries - 1, _WITHOUT_PACER, jitter=jitter)
+    return wait_s(error, tries, jitter=jitter)

@@ -1,17 +1,20 @@
 """
-The command line: one function per command, grouped by what a person wants.
+The command line: a file for each command, which has the command's name.
 
-=============  =====================================================
-``cli.work``   ``demo``, ``run``, ``once``: pictures are cut out
-``cli.look``   ``status``, ``jobs``, ``retry``, ``check``: how it goes
-``cli.account``  ``credits``: what the account holds
-``cli.remove``   ``remove``: one picture or a few, straight through
-``cli.setup``    ``init``, ``sandbox``: before the first run
-=============  =====================================================
+=========================  =====================================================
+``run``, ``once``          pictures are cut out
+``remove``                 the same by hand, without folders and without a ledger
+``status``, ``jobs``       how it goes
+``retry``                  what failed is tried again
+``check``, ``credits``     what could go wrong; what the account holds
+``init``, ``sandbox``      before the first run
+``demo``                   the tour
+=========================  =====================================================
 
-Commands parse, call and print. What they do stands in the modules below.
+``commands`` lists them; ``configured`` and ``console`` are what they share. Commands parse,
+call and print. What they do is in the packages below.
 """
 
-from rembg_watch.cli.app import app, main
+from rembg_watch.cli.commands import app, main
 
 __all__ = ["app", "main"]

@@ -1,5 +1,5 @@
 """
-How an account stands, in words, bars and figures: what ``credits`` shows.
+An account in words, bars and figures: what ``credits`` shows.
 
 Pure: answers of the account and a moment come in, lines and values go out.
 """
@@ -25,8 +25,8 @@ _CLOCK_SLACK = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """The time that the usage is wanted for; nothing: now."""
+class UsageQuery:
+    """The time that the usage is asked for; without any, now."""
 
     year: int | None = None
     month: int | None = None
@@ -47,24 +47,24 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """What the account answered, to what, and when."""
+class AccountView:
+    """What the API answered about the account, to which query, and when."""
 
     account: Account
-    asked: Asked
+    query: UsageQuery
     now: datetime
     periods: Sequence[BillingPeriod] | None = None
 
     @property
     def cycle(self) -> BillingCycle | None:
-        """The billing period that the answer speaks of; a month is none."""
-        return self.account.billing_cycle if self.asked.year is None else None
+        """The billing period that the answer is about; none for a month."""
+        return self.account.billing_cycle if self.query.year is None else None
 
     @property
     def is_current(self) -> bool:
-        """Whether the answer speaks of today, so that it tells what can be spent."""
+        """Whether the answer is about today, so that it says what can be spent."""
         cycle = self.account.billing_cycle
-        return self.asked.is_now or (cycle is not None and is_running(cycle, self.now))
+        return self.query.is_now or (cycle is not None and is_running(cycle, self.now))
 
 
 def is_running(period: BillingPeriod, now: datetime) -> bool:
@@ -73,7 +73,7 @@ def is_running(period: BillingPeriod, now: datetime) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class Forecast:
     """Where the present pace leads until the renewal."""
 
     per_day: Decimal
@@ -83,9 +83,9 @@ class Outlook:
     prepaid_needed: Decimal
 
 
-def outlook(cycle: BillingCycle, now: datetime) -> Outlook | None:
+def forecast(cycle: BillingCycle, now: datetime) -> Forecast | None:
     """
-    Foretell the rest of a billing period from what went before.
+    Forecast the rest of a billing period from its usage so far.
 
     Returns:
         None where the period is over, has not begun or is too young to have a pace.
@@ -100,7 +100,7 @@ def outlook(cycle: BillingCycle, now: datetime) -> Outlook | None:
     remaining = max(cycle.remaining_included, _NOTHING)
     short = max(needed - remaining, _NOTHING)
     prepaid = max(cycle.prepaid_credits, _NOTHING)
-    return Outlook(
+    return Forecast(
         per_day=per_s * 86_400,
         included_end_at=_when_spent(remaining, per_s, now) if short or not remaining else None,
         all_end_at=_when_spent(remaining + prepaid, per_s, now) if short > prepaid else None,
@@ -113,9 +113,9 @@ def _when_spent(amount: Decimal, per_s: Decimal, now: datetime) -> datetime:
     return now + timedelta(seconds=float(amount / per_s)) if per_s > 0 else now
 
 
-def outlook_sentence(cycle: BillingCycle, now: datetime) -> str:
-    """Say in one sentence how long the credits last."""
-    found = outlook(cycle, now)
+def forecast_sentence(cycle: BillingCycle, now: datetime) -> str:
+    """Write in one sentence how long the credits last."""
+    found = forecast(cycle, now)
     if found is None:
         return "none: the period is over" if now > cycle.period_end_at else "none yet: the period has just begun"
     if not cycle.used_included:
@@ -128,12 +128,12 @@ def outlook_sentence(cycle: BillingCycle, now: datetime) -> str:
     else:
         early = span_text((cycle.period_end_at - found.included_end_at).total_seconds())
         ending = f"{pace} the included credits end on {utc_text(found.included_end_at)}, {early} before the renewal"
-    return f"{ending}; {_prepaid_outlook(found, cycle)}"
+    return f"{ending}; {_prepaid_forecast(found, cycle)}"
 
 
-def _prepaid_outlook(found: Outlook, cycle: BillingCycle) -> str:
+def _prepaid_forecast(found: Forecast, cycle: BillingCycle) -> str:
     if cycle.prepaid_credits <= 0:
-        return "nothing can be spent after that, for there are no prepaid ones"
+        return "nothing can be spent after that, since there are no prepaid ones"
     if found.all_end_at is None:
         return f"the prepaid ones cover the rest: {_about(found.prepaid_needed)} of {_number(cycle.prepaid_credits)}"
     return f"the prepaid ones last until {utc_text(found.all_end_at)} at that pace"
@@ -151,7 +151,7 @@ def _about(amount: Decimal) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BarPart:
     """A share of a bar: how much, drawn with what, in which colour."""
 
     amount: Decimal
@@ -159,7 +159,7 @@ class Part:
     style: str
 
 
-def bar(parts: Iterable[Part], whole: Decimal, width: int, *, rest: str = "") -> Text:
+def bar(parts: Iterable[BarPart], whole: Decimal, width: int, *, rest: str = "") -> Text:
     """
     Draw shares of a whole, one behind the other, at most *width* characters wide.
 
@@ -176,8 +176,8 @@ def bar(parts: Iterable[Part], whole: Decimal, width: int, *, rest: str = "") ->
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """What bars are drawn with, so that they can be read without colours too."""
+class BarCharacters:
+    """The characters that bars are drawn with, so that they can be read without colours too."""
 
     api: str = "█"
     app: str = "▒"
@@ -185,64 +185,66 @@ class Marks:
 
     @classmethod
     def of(cls, encoding: str) -> Self:
-        """Choose what a screen of that encoding can show."""
+        """Choose characters that a terminal of that encoding can show."""
         return cls() if encoding.lower().startswith("utf") else cls("#", "+", ".")
 
-    def shares(self, period: BillingPeriod) -> list[Part]:
+    def shares(self, period: BillingPeriod) -> list[BarPart]:
         """Return what the API and the web editor took, as parts of a bar."""
-        return [Part(period.api_usage, self.api, "green"), Part(period.app_usage, self.app, "cyan")]
+        return [BarPart(period.api_usage, self.api, "green"), BarPart(period.app_usage, self.app, "cyan")]
 
 
 Row = tuple[str, Text]
-_Said = list[tuple[str, str | Text]]
+_Rows = list[tuple[str, str | Text]]
 
 NO_BAR, LEAST_BAR = 0, 4
-_PLAIN = Marks()
+_PLAIN = BarCharacters()
 
 
-def rows(view: View, *, bar_width: int = NO_BAR, marks: Marks = _PLAIN) -> list[Row]:
+def rows(view: AccountView, *, bar_width: int = NO_BAR, characters: BarCharacters = _PLAIN) -> list[Row]:
     """Say everything as labels and sentences; with a bar where *bar_width* leaves room for one."""
     account, cycle = view.account, view.cycle
-    found: _Said = [("Membership", account.membership or "not named")]
+    found: _Rows = [("Membership", account.membership or "unknown")]
     if view.is_current:
         found.append(("Can be spent", _spendable(view)))
-    if view.asked.year is not None:
-        found.append(("UTC month", view.asked.month_text or ""))
+    if view.query.year is not None:
+        found.append(("UTC month", view.query.month_text or ""))
         found.append(("Used", _used(account.app_usage, account.api_usage)))
     elif cycle is not None:
-        found += _cycle_rows(cycle, view.now, bar_width, marks)
+        found += _cycle_rows(cycle, view.now, bar_width, characters)
         found += _coming_rows(cycle, view.now) if view.is_current else []
     else:
         found.append(("Used", f"{_used(account.app_usage, account.api_usage)}, in this UTC month"))
-        found.append(("Period", "the API told nothing about a billing period"))
+        found.append(("Period", "the API said nothing about a billing period"))
     return [(label, text if isinstance(text, Text) else Text(text)) for label, text in found]
 
 
-def _cycle_rows(cycle: BillingCycle, now: datetime, bar_width: int, marks: Marks) -> _Said:
-    found: _Said = [("Period", _period_text(cycle, now))]
+def _cycle_rows(cycle: BillingCycle, now: datetime, bar_width: int, characters: BarCharacters) -> _Rows:
+    found: _Rows = [("Period", _period_text(cycle, now))]
     if not cycle.stripe_billing_synced:
-        found.append(("", "This is the UTC month, a stand-in: the image API may go by another period."))
+        found.append(("", "This is the UTC month as a stand-in: the image API may use another period."))
     used = f"{_number(cycle.used_included)} of {_number(cycle.included_credits)} used{_percent(cycle)}"
     api, app = f"API {_number(cycle.api_usage)}", f"web editor {_number(cycle.app_usage)}"
     if bar_width < LEAST_BAR:
         return [*found, ("Included", f"{used}: {api}, {app}")]
-    drawn = bar(marks.shares(cycle), cycle.included_credits, bar_width, rest=marks.rest)
-    return [*found, ("Included", drawn), ("", used), ("", f"{marks.api} {api}, {marks.app} {app}")]
+    drawn = bar(characters.shares(cycle), cycle.included_credits, bar_width, rest=characters.rest)
+    return [*found, ("Included", drawn), ("", used), ("", f"{characters.api} {api}, {characters.app} {app}")]
 
 
-def _coming_rows(cycle: BillingCycle, now: datetime) -> _Said:
+def _coming_rows(cycle: BillingCycle, now: datetime) -> _Rows:
     return [
-        ("Prepaid", f"{credits_text(cycle.prepaid_credits)}; the period's end does not touch them"),
+        ("Prepaid", f"{credits_text(cycle.prepaid_credits)}; they outlast the period"),
         ("Renewal", _renewal(cycle, now)),
-        ("Forecast", outlook_sentence(cycle, now)),
+        ("Forecast", forecast_sentence(cycle, now)),
     ]
 
 
-def _spendable(view: View) -> Text:
+def _spendable(view: AccountView) -> Text:
     cycle, amount = view.account.billing_cycle, view.account.spendable
     text = Text(credits_text(amount), style="bold green" if amount > 0 else "bold red")
     if cycle is None:
-        return text.append("; by the calendar month's usage, which may not be what is enforced", style="not bold")
+        return text.append(
+            "; computed from the calendar month's usage, which may differ from what is enforced", style="not bold"
+        )
     parts = f": {_number(max(cycle.remaining_included, _NOTHING))} included, {_number(cycle.prepaid_credits)} prepaid"
     return Text.assemble(text, (parts, ""))
 
@@ -258,7 +260,7 @@ def _period_text(cycle: BillingCycle, now: datetime) -> str:
 def _renewal(cycle: BillingCycle, now: datetime) -> str:
     at = cycle.period_end_at + _SECOND
     if at <= now:
-        return f"it was due on {utc_text(at)}; look at this machine's clock"
+        return f"it was due on {utc_text(at)}; check this machine's clock"
     return f"in {span_text((at - now).total_seconds())}, on {utc_text(at)}"
 
 
@@ -279,7 +281,7 @@ def _number(amount: Decimal) -> str:
 NO_PERIODS = "No billing periods are listed."
 
 
-def plain_lines(view: View) -> list[str]:
+def plain_lines(view: AccountView) -> list[str]:
     """Say everything as lines of words, for a pipe or a log."""
     lines = [f"{label}: {text.plain}" if label else f"  {text.plain}" for label, text in rows(view)]
     return lines + (history_lines(view.periods) if view.periods is not None else [])
@@ -300,7 +302,9 @@ HISTORY_WIDTH = 68
 """Of the table of periods without its bar; on a narrower screen there are lines instead."""
 
 
-def history_table(periods: Sequence[BillingPeriod], *, now: datetime, width: int, marks: Marks = _PLAIN) -> Table:
+def history_table(
+    periods: Sequence[BillingPeriod], *, now: datetime, width: int, characters: BarCharacters = _PLAIN
+) -> Table:
     """List the periods with bars to compare them by, where there is room; the present one stands out."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for heading in ("period", "web editor", "API", "used", "--period"):
@@ -309,7 +313,7 @@ def history_table(periods: Sequence[BillingPeriod], *, now: datetime, width: int
     bar_width = min(40, width - HISTORY_WIDTH)
     for one in periods:
         numbers = [_number(one.app_usage), _number(one.api_usage), _number(one.used), str(one.period_start_unix)]
-        drawn = [bar(marks.shares(one), most, bar_width)] if bar_width >= LEAST_BAR else []
+        drawn = [bar(characters.shares(one), most, bar_width)] if bar_width >= LEAST_BAR else []
         table.add_row(_days(one), *numbers, *drawn, style="bold" if is_running(one, now) else "")
     return table
 
@@ -317,12 +321,12 @@ def history_table(periods: Sequence[BillingPeriod], *, now: datetime, width: int
 # --- for machines --------------------------------------------------------------------------------
 
 
-def as_plain_values(view: View) -> dict[str, Any]:
+def as_plain_values(view: AccountView) -> dict[str, Any]:
     """
-    Return everything as JSON holds it.
+    Return everything as JSON values.
 
     ``included``, ``prepaid``, ``spendable`` and ``period_end`` are those of ``status``; they
-    are null where the answer speaks of another time than today.
+    are null where the answer is about another time than today.
     """
     account, cycle, holds_today = view.account, view.account.billing_cycle, view.is_current
     found: dict[str, Any] = {
@@ -332,7 +336,7 @@ def as_plain_values(view: View) -> dict[str, Any]:
         "spendable": credits_number(account.spendable) if holds_today else None,
         "period_end": cycle.period_end_at.isoformat() if cycle and holds_today else None,
         "plan_credits": credits_number(account.credits),
-        "usage": _usage_values(account.app_usage, account.api_usage) | {"month": view.asked.month_text},
+        "usage": _usage_values(account.app_usage, account.api_usage) | {"month": view.query.month_text},
         "period": _cycle_values(view.cycle, view.now) if view.cycle else None,
         "read_at": view.now.isoformat(),
     }
@@ -362,11 +366,11 @@ def _cycle_values(cycle: BillingCycle, now: datetime) -> dict[str, Any]:
         "remaining": credits_number(cycle.remaining_included),
         "synced": cycle.stripe_billing_synced,
         "renews_in_s": max(0, round((cycle.period_end_at + _SECOND - now).total_seconds())),
-        "forecast": _outlook_values(outlook(cycle, now)),
+        "forecast": _forecast_values(forecast(cycle, now)),
     }
 
 
-def _outlook_values(found: Outlook | None) -> dict[str, Any] | None:
+def _forecast_values(found: Forecast | None) -> dict[str, Any] | None:
     if found is None:
         return None
     return {

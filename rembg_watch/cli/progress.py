@@ -1,40 +1,19 @@
 """The progress of ``once``: a bar on a terminal, plain lines elsewhere."""
 
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
-from rembg_watch.account.gate import Hold
+from rembg_watch.account.holds import Hold
 from rembg_watch.daemon import Daemon
 from rembg_watch.jobs import State
 from rembg_watch.report.events import Event, Reporter
 from rembg_watch.report.metrics import Figures
 from rembg_watch.report.screen import kept_folders
 from rembg_watch.report.words import count_text, credits_text, local_text, rate_text, span_text
-
-
-class Progress(Protocol):
-    """How far a run of ``once`` is, shown in some way."""
-
-    def __enter__(self) -> Self:
-        """Begin to show."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Show no more."""
-
-    def around(self, report: Reporter) -> Reporter:
-        """Return *report* so that its lines and the bar do not overwrite each other."""
-
-    def show(self, daemon: Daemon) -> None:
-        """Show how far it is now."""
-
-    def summary(self, daemon: Daemon) -> str:
-        """Say in the end what came of it."""
 
 
 class PlainProgress:
@@ -55,10 +34,6 @@ class PlainProgress:
     def show(self, daemon: Daemon) -> None:
         """Show nothing: each picture has a line in the log."""
 
-    def summary(self, daemon: Daemon) -> str:
-        """Say in the end what came of it."""
-        return summary(daemon)
-
 
 class TerminalProgress(PlainProgress):
     """A bar with count, rate, credits left and time to go."""
@@ -72,7 +47,7 @@ class TerminalProgress(PlainProgress):
             console=console,
             transient=True,
         )
-        self._task = self._bar.add_task("looking", total=None, facts="")
+        self._task = self._bar.add_task("scanning", total=None, facts="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -86,21 +61,21 @@ class TerminalProgress(PlainProgress):
     def around(self, report: Reporter) -> Reporter:
         """Return *report* with the bar out of its way while it writes."""
 
-        def tell(event: Event) -> None:
+        def report_beside(event: Event) -> None:
             with self._bar._lock:  # rich offers no other way to write beside a live bar to stderr
                 report(event)
 
-        return tell
+        return report_beside
 
     def show(self, daemon: Daemon) -> None:
-        """Show count, rate, credits left and time to go, or what is waited for."""
+        """Show count, rate, credits left and time to go, or the reason for a wait."""
         figures, counts = daemon.parts.metrics.read(), daemon.parts.ledger.counts()
         left = counts[State.QUEUED] + counts[State.SENDING] + counts[State.RECEIVED]
         finished = figures.delivered + figures.reused + figures.failed
         hold = daemon.parts.governor.standstill
         kept = kept_folders(daemon.status.last, since=local_text, until=local_text)
         is_still = hold or (kept and not daemon.parts.pool.in_flight())
-        word = "waiting" if is_still else "cutting out" if left else "looking"
+        word = "waiting" if is_still else "cutting out" if left else "scanning"
         self._bar.update(
             self._task,
             description=word,
@@ -128,7 +103,7 @@ def _facts(daemon: Daemon, figures: Figures, hold: Hold | None) -> str:
 
 
 def summary(daemon: Daemon) -> str:
-    """Say in one line what came of a run, and what is left and why."""
+    """Write in one line what a run achieved, and what is left and why."""
     figures, counts = daemon.parts.metrics.read(), daemon.parts.ledger.counts()
     parts = [f"{figures.delivered + figures.reused:,} delivered"]
     if figures.reused:

@@ -1,8 +1,7 @@
-"""How far one picture is on its way: bars on a terminal, a line elsewhere, always on standard error."""
+"""How ``remove`` shows its progress: bars on a terminal, a line elsewhere, always on standard error."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn
@@ -10,51 +9,28 @@ from rich.progress import Progress as RichProgress
 
 from rembg_watch.api.upload import Progress
 from rembg_watch.cli.console import ERR, note
+from rembg_watch.one_shot import Display, Transfer
 from rembg_watch.report.words import size_text
 
 _NAME_WIDTH = 28
 
 
-class Transfer:
-    """One picture under way; it notes whether all of it has left. This one shows nothing."""
-
-    def __init__(self) -> None:
-        self.has_left = False
-
-    def on_upload(self, progress: Progress) -> None:
-        """Take how much of the request has left."""
-        self.has_left = progress.loaded_bytes == progress.total_bytes
-
-    def on_download(self, progress: Progress) -> None:
-        """Take how much of the answer has come."""
-
-
-class Display(Protocol):
-    """Shows transfers in some way."""
-
-    def showing(self, name: str, size_bytes: int) -> AbstractContextManager[Transfer]:
-        """Show one picture while the block runs."""
-
-    def tell(self, sentence: str) -> None:
-        """Say something in between."""
-
-
 class Lines:
-    """One line as a picture sets out; for logs and pipes."""
+    """One line when a picture is sent; for logs and pipes."""
 
     @contextmanager
     def showing(self, name: str, size_bytes: int) -> Iterator[Transfer]:
-        """Say what sets out."""
+        """Write which picture is sent."""
         note(f"{name}: sending {size_text(size_bytes)}")
         yield Transfer()
 
-    def tell(self, sentence: str) -> None:
-        """Say something in between."""
+    def message(self, sentence: str) -> None:
+        """Write a sentence in between."""
         note(sentence)
 
 
 class Bars:
-    """A bar that fills twice: with what has left and, after a pause for the work, with what has come back."""
+    """A bar that fills twice: with what was sent and, after the API has done its work, with what has come back."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -72,8 +48,8 @@ class Bars:
             task = progress.add_task("sending", total=size_bytes, name=_shortened(name))
             yield _BarTransfer(progress, task)
 
-    def tell(self, sentence: str) -> None:
-        """Say something above the bar."""
+    def message(self, sentence: str) -> None:
+        """Write a sentence above the bar."""
         self._console.print(sentence, markup=False)
 
 

@@ -232,6 +232,17 @@ def is_ours(root: Path, target: bytes, recorded: Content) -> bool:
             return False
 
 
+LEAST_ROOM_BYTES = 16 * 1024 * 1024
+"""Nothing is sent where not even so much could be kept."""
+
+_ROOM_FACTOR = 4  # an answer can be larger than its picture: lossless and with alpha
+
+
+def answer_room_bytes(picture_bytes: int) -> int:
+    """Return how much room the answer to a picture of that size may need."""
+    return max(LEAST_ROOM_BYTES, _ROOM_FACTOR * picture_bytes)
+
+
 def enough_room(path: Path, needed_bytes: int, reserve_bytes: int) -> bool:
     """
     Say if *needed_bytes* fit on the disk of *path* and leave the reserve free.

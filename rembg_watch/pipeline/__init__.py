@@ -22,6 +22,7 @@ between any two of them loses no picture and pays for none twice without saying 
 ``pipeline.feeder``        what is worked on next
 ``pipeline.under_way``     the jobs that are claimed and not over
 ``pipeline.output_check``  whether an output folder takes cut-outs
+``pipeline.retrying``      the retry loop, for these calls and for ``remove``
 ``pipeline.threads``       groups of threads, each with one queue
 ``pipeline.ports``         what the steps work with
 ``pipeline.plan``          what a reload can change, as one frozen value
@@ -32,7 +33,7 @@ between any two of them loses no picture and pays for none twice without saying 
 =========================  ======================================================
 """
 
-from rembg_watch.pipeline.call import LEAST_ROOM_BYTES
+from rembg_watch.delivery.publish import LEAST_ROOM_BYTES
 from rembg_watch.pipeline.plan import InForce, Plan, Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.steps import Pipeline

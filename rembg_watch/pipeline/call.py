@@ -13,39 +13,33 @@ from errno import ENOSPC
 from os import fsdecode, strerror
 from typing import BinaryIO
 
-import tenacity
-
 from rembg_watch.account.governor import Ticket
-from rembg_watch.account.retry import Decision, retries_in_place, wait_s
+from rembg_watch.account.retry import Decision, wait_s
 from rembg_watch.api.cutout import Cutout
 from rembg_watch.api.errors import Charge, RembgError
+from rembg_watch.delivery.publish import answer_room_bytes
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, move
 from rembg_watch.ledger import StaleJobError
 from rembg_watch.paths import mirror
 from rembg_watch.pipeline import ends
 from rembg_watch.pipeline.ports import Ports
+from rembg_watch.pipeline.retrying import call_with_retries
 from rembg_watch.pipeline.source import SourceChangedError, SourceGoneError
 from rembg_watch.pipeline.values import Back, Over, Paid, Ready, expected_of, need_of
 from rembg_watch.report import events
 
-_ROOM_FACTOR = 4  # an answer can be larger than its picture: lossless and with alpha
-LEAST_ROOM_BYTES = 16 * 1024 * 1024
-"""Nothing is sent where not even so much could be kept."""
-
 
 def call(ports: Ports, ready: Ready, *, beat: Callable[[], None] = lambda: None) -> Paid | Over | Back:
     """Send a prepared picture and keep its answer; it is sent again in place where surely nothing was charged."""
-    tries = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, EndedError) and error.keeps_job),
-        wait=wait_in_place(ports.clocks.chance),
-        stop=tenacity.stop_when_event_set(ports.stopping),
-        sleep=tenacity.sleep_using_event(ports.stopping),
-        reraise=True,
-    )
     attempt = Attempt(ports, ready, beat)
     paid: Paid | None = None
     try:
-        paid = tries(attempt)
+        paid = call_with_retries(
+            attempt,
+            lambda error, tries: _pause_after(error, tries, jitter=ports.clocks.chance()),
+            sleep=lambda seconds: ports.clocks.wait(ports.stopping, seconds),
+            is_stopping=ports.stopping.is_set,
+        )
     except NotAdmittedError:
         return Back(job=attempt.job)
     except EndedError as ended:
@@ -62,6 +56,13 @@ def call(ports: Ports, ready: Ready, *, beat: Callable[[], None] = lambda: None)
         ready.prepared.close()
         if paid is None:
             ports.contents.end(attempt.key)
+
+
+def _pause_after(error: BaseException, tries: int, *, jitter: float) -> float | None:
+    """Return how long a worker waits with the job in hand before it tries again; None: it does not."""
+    if not isinstance(error, EndedError) or not error.keeps_job:
+        return None
+    return wait_s(error.cause, tries, jitter=jitter)
 
 
 class NotAdmittedError(Exception):
@@ -153,8 +154,7 @@ class Attempt:
 
     def _check_room(self) -> None:
         """Look before paying whether the answer could be kept."""
-        needed = max(LEAST_ROOM_BYTES, _ROOM_FACTOR * self.prepared.size_bytes)
-        if not self.ports.has_room(needed):
+        if not self.ports.has_room(answer_room_bytes(self.prepared.size_bytes)):
             raise OSError(ENOSPC, strerror(ENOSPC), str(self.ports.spool.directory))
 
     def _send(self) -> Cutout:
@@ -223,16 +223,14 @@ class Attempt:
         """Decide what *error* means, and record it as the end of the call if one had begun."""
         ports, was_sending = self.ports, self.job.state is State.SENDING
         decision = ports.governor.failed(error, self.job, ticket, in_place=self.tries - 1)
-        keeps = decision.keeps_job and retries_in_place(error, self.tries)
-        if was_sending or not keeps:
-            self.job = self._record(
-                decision, call_end(error, self.plan.terms.price) if was_sending else None, keeps=keeps
-            )
-        return EndedError(error, self.job, keeps_job=keeps)
+        if was_sending or not decision.keeps_job:
+            end = call_end(error, self.plan.terms.price) if was_sending else None
+            self.job = self._record(decision, end)
+        return EndedError(error, self.job, keeps_job=decision.keeps_job)
 
-    def _record(self, decision: Decision, end: CallEnd | None, *, keeps: bool) -> Job:
+    def _record(self, decision: Decision, end: CallEnd | None) -> Job:
         job = decision.apply(self.job, at=self.ports.clocks.now())
-        return self.ports.ledger.record(job, call=end, keeps_claim=keeps or job.state is State.FAILED)
+        return self.ports.ledger.record(job, call=end, keeps_claim=decision.keeps_job or job.state is State.FAILED)
 
     def _tell_call(self, end: Cutout | Exception) -> None:
         cutout, error = (end, None) if isinstance(end, Cutout) else (None, end)
@@ -294,15 +292,3 @@ def call_end(error: Exception, price: Decimal) -> CallEnd:
     if isinstance(error, RembgError):
         return CallEnd(error.charge, price, error.code)
     return CallEnd(Charge.MAYBE, price, "answer_not_kept")  # the answer came and this machine could not keep it
-
-
-def wait_in_place(chance: Callable[[], float]) -> Callable[[tenacity.RetryCallState], float]:
-    """Return tenacity's ``wait``: how long a worker sleeps with the job in hand."""
-
-    def wait(state: tenacity.RetryCallState) -> float:
-        ended = state.outcome.exception() if state.outcome else None
-        if not isinstance(ended, EndedError):
-            return 0.0
-        return wait_s(ended.cause, state.attempt_number, jitter=chance())
-
-    return wait

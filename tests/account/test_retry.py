@@ -7,12 +7,15 @@ import pytest
 
 from rembg_watch.account.gate import CIRCUIT_AFTER, Cause, Finding, Gate, Go, Need, admit
 from rembg_watch.account.retry import (
+    LONGEST_PAUSE_S,
+    MOST_TRIES,
     RULES,
     Decision,
     Fate,
     RetryPolicy,
     backoff_s,
     decide,
+    pause_without_gate_s,
     retries_in_place,
     rule_name,
     wait_s,
@@ -381,6 +384,41 @@ def test_a_try_in_place_waits_a_moment_and_a_throttled_one_only_at_the_gate(
     error: BaseException, tries: int, jitter: float, wait: float
 ) -> None:
     assert wait_s(error, tries, jitter=jitter) == pytest.approx(wait, rel=1e-3)
+
+
+def too_quick(retry_after_s: float | None = None) -> RembgError:
+    return ThrottledError(message="slow down", throttle=Throttle.SHORT_TERM, retry_after_s=retry_after_s)
+
+
+PAUSES: list[tuple[str, BaseException, int, float, float | None]] = [
+    ("the first refusal", too_quick(), 1, 0.0, 2.0),
+    ("with chance, half of it at the least", too_quick(), 1, 1.0, 1.0),
+    ("doubling", too_quick(), 3, 0.0, 8.0),
+    ("the longest", too_quick(), 5, 0.0, 30.0),
+    ("no more", too_quick(), MOST_TRIES, 0.0, None),
+    ("the server says when", too_quick(7.0), 1, 0.0, 7.0),
+    ("at once", too_quick(0.0), 1, 0.0, 0.0),
+    ("as late as one can sit and wait", too_quick(LONGEST_PAUSE_S), 1, 0.0, LONGEST_PAUSE_S),
+    ("later than that", too_quick(LONGEST_PAUSE_S + 1), 1, 0.0, None),
+    ("the daily limit", throttled(Throttle.DAILY), 1, 0.0, None),
+    ("the monthly limit", throttled(Throttle.MONTHLY), 1, 0.0, None),
+    ("a limit in other words", throttled(Throttle.UNKNOWN), 1, 0.0, None),
+    ("no way there", UnreachableError(message="refused"), 1, 0.0, 0.5),
+    ("still none", UnreachableError(message="refused"), 2, 0.0, 1.0),
+    ("none after all", UnreachableError(message="refused"), 3, 0.0, None),
+    ("anything else", RembgError(message="?"), 1, 0.0, None),
+    ("a full disk", OSError(errno.ENOSPC, "full"), 1, 0.0, None),
+    ("an interruption", KeyboardInterrupt(), 1, 0.0, None),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "jitter", "pause_s"), [row[1:] for row in PAUSES], ids=[row[0] for row in PAUSES]
+)
+def test_without_a_gate_only_what_passes_soon_and_cost_nothing_is_tried_again(
+    error: BaseException, tries: int, jitter: float, pause_s: float | None
+) -> None:
+    assert pause_without_gate_s(error, tries, jitter=jitter) == pause_s
 
 
 def test_only_the_short_term_rate_concerns_the_pacer() -> None:

@@ -21,16 +21,16 @@ from rich.console import Console
 from rembg_watch.api.responses import Account, BillingCycle, BillingPeriod
 from rembg_watch.cli.credits_view import (
     HISTORY_WIDTH,
-    Asked,
-    Marks,
-    Part,
-    View,
+    AccountView,
+    BarCharacters,
+    BarPart,
+    UsageQuery,
     as_plain_values,
     bar,
+    forecast,
+    forecast_sentence,
     history_table,
     is_running,
-    outlook,
-    outlook_sentence,
     plain_lines,
     rows,
 )
@@ -62,8 +62,8 @@ def cycle(
 
 
 def view(
-    of: BillingCycle | None, *, now: datetime = TENTH_DAY, asked: Asked | None = None, periods: Any = None
-) -> View:
+    of: BillingCycle | None, *, now: datetime = TENTH_DAY, query: UsageQuery | None = None, periods: Any = None
+) -> AccountView:
     account = Account(
         membership="Premium-900",
         credits=Decimal(900),
@@ -72,14 +72,14 @@ def view(
         api_usage=Decimal(70),
         billing_cycle=of,
     )
-    return View(account=account, asked=asked or Asked(), now=now, periods=periods)
+    return AccountView(account=account, query=query or UsageQuery(), now=now, periods=periods)
 
 
 # --- the forecast ---------------------------------------------------------------------------------
 
 
 def test_a_pace_that_ends_within_the_period_says_when() -> None:
-    found = outlook(cycle(api="600"), TENTH_DAY)
+    found = forecast(cycle(api="600"), TENTH_DAY)
     assert found is not None
     assert found.per_day == 60
     assert found.included_end_at == TENTH_DAY + timedelta(days=5)
@@ -88,21 +88,21 @@ def test_a_pace_that_ends_within_the_period_says_when() -> None:
 
 
 def test_a_pace_that_lasts_says_how_much_will_be_left() -> None:
-    found = outlook(cycle(app="100", api="200"), TENTH_DAY)
+    found = forecast(cycle(app="100", api="200"), TENTH_DAY)
     assert found is not None
     assert found.included_end_at is None
     assert found.all_end_at is None
     assert round(found.left_at_renewal) == 0, "30 a day for 30 days are just the 900 there are"
-    assert outlook(cycle(api="150"), TENTH_DAY).left_at_renewal > 449  # type: ignore[union-attr]
+    assert forecast(cycle(api="150"), TENTH_DAY).left_at_renewal > 449  # type: ignore[union-attr]
 
 
 def test_prepaid_credits_take_over_where_the_included_ones_end() -> None:
-    found = outlook(cycle(api="600", prepaid="1000"), TENTH_DAY)
+    found = forecast(cycle(api="600", prepaid="1000"), TENTH_DAY)
     assert found is not None
     assert found.included_end_at == TENTH_DAY + timedelta(days=5)
     assert found.all_end_at is None
     assert round(found.prepaid_needed) == 900
-    short = outlook(cycle(api="600", prepaid="120"), TENTH_DAY)
+    short = forecast(cycle(api="600", prepaid="120"), TENTH_DAY)
     assert short is not None
     assert short.all_end_at == TENTH_DAY + timedelta(days=7)
     assert short.prepaid_needed == 120
@@ -115,7 +115,7 @@ SENTENCES: list[tuple[str, BillingCycle, datetime, str]] = [
         "ends before the renewal",
         cycle(api="600"),
         TENTH_DAY,
-        f"{ENDING} nothing can be spent after that, for there are no prepaid ones",
+        f"{ENDING} nothing can be spent after that, since there are no prepaid ones",
     ),
     (
         "prepaid ones last",
@@ -146,7 +146,7 @@ SENTENCES: list[tuple[str, BillingCycle, datetime, str]] = [
         "used up and nothing else",
         cycle(api="900"),
         TENTH_DAY,
-        "the included credits are used up; nothing can be spent after that, for there are no prepaid ones",
+        "the included credits are used up; nothing can be spent after that, since there are no prepaid ones",
     ),
     ("just begun", cycle(api="5"), START + timedelta(minutes=59), "none yet: the period has just begun"),
     ("not begun by this clock", cycle(api="5"), START - timedelta(days=2), "none yet: the period has just begun"),
@@ -162,7 +162,7 @@ SENTENCES: list[tuple[str, BillingCycle, datetime, str]] = [
 
 @pytest.mark.parametrize(("of", "now", "sentence"), [row[1:] for row in SENTENCES], ids=[row[0] for row in SENTENCES])
 def test_the_forecast_is_one_sentence(of: BillingCycle, now: datetime, sentence: str) -> None:
-    assert outlook_sentence(of, now) == sentence
+    assert forecast_sentence(of, now) == sentence
 
 
 # --- bars -----------------------------------------------------------------------------------------
@@ -183,20 +183,20 @@ BARS: list[tuple[str, list[str], str, int, str]] = [
 
 @pytest.mark.parametrize(("amounts", "whole", "width", "drawn"), [row[1:] for row in BARS], ids=[r[0] for r in BARS])
 def test_a_bar_shows_each_share_of_the_whole(amounts: list[str], whole: str, width: int, drawn: str) -> None:
-    parts = [Part(Decimal(amount), mark, "") for amount, mark in zip(amounts, "ab", strict=True)]
+    parts = [BarPart(Decimal(amount), mark, "") for amount, mark in zip(amounts, "ab", strict=True)]
     assert bar(parts, Decimal(whole), width, rest=".").plain == drawn
 
 
 def test_a_screen_that_knows_no_blocks_gets_letters() -> None:
-    assert Marks.of("utf-8") == Marks()
-    marks = Marks.of("ascii")
-    assert f"{marks.api}{marks.app}{marks.rest}".isascii()
+    assert BarCharacters.of("utf-8") == BarCharacters()
+    characters = BarCharacters.of("ascii")
+    assert f"{characters.api}{characters.app}{characters.rest}".isascii()
 
 
 # --- words ----------------------------------------------------------------------------------------
 
 
-def words(of: View) -> str:
+def words(of: AccountView) -> str:
     return "\n".join(plain_lines(of))
 
 
@@ -206,7 +206,7 @@ def test_the_lines_say_all_that_a_person_asks() -> None:
         "Can be spent: 650 credits: 600 included, 50 prepaid",
         "Period: 2026-11-01 00:00 UTC to 2026-11-30 23:59 UTC, day 11 of 30",
         "Included: 300 of 900 used (33 %): API 200, web editor 100",
-        "Prepaid: 50 credits; the period's end does not touch them",
+        "Prepaid: 50 credits; they outlast the period",
         "Renewal: in 20 d, on 2026-12-01 00:00 UTC",
         "Forecast: at the present pace of 30 a day about 0 credits will be left at the renewal",
     ]
@@ -218,7 +218,7 @@ def test_a_period_that_is_not_the_enforced_one_is_said_to_be_a_stand_in() -> Non
 
 
 def test_an_answer_about_the_past_says_nothing_of_what_can_be_spent_today() -> None:
-    past = view(cycle(api="30"), now=END + timedelta(days=40), asked=Asked(period_start_unix=1))
+    past = view(cycle(api="30"), now=END + timedelta(days=40), query=UsageQuery(period_start_unix=1))
     assert "Included: 30 of 900 used" in words(past)
     assert not re.search("spent|Renewal|Forecast|Prepaid|day 1", words(past))
     values = as_plain_values(past)
@@ -227,7 +227,7 @@ def test_an_answer_about_the_past_says_nothing_of_what_can_be_spent_today() -> N
 
 
 def test_a_month_shows_its_own_usage_and_what_can_be_spent_today() -> None:
-    lines = plain_lines(view(cycle(api="30"), asked=Asked(year=2026, month=9)))
+    lines = plain_lines(view(cycle(api="30"), query=UsageQuery(year=2026, month=9)))
     assert lines == [
         "Membership: Premium-900",
         "Can be spent: 870 credits: 870 included, 0 prepaid",
@@ -238,13 +238,13 @@ def test_a_month_shows_its_own_usage_and_what_can_be_spent_today() -> None:
 
 def test_an_account_without_a_billing_cycle_is_said_to_be_reckoned_by_the_month() -> None:
     text = words(view(None))
-    assert "Can be spent: 807 credits; by the calendar month's usage" in text
-    assert "told nothing about a billing period" in text
+    assert "Can be spent: 807 credits; computed from the calendar month's usage" in text
+    assert "said nothing about a billing period" in text
     assert as_plain_values(view(None))["period"] is None
 
 
 def test_a_renewal_that_should_have_been_points_at_the_clock() -> None:
-    assert "look at this machine's clock" in words(view(cycle(), now=END + timedelta(days=3)))
+    assert "check this machine's clock" in words(view(cycle(), now=END + timedelta(days=3)))
 
 
 def test_fractions_of_credits_are_not_rounded_away() -> None:
@@ -348,8 +348,8 @@ def test_an_unsynced_account_is_told_so(call: Call, serve: Serve) -> None:
 
 
 BAD_TIMES = [
-    ("no month", ["--month", "2026"], "--month wants a year and a month such as 2026-10, not '2026'"),
-    ("words", ["--month", "last"], "--month wants"),
+    ("no month", ["--month", "2026"], "--month takes a year and a month such as 2026-10, not '2026'"),
+    ("words", ["--month", "last"], "--month takes"),
     ("a thirteenth month", ["--month", "2026-13"], "--month: 'month' must be between 1 and 12, got: 13"),
     ("the year nought", ["--month", "0000-01"], "--month: 'year' must be between 1 and 9999"),
     ("both", ["--month", "2026-10", "--period", "5"], "name two different times"),

@@ -13,27 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
-from rembg_watch.api.client import Client
-from rembg_watch.api.errors import RembgError, Throttle, ThrottledError, UnreachableError
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.api.upload import Progress
-from rembg_watch.cli.remove import Wish, read_order
-from rembg_watch.cli.single import (
-    LONGEST_PAUSE_S,
-    MOST_TRIES,
-    Carrier,
-    Errand,
-    Inbox,
-    KeptError,
-    Manner,
-    NotSentHereError,
-    check_target,
-    pause_before,
-)
+from rembg_watch.cli.remove_arguments import RawParameters, read_arguments
 from rembg_watch.cli.transfer import Lines
 from rembg_watch.errors import UsageError
 from rembg_watch.sandbox import Sandbox
@@ -60,12 +45,12 @@ def opened(data: bytes) -> Image.Image:
     return picture
 
 
-# --- what is ordered ------------------------------------------------------------------------------
+# --- what was typed ------------------------------------------------------------------------------
 
 
-def planned(images: list[str], output: str | None = None, **wish: Any) -> list[str]:
-    order = read_order(images, output, Wish(**wish))
-    return ["-" if one.target is None else str(one.target) for one in order.errands]
+def planned(images: list[str], output: str | None = None, **parameters: Any) -> list[str]:
+    arguments = read_arguments(images, output, RawParameters(**parameters))
+    return ["-" if one.target is None else str(one.target) for one in arguments.requests]
 
 
 PLACES: list[tuple[str, list[str], str | None, str | None, list[str]]] = [
@@ -124,13 +109,13 @@ FORMATS = [
 def test_the_ending_of_the_file_says_the_format_where_nothing_else_does(
     output: str | None, format_: str | None, expected: Format, desk: Path
 ) -> None:
-    assert read_order(["x.jpg"], output, Wish(format=format_)).params.format is expected
+    assert read_arguments(["x.jpg"], output, RawParameters(format=format_)).params.format is expected
 
 
 def test_all_problems_are_told_at_once(desk: Path) -> None:
-    wish = Wish(format="gif", w="0", h="wide", angle="500", mask=True, bg_color="#12345")
+    parameters = RawParameters(format="gif", w="0", h="wide", angle="500", mask=True, bg_color="#12345")
     with pytest.raises(UsageError) as caught:
-        read_order(["a.jpg", "b.jpg"], "one.png", wish)
+        read_arguments(["a.jpg", "b.jpg"], "one.png", parameters)
     problems = str(caught.value).splitlines()
     assert len(problems) == 7
     parameters = ["Invalid format 'gif'", "'w' must be at least 1", "'h' must be an integer, got: 'wide'"]
@@ -140,76 +125,33 @@ def test_all_problems_are_told_at_once(desk: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "output", "wish", "words"),
+    ("images", "output", "parameters", "words"),
     [
-        (["-", "a.jpg"], None, Wish(), "holds one picture"),
-        (["a.jpg", "b.jpg"], "-", Wish(), "name a folder for several"),
-        (["a.jpg"], "x.tiff", Wish(), "the API makes no .tiff pictures"),
-        (["a.jpg"], "x.png", Wish(format="webp"), "the ending says png, but --format says webp"),
-        (["a.jpg"], "", Wish(), "names nothing"),
-        (["a.jpg"], None, Wish(w="1e3"), "'w' must be an integer, got: '1e3'"),
-        (["a.jpg"], None, Wish(w="10001"), "'w' must be at most 10000"),
-        (["a.jpg"], None, Wish(h="9" * 400), "'h' must be an integer"),
-        (["a.jpg"], None, Wish(angle="nan"), "'angle' must be a number"),
-        (["a.jpg"], None, Wish(angle="inf"), "'angle' must be between"),
-        (["a.jpg"], None, Wish(angle="ninety"), "'angle' must be a number, got: 'ninety'"),
+        (["-", "a.jpg"], None, RawParameters(), "is one picture"),
+        (["a.jpg", "b.jpg"], "-", RawParameters(), "name a folder for several"),
+        (["a.jpg"], "x.tiff", RawParameters(), "the API does not produce .tiff pictures"),
+        (["a.jpg"], "x.png", RawParameters(format="webp"), "the extension says png, but --format says webp"),
+        (["a.jpg"], "", RawParameters(), "is empty"),
+        (["a.jpg"], None, RawParameters(w="1e3"), "'w' must be an integer, got: '1e3'"),
+        (["a.jpg"], None, RawParameters(w="10001"), "'w' must be at most 10000"),
+        (["a.jpg"], None, RawParameters(h="9" * 400), "'h' must be an integer"),
+        (["a.jpg"], None, RawParameters(angle="nan"), "'angle' must be a number"),
+        (["a.jpg"], None, RawParameters(angle="inf"), "'angle' must be between"),
+        (["a.jpg"], None, RawParameters(angle="ninety"), "'angle' must be a number, got: 'ninety'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_words(
-    images: list[str], output: str | None, wish: Wish, words: str, desk: Path
+    images: list[str], output: str | None, parameters: RawParameters, words: str, desk: Path
 ) -> None:
     with pytest.raises(UsageError, match=words.replace("(", r"\(")):
-        read_order(images, output, wish)
+        read_arguments(images, output, parameters)
 
 
 def test_every_parameter_is_read(desk: Path) -> None:
-    wish = Wish(w="+20", h="30", exact_resize=True, bg_color="#fff", angle="-90.5", expand=False)
-    assert read_order(["a.jpg"], None, wish).params == RemovalParams(
+    parameters = RawParameters(w="+20", h="30", exact_resize=True, bg_color="#fff", angle="-90.5", expand=False)
+    assert read_arguments(["a.jpg"], None, parameters).params == RemovalParams(
         w=20, h=30, exact_resize=True, bg_color="#fff", angle=-90.5, expand=False
     )
-
-
-# --- how often it is tried ------------------------------------------------------------------------
-
-
-def too_quick(retry_after_s: float | None = None) -> RembgError:
-    return ThrottledError(message="slow down", throttle=Throttle.SHORT_TERM, retry_after_s=retry_after_s)
-
-
-def throttled(kind: Throttle) -> RembgError:
-    return ThrottledError(message="limit", throttle=kind)
-
-
-PAUSES: list[tuple[str, RembgError, int, float, float | None]] = [
-    ("the first refusal", too_quick(), 1, 0.0, 2.0),
-    ("with chance, half of it at the least", too_quick(), 1, 1.0, 1.0),
-    ("doubling", too_quick(), 3, 0.0, 8.0),
-    ("the longest", too_quick(), 5, 0.0, 30.0),
-    ("no more", too_quick(), MOST_TRIES, 0.0, None),
-    ("the server says when", too_quick(7.0), 1, 0.0, 7.0),
-    ("at once", too_quick(0.0), 1, 0.0, 0.0),
-    ("as late as one can sit and wait", too_quick(LONGEST_PAUSE_S), 1, 0.0, LONGEST_PAUSE_S),
-    ("later than that", too_quick(LONGEST_PAUSE_S + 1), 1, 0.0, None),
-    ("the daily limit", throttled(Throttle.DAILY), 1, 0.0, None),
-    ("the monthly limit", throttled(Throttle.MONTHLY), 1, 0.0, None),
-    ("a limit in other words", throttled(Throttle.UNKNOWN), 1, 0.0, None),
-    ("no way there", UnreachableError(message="refused"), 1, 0.0, 0.5),
-    ("still none", UnreachableError(message="refused"), 2, 0.0, 1.0),
-    ("none after all", UnreachableError(message="refused"), 3, 0.0, None),
-    ("anything else", RembgError(message="?"), 1, 0.0, None),
-]
-
-
-@pytest.mark.parametrize(
-    ("error", "tries", "jitter", "pause_s"), [row[1:] for row in PAUSES], ids=[row[0] for row in PAUSES]
-)
-def test_only_what_passes_soon_and_cost_nothing_is_tried_again(
-    error: RembgError, tries: int, jitter: float, pause_s: float | None
-) -> None:
-    assert pause_before(error, tries, jitter=jitter) == pause_s
-
-
-# --- where it goes --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -217,206 +159,6 @@ def picture(desk: Path, make_picture: Make) -> Path:
     path = desk / "a.jpg"
     path.write_bytes(make_picture())
     return path
-
-
-def refusal(target: Path, source: Path | None, *, is_forced: bool = False) -> str:
-    with pytest.raises(NotSentHereError) as caught:
-        check_target(target, source, is_forced=is_forced)
-    return str(caught.value)
-
-
-def test_a_place_that_will_not_do_is_found_before_anything_is_sent(desk: Path, picture: Path) -> None:
-    (desk / "there.webp").write_bytes(b"mine")
-    (desk / "folder.webp").mkdir()
-    (desk / "link.webp").symlink_to("there.webp")
-    (desk / "itself.webp").symlink_to("a.jpg")
-    os.link(picture, desk / "twin.webp")
-    os.mkfifo(desk / "pipe.webp")
-    assert "there already and stays as it is: --force" in refusal(desk / "there.webp", picture)
-    assert "is a folder" in refusal(desk / "folder.webp", picture, is_forced=True)
-    assert "no ordinary file" in refusal(desk / "link.webp", picture, is_forced=True)
-    assert "no ordinary file" in refusal(desk / "pipe.webp", picture, is_forced=True)
-    assert "no ordinary file" in refusal(Path("/dev/null"), picture, is_forced=True)
-    for itself in ("a.jpg", "itself.webp", "twin.webp"):
-        assert "the picture itself" in refusal(desk / itself, picture, is_forced=True), itself
-    assert "no such file" in refusal(desk / "missing" / "x.webp", picture)
-    assert "not a directory" in refusal(picture / "x.webp", picture)
-    assert "file name too long" in refusal(desk / ("x" * 300 + ".webp"), picture)
-    check_target(desk / "there.webp", picture, is_forced=True)
-    check_target(desk / "new.webp", None, is_forced=False)
-    assert not [name for name in files(desk) if name.endswith(".part")], "the trial leaves nothing"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_must_not_be_written_is_found_before(desk: Path, picture: Path) -> None:
-    (desk / "locked").mkdir(mode=0o500)
-    assert "permission denied" in refusal(desk / "locked" / "x.webp", picture)
-
-
-# --- what was paid for ----------------------------------------------------------------------------
-
-
-class Meddling(httpx.BaseTransport):
-    """Lets the sandbox answer, and does something before the answer arrives."""
-
-    def __init__(self, sandbox: Sandbox, meddle: Callable[[], object]) -> None:
-        self._inner = sandbox.transport()
-        self._meddle = meddle
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        response = self._inner.handle_request(request)
-        self._meddle()
-        return response
-
-
-Carry = Callable[..., Any]
-
-
-@pytest.fixture
-def carry(desk: Path, tmp_path: Path) -> Carry:
-    """Carry out one errand in process; what is slept through is listed in ``carry.slept``."""
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    slept: list[float] = []
-
-    def act(
-        errand: Errand,
-        *,
-        meddle: Callable[[], object] = lambda: None,
-        sandbox: Sandbox | None = None,
-        params: RemovalParams | None = None,
-        **manner: bool,
-    ) -> Any:
-        asked = sandbox or Sandbox(KEY, engine="flat")
-        with Client(KEY, transport=Meddling(asked, meddle)) as client:
-            carrier = Carrier(
-                client,
-                params or RemovalParams(),
-                Manner(**manner),
-                scratch=scratch,
-                display=Lines(),
-                sleep=slept.append,
-                chance=lambda: 0.0,
-            )
-            return carrier.carry(errand)
-
-    act.slept = slept  # type: ignore[attr-defined]
-    return act
-
-
-def kept_where(carry: Carry, errand: Errand, **how: Any) -> KeptError:
-    with pytest.raises(KeptError) as caught:
-        carry(errand, **how)
-    assert f"was paid for and is kept in {caught.value.path}" in str(caught.value)
-    return caught.value
-
-
-def test_an_answer_whose_folder_vanished_is_kept_and_named(carry: Carry, desk: Path, picture: Path) -> None:
-    (desk / "out").mkdir()
-    kept = kept_where(carry, Errand(source=picture, target=desk / "out" / "a.webp"), meddle=(desk / "out").rmdir)
-    assert opened(kept.path.read_bytes()).size == (60, 40)
-    assert "no such file or directory" in str(kept)
-
-
-def test_a_file_that_came_meanwhile_is_not_overwritten(carry: Carry, desk: Path, picture: Path) -> None:
-    target = desk / "a.webp"
-    kept = kept_where(carry, Errand(source=picture, target=target), meddle=lambda: target.write_bytes(b"mine"))
-    assert target.read_bytes() == b"mine"
-    assert opened(kept.path.read_bytes()).format == "WEBP"
-    assert files(desk) == {"a.jpg", "a.webp"}, "no staging file is left"
-
-
-def test_an_answer_that_is_not_what_was_asked_for_is_kept_and_not_delivered(
-    carry: Carry, desk: Path, picture: Path
-) -> None:
-    sandbox = Sandbox(KEY, engine="flat", faults=["wrong_format"])
-    kept = kept_where(carry, Errand(source=picture, target=desk / "a.webp"), sandbox=sandbox)
-    assert not kept.ends_all
-    assert files(desk) == {"a.jpg"}
-
-
-def test_a_forced_place_gets_the_new_cutout_whole(carry: Carry, desk: Path, picture: Path) -> None:
-    (desk / "a.webp").write_bytes(b"older")
-    carry(Errand(source=picture, target=desk / "a.webp"), is_forced=True)
-    assert opened((desk / "a.webp").read_bytes()).size == (60, 40)
-
-
-def test_a_forced_place_is_overwritten_as_it_is_in_that_moment(carry: Carry, desk: Path, picture: Path) -> None:
-    (desk / "a.webp").write_bytes(b"older")
-    carry(
-        Errand(source=picture, target=desk / "a.webp"),
-        is_forced=True,
-        meddle=lambda: (desk / "a.webp").write_bytes(b"newer, and as forced as the older"),
-    )
-    assert opened((desk / "a.webp").read_bytes()).format == "WEBP"
-
-
-def test_nothing_is_left_behind_by_a_delivery(carry: Carry, desk: Path, spare: Path, picture: Path) -> None:
-    delivered = carry(Errand(source=picture, target=desk / "a.webp"))
-    assert (delivered.verified.width, delivered.verified.height) == (60, 40)
-    assert files(spare) == set()
-    assert files(desk) == {"a.jpg", "a.webp"}
-    assert (desk / "a.webp").stat().st_mode & 0o777 == 0o666 & ~_umask(), "as any program would write it"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def test_nothing_is_left_behind_by_a_failure(carry: Carry, desk: Path, spare: Path, picture: Path) -> None:
-    with pytest.raises(RembgError):
-        carry(Errand(source=picture, target=desk / "a.webp"), sandbox=Sandbox(KEY, faults=["status:status=500"]))
-    assert files(spare) == set()
-    assert files(desk) == {"a.jpg"}
-
-
-def test_too_quick_is_waited_out_and_sent_again(carry: Carry, desk: Path, picture: Path) -> None:
-    sandbox = Sandbox(KEY, engine="flat", faults=["too_quick:count=3"])
-    carry(Errand(source=picture, target=desk / "a.webp"), sandbox=sandbox)
-    assert carry.slept == [2.0, 4.0, 8.0]  # type: ignore[attr-defined]
-    assert sandbox.billed == 1
-
-
-def test_too_quick_is_not_asked_for_ever(carry: Carry, desk: Path, picture: Path) -> None:
-    sandbox = Sandbox(KEY, engine="flat", faults=["too_quick"])
-    with pytest.raises(ThrottledError):
-        carry(Errand(source=picture, target=desk / "a.webp"), sandbox=sandbox)
-    assert len(removals(sandbox)) == MOST_TRIES
-
-
-def test_an_answer_that_broke_off_is_not_asked_for_twice(carry: Carry, desk: Path, picture: Path) -> None:
-    sandbox = Sandbox(KEY, engine="flat", faults=["truncated"])
-    with pytest.raises(RembgError):
-        carry(Errand(source=picture, target=desk / "a.webp"), sandbox=sandbox)
-    assert len(removals(sandbox)) == 1
-
-
-def test_an_interruption_after_sending_says_that_it_may_have_been_charged(
-    carry: Carry, desk: Path, spare: Path, picture: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        carry(Errand(source=picture, target=desk / "a.webp"), meddle=interrupt)
-    assert "interrupted after it was sent: it may have been charged" in capsys.readouterr().err
-    assert files(spare) == set()
-
-
-def test_an_inbox_without_any_place_is_found_before_anything_is_sent(tmp_path: Path) -> None:
-    with pytest.raises(NotSentHereError, match="no place for the answer: no such file"):
-        Inbox([tmp_path / "missing", tmp_path / "gone"], ".webp")
-
-
-def test_an_inbox_takes_the_next_place_where_the_first_takes_no_file(tmp_path: Path) -> None:
-    with Inbox([tmp_path / "missing", tmp_path], ".webp") as inbox:
-        inbox.write(b"one")
-        assert inbox.finish().parent == tmp_path
-    assert inbox.path.read_bytes() == b"one"
-    inbox.drop()
-    assert files(tmp_path) == set()
 
 
 def test_lines_know_when_a_picture_has_left() -> None:
@@ -527,7 +269,7 @@ def test_what_is_there_is_overwritten_only_by_force(call: Call, serve: Serve, de
     (desk / "a.webp").write_bytes(b"mine")
     ended = call("remove", "a.jpg")
     assert ended.code == 1
-    assert "a.webp is there already" in ended.out
+    assert "a.webp already exists" in ended.out
     assert (desk / "a.webp").read_bytes() == b"mine"
     assert not sandbox.requests
     assert call("remove", "a.jpg", "--force").code == 0
@@ -540,7 +282,7 @@ def test_a_folder_is_made_where_it_ends_with_a_slash(call: Call, serve: Serve, d
     assert (desk / "new" / "deep" / "a.webp").exists()
     ended = call("remove", "a.jpg", "-o", "a.jpg/")
     assert ended.code == 2
-    assert "the folder cannot be made" in ended.err
+    assert "the folder cannot be created" in ended.err
 
 
 def test_wrong_parameters_are_wrong_usage_and_nothing_is_sent(call: Call, serve: Serve, picture: Path) -> None:
@@ -596,7 +338,7 @@ def test_parameters_that_the_api_alone_refuses_stop_the_round(
 
 ENDINGS = [
     ("monthly", "monthly", 75, "`rembg-watch credits` says when credits come back; nothing was charged", 1),
-    ("daily", "daily", 75, "look at the key with `rembg-watch credits`", 1),
+    ("daily", "daily", 75, "check the key with `rembg-watch credits`", 1),
     ("other words", "unknown_429", 75, "nothing was charged", 1),
     ("key refused", "bad_key", 77, "does not accept the key from REMBG_WATCH_API__KEY", 1),
     ("e-mail", "unverified", 75, "open the link in the vendor's e-mail", 1),
@@ -674,7 +416,7 @@ def test_a_cutout_with_nothing_transparent_is_delivered_with_a_warning(
     Image.new("RGB", (50, 50), (10, 200, 30)).save(desk / "plain.png")
     ended = call("remove", "plain.png")
     assert ended.code == 0
-    assert "look at it: " in ended.out
+    assert "check it: " in ended.out
 
 
 def test_a_turned_photograph_is_sent_upright(call: Call, serve: Serve, desk: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from rembg_watch.delivery.publish import (
+    LEAST_ROOM_BYTES,
     Claim,
     Staged,
+    answer_room_bytes,
     discard,
     enough_room,
     is_ours,
@@ -455,6 +457,11 @@ def test_room_is_what_is_free_without_the_reserve(root: Path) -> None:
     assert enough_room(root, 0, free // 2)
     assert not enough_room(root, 0, free * 2)
     assert not enough_room(root, free * 2, 0)
+
+
+def test_an_answer_may_need_more_room_than_its_picture_and_never_little() -> None:
+    assert answer_room_bytes(0) == LEAST_ROOM_BYTES == 16 * 1024 * 1024
+    assert answer_room_bytes(30_000_000) == 120_000_000
 
 
 def test_room_on_a_disk_that_states_no_size_is_taken_for_granted() -> None:

@@ -202,7 +202,7 @@ def test_a_refused_picture_makes_once_end_with_1_and_delivers_the_others(studio:
     assert len(studio.calls) == calls, "it is not tried again by itself"
     studio.sandbox.clear_faults()
     said = studio.cli("retry", "bad*")
-    assert said.out.strip() == "1 put back in line"
+    assert said.out.strip() == "1 put back in the queue"
     assert studio.cli("once").code == 0
     assert "bad.png" in studio.outputs()
 
@@ -218,8 +218,8 @@ def test_retry_alone_ends_every_pause_and_puts_nothing_back(studio: Studio) -> N
     said = studio.cli("retry")
     assert said.code == 0, said.text
     assert " ".join(said.out.split()) == (
-        "every pause is tried again now, and nothing was put back in line: "
-        "name pictures by a pattern, --state, --folder, or --all for that"
+        "every pause is retried now; nothing was put back in the queue: "
+        "to choose pictures, give a pattern, --state, --folder or --all"
     )
     assert studio.cli("once").code == 0
     assert set(studio.outputs()) == {"good.png"}

@@ -9,8 +9,9 @@ import pytest
 
 from rembg_watch.api.client import Client
 from rembg_watch.api.params import RemovalParams
-from rembg_watch.cli.single import Carrier, Errand, Inbox, Manner, NotSentHereError
 from rembg_watch.cli.transfer import Lines
+from rembg_watch.delivery.answer_file import AnswerFile
+from rembg_watch.one_shot import NotSentHereError, OneShot, Options, Request
 from rembg_watch.sandbox import Sandbox
 
 pytestmark = pytest.mark.kernel
@@ -42,10 +43,10 @@ def test_an_answer_that_fills_one_disk_goes_on_on_the_next(small: Callable[[str]
     full, roomy = small("full"), tmp_path / "roomy"
     roomy.mkdir()
     blocks = [os.urandom(7000) for _ in range(40)]
-    with Inbox([full, full, roomy], ".webp") as inbox:
+    with AnswerFile([full, full, roomy], ".webp") as answer:
         for block in blocks:
-            inbox.write(block)
-        kept = inbox.finish()
+            answer.write(block)
+        kept = answer.finish()
     assert kept.parent == roomy
     assert kept.read_bytes() == b"".join(blocks)
     assert not list(full.iterdir())
@@ -54,8 +55,8 @@ def test_an_answer_that_fills_one_disk_goes_on_on_the_next(small: Callable[[str]
 
 def test_an_answer_that_fills_every_disk_is_told(small: Callable[[str], Path]) -> None:
     one, two = small("one"), small("two")
-    with Inbox([one, two], ".webp") as inbox, pytest.raises(OSError, match="No space left"):
-        inbox.write(bytes(280_000))
+    with AnswerFile([one, two], ".webp") as answer, pytest.raises(OSError, match="No space left"):
+        answer.write(bytes(280_000))
     assert not list(one.iterdir())
     assert not list(two.iterdir())
 
@@ -65,7 +66,7 @@ def test_a_disk_that_is_too_small_is_found_before_anything_is_sent(
 ) -> None:
     sandbox = Sandbox("sandbox-key", engine="flat")
     with Client("sandbox-key", transport=sandbox.transport()) as client:
-        carrier = Carrier(client, RemovalParams(), Manner(), scratch=tmp_path, display=Lines())
-        with pytest.raises(NotSentHereError, match=r"too little space in .*16\.8 MB may be needed"):
-            carrier.carry(Errand(source=PACKSHOT, target=small("out") / "mug.webp"))
+        one_shot = OneShot(client=client, params=RemovalParams(), options=Options(), scratch=tmp_path, display=Lines())
+        with pytest.raises(NotSentHereError, match=r"not enough space in .*16\.8 MB may be needed"):
+            one_shot.send(Request(source=PACKSHOT, target=small("out") / "mug.webp"))
     assert not sandbox.requests

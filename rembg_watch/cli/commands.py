@@ -1,4 +1,4 @@
-"""The program as a whole: its commands, and how every way out becomes a sentence and an exit code."""
+"""The commands, and how every way out becomes a sentence and an exit code."""
 
 import os
 import sys
@@ -9,14 +9,23 @@ import typer
 
 from rembg_watch import __version__
 from rembg_watch.api.errors import RembgError
-from rembg_watch.cli import look, remove, setup, work
+from rembg_watch.cli.check import check
 from rembg_watch.cli.console import note
 from rembg_watch.cli.credits import credits_
+from rembg_watch.cli.demo import demo
+from rembg_watch.cli.init import init
+from rembg_watch.cli.jobs import jobs
+from rembg_watch.cli.once import once
+from rembg_watch.cli.remove import remove
+from rembg_watch.cli.retry import retry
+from rembg_watch.cli.run import run
+from rembg_watch.cli.sandbox import sandbox
+from rembg_watch.cli.status import status
 from rembg_watch.errors import ExitCode, RembgWatchError, exit_code
 
 app = typer.Typer(
     name="rembg-watch",
-    help="Drop pictures into a folder, get cut-outs in another, attended by nobody.",
+    help="Drop pictures into one folder, get cut-outs in another, unattended.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -33,30 +42,32 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
-    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
-    """Take what comes before a command."""
+    """Read the options before the command."""
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": work.demo,
-    "run": work.run,
-    "once": work.once,
-    "remove": remove.remove,
-    "status": look.status,
-    "jobs": look.jobs,
-    "retry": look.retry,
-    "check": look.check,
+    "demo": demo,
+    "run": run,
+    "once": once,
+    "remove": remove,
+    "status": status,
+    "jobs": jobs,
+    "retry": retry,
+    "check": check,
     "credits": credits_,
-    "sandbox": setup.sandbox,
-    "init": setup.init,
+    "sandbox": sandbox,
+    "init": init,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
 
 
 def main() -> None:
-    """Run one command; whatever stops it is told in one sentence, with the exit code that it deserves."""
+    """Run one command; whatever stops it is reported in one sentence, with the exit code that it deserves."""
     try:
         app()
     except (RembgWatchError, RembgError) as error:
@@ -67,5 +78,5 @@ def main() -> None:
         note("rembg-watch: interrupted")
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: that is their business
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on, which is no failure of ours
         sys.exit(ExitCode.OK)

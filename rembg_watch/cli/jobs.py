@@ -1,0 +1,123 @@
+"""``jobs``: the pictures in the ledger, with the state of each and the reason for it."""
+
+import os
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from rembg_watch.cli.configured import AsJson, ConfigFile, ledger_of
+from rembg_watch.cli.console import OUT, say, say_json
+from rembg_watch.jobs import Job, State
+from rembg_watch.ledger import Access, Ledger, Which
+from rembg_watch.report.words import credits_number, show, size_text
+
+_STYLES = {
+    State.DONE: "green",
+    State.FAILED: "bold red",
+    State.HELD: "yellow",
+    State.IN_DOUBT: "yellow",
+    State.VANISHED: "dim",
+}
+
+
+def jobs(
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATTERN]...", help="Show only paths that match these globs: 'shoot-7/*'."),
+    ] = None,
+    config: ConfigFile = None,
+    state: Annotated[list[State] | None, typer.Option("--state", "-s", help="Show only these states.")] = None,
+    folder: Annotated[list[str] | None, typer.Option("--folder", "-f", help="Show only these folders.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, help="Show at most this many, the last changed first.")
+    ] = 100,
+    unsettled: Annotated[
+        bool, typer.Option("--unsettled", help="Show files that were seen but are not whole yet.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List pictures with their state, and the reason if there is one."""
+    with ledger_of(config, Access.READ) as ledger:
+        if unsettled:
+            _show_unsettled(ledger, folder, limit, as_json=as_json)
+            return
+        found = _chosen(ledger, patterns, state, folder, limit)
+        if as_json:
+            say_json([_job_json(job) for job in found])
+        else:
+            _show_jobs(found)
+
+
+def _chosen(
+    ledger: Ledger, patterns: list[str] | None, states: list[State] | None, folders: list[str] | None, limit: int
+) -> list[Job]:
+    found: dict[int, Job] = {}
+    for pattern in patterns or [None]:  # type: ignore[list-item]  # no pattern is one choice, too
+        which = Which(states=frozenset(states or ()), folders=frozenset(folders or ()), pattern=pattern)
+        found |= {job.id: job for job in ledger.jobs(which, limit=limit)}
+    return sorted(found.values(), key=lambda job: job.changed_at, reverse=True)[:limit]
+
+
+def _show_jobs(found: Iterable[Job]) -> None:
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
+    for heading in ("state", "picture", "size", "changed", "cut-out or reason"):
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("state", "size", "changed"))
+    for job in found:
+        table.add_row(
+            Text(job.state.value, style=_STYLES.get(job.state, "")),
+            Text(f"{job.folder}/{show(job.source)}"),
+            size_text(job.version.size_bytes),
+            f"{job.changed_at.astimezone():%Y-%m-%d %H:%M}",
+            Text(job.reason or (show(job.target) if job.target else "")),
+        )
+    if table.row_count:
+        OUT.print(table)
+    else:
+        say("no jobs")
+
+
+def _job_json(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "folder": job.folder,
+        "source": os.fsdecode(job.source).encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+        "source_hex": job.source.hex(),
+        "size_bytes": job.version.size_bytes,
+        "state": job.state.value,
+        "target": show(job.target) if job.target else None,
+        "reason": job.reason,
+        "code": job.code,
+        "field": job.field,
+        "attempts": job.attempts,
+        "doubts": job.doubts,
+        "charged": credits_number(job.charged),
+        "retry_at": job.retry_at.isoformat() if job.retry_at else None,
+        "enqueued_at": job.enqueued_at.isoformat(),
+        "changed_at": job.changed_at.isoformat(),
+        "request_id": job.request_id,
+    }
+
+
+def _show_unsettled(ledger: Ledger, folders: list[str] | None, limit: int, *, as_json: bool) -> None:
+    found = [(name, one) for name, one in ledger.unsettled(limit=limit) if not folders or name in folders]
+    if as_json:
+        say_json(
+            [
+                {
+                    "folder": name,
+                    "source": show(one.source),
+                    "size_bytes": one.size_bytes,
+                    "since": one.since_at.isoformat(),
+                    "reason": one.reason,
+                }
+                for name, one in found
+            ]
+        )
+        return
+    for name, one in found:
+        say(f"{name}/{show(one.source)}  {size_text(one.size_bytes)}  since {one.since_at:%H:%M}  {one.reason}")
+    if not found:
+        say("no unsettled files")

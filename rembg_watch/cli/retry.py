@@ -1,0 +1,49 @@
+"""``retry``: pictures that need a person go back into the queue, and every pause ends."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from rembg_watch.cli.configured import ConfigFile, ledger_of
+from rembg_watch.cli.console import say
+from rembg_watch.daemon import RESUME
+from rembg_watch.jobs import State
+from rembg_watch.ledger import Access, Which
+
+
+def retry(
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATTERN]...", help="Retry paths that match these globs: 'shoot-7/*'."),
+    ] = None,
+    config: ConfigFile = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Retry everything that failed, is held or in doubt.")
+    ] = False,
+    state: Annotated[
+        list[State] | None, typer.Option("--state", "-s", help="Retry only this state: failed, held or in_doubt.")
+    ] = None,
+    folder: Annotated[list[str] | None, typer.Option("--folder", "-f", help="Retry only these folders.")] = None,
+) -> None:
+    """
+    Retry failed, held or in-doubt pictures and end every pause.
+
+    Without a choice of pictures, only the pauses end.
+    """
+    is_choice = bool(patterns or everything or state or folder)
+    now = datetime.now(UTC)
+    with ledger_of(config, Access.JOIN) as ledger:
+        count = 0
+        chosen = (patterns or [None]) if is_choice else []  # type: ignore[list-item]  # no pattern is one choice, too
+        for pattern in chosen:
+            which = Which(states=frozenset(state or ()), folders=frozenset(folder or ()), pattern=pattern)
+            count += ledger.retry(which, now)
+        ledger.set_note(RESUME, now.isoformat(), is_durable=False)
+    if not is_choice:
+        say(
+            "every pause is retried now; nothing was put back in the queue: "
+            "to choose pictures, give a pattern, --state, --folder or --all"
+        )
+        return
+    say(f"{count} put back in the queue" if count else "nothing to put back in the queue; every pause is retried now")

@@ -1,0 +1,25 @@
+"""``run``: the daemon."""
+
+from rembg_watch.cli.configured import ConfigFile, logs_for, settings_for
+from rembg_watch.config import FOR_RUN, Settings, find
+from rembg_watch.daemon import Daemon
+from rembg_watch.host.memory import settle_heaps, settle_objects
+from rembg_watch.report.logs import OncePerCondition
+
+
+def run(config: ConfigFile = None) -> None:
+    """Watch the folders until SIGTERM; SIGHUP reloads."""
+    settle_heaps()
+    path = find(config)
+    settings = settings_for(path, tolerate=FOR_RUN)
+    logs = logs_for(settings)
+
+    def on_settings(changed: Settings) -> None:
+        logs.set_level(changed.log.level)
+        if changed.api.key is not None:
+            logs.redactor.add(changed.api.key.get_secret_value())
+
+    daemon = Daemon(settings, report=OncePerCondition(logs), reload_from=path, on_settings=on_settings)
+    settle_objects()
+    with logs, daemon.signals(), daemon:
+        daemon.main_loop()
