@@ -66,8 +66,8 @@ class Balance:
         self._read_at_s = float("-inf")
         self._looked_at_s = self._clocks.monotonic()
         self._is_among_calls = False
-        self._other_use, told = use_from_note(ledger.note(OTHER_USE))
-        self._told_use = (told, float("-inf"))  # how much, and when
+        self._other_use, reported = use_from_note(ledger.note(OTHER_USE))
+        self._reported_use = (reported, float("-inf"))  # how much, and when
         self.refusal: RembgError | None = None
 
     @property
@@ -105,7 +105,7 @@ class Balance:
             return None
         return self._affordable(self._terms(), reading, spent_since=spent)
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Count what calls cost; a ``Reporter``."""
         if isinstance(event, CallEnded) and event.charged:
             with self._lock:
@@ -130,7 +130,7 @@ class Balance:
         return self._read(terms, reading_of(account, read_at=self._clocks.now()), in_flight)
 
     def peek(self) -> AccountReading | None:
-        """Read the account without telling anybody, to look at its counters; None if it cannot be read."""
+        """Read the account for its counters alone: nothing follows from it; None if it cannot be read."""
         try:
             return reading_of(self._terms().client.account(), read_at=self._clocks.now())
         except RembgError:
@@ -160,7 +160,7 @@ class Balance:
         more = self._compare(reading)
         with self._lock:
             self._reading, self._charged_since = reading, Decimal(0)
-        self._tell(reading)
+        self._report_credits(reading)
         return more
 
     def _read(self, terms: Terms, reading: AccountReading, in_flight: int) -> AccountRead:
@@ -171,7 +171,7 @@ class Balance:
             self._is_among_calls = in_flight > 0
             self._unused_room, self._read_at_s = room, self._clocks.monotonic()
             self._looked_at_s = self._read_at_s
-        self._tell(reading)
+        self._report_credits(reading)
         # what is under way was counted when it was claimed: the gate must let it through
         for_gate = self._affordable(terms, reading)
         return AccountRead(
@@ -183,7 +183,7 @@ class Balance:
             more=more,
         )
 
-    def _tell(self, reading: AccountReading) -> None:
+    def _report_credits(self, reading: AccountReading) -> None:
         self._report(
             CreditsRead(
                 included=reading.included_remaining,
@@ -233,33 +233,33 @@ class Balance:
         Hold this reading against the last one made at rest, and report what cannot be explained.
 
         Only readings with nothing under way are compared: what is in flight may be on
-        one side alone. The reading at rest is kept over a restart, where it tells
+        one side alone. The reading at rest is kept over a restart, where it shows
         whether calls in doubt were charged.
         """
         before, more = reading_from_note(self._ledger.note(BASELINE)), None
         if before is not None:
             spent = spent_since_baseline(self._ledger)
-            told = difference(before, after, spent.charged, slack=spent.doubtful)
-            if told is not None:
-                more = told.by_api - told.counted
-                self._sum_up(told, since=before.read_at)
+            found = difference(before, after, spent.charged, slack=spent.doubtful)
+            if found is not None:
+                more = found.by_api - found.counted
+                self._sum_up(found, since=before.read_at)
         note = reading_to_note(after, last_call=self._ledger.last_call())
         self._ledger.set_note(BASELINE, note, is_durable=False)
         return more
 
     def _sum_up(self, found: Difference, *, since: datetime) -> None:
-        """Add what others spent to what is known, keep it, and tell the sum where it is news."""
+        """Add what others spent to what is known, keep it, and report the sum where it is news."""
         before, use = self._other_use, OtherUse.after(self._other_use, found, since=since)
-        self._other_use, (told, told_at_s) = use, self._told_use
+        self._other_use, (reported, reported_at_s) = use, self._reported_use
         if use is None:
             return
         now_s = self._clocks.monotonic()
-        is_news = use.is_news(told=told, told_s=now_s - told_at_s)
+        is_news = use.is_news(told=reported, told_s=now_s - reported_at_s)
         if is_news:
-            self._told_use = (use.total, now_s)
+            self._reported_use = (use.total, now_s)
             self._report(AccountDiffers(since=use.since, by_app=use.by_app, more=use.more, fewer=use.fewer))
         if is_news or use != before:
-            self._ledger.set_note(OTHER_USE, use_to_note(use, told=self._told_use[0]), is_durable=False)
+            self._ledger.set_note(OTHER_USE, use_to_note(use, told=self._reported_use[0]), is_durable=False)
 
 
 def reading_of(account: Account, *, read_at: datetime) -> AccountReading:

@@ -62,7 +62,7 @@ class Finding(StrEnum):
 class CauseRow:
     """All that is known of one cause."""
 
-    pause: Pause  # what a person is told
+    pause: Pause  # what a person reads of it
     answered: Pause | None = None  # the same where the API answers, and fails; None: that makes no difference
     finding: Finding | None = None  # the end of a call that shuts the gate for it at once
     first_probe: Probe | None = None  # what looks first after such an end
@@ -183,6 +183,6 @@ def words(cause: Cause, text: str | None = None, *, is_answered: bool = False) -
 
 
 def pause_of(cause: Cause, *, is_answered: bool = False) -> Pause:
-    """Return what a person is told of a pause; nobody can mend an API that answers, and fails."""
+    """Return what a person reads of a pause; nobody can mend an API that answers, and fails."""
     row = CAUSES[cause]
     return row.answered if is_answered and row.answered is not None else row.pause

@@ -64,7 +64,7 @@ class AccountUnread:
 
 def renews_at(reading: AccountReading | None, *, now: datetime) -> datetime:
     """
-    Say when the included credits come back, as far as *reading* tells.
+    Say when the included credits come back, as far as *reading* says.
 
     Where the period is not the enforced one, or unknown, or over already, the
     first of the next UTC month is the only moment that can be named.
@@ -182,7 +182,7 @@ def difference(
 
 
 USE_TOLD_S = 600.0
-"""Other use that goes on is summed up for so long before it is told again, unless it has doubled."""
+"""Other use that goes on is summed up for so long before it is reported again, unless it has doubled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

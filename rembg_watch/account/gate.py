@@ -58,7 +58,7 @@ PATIENCE_S = 30.0
 """A job waits this long for its turn with its worker; for a longer wait it goes back to the ledger."""
 
 CANARY_LOST_S = 900.0
-"""A canary of which nothing was heard for so long is no longer waited for."""
+"""A canary that has not come back for so long is no longer waited for."""
 
 READING_LOST_S = 120.0
 """The same for a reading of the account."""
@@ -331,7 +331,7 @@ class Gate:
         Return the gate after a restart: what a free reading of the account can settle is looked at at once.
 
         Nobody who has bought credits or put another key in its place, and starts
-        the program again, is to be told of the old ones. No picture is sent for it. A
+        the program again, should read of the old ones. No picture is sent for it. A
         daily budget may be another one now: the reading before the next batch knows.
         """
         holds = (read_meanwhile(h, now) for h in self.holds if h.cause is not Cause.BUDGET)

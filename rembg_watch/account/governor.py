@@ -46,7 +46,7 @@ class Governor:
         terms: What the settings say.
         balance: Reads the account.
         has_room: Says whether this machine's disk can keep answers.
-        report: Is told what changes.
+        report: Gets what changes, as events.
         keep: Writes down what must survive a restart.
         notes: What the last run wrote down.
         clocks: Time, waiting and chance.

@@ -54,7 +54,7 @@ class Hold:
 
     @property
     def pause(self) -> Pause:
-        """Return what a person is told of it."""
+        """Return what a person reads of it."""
         return pause_of(self.cause, is_answered=self.is_answered)
 
     @property

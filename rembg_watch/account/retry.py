@@ -152,7 +152,7 @@ class Decision:
     field: str | None = None
     request_id: str | None = None
     keeps_job: bool = False  # the worker tries again with the job in hand, through the gate
-    is_rate: bool = False  # tell the pacer that it was refused
+    is_rate: bool = False  # the pacer counts it as refused
 
     def apply(self, job: Job, *, at: datetime) -> Job:
         """Return *job* as this decision leaves it."""

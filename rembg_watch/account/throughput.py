@@ -18,7 +18,7 @@ from rembg_watch.account.views import shut_by
 from rembg_watch.api.errors import BadAnswerError, Charge, RefusedError, ServerError, ThrottledError
 from rembg_watch.report.events import BRIEF_S, LONG_S, FailuresCost, GateOpened, RateLearned
 
-_RATE_NEWS = 1.25  # a learned rate is told and kept when it has changed by so much
+_RATE_NEWS = 1.25  # a learned rate is reported again when it has changed by so much
 _RATE_KEPT_S = 10.0
 _NEW_CALL = 0.05  # the weight of the last call in how long calls take
 
@@ -32,10 +32,10 @@ class Throughput:
         self._failures_cost = known.failures_cost
         self._failures = 0  # of the server, since the account was last held against the books
         self._outbox = outbox
-        self._told_rate = self.pacer.good
+        self._reported_rate = self.pacer.good
         self._kept_s = now_s
         self._refusal = ""  # the API's words for "too quickly"
-        self._told_shut_s: float | None = None  # how long it had been refusing when that was told
+        self._reported_shut_s: float | None = None  # how long it had been refusing when that was reported
 
     def resume(self, now_s: float) -> None:
         """Begin anew if the pace may be wrong: a person has looked."""
@@ -58,7 +58,7 @@ class Throughput:
             self.pacer.refused(sent_at_s, now_s, retry_after_s=advice_s, jitter=jitter)
         elif isinstance(error, RefusedError) and not isinstance(error, ThrottledError):
             self.pacer.accepted(sent_at_s, now_s)
-        elif not isinstance(error, BadAnswerError):  # that one was answered, and told so, before it was looked at
+        elif not isinstance(error, BadAnswerError):  # that one counted as answered before it was looked at
             self.pacer.neither(sent_at_s, now_s)
 
     def refused(self, words: str) -> None:
@@ -76,17 +76,17 @@ class Throughput:
         return Hold(cause=Cause.RATE, since=since, probe=Probe.PICTURE, probe_at=until, text=self._refusal)
 
     def report_refusals(self, now: datetime, now_s: float) -> None:
-        """Tell when every call has been refused as too quick for a while, when it lasts, and when it is over."""
-        hold, told_s = self.refused_for_long(now, now_s), self._told_shut_s
+        """Report when every call has been refused as too quick for a while, when it lasts, and when it is over."""
+        hold, reported_s = self.refused_for_long(now, now_s), self._reported_shut_s
         if hold is None:
-            if told_s is not None and self.pacer.shut(now_s) is None:
-                self._told_shut_s = None
+            if reported_s is not None and self.pacer.shut(now_s) is None:
+                self._reported_shut_s = None
                 pause = CAUSES[Cause.RATE].pause
-                self._outbox.report(GateOpened(reason=Cause.RATE.value, shut_s=told_s, pause=pause))
+                self._outbox.report(GateOpened(reason=Cause.RATE.value, shut_s=reported_s, pause=pause))
             return
         shut_s = (now - hold.since).total_seconds()
-        self._told_shut_s = shut_s
-        if told_s is None or told_s < LONG_S <= shut_s:
+        self._reported_shut_s = shut_s
+        if reported_s is None or reported_s < LONG_S <= shut_s:
             self._outbox.report(shut_by(hold, shut_s=shut_s))
 
     # --- failures that may cost credits ---------------------------------------------------------
@@ -122,14 +122,14 @@ class Throughput:
         """
         Have the learned pace written down now and then: a restart should not learn it by refusals again.
 
-        It is told when it has held, and again when another one has; before the first
+        It is reported when it has held, and again when another one has; before the first
         refusal it is but a guess that grows.
         """
         if now_s - self._kept_s < _RATE_KEPT_S and not is_news:
             return
         self._kept_s = now_s
         self.keep()
-        good, told = self.pacer.good, self._told_rate
-        if good is not None and (told is None or not told / _RATE_NEWS < good < told * _RATE_NEWS):
-            self._outbox.report(RateLearned(rate_per_s=good, previous_per_s=told))
-            self._told_rate = good
+        good, known = self.pacer.good, self._reported_rate
+        if good is not None and (known is None or not known / _RATE_NEWS < good < known * _RATE_NEWS):
+            self._outbox.report(RateLearned(rate_per_s=good, previous_per_s=known))
+            self._reported_rate = good

@@ -11,7 +11,7 @@ from rembg_watch.report.status import CreditsView, GateView, OtherUseView
 
 
 def shut_by(hold: Hold, *, shut_s: float | None = None) -> GateShut:
-    """Tell that *hold* keeps calls from going; for so long already, where it is told late."""
+    """Say that *hold* keeps calls from going; for so long already, where it is reported late."""
     return GateShut(
         reason=hold.cause.value,
         why=hold.text or "",

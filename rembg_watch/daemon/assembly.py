@@ -285,7 +285,7 @@ def assemble(
         workers=workers,
         pulse=_pulse(heartbeat, allowance_s=allowance_s),
     )
-    listeners += [balance.hear, lambda event: _look_again(watcher, event)]
+    listeners += [balance.on_event, lambda event: _look_again(watcher, event)]
     return Parts(
         ledger=ledger,
         ports=ports,

@@ -34,7 +34,7 @@ LOOKS: dict[str, str] = {
 }
 """What looks next whether a pause may end; nothing does while a person is waited for."""
 
-_SAME_S = 120  # an end so soon after the next look is told by that
+_SAME_S = 120  # an end so soon after the next look is not named beside it
 
 
 def looks(by: str | None, look_at: datetime | None, until: datetime | None, *, when: When) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def looks(by: str | None, look_at: datetime | None, until: datetime | None, *, w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreditsRead(Event):
-    """The account told what it holds."""
+    """The account was read."""
 
     level: ClassVar[Level] = Level.DEBUG
     ends_with: ClassVar[tuple[str, str]] = ("; the billing period ends", "period_end_at")
@@ -105,7 +105,7 @@ class GateShut(Event):
     reason: str
     why: str = ""  # the API's own words, or the error
     until: datetime | None = None
-    shut_s: float | None = None  # how long it has been shut already, where it is told late
+    shut_s: float | None = None  # how long it has been shut already, where it is reported late
     look_at: datetime | None = None  # when it is looked at whether it may end
     look_by: str | None = None  # and by what
     is_answered: bool = False  # the API answers, and fails
@@ -127,7 +127,7 @@ class GateShut(Event):
 
     @property
     def condition(self) -> Condition:
-        """Return the state that is told anew for another reason, or when its end becomes known."""
+        """Return the state that is reported anew for another reason, or when its end becomes known."""
         is_known = "end known" if self.until and self.until != self.look_at else ""
         return Condition(("gate",), detail=f"{self.reason}/{self.level}/{is_known}")
 

@@ -155,7 +155,7 @@ class Mistake(Event):
 
     @property
     def condition(self) -> Condition | None:
-        """Return the state that is told once: an error that is a sentence for a person comes again and again."""
+        """Return the state that is reported once: an error that is a sentence for a person comes again and again."""
         return Condition(("mistake", str(self.error))) if self.is_foreseen else None
 
     def _says(self) -> str:

@@ -17,7 +17,7 @@ from rembg_watch.jobs import Job
 from rembg_watch.report.words import When, credits_number, show, utc_text
 
 IN_SENTENCE = {"is_fact": False}
-"""The metadata of a field that is told in the sentence alone, and is no fact beside it."""
+"""The metadata of a field that is in the sentence alone, and is no fact beside it."""
 
 Fact = str | int | float | bool | None | list["Fact"]
 """A fact as JSON can hold it."""
@@ -34,7 +34,7 @@ class Level(IntEnum):
 
 class Condition(NamedTuple):
     """
-    A state that lasts: told when it begins, when its detail changes and when it ends.
+    A state that lasts: reported when it begins, when its detail changes and when it ends.
 
     Events with one key belong together; ``is_over`` marks the one that ends it.
     """
@@ -62,7 +62,7 @@ class Lasting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(ABC):
-    """One thing that can be told."""
+    """One thing that can be reported."""
 
     lasting: ClassVar[Lasting | None] = None
     ends_with: ClassVar[tuple[str, str] | None] = None  # words, and the field of the moment that comes after them

@@ -1,9 +1,9 @@
 """
-What can be told: one frozen value for each thing that happens to pictures, folders and the account.
+What can be reported: one frozen value for each thing that happens to pictures, folders and the account.
 
 An event knows its facts, its level and its sentence, so that the log, the page and a mail say the
 same words. It does not know who listens, when it happened (reporters have clocks) or how it looks.
-Whoever tells or listens imports this module; where each event is written down is its own matter.
+Whoever reports or listens imports this module; where each event is written down is its own matter.
 """
 
 # ruff: noqa: I001 - one list of names for each subject
@@ -88,32 +88,32 @@ from rembg_watch.report.picture_events import (
 )
 
 Reporter = Callable[[Event], None]
-"""Whoever is told; it must be quick and may be called from any thread."""
+"""Whoever gets the events; it must be quick and may be called from any thread."""
 
 
 def nobody(event: Event) -> None:
-    """Tell nobody."""
+    """Report to nobody."""
 
 
 def fan_out(*reporters: Reporter) -> Reporter:
     """
-    Tell every one of *reporters*, whatever the others do.
+    Report to every one of *reporters*, whatever the others do.
 
     A page or a mail server that fails must not stop the pictures. The first failure of
-    each reporter is told to the others; later ones are passed over in silence.
+    each reporter is reported to the others; later ones are passed over in silence.
     """
-    told: dict[int, object] = {}
+    failed: dict[int, object] = {}
 
-    def tell(event: Event) -> None:
+    def report(event: Event) -> None:
         for number, reporter in enumerate(reporters):
             try:
                 reporter(event)
             except Exception as error:  # noqa: BLE001 - a reporter's error is not the pictures' concern
                 mine = object()
-                if told.setdefault(number, mine) is mine:  # atomic, so that two threads do not both tell it
-                    tell(ReporterFailed(reporter=_name(reporter), error=error))
+                if failed.setdefault(number, mine) is mine:  # atomic, so that two threads do not both report it
+                    report(ReporterFailed(reporter=_name(reporter), error=error))
 
-    return tell
+    return report
 
 
 def _name(reporter: Reporter) -> str:

@@ -43,7 +43,7 @@ class Settled(PictureEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassedOver(PictureEvent):
-    """A picture of a kind that the service does not take; told for the first of each kind alone."""
+    """A picture of a kind that the service does not take; reported for the first of each kind alone."""
 
     level: ClassVar[Level] = Level.WARNING
     suffix: str

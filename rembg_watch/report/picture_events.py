@@ -23,7 +23,7 @@ class CallStarted(PictureEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded(PictureEvent):
-    """The API has answered, or has not; what follows from it is told by another event."""
+    """The API has answered, or has not; what follows from it is another event."""
 
     level: ClassVar[Level] = Level.DEBUG
     duration_s: float

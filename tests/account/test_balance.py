@@ -134,16 +134,16 @@ def test_what_is_left_is_counted_anew_when_nothing_is_under_way(tmp_path: Path) 
         pay_for(life, 2)
         life.balance.in_flight = lambda: 1
         life.governor.read_account()
-        life.balance.hear(ended)
+        life.balance.on_event(ended)
         assert life.balance.left() == 27
         life.governor.recount()
         assert life.balance.left() == 28
         reads = len(studio.sandbox.requests)
-        life.balance.hear(ended)
+        life.balance.on_event(ended)
         life.governor.recount()
         assert len(studio.sandbox.requests) == reads, "that one began after the reading"
         life.governor.read_account()
-        life.balance.hear(ended)
+        life.balance.on_event(ended)
         studio.sandbox.is_down = True
         life.governor.recount()
         assert life.balance.left() == 27
@@ -232,7 +232,7 @@ def test_a_reading_at_the_end_of_the_work_tells_other_use_too(tmp_path: Path) ->
         pay_for(life, 1)
         life.balance.in_flight = lambda: 1
         life.governor.read_account()
-        life.balance.hear(next(event for event in studio.events if isinstance(event, events.CallEnded)))
+        life.balance.on_event(next(event for event in studio.events if isinstance(event, events.CallEnded)))
         assert life.balance.other_use is None
         life.governor.recount()
         assert life.balance.other_use is not None
