@@ -76,11 +76,6 @@ class Balance:
         return self._reading
 
     @property
-    def price(self) -> Decimal:
-        """What one picture costs at this moment."""
-        return self._terms().price
-
-    @property
     def room(self) -> int | None:
         """How many pictures could be paid at the last reading; None before the first."""
         return self._room

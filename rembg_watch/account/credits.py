@@ -19,7 +19,6 @@ UNLIMITED = 1_000_000_000
 """As many pictures as anybody will ever queue: what a price of nothing allows."""
 
 _NOTHING = Decimal(0)
-_FAR_S = 100 * 365 * 86_400.0  # later than this, a forecast says "never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,16 +89,6 @@ def next_day_at(now: datetime) -> datetime:
     """Return the first moment of the UTC day after *now*: when daily budgets and daily limits begin anew."""
     now = now.astimezone(UTC)
     return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
-
-
-def price(per_image: Decimal, images: int = 1) -> Decimal:
-    """
-    Return the credits for *images* pictures.
-
-    The vendor states no price per picture; ``credits.per_image`` is the user's
-    word for it, and every figure in this module follows from it.
-    """
-    return max(per_image, _NOTHING) * max(images, 0)
 
 
 def affordable(
@@ -274,39 +263,3 @@ def settled_after_s(call_s: float | None, timeout_s: float) -> float:
 
 LEAST_SETTLED_S, SETTLED_CALLS = 3.0, 5.0
 """Calls whose end nobody saw count as settled after so many times what a call takes, but no sooner than that."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """When the queue will be empty at the present pace, and whether the credits last so long."""
-
-    empty_at: datetime | None  # None: not at this pace
-    credits_end_at: datetime | None  # None: they outlast the queue
-    missing: Decimal  # credits that the queue needs beyond what may be spent
-
-
-def forecast(queued: int, per_s: float, room: int, each: Decimal, *, now: datetime) -> Forecast:
-    """
-    Foretell the end of the queue from the pace of the last minutes.
-
-    Args:
-        queued: Pictures that wait.
-        per_s: Pictures that are finished a second; not positive or not finite: standing still.
-        room: Pictures that may still be paid, as ``affordable`` says.
-        each: The price of one picture.
-        now: Aware, UTC.
-    """
-    short = max(0, queued - room)
-    return Forecast(
-        empty_at=_after(queued, per_s, now) if short == 0 else None,
-        credits_end_at=_after(room, per_s, now) if short else None,
-        missing=price(each, short),
-    )
-
-
-def _after(images: int, per_s: float, now: datetime) -> datetime | None:
-    if images <= 0:
-        return now
-    if not 0 < per_s < float("inf") or images / per_s > _FAR_S:
-        return None
-    return now + timedelta(seconds=images / per_s)

@@ -18,7 +18,7 @@ from rembg_watch.account.gate import Answer, Ask, Finding, Gate, Go, Halt, Hold,
 from rembg_watch.account.holds import CLOCK_SET_BACK
 from rembg_watch.account.notes import GATE, PACE, gate_from_note, gate_to_note, pace_from_note
 from rembg_watch.account.outbox import Keep, Outbox
-from rembg_watch.account.retry import Decision, RetryPolicy, decide
+from rembg_watch.account.retry import Decision, decide
 from rembg_watch.account.terms import GetTerms
 from rembg_watch.account.throughput import Throughput
 from rembg_watch.account.views import gate_changed
@@ -75,11 +75,6 @@ class Governor:
         self._kept_gate = gate_to_note(self._gate)
         self._throughput = Throughput(self._clocks.monotonic(), pace_from_note(notes.get(PACE)), self._outbox)
         self._is_closed = False
-
-    @property
-    def policy(self) -> RetryPolicy:
-        """What the configuration says about trying again, at this moment."""
-        return self._terms().policy
 
     @property
     def gate(self) -> Gate:
@@ -261,7 +256,7 @@ class Governor:
             need: Whose call it was, where there is no ticket.
             in_place: How often the worker tried again with the job in hand.
         """
-        policy = self.policy
+        policy = self._terms().policy
         with self._outbox.after(self._changed):
             now, now_s, jitter = self._clocks.now(), self._clocks.monotonic(), self._clocks.chance()
             gate = self._gate

@@ -13,11 +13,9 @@ from rembg_watch.account.credits import (
     affordable,
     budget_room,
     difference,
-    forecast,
     is_stale,
     next_day_at,
     next_month_at,
-    price,
     renews_at,
     resolve_doubt,
 )
@@ -78,11 +76,6 @@ def test_what_can_be_spent_is_included_and_prepaid_and_never_negative(
 )  # fmt: skip
 def test_no_more_pictures_go_than_can_be_paid(have: object, each: object, more: dict[str, Any], images: int) -> None:
     assert affordable(reading(have), Decimal(str(each)), **more) == images
-
-
-@pytest.mark.parametrize(("each", "images", "cost"), [(1, 7, 7), ("0.5", 3, "1.5"), (1, 0, 0), (1, -2, 0), (-1, 5, 0)])
-def test_a_price_is_never_negative(each: object, images: int, cost: object) -> None:
-    assert price(Decimal(str(each)), images) == Decimal(str(cost))
 
 
 def test_a_budget_of_nothing_is_no_budget() -> None:
@@ -220,33 +213,6 @@ def test_the_counters_tell_whether_doubtful_calls_were_billed(
     after: AccountReading, in_doubt: int, more: dict[str, Any], billed: Billed
 ) -> None:
     assert resolve_doubt(used(10), after, in_doubt, **more) is billed
-
-
-@pytest.mark.parametrize(
-    ("queued", "per_s", "room", "empty_s", "end_s", "missing"),
-    [
-        (100, 2.0, 500, 50, None, 0),
-        (100, 2.0, 40, None, 20, 60),
-        (100, 2.0, 0, None, 0, 100),
-        (0, 0.0, 0, 0, None, 0),
-        (100, 0.0, 500, None, None, 0),
-        (100, -1.0, 40, None, None, 60),
-        (100, float("inf"), 500, None, None, 0),
-        (100, float("nan"), 500, None, None, 0),
-        (100, 1e-300, 500, None, None, 0),
-    ],
-    ids=[
-        "all can be paid", "the credits end first", "the credits are gone", "an empty queue", "standing still",
-        "a negative pace", "an endless pace", "no pace", "later than anybody can wait",
-    ],
-)  # fmt: skip
-def test_the_end_is_foretold_at_the_present_pace(
-    queued: int, per_s: float, room: int, empty_s: float | None, end_s: float | None, missing: int
-) -> None:
-    seen = forecast(queued, per_s, room, Decimal(1), now=NOW)
-    assert seen.empty_at == (None if empty_s is None else NOW + timedelta(seconds=empty_s))
-    assert seen.credits_end_at == (None if end_s is None else NOW + timedelta(seconds=end_s))
-    assert seen.missing == missing
 
 
 # --- other use ------------------------------------------------------------------------------
