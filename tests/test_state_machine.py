@@ -2,7 +2,7 @@
 Any order of what people, watch, API, disks and crashes do: nothing lost, nothing paid twice unsaid, nothing half-made.
 
 The real ledger, line and watch on real folders, the emulated API in process, and a clock that waits for
-nobody. ``REMBG_TORTURE_EXAMPLES=2000`` looks for longer.
+nobody. ``HYPOTHESIS_PROFILE=night`` looks for longer.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from PIL import Image
@@ -34,9 +34,9 @@ from rembg_watch.sandbox.render import flat_color
 from rembg_watch.watch import Pace, Watcher
 from tests.life import KEY, Crash, Life, Studio
 from tests.pipeline.test_steps import ALL_STEPS
+from tests.profiles import PROFILE, machine_settings
 from tests.torture.pictures import digest, jpeg, png
 
-EXAMPLES = int(os.environ.get("REMBG_TORTURE_EXAMPLES", "60"))
 NAMES = ("a.jpg", "a.png", "A.JPG", "sub/a.jpg", "sub/\udce9 b\n.jpg", "sub/deep/c.jpg")
 CONTENTS = {number: (png if number == 2 else jpeg)(number, 3000 * number) for number in range(5)}
 COLOURS = {flat_color(digest(content)): number for number, content in CONTENTS.items()}
@@ -469,11 +469,8 @@ def colour_of(path: Path) -> tuple[int, ...]:
     return pixel
 
 
-StudioMachine.TestCase.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=40,
-    deadline=None,
-    derandomize="REMBG_TORTURE_EXAMPLES" not in os.environ,  # a longer search looks where nobody has looked yet
+StudioMachine.TestCase.settings = machine_settings(
+    derandomize=PROFILE != "night",  # a longer search looks where nobody has looked yet
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

@@ -9,14 +9,6 @@ import pytest
 from rembg_watch.sandbox import Sandbox
 from tests.e2e.studio import KEY, Studio
 
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
-
 
 @pytest.fixture
 def open_studio(tmp_path: Path) -> Iterator[Callable[..., Studio]]:

@@ -15,8 +15,6 @@ from rembg_watch.delivery.publish import Claim, enough_room, publish, stage, swe
 from rembg_watch.host import disk
 from rembg_watch.host.disk import Content, OutputUnavailableError, TargetRefusedError, TargetTakenError
 
-pytestmark = pytest.mark.kernel
-
 Mount = Callable[..., Path]
 BYTES = bytes(range(256)) * 200  # 50 KiB
 

@@ -14,8 +14,6 @@ from rembg_watch.delivery.answer_file import AnswerFile
 from rembg_watch.one_shot import NotSentHereError, OneShot, Options, Request
 from rembg_watch.sandbox import Sandbox
 
-pytestmark = pytest.mark.kernel
-
 PACKSHOT = Path(__file__).parent.parent / "data" / "packshots" / "mug.jpg"
 
 

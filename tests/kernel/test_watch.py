@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.kernel
-
 INSIDE = Path(__file__).with_name("inside.py")
 PROJECT = INSIDE.parents[2]
 

@@ -3,10 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytestmark = pytest.mark.systemd
-
 
 def test_systemd_is_its_first_process(machine: Any) -> None:
     assert machine.run("cat", "/proc/1/comm").stdout == "systemd\n"

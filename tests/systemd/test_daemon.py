@@ -27,8 +27,6 @@ from tests.systemd.studio import (
     wait_for,
 )
 
-pytestmark = pytest.mark.systemd
-
 LONG_S = 12.0
 """How long calls take that are to be in flight all at once, whatever the machine does meanwhile."""
 

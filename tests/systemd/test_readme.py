@@ -14,8 +14,6 @@ import pytest
 from rembg_watch.sandbox import Sandbox
 from tests.systemd.studio import KEY, OFFLINE, PATIENCE_S, SOURCE, URL, USAGE_URL, blocks, picture, wait_for
 
-pytestmark = pytest.mark.systemd
-
 SANDBOX = {"REMBG_WATCH_API__URL": URL, "REMBG_WATCH_API__USAGE_URL": USAGE_URL}
 SERVICES = ("rembg-watch", "rembg-watch@north", "rembg-watch-once")
 

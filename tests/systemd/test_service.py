@@ -16,8 +16,6 @@ import structlog
 import rembg_watch
 from rembg_watch.host.systemd import drop_in
 
-pytestmark = pytest.mark.systemd
-
 UNITS = Path(__file__).parents[2] / "systemd"
 UNIT = "rembg-watch.service"
 DROP_INS = f"/etc/systemd/system/{UNIT}.d"

@@ -13,8 +13,6 @@ import pytest
 from tests.torture.__main__ import way_inside
 from tests.torture.plant import PROJECT
 
-pytestmark = pytest.mark.torture
-
 
 def torture(*words: str) -> str:
     """Run the program; it fails if a promise was broken, and says which."""

@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -26,6 +25,7 @@ from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import TRANSITIONS, WORKING, CallEnd, CallStart, Job, State, Version, move, with_content
 from rembg_watch.ledger import SendingTwiceError, StaleJobError, Turn, Which
 from tests.ledger.engines import Engine
+from tests.profiles import machine_settings
 
 FOLDERS = ("f", "g")
 SOURCES = (b"a.jpg", b"a.png", b"sub/\xff.jpg", b"sub/b\n.jpg")
@@ -244,4 +244,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 def test_any_order_leaves_the_ledger_sound(engine: Engine) -> None:
     machine = type("LedgerMachineThere", (LedgerMachine,), {"engine": staticmethod(engine)})
-    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(machine, settings=machine_settings())
