@@ -13,10 +13,14 @@ from PIL import Image
 from rembg_watch.sandbox.sniff import picture_format, picture_size
 
 
-def saved(mode: str, size: tuple[int, int], kind: str, **options: Any) -> bytes:
+def saved(mode: str, size: tuple[int, int], kind: str, *, comment: bytes = b"", **options: Any) -> bytes:
     target = io.BytesIO()
     Image.new(mode, size).save(target, kind, **options)
-    return target.getvalue()
+    body = target.getvalue()
+    if not comment:
+        return body
+    # Pillow before 13 cannot write a long comment beside a long profile.
+    return body[:2] + b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment + body[2:]
 
 
 @pytest.mark.parametrize(
