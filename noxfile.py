@@ -1,5 +1,5 @@
 """
-The verbs of development: ``nox -l`` lists them, CI runs them.
+The verbs of development: ``nox -l`` lists them, CONTRIBUTING.md explains them, CI runs them.
 
 Most run in the environment that nox itself is installed in. Only those that ask for other versions, of packages or of
 Python, make environments of their own below ``.nox``.

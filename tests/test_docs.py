@@ -15,9 +15,11 @@ from typing import Any
 import httpx
 import pytest
 import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 
-from rembg_watch import config
+from rembg_watch import __version__, config
 from rembg_watch.api import client, cutout, errors, params, responses, upload
 from rembg_watch.cli import app
 from rembg_watch.cli.credits_view import AccountView, UsageQuery, as_plain_values
@@ -32,6 +34,9 @@ from rembg_watch.sandbox.openapi import document
 ROOT = Path(__file__).parent.parent
 EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+NOXFILE = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 NOT_IN_A_FILE = {("api", "key")}  # a key in a configuration file is refused
 
 
@@ -361,3 +366,68 @@ def test_the_examples_of_remove_run(tmp_path: Path) -> None:
 def kind_of(path: Path) -> str | None:
     with Image.open(path) as opened:
         return opened.format
+
+
+# --- the way in -----------------------------------------------------------------------------------
+
+
+def test_the_verbs_of_contributing_are_those_of_the_noxfile() -> None:
+    verbs = re.findall(r"^@nox\.session.*\ndef (\w+)", NOXFILE, re.MULTILINE)
+    table = CONTRIBUTING.partition("| verb |")[2].partition("\n\n")[0]
+    assert [quoted(row[0])[0] for row in table_rows(table) if quoted(row[0])] == verbs
+
+
+def test_ci_runs_the_commands_of_the_readme_and_no_other() -> None:
+    if not (ROOT / ".ci" / "run").exists():
+        pytest.skip("a source distribution has no CI")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    commands = re.findall(r"^(?:python3 -m venv|\.venv/).*$", script, re.MULTILINE)
+    assert len(commands) == 2
+    assert [command for command in commands if command not in README] == []
+
+
+def test_a_contributor_installs_what_the_readme_and_ci_install() -> None:
+    (install,) = re.findall(r"^python3 -m venv.*$", CONTRIBUTING, re.MULTILINE)
+    assert f"{install} && .venv/bin/python -m pytest" in README
+
+
+def test_the_hooks_before_a_commit_are_the_checks_of_lint() -> None:
+    hooks = re.findall(r"entry: \.venv/bin/(.+)", (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    lint = re.findall(r"^def lint.*?(?=^@)", NOXFILE, re.MULTILINE | re.DOTALL)[0]
+    checks = [" ".join(re.findall(r'"([\w-]+)"', call)) for call in re.findall(r"here\((.*)\)", lint)]
+    assert [hook.split() for hook in hooks] == [[w for w in check.split() if w[0] != "-"] for check in checks]
+
+
+def test_the_promised_pythons_begin_with_the_required_one_and_leave_none_out() -> None:
+    assert "PYTHONS = nox.project.python_versions(PROJECT)" in NOXFILE
+    named = [
+        re.fullmatch(r"Programming Language :: Python :: 3\.(\d+)", one) for one in PROJECT["project"]["classifiers"]
+    ]
+    minors = [int(found[1]) for found in named if found]
+    assert minors == list(range(minors[0], minors[0] + len(minors)))
+    assert PROJECT["project"]["requires-python"] == f">=3.{minors[0]}"
+    assert PROJECT["tool"]["ruff"]["target-version"] == f"py3{minors[0]}"
+    assert PROJECT["tool"]["mypy"]["python_version"] == f"3.{minors[0]}"
+
+
+def test_every_dependency_was_tested_in_one_version_that_is_permitted() -> None:
+    tested = dict(line.split("==") for line in (ROOT / "constraints" / "tested.txt").read_text().splitlines())
+    versions = {canonicalize_name(name): version for name, version in tested.items()}
+    groups = [PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"].values()]
+    wanted = [Requirement(one) for group in groups for one in group]
+    theirs = [one for one in wanted if one.name != PROJECT["project"]["name"]]
+    assert len(theirs) > 20
+    assert [
+        str(one) for one in theirs if not one.specifier.contains(versions.get(canonicalize_name(one.name), "0"))
+    ] == []
+
+
+def test_every_dependency_has_a_lowest_version() -> None:
+    """The oldest ones are tested by `nox -s lowest`, which reads them there."""
+    groups = [PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"].values()]
+    bounds = [one for group in groups for one in group if not one.startswith(PROJECT["project"]["name"])]
+    assert [one for one in bounds if not re.search(r"[>=]=[\d.]+", one)] == []
+
+
+def test_the_latest_version_has_its_changes() -> None:
+    assert f"\n## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
