@@ -74,7 +74,7 @@ def pythons(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def night(session: nox.Session) -> None:
     """Let the state machines search two thousand examples each, where nobody has looked yet."""
-    machines = ("tests/test_state_machine.py", "tests/ledger/test_machine.py")
+    machines = ("tests/test_state_machine.py", "tests/ledger/conformance/test_machine.py")
     session.env["HYPOTHESIS_PROFILE"] = "night"
     here(session, "python", "-m", "pytest", "-n", "2", *machines, *session.posargs)
 
