@@ -207,12 +207,20 @@ def _connect(path: Path, query: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
 
 
-def _writer(path: Path) -> sqlite3.Connection:
-    connection = _connect(path, "mode=rw")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA cache_size=-8000")
-    connection.execute(f"PRAGMA journal_size_limit={64 * 1024 * 1024}")
+def _set_up(connection: sqlite3.Connection, *pragmas: str) -> sqlite3.Connection:
+    """Give *connection* its settings; where the file refuses them, leave nothing open."""
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
+
+
+def _writer(path: Path) -> sqlite3.Connection:
+    limit = f"journal_size_limit={64 * 1024 * 1024}"
+    return _set_up(_connect(path, "mode=rw"), "synchronous=FULL", "cache_size=-8000", limit)
 
 
 def _reader(path: Path) -> sqlite3.Connection:
@@ -224,17 +232,14 @@ def _reader(path: Path) -> sqlite3.Connection:
     """
     connection = _connect(path, "mode=ro")
     try:
-        connection.execute("PRAGMA schema_version").fetchall()
+        return _set_up(connection, "schema_version", "query_only=ON")
     except sqlite3.OperationalError as error:
-        connection.close()
         if (
             error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
             or beside(path, "-wal").exists()
         ):
             raise
-        connection = _connect(path, "mode=ro&immutable=1")
-    connection.execute("PRAGMA query_only=ON")
-    return connection
+    return _set_up(_connect(path, "mode=ro&immutable=1"), "query_only=ON")
 
 
 def _make(path: Path, migrations: Sequence[Migration]) -> None:

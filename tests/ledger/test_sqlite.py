@@ -188,6 +188,7 @@ class TestDamage:
         assert "\n" not in message
         assert refused.value.exit_code is ExitCode.CONFIG
         assert path.read_bytes() == before
+        assert path not in [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
 
     def test_another_programs_database_is_refused_and_left_alone(self, path: Path) -> None:
         path.parent.mkdir()
