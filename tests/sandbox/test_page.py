@@ -148,7 +148,7 @@ def test_a_person_sends_a_picture_and_sees_the_cutout(browser: Browser) -> None:
         )
         assert (width, height) == (400, 400)
         assert "200" in browser.run("return document.getElementById('facts').innerText")
-        browser.wait("return document.getElementById('reading').innerText.startsWith('9 ')")
+        browser.wait("return document.getElementById('balance').innerText.startsWith('9 ')")
         pixels = _result_pixels(browser)
         assert pixels.getpixel((5, 5))[3] < 10, "the ground is see-through"
         assert pixels.getpixel((200, 240))[3] > 245, "the mug is not"
