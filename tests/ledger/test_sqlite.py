@@ -116,7 +116,6 @@ class TestAccess:
             opened(path, access)
         assert not path.parent.exists()
 
-    @pytest.mark.xdist_group("opens the folders of all tests to others")
     def test_who_only_looks_needs_no_right_to_write_and_leaves_nothing(self, path: Path) -> None:
         filled(path)
         looker = (

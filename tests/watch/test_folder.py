@@ -336,9 +336,6 @@ def test_a_ledger_that_is_away_during_the_first_walk_costs_no_directory(studio: 
     assert len(studio.ledger.names) == 5
 
 
-one_at_a_time = pytest.mark.xdist_group("opens the folders of all tests to others")
-
-
 @pytest.fixture
 def as_nobody(tmp_path: Path) -> Iterator[Callable[[], None]]:
     """Offer to become a user without rights until the end of the test."""
@@ -354,7 +351,6 @@ def as_nobody(tmp_path: Path) -> Iterator[Callable[[], None]]:
         path.chmod(mode)
 
 
-@one_at_a_time
 def test_a_directory_that_cannot_be_read_is_told_once_and_deletes_nothing(
     studio: Any, as_nobody: Callable[[], None]
 ) -> None:
@@ -377,7 +373,6 @@ def test_a_directory_that_cannot_be_read_is_told_once_and_deletes_nothing(
     assert len(studio.told(events.Settled)) == 1
 
 
-@one_at_a_time
 def test_a_file_that_cannot_be_read_waits_and_is_taken_once_it_can(studio: Any, as_nobody: Callable[[], None]) -> None:
     path = studio.drop("a.jpg")
     path.chmod(0o600)
@@ -391,7 +386,6 @@ def test_a_file_that_cannot_be_read_waits_and_is_taken_once_it_can(studio: Any, 
     assert studio.ledger.names == [b"a.jpg"]
 
 
-@one_at_a_time
 def test_a_root_that_may_not_be_read_is_standby(studio: Any, as_nobody: Callable[[], None]) -> None:
     studio.drop("a.jpg")
     studio.begin()
