@@ -45,7 +45,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldRate:
     """A rate that surely held; unlike ``good`` it is not forgotten at a loss."""
 
     rate: float | None = None
@@ -69,7 +69,7 @@ class Before:
     needed: int
     first_at: float
     began_anew: bool
-    held: Held
+    held: HeldRate
 
 
 @dataclass(slots=True)

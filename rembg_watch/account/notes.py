@@ -158,7 +158,7 @@ class _PaceNote(_Note):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class PaceNote:
     """What is known of the calls: their rate, how long one takes, and whether failures cost credits."""
 
     learned: Learned | None = None
@@ -166,19 +166,19 @@ class Pace:
     failures_cost: bool = False  # failures of the server were seen to cost credits
 
 
-def pace_to_note(pace: Pace) -> dict[str, Any]:
+def pace_to_note(pace: PaceNote) -> dict[str, Any]:
     """Write down what is known of the calls."""
     learned = asdict(pace.learned) if pace.learned else {}
     return _PaceNote.write({**learned, "call_s": pace.call_s, "failures_cost": pace.failures_cost})
 
 
-def pace_from_note(note: object) -> Pace:
+def pace_from_note(note: object) -> PaceNote:
     """Read back what is known of the calls."""
     found = _PaceNote.read(note) or _PaceNote()
     if found.rate is None:
-        return Pace(call_s=found.call_s, failures_cost=found.failures_cost)
+        return PaceNote(call_s=found.call_s, failures_cost=found.failures_cost)
     learned = Learned(found.rate, found.good, found.held, found.back_to, is_starting=found.is_starting)
-    return Pace(learned=learned, call_s=found.call_s, failures_cost=found.failures_cost)
+    return PaceNote(learned=learned, call_s=found.call_s, failures_cost=found.failures_cost)
 
 
 # --- the account ----------------------------------------------------------------------------------

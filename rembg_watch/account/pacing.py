@@ -28,7 +28,7 @@ How it learns:
 from dataclasses import replace
 from math import sqrt
 
-from rembg_watch.account.measures import NEVER, Before, Block, Held, Learned, Mark, Shut, Stretch, bound, middle
+from rembg_watch.account.measures import NEVER, Before, Block, HeldRate, Learned, Mark, Shut, Stretch, bound, middle
 
 FIRST_RATE = 4.0
 LOWEST_RATE, HIGHEST_RATE = 1 / 300, 1000.0
@@ -104,7 +104,7 @@ class Pacer:
         self._losses = 0  # before this one, within half a minute of each other
         self._longest_block_s = 0.0
         self._is_guess = False  # nothing was known at the last cut
-        self._held = Held()
+        self._held = HeldRate()
         self._began_anew = False
         self._slow_refusal_s = 0.5
         self._slack = SLACK_CALLS
@@ -117,7 +117,7 @@ class Pacer:
         if learned is not None:
             self.rate, self.good = min(learned.rate, learned.good or learned.rate), learned.good
             self._is_starting = learned.is_starting
-            self._held = Held(learned.held or learned.good, learned.back_to)
+            self._held = HeldRate(learned.held or learned.good, learned.back_to)
             self._is_cold = self._held.rate is None
 
     def anew(self, now: float) -> "Pacer":
@@ -334,9 +334,9 @@ class Pacer:
             self._held = replace(self._held, rate=held if self._held.back_to is None else None, back_to=None)
             return rate
         if now < self._held.doubted_until:
-            self._held = Held()
+            self._held = HeldRate()
             return rate
-        self._held = Held(held, held, now + DOUBTED * (now - block.lost_at))
+        self._held = HeldRate(held, held, now + DOUBTED * (now - block.lost_at))
         self.good = held
         return max(rate, CUT_STARTING * min(held, self.rate))
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from rembg_watch.account.causes import CAUSES, Cause, Probe
 from rembg_watch.account.holds import Hold
-from rembg_watch.account.notes import PACE, Pace, pace_to_note
+from rembg_watch.account.notes import PACE, PaceNote, pace_to_note
 from rembg_watch.account.outbox import Outbox
 from rembg_watch.account.pacing import Pacer
 from rembg_watch.account.retry import Decision
@@ -26,7 +26,7 @@ _NEW_CALL = 0.05  # the weight of the last call in how long calls take
 class Throughput:
     """The pacer, with what is known of the calls that it lets go. The governor's lock guards all of it."""
 
-    def __init__(self, now_s: float, known: Pace, outbox: Outbox) -> None:
+    def __init__(self, now_s: float, known: PaceNote, outbox: Outbox) -> None:
         self.pacer = Pacer(now_s, known.learned)
         self.call_s = known.call_s
         self._failures_cost = known.failures_cost
@@ -115,7 +115,7 @@ class Throughput:
 
     def keep(self) -> None:
         """Have all of it written down for the next start."""
-        pace = Pace(learned=self.pacer.learned, call_s=self.call_s, failures_cost=self._failures_cost)
+        pace = PaceNote(learned=self.pacer.learned, call_s=self.call_s, failures_cost=self._failures_cost)
         self._outbox.keep(PACE, pace_to_note(pace))
 
     def keep_rate(self, now_s: float, *, is_news: bool = False) -> None:

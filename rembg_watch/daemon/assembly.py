@@ -19,7 +19,7 @@ from rembg_watch.api.client import Client
 from rembg_watch.config import FolderSettings, Settings
 from rembg_watch.daemon.arrivals import Arrivals
 from rembg_watch.daemon.targets import Targets
-from rembg_watch.delivery.decoders import Verifiers
+from rembg_watch.delivery.decoders import Decoders
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import ConfigError
 from rembg_watch.host.clocks import Clocks
@@ -148,7 +148,7 @@ class Parts:
     under_way: UnderWay
     pool: Pool
     watcher: Watcher
-    decoders: Verifiers
+    decoders: Decoders
     targets: Targets
     metrics: Metrics
     heartbeat: Heartbeat
@@ -237,7 +237,7 @@ def assemble(
     ledger = stack.enter_context(open_ledger(state_dir))
     spool = Spool(state_dir / SPOOL_NAME)
     stack.callback(spool.give_back)
-    decoders = Verifiers(tell=lambda error: report(events.Mistake(where="verifying", error=error)))
+    decoders = Decoders(tell=lambda error: report(events.Mistake(where="verifying", error=error)))
     stack.callback(decoders.close)
     contents = Contents()
     under_way = UnderWay(contents, clocks, low=low_mark(workers))

@@ -52,7 +52,7 @@ _TRIES = 2
 _HANDED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "GLIBC_TUNABLES")
 
 
-class VerifierError(RembgWatchError):
+class DecoderError(RembgWatchError):
     """A process that verifies answers ended or cannot be started; the answers do not depend on it."""
 
 
@@ -172,7 +172,7 @@ class _Child:
         return _End(code, "; ".join(said.decode(errors="replace").split("\n")).strip("; ")[-2000:], is_mad)
 
 
-class Verifiers:
+class Decoders:
     """
     Verifies answers in child processes; called as ``verify`` is.
 
@@ -183,7 +183,7 @@ class Verifiers:
     def __init__(
         self,
         *,
-        tell: Callable[[VerifierError], None] = lambda _error: None,
+        tell: Callable[[DecoderError], None] = lambda _error: None,
         command: Sequence[str] = COMMAND,
         most: int | None = None,
         idle_s: float = IDLE_S,
@@ -259,7 +259,7 @@ class Verifiers:
             said = self._heard(child, question)
             if not isinstance(said, _End):
                 return said
-            self._tell(VerifierError(f"a process that verifies answers ended {said}"))
+            self._tell(DecoderError(f"a process that verifies answers ended {said}"))
             if said.took_too_long:
                 raise TimeoutError(errno.ETIMEDOUT, f"not verified in {decoder.LIMIT_S:.0f} s", str(answer))
             if said.has_no_end:
@@ -324,7 +324,7 @@ class Verifiers:
     def _cannot(self, why: str) -> None:
         self._not_before_s = time.monotonic() + _PAUSE_S
         if not self._closed.is_set():
-            self._tell(VerifierError(f"no process to verify answers can be started, so the daemon does it: {why}"))
+            self._tell(DecoderError(f"no process to verify answers can be started, so the daemon does it: {why}"))
 
 
 def _blamed(answer: Path, expected: Expected, why: str) -> AnswerRejectedError:

@@ -11,7 +11,7 @@ from rembg_watch.account.credits import AccountReading, OtherUse
 from rembg_watch.account.gate import Cause, FolderHold, Gate, Hold, Probe
 from rembg_watch.account.measures import Learned
 from rembg_watch.account.notes import (
-    Pace,
+    PaceNote,
     gate_from_note,
     gate_to_note,
     last_call_from_note,
@@ -63,7 +63,7 @@ GATE = Gate(
 PACE_NOTE: dict[str, Any] = json.loads("""{
   "rate": 4.9, "good": null, "held": 5.0, "back_to": 5.0, "is_starting": false, "call_s": 1.5, "failures_cost": true
 }""")
-PACE = Pace(learned=Learned(4.9, None, 5.0, 5.0), call_s=1.5, failures_cost=True)
+PACE = PaceNote(learned=Learned(4.9, None, 5.0, 5.0), call_s=1.5, failures_cost=True)
 
 READING_NOTE: dict[str, Any] = json.loads("""{
   "included_remaining": "7", "prepaid": "3.5", "app_used": "2", "api_used": "41", "synced": true,
@@ -104,7 +104,7 @@ def test_notes_of_versions_that_knew_less_are_read() -> None:
     known = ("cause", "since", "probe", "probe_at", "until", "step", "refused", "text")
     [hold] = gate_from_note({"holds": [{name: GATE_NOTE["holds"][0][name] for name in known}]}).holds
     assert (hold.cause, hold.is_confirmed, hold.picture_at, hold.spendable) == (Cause.MONTHLY, False, None, None)
-    assert pace_from_note({"rate": 2.0, "good": 2.0}) == Pace(learned=Learned(2.0, 2.0))
+    assert pace_from_note({"rate": 2.0, "good": 2.0}) == PaceNote(learned=Learned(2.0, 2.0))
     assert last_call_from_note(READING_NOTE | {"last_call": None}) is None
     assert use_from_note({name: USE_NOTE[name] for name in ("since", "by_app", "more", "fewer")}) == (USE, Decimal(0))
 
@@ -115,7 +115,7 @@ NONSENSE: list[Any] = [None, 7, -1, 1e400, "x", True, [], [[]], {}, {"a": []}, "
 @pytest.mark.parametrize("note", NONSENSE, ids=str)
 def test_a_note_of_another_kind_is_as_good_as_none(note: object) -> None:
     assert gate_from_note(note) == Gate()
-    assert pace_from_note(note) == Pace()
+    assert pace_from_note(note) == PaceNote()
     assert reading_from_note(note) is None
     assert last_call_from_note(note) is None
     assert use_from_note(note) == (None, 0)
@@ -134,16 +134,16 @@ def test_a_value_of_another_kind_never_raises(value: object) -> None:
 @pytest.mark.parametrize(
     ("change", "pace"),
     [
-        ({"call_s": 0}, Pace(learned=PACE.learned, failures_cost=True)),
-        ({"call_s": 86_400}, Pace(learned=PACE.learned, failures_cost=True)),
-        ({"call_s": "1"}, Pace(learned=PACE.learned, failures_cost=True)),
-        ({"failures_cost": 1}, Pace(learned=PACE.learned, call_s=1.5)),
-        ({"rate": 0}, Pace(call_s=1.5, failures_cost=True)),
-        ({"held": -1, "back_to": "5"}, Pace(learned=Learned(4.9), call_s=1.5, failures_cost=True)),
+        ({"call_s": 0}, PaceNote(learned=PACE.learned, failures_cost=True)),
+        ({"call_s": 86_400}, PaceNote(learned=PACE.learned, failures_cost=True)),
+        ({"call_s": "1"}, PaceNote(learned=PACE.learned, failures_cost=True)),
+        ({"failures_cost": 1}, PaceNote(learned=PACE.learned, call_s=1.5)),
+        ({"rate": 0}, PaceNote(call_s=1.5, failures_cost=True)),
+        ({"held": -1, "back_to": "5"}, PaceNote(learned=Learned(4.9), call_s=1.5, failures_cost=True)),
     ],
     ids=str,
 )
-def test_of_a_pace_the_part_that_makes_no_sense_is_left_out(change: dict[str, Any], pace: Pace) -> None:
+def test_of_a_pace_the_part_that_makes_no_sense_is_left_out(change: dict[str, Any], pace: PaceNote) -> None:
     assert pace_from_note(PACE_NOTE | change) == pace
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rembg_watch.account.measures import Learned
-from rembg_watch.account.notes import Pace, pace_from_note, pace_to_note
+from rembg_watch.account.notes import PaceNote, pace_from_note, pace_to_note
 from rembg_watch.account.pacing import (
     ADVICE_CAP_S,
     FIRST_RATE,
@@ -33,7 +33,7 @@ def learned(rate: float = 2.0, *, good: float | None = None) -> Pacer:
 
 def written(pacer: Pacer) -> Any:
     """The pacer's note, as the ledger gives it back."""
-    return json.loads(json.dumps(pace_to_note(Pace(learned=pacer.learned))))
+    return json.loads(json.dumps(pace_to_note(PaceNote(learned=pacer.learned))))
 
 
 def recalled(note: object, now: float = 0.0) -> Pacer:

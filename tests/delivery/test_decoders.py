@@ -19,7 +19,7 @@ from PIL import Image
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.delivery import decoders as module
 from rembg_watch.delivery.decoder import asked, question, understood
-from rembg_watch.delivery.decoders import COMMAND, VerifierError, Verifiers
+from rembg_watch.delivery.decoders import COMMAND, DecoderError, Decoders
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified, verify
 from tests.life import eventually
 
@@ -46,17 +46,17 @@ def answer(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Verifiers]:
+def shared() -> Iterator[Decoders]:
     """For tests that leave the processes as they are."""
-    told: list[VerifierError] = []
-    verifiers = Verifiers(tell=told.append)
+    told: list[DecoderError] = []
+    verifiers = Decoders(tell=told.append)
     yield verifiers
     verifiers.close()
     assert told == []
 
 
 class Told(list[str]):
-    def __call__(self, error: VerifierError) -> None:
+    def __call__(self, error: DecoderError) -> None:
         self.append(str(error))
 
 
@@ -79,12 +79,12 @@ def dying_by(number: signal.Signals) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., tuple[Verifiers, Told]]]:
-    made: list[Verifiers] = []
+def make() -> Iterator[Callable[..., tuple[Decoders, Told]]]:
+    made: list[Decoders] = []
 
-    def of(**options: Any) -> tuple[Verifiers, Told]:
+    def of(**options: Any) -> tuple[Decoders, Told]:
         told = Told()
-        made.append(Verifiers(tell=told, **options))
+        made.append(Decoders(tell=told, **options))
         return made[-1], told
 
     yield of
@@ -93,7 +93,7 @@ def make() -> Iterator[Callable[..., tuple[Verifiers, Told]]]:
         assert one.pids == frozenset()
 
 
-Make = Callable[..., tuple[Verifiers, Told]]
+Make = Callable[..., tuple[Decoders, Told]]
 
 
 def is_there(pid: int) -> bool:
@@ -122,7 +122,7 @@ def verdict(ask: Callable[[Path, Expected], Verified], answer: Path, wanted: Exp
 
 @pytest.mark.parametrize("kind", Format)
 def test_a_good_picture_of_each_format_is_the_same_here_and_there(
-    tmp_path: Path, shared: Verifiers, kind: Format
+    tmp_path: Path, shared: Decoders, kind: Format
 ) -> None:
     answer = tmp_path / "größe \udcff.bin"  # a name need not be text
     answer.write_bytes(encoded(kind, mode="RGBA" if kind in {Format.WEBP, Format.PNG} else "RGB"))
@@ -150,7 +150,7 @@ def test_a_good_picture_of_each_format_is_the_same_here_and_there(
     ],
 )
 def test_what_is_wrong_is_told_in_the_same_words(
-    tmp_path: Path, shared: Verifiers, data: bytes | None, wanted: Expected
+    tmp_path: Path, shared: Decoders, data: bytes | None, wanted: Expected
 ) -> None:
     answer = tmp_path / "answer"
     if data is not None:
@@ -169,7 +169,7 @@ def test_a_question_arrives_as_it_was_asked(tmp_path: Path) -> None:
 
 
 def test_a_relative_path_means_the_same_in_a_process_that_stands_elsewhere(
-    answer: Path, shared: Verifiers, monkeypatch: pytest.MonkeyPatch
+    answer: Path, shared: Decoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(answer.parent)
     assert shared(Path(answer.name), expected()).width == SIZE[0]
@@ -457,9 +457,9 @@ PARENT = """
 import sys, threading
 from pathlib import Path
 from rembg_watch.api.params import RemovalParams
-from rembg_watch.delivery.decoders import Verifiers
+from rembg_watch.delivery.decoders import Decoders
 from rembg_watch.delivery.verify import Expected
-verifiers = Verifiers(most=2)
+verifiers = Decoders(most=2)
 wanted = Expected(params=RemovalParams(), width=120, height=80)
 verifiers(Path(sys.argv[1]), wanted)
 print(*verifiers.pids, flush=True)
