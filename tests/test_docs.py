@@ -431,3 +431,49 @@ def test_every_dependency_has_a_lowest_version() -> None:
 
 def test_the_latest_version_has_its_changes() -> None:
     assert f"\n## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+# --- architecture and glossary --------------------------------------------------------------------
+
+PACKAGE = ROOT / "rembg_watch"
+ARCHITECTURE, GLOSSARY = (
+    (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("architecture", "glossary")
+)
+
+
+@pytest.mark.parametrize(
+    "text", [ARCHITECTURE, GLOSSARY, CONTRIBUTING], ids=["architecture", "glossary", "contributing"]
+)
+def test_every_file_that_is_named_is_there(text: str) -> None:
+    named = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.(?:py|toml|md|sql))`", text))
+    named |= set(re.findall(r"`((?:rembg_watch|tests|docs|systemd|benchmarks|constraints)/[\w/.-]*)`", text))
+    assert [one for one in sorted(named) if not (ROOT / one).exists() and not (PACKAGE / one).exists()] == []
+
+
+def test_every_package_has_its_row() -> None:
+    rows = set(re.findall(r"`rembg_watch/([a-z_]+)(?:\.py)?`", ARCHITECTURE))
+    there = {path.stem for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert {name for name in there if not name.startswith("__")} - rows == set()
+
+
+def test_every_module_is_in_the_table_of_its_package() -> None:
+    """Small packages whose modules are named by what they do need no table."""
+    for package in ("account", "daemon", "delivery", "host", "pictures", "pipeline"):
+        told = set(
+            re.findall(rf"``{package}\.(\w+)``", (PACKAGE / package / "__init__.py").read_text(encoding="utf-8"))
+        )
+        there = {path.stem for path in (PACKAGE / package).glob("*.py")} - {"__init__"}
+        assert (package, there - told, told - there) == (package, set(), set())
+
+
+def test_every_lock_is_in_the_table_of_locks() -> None:
+    made = re.compile(r"self\.(\w+)[^=\n]*= .*threading\.(?:Lock|RLock|Condition|Semaphore|BoundedSemaphore)\(")
+    alone = re.compile(r"^(\w+) = threading\.(?:Lock|RLock|Condition|Semaphore|BoundedSemaphore)\(", re.MULTILINE)
+    locks = set[tuple[str, str]]()
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8") if "sandbox" not in path.parts else ""
+        locks |= {(path.relative_to(PACKAGE).as_posix(), name) for name in (*made.findall(text), *alone.findall(text))}
+    rows = [line for line in ARCHITECTURE.splitlines() if line.startswith("| `")]
+    missing = {lock for lock in locks if not any(f"`{lock[0]}`" in row and f"`{lock[1]}`" in row for row in rows)}
+    assert missing == set()
+    assert len(locks) > 15
