@@ -54,8 +54,6 @@ class Connection:
 
     def __init__(self, http: "httpx.Client") -> None:
         self.http = http
-        self.is_told = False
-        """Whether ``trace`` is called by whoever opens a connection, without a word in each request."""
         self.is_reused = False
         """Whether this call goes over a connection that has served another."""
         self.was_left = False

@@ -672,3 +672,29 @@ def test_file_descriptors_do_not_leak(serve: Callable[..., Any]) -> None:
         gc.collect()
         after = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     assert after <= before + 1  # the server's last thread may still be closing
+
+
+@pytest.mark.parametrize("serve_fixture", ["serve", "serve_tls"])
+@pytest.mark.parametrize("image", [BIG, BIG[:100]], ids=["picture", "tiny"])
+def test_all_but_the_last_block_is_with_the_server_when_it_is_let_go(
+    request: pytest.FixtureRequest, serve_fixture: str, image: bytes
+) -> None:
+    """Also the head of a request that has no block before its last."""
+    seen: list[int] = []
+
+    def look(visitor: Any) -> None:
+        visitor.read_head()
+        seen.append(len(visitor.head))
+        visitor.read_body()
+        visitor.answer("200 OK", CUT)
+
+    server = request.getfixturevalue(serve_fixture)(look)
+
+    def last_byte() -> None:
+        ends_at_s = time.monotonic() + 5
+        while not seen and time.monotonic() < ends_at_s:
+            time.sleep(0.01)
+        assert seen, "the head has not come"
+
+    with Client(KEY, url=server.url, verify=False, timeout_s=20) as client:
+        assert client.remove_background(image, filename="a.png", on_last_byte=last_byte).content == CUT
