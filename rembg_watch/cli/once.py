@@ -12,7 +12,7 @@ from rembg_watch.config import FOR_RUN
 from rembg_watch.daemon import Daemon
 from rembg_watch.daemon.estimate import estimate
 from rembg_watch.errors import ExitCode
-from rembg_watch.host.memory import settle_heaps, settle_objects
+from rembg_watch.host.memory import settle_heaps
 from rembg_watch.report.events import Reporter
 from rembg_watch.report.logs import OncePerCondition
 
@@ -41,7 +41,6 @@ def once(
     logs = logs_for(settings, level="error" if quiet else "warning" if bar else None)
     report: Reporter = OncePerCondition(progress.around(logs))
     daemon = Daemon(settings, report=report)
-    settle_objects()
     with logs, daemon.signals(), daemon, progress if not quiet else nullcontext():
         code = daemon.run_once(on_tick=progress.show)
         snapshot = daemon.snapshot()

@@ -3,7 +3,7 @@
 from rembg_watch.cli.configured import ConfigFile, logs_for, settings_for
 from rembg_watch.config import FOR_RUN, Settings, find
 from rembg_watch.daemon import Daemon
-from rembg_watch.host.memory import settle_heaps, settle_objects
+from rembg_watch.host.memory import settle_heaps
 from rembg_watch.report.logs import OncePerCondition
 
 
@@ -20,6 +20,5 @@ def run(config: ConfigFile = None) -> None:
             logs.redactor.add(changed.api.key.get_secret_value())
 
     daemon = Daemon(settings, report=OncePerCondition(logs), reload_from=path, on_settings=on_settings)
-    settle_objects()
     with logs, daemon.signals(), daemon:
         daemon.main_loop()

@@ -5,15 +5,10 @@ By default, glibc gives threads heaps of their own, up to eight per core, each o
 memory. It returns the memory of a decoded picture to the kernel at once, only to fetch and clear it
 again for the next one: half of the cost of verifying a small picture. Two heaps that keep a few
 megabytes are faster and smaller.
-
-Now and then, Python searches all objects for cyclic garbage. What exists after the start, mostly
-modules, stays for good and need not be searched again: that takes 80 ms, during which no other
-thread runs.
 """
 
 import contextlib
 import ctypes
-import gc
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -32,13 +27,7 @@ def settle_heaps() -> bool:
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         wishes = ((_M_ARENA_MAX, HEAPS), (_M_TRIM_THRESHOLD, KEPT_BYTES), (_M_MMAP_THRESHOLD, LARGE_BYTES))
-        return bool(
-            min(mallopt(name, value) for name, value in wishes) == 1
-        )  # try each of them, even if one is refused
+        return all(
+            [mallopt(name, value) == 1 for name, value in wishes]
+        )  # a list: each is tried, even if one is refused
     return False
-
-
-def settle_objects() -> None:
-    """Exempt all present objects from garbage collection; call it once, after the modules are loaded."""
-    gc.collect()
-    gc.freeze()
