@@ -99,9 +99,10 @@ class Studio:
         return self
 
     @contextlib.contextmanager
-    def daemon(self) -> Iterator["Process"]:
-        """Run ``rembg-watch run`` while the context lasts, and end it as systemd would."""
-        with started([sys.executable, "-m", "rembg_watch", "run", "--config", str(self.config)], self.root) as process:
+    def daemon(self, *program: str) -> Iterator["Process"]:
+        """Run ``rembg-watch run``, by *program* if given, while the context lasts, and end it as systemd would."""
+        command = [sys.executable, *(program or ("-m", "rembg_watch")), "run", "--config", str(self.config)]
+        with started(command, self.root) as process:
             yield process
 
 

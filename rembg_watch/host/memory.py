@@ -27,7 +27,6 @@ def settle_heaps() -> bool:
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         wishes = ((_M_ARENA_MAX, HEAPS), (_M_TRIM_THRESHOLD, KEPT_BYTES), (_M_MMAP_THRESHOLD, LARGE_BYTES))
-        return all(
-            [mallopt(name, value) == 1 for name, value in wishes]
-        )  # a list: each is tried, even if one is refused
+        accepted = {mallopt(name, value) for name, value in wishes}  # each is tried, even if one is refused
+        return accepted == {1}
     return False
