@@ -21,6 +21,7 @@ from PIL import Image
 
 from rembg_watch import __version__, config
 from rembg_watch.api import client, cutout, errors, params, responses, upload
+from rembg_watch.api.refusals import ERROR_TABLE
 from rembg_watch.cli import app
 from rembg_watch.cli.credits_view import AccountView, UsageQuery, as_plain_values
 from rembg_watch.config.origins import Loc
@@ -261,7 +262,7 @@ def test_each_option_and_each_setting_in_the_table_of_coverage_is_there() -> Non
 
 def test_each_documented_error_in_the_table_of_coverage_has_its_class_and_its_exit_code() -> None:
     told = {code: row for row in coverage() for code in quoted(row[1])}
-    for known_error in errors.ERROR_TABLE:
+    for known_error in ERROR_TABLE:
         row = told[known_error.code]
         assert known_error.error.__name__ in quoted(row[1]), known_error
         assert known_error.throttle is None or f"Throttle.{known_error.throttle.name}" in quoted(row[1])

@@ -39,8 +39,8 @@ from rembg_watch.api.errors import (
     ThrottledError,
     UnknownRefusalError,
     UnreachableError,
-    classify,
 )
+from rembg_watch.api.refusals import classify
 from rembg_watch.jobs import Job, State, Version
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -31,9 +31,9 @@ from rembg_watch.api.errors import (
     ThrottledError,
     UnknownRefusalError,
     UnreachableError,
-    classify,
 )
 from rembg_watch.api.params import Format, RemovalParams, parameter_problems
+from rembg_watch.api.refusals import classify
 from rembg_watch.api.upload import LARGEST_PICTURE_BYTES, Progress
 from rembg_watch.sandbox import Sandbox
 

@@ -20,7 +20,6 @@ from PIL import Image
 
 from rembg_watch import Client
 from rembg_watch.api.errors import (
-    ERROR_TABLE,
     Charge,
     EmailNotVerifiedError,
     InvalidRequestError,
@@ -31,9 +30,9 @@ from rembg_watch.api.errors import (
     Scope,
     Throttle,
     ThrottledError,
-    classify,
 )
 from rembg_watch.api.params import RemovalParams
+from rembg_watch.api.refusals import ERROR_TABLE, classify
 from rembg_watch.sandbox import Sandbox
 
 KEY = "sandbox-key"

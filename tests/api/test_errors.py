@@ -8,8 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rembg_watch.api.errors import (
-    BODY_LIMIT_BYTES,
-    ERROR_TABLE,
     BadAnswerError,
     Charge,
     EmailNotVerifiedError,
@@ -29,8 +27,8 @@ from rembg_watch.api.errors import (
     ThrottledError,
     UnknownRefusalError,
     UnreachableError,
-    classify,
 )
+from rembg_watch.api.refusals import BODY_LIMIT_BYTES, ERROR_TABLE, classify
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
