@@ -10,19 +10,18 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from rembg_watch.host.mounts import Identity, Mount, identify, is_bare, mount_here
-from rembg_watch.jobs import Version
 from rembg_watch.ledger.port import Sources
 from rembg_watch.paths import Folder, suffix
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 from rembg_watch.watch.intake import Intake, Pace
 from rembg_watch.watch.observer import Guard, Marks, Observer
-from rembg_watch.watch.scan import Scan
-from rembg_watch.watch.settle import FileStat
+from rembg_watch.watch.scan import Scan, Surroundings
 
 DEBOUNCE_S = 0.05
 """Notices of one file come in volleys; so long they are collected."""
@@ -60,18 +59,28 @@ class FolderWatch:
         self.folder = folder
         self.wake = threading.Event()
         self._root = os.fsencode(folder.input)
-        self._ledger, self._pace, self._report = ledger, pace, report
+        self._pace, self._report = pace, report
         self._marks = Marks(self.wake.set, clock)
         self._intake = Intake(folder, self._root, ledger, pace, report=report, utcnow=utcnow)
+        self._guard = Guard(self._root + b"/.", make=self._observer, restart=self._rebuilt, polls=self._polls)
         self._scan = Scan(
             folder,
             self._root,
-            self,
+            Surroundings(
+                known=lambda directory: ledger.known(folder.name, directory),
+                parents=lambda: ledger.parents(folder.name),
+                seen=lambda source, found: self._intake.see(source, found, self._now),
+                passed_over=self._pass_over,
+                missing=self._miss,
+                blocked=self._block,
+                watch=self._guard.watch,
+                unwatch=self._guard.unwatch,
+                hides_changes=partial(_hides_changes, pace.mode),
+            ),
             interval_s=pace.scan_interval_s,
             clock=clock,
             wall_s=lambda: utcnow().timestamp(),
         )
-        self._guard = Guard(self._root + b"/.", make=self._observer, restart=self._rebuilt, polls=self._polls)
         self._identity: Identity | None = None
         self._mount: Mount | None = None
         self._away_since_s: float | None = None
@@ -216,7 +225,7 @@ class FolderWatch:
         taken = self._marks.take()
         if taken.has_overflowed:
             self._report(events.Overflowed(folder=self.folder.name))
-            self._scan.ask_deep("overflow", self._now)
+            self._scan.schedule.ask_deep("overflow", self._now)
         if b"" in taken.lost:
             self._guard.lose_root()
             self._doubt_root()
@@ -232,28 +241,16 @@ class FolderWatch:
         """Make sure of the root in the next turn, at once."""
         self._root_at_s = float("-inf")
 
-    # -- what the scan asks and tells ------------------------------------------------------
+    # -- what the scan reports -------------------------------------------------------------
 
-    def known(self, directory: bytes) -> Mapping[bytes, Version]:
-        """Return what the ledger knows to stand in a directory."""
-        return self._ledger.known(self.folder.name, directory)
-
-    def parents(self) -> list[bytes]:
-        """Return every directory that the ledger knows."""
-        return self._ledger.parents(self.folder.name)
-
-    def seen(self, source: bytes, found: FileStat) -> None:
-        """Note a file that may have to be sent."""
-        self._intake.see(source, found, self._now)
-
-    def passed_over(self, source: bytes) -> None:
+    def _pass_over(self, source: bytes) -> None:
         """Tell of a picture that cannot be sent, once for each kind."""
         kind = os.fsdecode(suffix(source))
         if kind not in self._passed_over:
             self._passed_over.add(kind)
             self._report(events.PassedOver(folder=self.folder.name, source=source, suffix=kind))
 
-    def missing(self, sources: list[bytes]) -> None:
+    def _miss(self, sources: list[bytes]) -> None:
         """Note files that are not there any more, unless the folder itself is not."""
         if self._is_in_place():
             self._intake.lose(sources)
@@ -266,7 +263,7 @@ class FolderWatch:
         except OSError:
             return False
 
-    def blocked(self, directory: bytes, reason: str) -> None:
+    def _block(self, directory: bytes, reason: str) -> None:
         """Note why a directory cannot be read, or that it can."""
         if not reason:
             self._intake.unblock(directory)
@@ -275,20 +272,11 @@ class FolderWatch:
         else:
             self._doubt_root()
 
-    def watch(self, path: bytes, directory: bytes) -> int | None:
-        """Begin to notice changes in a directory, if that is possible."""
-        return self._guard.watch(path, directory)
 
-    def unwatch(self, descriptor: int, directory: bytes) -> None:
-        """Stop noticing changes in a directory."""
-        self._guard.unwatch(descriptor, directory)
-
-    def hides_changes(self, path: bytes) -> bool:
-        """Say if notices, times and leases cannot be trusted there."""
-        if self._pace.mode == "events":
-            return False
-        mount = mount_here(path)
-        return mount is not None and mount.hides_changes
+def _hides_changes(mode: str, path: bytes) -> bool:
+    """Say if notices, times and leases cannot be trusted there."""
+    mount = None if mode == "events" else mount_here(path)
+    return mount is not None and mount.hides_changes
 
 
 def _why_away(error: OSError) -> str:

@@ -13,52 +13,30 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from rembg_watch.jobs import Version
 from rembg_watch.paths import Folder, accepts_name, enters, is_junk, passes_over
 from rembg_watch.watch.probe import file_stat
+from rembg_watch.watch.schedule import DUTY, Schedule, Walk
 from rembg_watch.watch.settle import FileStat
-
-DUTY = 0.004
-"""The share of time that each kind of walk may take, at most."""
-
-LONGEST_S = 600.0
-"""However large the tree, it is looked through at least as often."""
 
 RACY_S = 2.0
 """A directory may change twice within one tick of its clock, and this is longer than any tick."""
 
 
-class Surroundings(Protocol):
-    """What a walk asks and tells while it walks; ``folder`` answers."""
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a walk asks and reports while it walks; ``folder`` answers."""
 
-    def known(self, directory: bytes) -> Mapping[bytes, Version]:
-        """Return what the ledger knows to stand in a directory, by name."""
-
-    def parents(self) -> list[bytes]:
-        """Return every directory in which the ledger knows something to stand."""
-
-    def seen(self, source: bytes, found: FileStat) -> None:
-        """Note a file that the ledger does not know in this version."""
-
-    def passed_over(self, source: bytes) -> None:
-        """Note a picture of a kind that cannot be sent."""
-
-    def missing(self, sources: list[bytes]) -> None:
-        """Note files that the ledger knows, or that were seen, and that are not there any more."""
-
-    def blocked(self, directory: bytes, reason: str) -> None:
-        """Note why a directory cannot be read now; an empty reason: it can."""
-
-    def watch(self, path: bytes, directory: bytes) -> int | None:
-        """Begin to notice changes in a directory, if that is possible."""
-
-    def unwatch(self, descriptor: int, directory: bytes) -> None:
-        """Stop noticing changes in a directory."""
-
-    def hides_changes(self, path: bytes) -> bool:
-        """Say if a directory lies on a file system whose times and notices cannot be trusted."""
+    known: Callable[[bytes], Mapping[bytes, Version]]  # what the ledger knows to stand in a directory, by name
+    parents: Callable[[], list[bytes]]  # every directory in which the ledger knows something to stand
+    seen: Callable[[bytes, FileStat], None]  # a file that the ledger does not know in this version
+    passed_over: Callable[[bytes], None]  # a picture of a kind that cannot be sent
+    missing: Callable[[list[bytes]], None]  # files that were known or seen, and are not there any more
+    blocked: Callable[[bytes, str], None]  # a directory cannot be read now, and why; no reason: it can
+    watch: Callable[[bytes, bytes], int | None]  # begin to notice changes in a directory (path, directory), if possible
+    unwatch: Callable[[int, bytes], None]  # stop that
+    hides_changes: Callable[[bytes], bool]  # whether times and notices cannot be trusted in a directory (path)
 
 
 @dataclass(slots=True)
@@ -94,18 +72,12 @@ class Directory:
     children: frozenset[bytes] = frozenset()
     has_held: bool = False
 
-
-@dataclass(slots=True)
-class Walk:
-    """One walk through all directories."""
-
-    is_deep: bool
-    because: str
-    started_s: float
-    stack: list[bytes] = field(default_factory=lambda: [b""])
-    files: int = 0
-    cost_s: float = 0.0
-    looks_s: float = 0.0  # of the cost, what files took: in a quick walk that is work and not idling
+    def note_time(self, mtime_ns: int, now: float, *, wall_s: Callable[[], float]) -> None:
+        """Remember its time, and trust it once it has been the same for longer than a tick of its clock."""
+        if self.mtime_ns != mtime_ns:
+            self.mtime_ns, self.mtime_since_s = mtime_ns, now
+        is_old = not self.is_shared and wall_s() - mtime_ns / 1e9 >= RACY_S  # one clock for us and the disk
+        self.is_sure = is_old or now - self.mtime_since_s >= RACY_S
 
 
 @dataclass(slots=True)
@@ -158,25 +130,18 @@ class Scan:
     ) -> None:
         self._folder, self._around = folder, around
         self._root = root + b"/."  # the root alone may be a link: a person chose it
-        self._interval_s, self._clock, self._wall_s = interval_s, clock, wall_s
+        self._clock, self._wall_s = clock, wall_s
+        self.schedule = Schedule(interval_s)
         self._directories: dict[bytes, Directory] = {}
         self._urgent: deque[tuple[bytes, bool]] = deque()
         self._walk: Walk | None = None
-        self._quick_at_s = self._deep_at_s = float("-inf")
-        self._because = "start"
         self._has_asked_parents = False
         self._looks_s = 0.0
-        self._rested_s = float("-inf")
         self.is_proved = False  # something that the ledger knows was found: this is the folder it means
         self.is_complete = False  # a deep walk has ended since the folder was last entered anew
 
     def __len__(self) -> int:
         return len(self._directories)
-
-    @property
-    def unwatched(self) -> int:
-        """How many directories nobody tells us of."""
-        return sum(one.descriptor is None for one in self._directories.values())
 
     def is_shared(self, directory: bytes) -> bool:
         """Say if a directory lies where notices and leases cannot be trusted."""
@@ -191,15 +156,7 @@ class Scan:
         self._urgent.clear()
         self._walk = None
         self.is_proved = self.is_complete = self._has_asked_parents = False
-        self._deep_at_s, self._because, self._rested_s = float("-inf"), because, float("-inf")
-
-    def ask_deep(self, because: str, now: float) -> None:
-        """Have a deep walk soon, after the one that may be under way, and leave time for other things in between."""
-        self._plan_deep(because, max(now, self._rested_s))
-
-    def _plan_deep(self, because: str, at_s: float) -> None:
-        if self._deep_at_s > at_s:
-            self._deep_at_s, self._because = at_s, because
+        self.schedule.restart(because)
 
     @property
     def is_idle(self) -> bool:
@@ -210,7 +167,7 @@ class Scan:
         """Say when ``step`` has something to do."""
         if self._urgent or self._walk is not None:
             return float("-inf")
-        return min(self._quick_at_s, self._deep_at_s)
+        return self.schedule.next_s
 
     def step(self, now: float, slice_s: float) -> Walk | None:
         """Walk on for at most *slice_s*, or a little longer in a large directory; return a walk that has ended."""
@@ -222,7 +179,7 @@ class Scan:
             self._urgent.extend((child, is_deep) for child in children)
             if self._clock() > until:
                 return None
-        walk = self._walk = self._walk or self._begin(now)
+        walk = self._walk = self._walk or self.schedule.begin(now)
         if walk is None:
             return None
         self._walk_on(walk, now, until)
@@ -237,28 +194,13 @@ class Scan:
         walk.cost_s += self._clock() - started
         walk.looks_s += self._looks_s - looks_s
 
-    def _begin(self, now: float) -> Walk | None:
-        if self._deep_at_s <= now:
-            self._deep_at_s = float("inf")  # an overflow meanwhile asks for another one
-            return Walk(is_deep=True, because=self._because, started_s=now)
-        if self._quick_at_s <= now:
-            return Walk(is_deep=False, because="interval", started_s=now)
-        return None
-
     def _end(self, walk: Walk, now: float) -> Walk:
         self._walk = None
+        self.schedule.end(walk, now)
         if walk.is_deep:
             self.is_complete = True
-            self._quick_at_s = now + self._interval_s
-            self._rested_s = now + 4 * walk.cost_s
-            self._plan_deep("interval", now + self._pause_s(walk.cost_s))
             self._ask_parents()
-        else:
-            self._quick_at_s = now + self._pause_s(walk.cost_s - walk.looks_s)
         return walk
-
-    def _pause_s(self, cost_s: float) -> float:
-        return max(self._interval_s, min(cost_s / DUTY, LONGEST_S))
 
     def _ask_parents(self) -> None:
         """Find directories that went away while nobody watched, once they can be told from a share that is away."""
@@ -266,12 +208,16 @@ class Scan:
             return
         self._has_asked_parents = True
         for directory in self._around.parents():
-            if directory not in self._directories and self._has_vanished(directory) and not self._is_hidden(directory):
+            if (
+                directory not in self._directories
+                and _has_vanished(self._path(directory))
+                and not self._is_hidden(directory)
+            ):
                 self._around.missing([_join(directory, name) for name in self._around.known(directory)])
 
     def _is_hidden(self, directory: bytes) -> bool:
         """Say if a directory that is missing may merely not be mounted: then the nearest one above it is empty."""
-        while directory and self._has_vanished(directory):
+        while directory and _has_vanished(self._path(directory)):
             directory = directory.rpartition(b"/")[0]
         record = self._directories.get(directory)
         return record is None or not self._is_sure_to_miss(record)
@@ -315,7 +261,8 @@ class Scan:
             return None
         if stat.S_ISDIR(found.st_mode):
             if enters(self._folder, source):
-                self._adopt(directory, name)
+                self._directories[directory].children |= {name}
+                self.look_below(source)
         elif self._is_candidate(directory, name, _Named(self._path(source), found)):
             self._around.seen(source, file_stat(found))
         return None
@@ -329,13 +276,8 @@ class Scan:
             return False
         return entry.is_symlink() and entry.is_dir() and not is_junk(name)
 
-    def _adopt(self, parent: bytes, name: bytes) -> None:
-        record = self._directories[parent]
-        record.children |= {name}
-        self.look_below(_join(parent, name))
-
     def _visit(self, directory: bytes, now: float, *, is_deep: bool) -> tuple[list[bytes], int]:
-        """Look at one directory as far as it needs it; return its sub-directories and how many files were looked at."""
+        """Look at one directory as far as it needs it; return its sub-directories and the number of files looked at."""
         path = self._path(directory)
         record = self._directories.get(directory)
         try:
@@ -347,7 +289,8 @@ class Scan:
                 record, is_deep = self._enter(directory, path, found), True
             if record.descriptor is None and not record.is_shared:
                 record.descriptor = self._around.watch(path, directory)  # before its names are read
-            files = self._look_if_needed(directory, record, found, now, is_deep=is_deep)
+            is_needed = is_deep or self._may_have_changed(directory, record, found, now)
+            files = self._look(directory, record, found, now) if is_needed else 0
         except (FileNotFoundError, NotADirectoryError):
             self._drop(directory)
             return [], 0
@@ -366,31 +309,20 @@ class Scan:
         record = self._directories[directory] = Directory(found.st_ino, found.st_dev, is_shared)
         return record
 
-    def _look_if_needed(
-        self, directory: bytes, record: Directory, found: os.stat_result, now: float, *, is_deep: bool
-    ) -> int:
-        if not (is_deep or self._may_have_changed(directory, record, found, now)):
-            return 0
-        return self._look(directory, record, found, now)
-
     def _may_have_changed(self, directory: bytes, record: Directory, found: os.stat_result, now: float) -> bool:
         if record.is_shared:
-            return self._sum_of_names(directory) != record.names
+            return _sum_of_names(self._path(directory)) != record.names
         if record.is_sure and record.mtime_ns == found.st_mtime_ns:
             return False
         # Notices have told of it already; a large directory in daily use is not looked through for each of them.
         is_told = record.descriptor is not None
         return not is_told or now >= record.looked_at_s + record.cost_s / DUTY
 
-    def _sum_of_names(self, directory: bytes) -> int:
-        with os.scandir(self._path(directory)) as entries:
-            return sum(hash((entry.name, entry.inode())) for entry in entries)
-
     def _look(self, directory: bytes, record: Directory, found: os.stat_result, now: float) -> int:
         """Look at every file of one directory."""
         started = self._clock()
         listing = _Listing(left=dict(self._around.known(directory)))
-        for entry in self._entries(directory, listing, is_shared=record.is_shared):
+        for entry in _entries(self._path(directory), listing, is_shared=record.is_shared):
             self._take(directory, entry, listing)
         self._around.blocked(directory, "")
         self.is_proved = self.is_proved or listing.has_known
@@ -402,15 +334,8 @@ class Scan:
         record.children = frozenset(listing.children)
         record.names, record.looked_at_s, record.cost_s = listing.names, now, self._clock() - started
         self._looks_s += record.cost_s
-        self._note_time(record, found.st_mtime_ns, now)
+        record.note_time(found.st_mtime_ns, now, wall_s=self._wall_s)
         return listing.files
-
-    def _entries(self, directory: bytes, listing: _Listing, *, is_shared: bool) -> Iterator["os.DirEntry[bytes]"]:
-        with os.scandir(self._path(directory)) as entries:
-            for entry in entries:
-                if is_shared:
-                    listing.names += hash((entry.name, entry.inode()))
-                yield entry
 
     def _take(self, directory: bytes, entry: "os.DirEntry[bytes]", listing: _Listing) -> None:
         name = entry.name
@@ -430,13 +355,6 @@ class Scan:
             self._around.seen(_join(directory, name), file_stat(found))
         else:
             listing.has_known = True
-
-    def _note_time(self, record: Directory, mtime_ns: int, now: float) -> None:
-        """Remember a directory's time, and trust it once it has been the same for longer than a tick of its clock."""
-        if record.mtime_ns != mtime_ns:
-            record.mtime_ns, record.mtime_since_s = mtime_ns, now
-        is_old = not record.is_shared and self._wall_s() - mtime_ns / 1e9 >= RACY_S  # one clock for us and the disk
-        record.is_sure = is_old or now - record.mtime_since_s >= RACY_S
 
     def _is_sure_to_miss(self, record: Directory) -> bool:
         """
@@ -468,20 +386,34 @@ class Scan:
             if record.descriptor is not None:
                 self._around.unwatch(record.descriptor, one)
             stack += [_join(one, name) for name in record.children]
-            if not is_hidden and self._is_on_disk(record) and self._has_vanished(one):
+            if not is_hidden and self._is_on_disk(record) and _has_vanished(self._path(one)):
                 self._around.missing([_join(one, name) for name in self._around.known(one)])
-
-    def _has_vanished(self, directory: bytes) -> bool:
-        try:
-            os.lstat(self._path(directory))
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        except OSError:
-            return False
-        return False
 
     def _path(self, relative: bytes) -> bytes:
         return self._root + b"/" + relative if relative else self._root
+
+
+def _sum_of_names(path: bytes) -> int:
+    with os.scandir(path) as entries:
+        return sum(hash((entry.name, entry.inode())) for entry in entries)
+
+
+def _entries(path: bytes, listing: _Listing, *, is_shared: bool) -> Iterator["os.DirEntry[bytes]"]:
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if is_shared:
+                listing.names += hash((entry.name, entry.inode()))
+            yield entry
+
+
+def _has_vanished(path: bytes) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _join(directory: bytes, name: bytes) -> bytes:

@@ -8,10 +8,16 @@ import pytest
 
 from rembg_watch.jobs import Version
 from rembg_watch.paths import Folder
-from rembg_watch.watch.scan import DUTY, LONGEST_S, RACY_S, Scan, Walk
+from rembg_watch.watch.scan import RACY_S, Scan
+from rembg_watch.watch.schedule import DUTY, LONGEST_S, Walk
 from rembg_watch.watch.settle import FileStat
 
 INTERVAL_S = 30.0
+
+
+def unwatched(scan: Scan) -> int:
+    """How many directories nobody tells us of."""
+    return sum(one.descriptor is None for one in scan._directories.values())
 
 
 class World:
@@ -434,7 +440,7 @@ def test_a_deep_walk_on_demand_waits_for_the_one_under_way_and_rests_after_it(wo
     world.look_costs_s = 1.0
     world.walk()
     for _ in range(3):
-        world.scan.ask_deep("overflow", world.now)
+        world.scan.schedule.ask_deep("overflow", world.now)
     assert world.scan.next_s() == pytest.approx(world.now + 4, abs=0.2)
     walk = world.walk()
     assert (walk.is_deep, walk.because) == (True, "overflow")
@@ -445,7 +451,7 @@ def test_an_overflow_during_a_deep_walk_brings_another_one(world: World) -> None
     for number in range(3):
         world.drop(f"{number}/a.jpg", is_known=True)
     world.scan.step(world.now, -1)
-    world.scan.ask_deep("overflow", world.now)
+    world.scan.schedule.ask_deep("overflow", world.now)
     assert world.walk().because == "start"
     assert world.walk().because == "overflow"
 
@@ -493,7 +499,7 @@ def test_links_are_told_of_when_they_lead_to_pictures_or_directories(world: Worl
 def test_how_many_directories_are_not_watched_is_known(world: World) -> None:
     world.drop("sub/a.jpg")
     world.walk()
-    assert world.scan.unwatched == 2
+    assert unwatched(world.scan) == 2
 
 
 def test_only_so_much_is_remembered_as_there_are_directories(world: World) -> None:
