@@ -31,7 +31,6 @@ from rembg_watch.daemon.assembly import (
     recipe_of,
 )
 from rembg_watch.daemon.life import Daemon
-from rembg_watch.daemon.targets import missing_targets
 
 __all__ = [
     "KEY_DIGEST",
@@ -41,6 +40,5 @@ __all__ = [
     "Daemon",
     "build_client",
     "key_digest",
-    "missing_targets",
     "recipe_of",
 ]

@@ -26,12 +26,12 @@ class Once:
             return self._is_refused_for_long()
         if self._is_held_for_long():
             return True
-        turns = list(parts.pool.feeder.turns())
-        to_send = [turn.folder for turn in turns if turn.may_send]
-        return not (
-            parts.ledger.next_due_at(to_send, State.QUEUED)
-            or parts.ledger.next_due_at([turn.folder for turn in turns], State.RECEIVED)
-        )
+        jobs = parts.ledger.counts_by_folder()
+        for turn in parts.pool.feeder.turns():
+            counts = jobs.get(turn.folder, {})
+            if counts.get(State.RECEIVED) or (turn.may_send and counts.get(State.QUEUED)):
+                return False
+        return not parts.pool.in_flight()  # what was claimed meanwhile counts as queued, and then as under way
 
     def _is_refused_for_long(self) -> bool:
         hold = self._parts.governor.standstill

@@ -2,23 +2,30 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from rembg_watch.config import Settings, targets, unwritable
 from rembg_watch.config.rules import is_away
 from rembg_watch.delivery.publish import try_out
-from rembg_watch.host.mounts import FSTAB, PROC, unmounted
+from rembg_watch.host.mounts import FSTAB, PROC, Mount, is_bare, mount_of, mounted, unmounted
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 
 
 class Targets:
-    """Make the folders that are written to; remember those that could not be made yet."""
+    """
+    Make the folders that are written to; remember those that could not be made yet.
 
-    def __init__(self, report: Reporter) -> None:
+    Args:
+        report: Gets the folders for originals that cannot be written.
+        proc: Where the kernel says what is mounted.
+        fstab: Says what should be.
+    """
+
+    def __init__(self, report: Reporter, *, proc: Path = PROC, fstab: Path = FSTAB) -> None:
         self._report = report
-        self._unmade: set[Path] = set()  # only ever replaced or shrunk, each in one step
+        self._proc, self._fstab = proc, fstab
+        self._unmade: dict[Path, Mount | None] = {}  # with what each lay on; replaced or shrunk in one step
 
     def make(self, settings: Settings) -> None:
         """
@@ -26,7 +33,10 @@ class Targets:
 
         Outputs are reported by whoever tries them out.
         """
-        self._unmade = set(missing_targets(settings))
+        wanted = [path for folder in settings.folders for path in (folder.output, folder.done, folder.failed)]
+        missing = [path for path in wanted if path is not None and is_away(path)]
+        table = mounted(self._proc)
+        self._unmade = {path: mount_of(path, table) for path in missing}
         self.make_missing()
         for folder in settings.folders:
             for place, path in targets(folder).items():
@@ -51,23 +61,22 @@ class Targets:
 
     def _make(self, path: Path) -> None:
         """Make a folder that could not be made before, if it can be now; never one that was there and went away."""
-        if path in self._unmade:
+        unmade = self._unmade
+        if path in unmade and may_be_made(path, unmade.get(path), proc=self._proc, fstab=self._fstab):
             with contextlib.suppress(OSError):
                 path.mkdir(parents=True, exist_ok=True)
-                self._unmade.discard(path)
+                unmade.pop(path, None)
 
 
-def missing_targets(settings: Settings, *, proc: Path = PROC, fstab: Path = FSTAB) -> Iterator[Path]:
+def may_be_made(path: Path, before: Mount | None = None, *, proc: Path = PROC, fstab: Path = FSTAB) -> bool:
     """
-    Name the output, done and failed folders that are to be made.
+    Say whether a folder may be made now, or is there already.
 
-    One that should lie on a share that is not mounted now is not made: cutouts would
-    land on the disk underneath and be hidden by the share later.
+    One that should lie on a share that is not mounted now is not made, nor one that lay on
+    another mount *before*: cutouts would land on the disk underneath and be hidden by the share later.
     """
-    wanted = [path for folder in settings.folders for path in (folder.output, folder.done, folder.failed)]
-    missing = [path for path in wanted if path is not None and is_away(path)]  # the look itself may mount a share
-    awaited = unmounted(proc, fstab)
-    for path in missing:
-        real = Path(os.path.realpath(path))
-        if awaited.isdisjoint((real, *real.parents)):
-            yield path
+    if not is_away(path):  # the look itself may mount a share
+        return True
+    real = Path(os.path.realpath(path))
+    is_hidden = not unmounted(proc, fstab).isdisjoint((real, *real.parents))
+    return not (is_hidden or is_bare(before, mount_of(path, mounted(proc))))

@@ -16,8 +16,10 @@ from rembg_watch.account.credits import Billed, next_day_at
 from rembg_watch.api.client import Client
 from rembg_watch.cli.progress import summary
 from rembg_watch.config import Settings, template
-from rembg_watch.daemon import STATUS_NAME, Daemon, missing_targets, status, upkeep
+from rembg_watch.config.rules import is_away
+from rembg_watch.daemon import STATUS_NAME, Daemon, status, upkeep
 from rembg_watch.daemon.once import Once
+from rembg_watch.daemon.targets import Targets, may_be_made
 from rembg_watch.errors import ExitCode, LockedError
 from rembg_watch.host.disk import version_of
 from rembg_watch.jobs import CallStart, State, move, with_content
@@ -449,6 +451,12 @@ def test_options_that_the_api_refuses_hold_the_folder_until_they_change(studio: 
     assert len(studio.outputs()) == 5
 
 
+def missing_targets(made: Settings, **tables: Path) -> list[Path]:
+    """Name the folders that are missing and may be made."""
+    wanted = [path for folder in made.folders for path in (folder.output, folder.done, folder.failed)]
+    return [path for path in wanted if path is not None and is_away(path) and may_be_made(path, **tables)]
+
+
 def test_missing_output_folders_are_made_but_not_below_a_share_that_is_away(studio: Studio, tmp_path: Path) -> None:
     fstab = tmp_path / "fstab"
     share, local = tmp_path / "nas", tmp_path / "local"
@@ -456,8 +464,8 @@ def test_missing_output_folders_are_made_but_not_below_a_share_that_is_away(stud
     fstab.write_text(f"# shares\nnas:/x {share} nfs defaults 0 0\n")
     folder = {"name": "f", "input": studio.root / "in"}
     made = settings(studio, folders=[{**folder, "output": share / "out", "failed": local / "failed"}])
-    assert list(missing_targets(made, fstab=fstab)) == [local / "failed"]
-    assert list(missing_targets(made, fstab=tmp_path / "none")) == [share / "out", local / "failed"]
+    assert missing_targets(made, fstab=fstab) == [local / "failed"]
+    assert missing_targets(made, fstab=tmp_path / "none") == [share / "out", local / "failed"]
 
 
 def fstab_line(point: Path, rest: str) -> bytes:
@@ -500,7 +508,7 @@ def test_no_folder_is_made_below_a_mount_point_of_fstab_that_is_empty(
         output /= "day"
     folder = {"name": "f", "input": studio.root / "in", "output": output, "failed": tmp_path / "nas2/failed"}
     made = settings(studio, folders=[folder])
-    assert list(missing_targets(made, fstab=tmp_path / "fstab")) == [tmp_path / "nas2/failed"]
+    assert missing_targets(made, fstab=tmp_path / "fstab") == [tmp_path / "nas2/failed"]
 
 
 @pytest.mark.parametrize(
@@ -547,14 +555,14 @@ def awaited_with(studio: Studio, tmp_path: Path, rows: list[str]) -> list[Path]:
     made = settings(
         studio, folders=[{"name": "f", "input": studio.root / "in", "output": point / "out", "failed": tmp_path / "f"}]
     )
-    wanted = list(missing_targets(made, proc=tmp_path, fstab=tmp_path / "fstab"))
+    wanted = missing_targets(made, proc=tmp_path, fstab=tmp_path / "fstab")
     return [path for path in (point / "out", tmp_path / "f") if path not in wanted]
 
 
 def test_an_output_that_must_not_be_looked_at_is_not_made_and_stops_nothing(studio: Studio, tmp_path: Path) -> None:
     endless = tmp_path / ("x" * 300)
     made = settings(studio, folders=[{"name": "f", "input": studio.root / "in", "output": endless}])
-    assert list(missing_targets(made, fstab=tmp_path / "none")) == []
+    assert missing_targets(made, fstab=tmp_path / "none") == []
 
 
 @pytest.mark.parametrize("is_there", [False, True], ids=["absent", "unreadable"])
@@ -562,7 +570,66 @@ def test_without_fstab_every_folder_is_made(studio: Studio, tmp_path: Path, is_t
     if is_there:
         (tmp_path / "fstab").mkdir()
     made = settings(studio, folders=[{"name": "f", "input": studio.root / "in", "output": tmp_path / "nas/out"}])
-    assert list(missing_targets(made, fstab=tmp_path / "fstab")) == [tmp_path / "nas/out"]
+    assert missing_targets(made, fstab=tmp_path / "fstab") == [tmp_path / "nas/out"]
+
+
+class Nas:
+    """A share that fstab knows, which comes and goes; what the kernel says of it is written by the test."""
+
+    def __init__(self, root: Path) -> None:
+        self.point, self.tables = root / "nas", {"proc": root, "fstab": root / "fstab"}
+        self.point.mkdir()
+        (root / "self").mkdir()
+        self.tables["fstab"].write_text(f"nas:/x {self.point} nfs nofail 0 0\n")
+        self.unmount()
+
+    def mount(self) -> None:
+        self._write(f"40 22 0:50 / {self.point} rw - nfs4 nas:/x rw\n")
+
+    def unmount(self) -> None:
+        self._write("")
+
+    def _write(self, rows: str) -> None:
+        local = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+        (self.tables["proc"] / "self/mountinfo").write_text(local + rows)
+
+
+def below(studio: Studio, place: Path) -> Settings:
+    return settings(studio, folders=[{"name": "f", "input": studio.root / "in", "output": place}])
+
+
+@pytest.mark.parametrize("is_in_fstab", [True, False], ids=["known to fstab", "mounted by hand"])
+def test_an_output_on_a_share_that_went_away_is_not_made_on_the_disk_underneath(
+    studio: Studio, tmp_path: Path, *, is_in_fstab: bool
+) -> None:
+    nas = Nas(tmp_path)
+    if not is_in_fstab:
+        nas.tables["fstab"].write_text("")
+    nas.mount()
+    nas.point.rmdir()
+    nas.point.touch()  # it takes no folder now, as one that is read-only
+    targets = Targets(events.nobody, **nas.tables)
+    targets.make(below(studio, nas.point / "out"))
+    nas.unmount()
+    nas.point.unlink()
+    nas.point.mkdir()
+    targets.make_missing()
+    assert list(nas.point.iterdir()) == []
+    nas.mount()
+    targets.make_missing()
+    assert (nas.point / "out").is_dir()
+
+
+def test_an_output_on_a_share_that_was_away_at_the_start_is_made_when_the_share_comes(
+    studio: Studio, tmp_path: Path
+) -> None:
+    nas = Nas(tmp_path)
+    targets = Targets(events.nobody, **nas.tables)
+    targets.make(below(studio, nas.point / "out"))
+    assert list(nas.point.iterdir()) == []
+    nas.mount()
+    targets.try_out(nas.point / "out")
+    assert (nas.point / "out").is_dir()
 
 
 def two_folders(studio: Studio, **changes: Any) -> Settings:
@@ -623,3 +690,14 @@ def test_once_leaves_work_waiting_where_an_input_is_not_there(studio: Studio) ->
     with running(studio, made) as daemon:
         assert daemon.run_once() is ExitCode.WAITING
     assert len(studio.outputs()) == 1
+
+
+def test_once_is_not_done_while_a_job_is_claimed_that_does_not_count_as_under_way_yet(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path)
+    studio.drop("a.png")
+    with studio.live() as life:
+        once = Once(life.parts)
+        life.find()
+        assert not once.is_done()
+        assert life.claim()
+        assert not once.is_done()
