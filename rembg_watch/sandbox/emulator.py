@@ -273,11 +273,11 @@ class Sandbox:
         if request.path == RMBG and request.method == "POST":
             return self._remove(request)
         if request.path == USAGE and request.method == "GET":
-            return self._membership_usage(request)
-        reply = self._page(request)
+            return _membership_usage(self, request)
+        reply = _page(self, request)
         if reply is not None:
             return reply
-        return self._no_such_route(request)
+        return _no_such_route(request)
 
     def _remove(self, request: Request) -> Reply:
         orders = request.orders or self.draw(RMBG, request.image.filename if request.image else None)
@@ -297,7 +297,7 @@ class Sandbox:
 
     def _admit(self, request: Request, problems: list[Problem]) -> Charge | DailyQuota | Reply:
         """Ask everything that can refuse a request, in the documented order, and take the money."""
-        refusal = self._refuse_credentials(request.headers)
+        refusal = _refuse_credentials(self, request.headers)
         if refusal is not None:
             return refusal
         if self._rate is not None and not self._rate.admits(self.now.timestamp()):
@@ -309,18 +309,9 @@ class Sandbox:
             return error_reply(429, rules.MONTHLY_LIMIT if is_known else rules.DAILY_LIMIT)
         charge = self.anonymous if isinstance(payment, bool) else payment
         if problems:
-            self._give_back(charge)
+            _give_back(self, charge)
             return rules.refusal(problems)
         return charge
-
-    def _refuse_credentials(self, headers: Mapping[str, str]) -> Reply | None:
-        if rules.has_two_credentials(headers):
-            return error_reply(400, rules.TWO_CREDENTIALS)
-        if not headers.get("x-api-key"):
-            return None
-        if headers["x-api-key"] != self.key:
-            return None if self.unknown_key == "anonymous" else error_reply(401, rules.INVALID_KEY)
-        return None if self.account.is_verified else error_reply(403, rules.UNVERIFIED_EMAIL)
 
     def _paid(self, request: Request, wish: rules.Wish, charge: Charge | DailyQuota) -> Reply:
         """Work on a picture that is paid for; the money goes back where it turns out to be none."""
@@ -332,71 +323,16 @@ class Sandbox:
         try:
             body = self.cutter.cut(image.file, made, sha256=image.sha256, is_downgraded=is_downgraded)
         except UndecodableError:
-            return self._free(request, error_reply(400, rules.UNDECODABLE), charge)
-        reply = self._picture_reply(body, made)
+            return _free(self, request, error_reply(400, rules.UNDECODABLE), charge)
+        reply = _picture_reply(self, body, made)
         if fault is None:
             self._note(request, reply, charge=charge)
             return reply
         reply = fault.spoil(reply)
         if not fault.is_billed:
-            return self._free(request, reply, charge, fault=fault.kind)
+            return _free(self, request, reply, charge, fault=fault.kind)
         self._note(request, reply, charge=charge, fault=fault.kind)
         return reply
-
-    def _free(self, request: Request, reply: Reply, charge: Charge | DailyQuota, *, fault: str | None = None) -> Reply:
-        """Give the money back and answer all the same."""
-        with self.lock:
-            self._give_back(charge)
-        self._note(request, reply, fault=fault)
-        return reply
-
-    def _picture_reply(self, body: bytes, wish: rules.Wish) -> Reply:
-        if wish.return_base64 and self.answers_base64:
-            return Reply(status=200, headers={"content-type": "text/plain"}, body=base64.b64encode(body))
-        return Reply(status=200, headers={"content-type": MEDIA_TYPES[wish.format]}, body=body)
-
-    def _give_back(self, charge: Charge | DailyQuota) -> None:
-        if isinstance(charge, Charge):
-            self.account.refund(charge)
-        else:
-            charge.give_back()
-
-    def _membership_usage(self, request: Request) -> Reply:
-        orders = request.orders or self.draw(USAGE, None)
-        if orders.refusal is not None:
-            self._note(request, orders.refusal, fault=orders.names[-1])
-            return replace(orders.refusal, delay_s=orders.delay_s, breakage=orders.breakage)
-        reply = self._usage_reply(request)
-        with self.lock:
-            fault = self.orders.after(USAGE, None, self._random.random())
-        reply = fault.spoil(reply) if fault else reply
-        self._note(request, reply, fault=fault.kind if fault else None)
-        return replace(reply, delay_s=orders.delay_s)
-
-    def _usage_reply(self, request: Request) -> Reply:
-        if rules.has_two_credentials(request.headers):
-            return error_reply(400, rules.TWO_CREDENTIALS)
-        if request.headers.get("x-api-key") != self.key:
-            return error_reply(401, rules.INVALID_KEY)
-        try:
-            with self.lock:
-                return json_reply(200, self.account.membership_usage(dict(request.query), self.now))
-        except BadQueryError as error:
-            return rules.refusal([Problem(field, message) for field, message in error.problems])
-
-    def _page(self, request: Request) -> Reply | None:
-        if request.method == "GET" and request.path == "/api/openapi":
-            return json_reply(200, document())
-        if request.method == "GET" and request.path == "/":
-            page = (resources.files("rembg_watch.sandbox") / "reference.html").read_bytes()
-            return Reply(status=200, headers=PAGE_HEADERS, body=page)
-        return control.respond(self, request)
-
-    def _no_such_route(self, request: Request) -> Reply:
-        known = {RMBG: "POST", USAGE: "GET", "/api/openapi": "GET", "/": "GET", **control.METHODS}
-        if request.path in known:
-            return error_reply(405, "Method not allowed", headers={"allow": known[request.path]})
-        return error_reply(404, "Not found")
 
     def _note(
         self, request: Request, reply: Reply, *, fault: str | None = None, charge: Charge | DailyQuota | None = None
@@ -427,6 +363,80 @@ class Sandbox:
                 self.billed += 1
                 self.billed_credits += record.billed
                 self.billed_pictures[record.sha256] += 1
+
+
+def _refuse_credentials(sandbox: Sandbox, headers: Mapping[str, str]) -> Reply | None:
+    if rules.has_two_credentials(headers):
+        return error_reply(400, rules.TWO_CREDENTIALS)
+    if not headers.get("x-api-key"):
+        return None
+    if headers["x-api-key"] != sandbox.key:
+        return None if sandbox.unknown_key == "anonymous" else error_reply(401, rules.INVALID_KEY)
+    return None if sandbox.account.is_verified else error_reply(403, rules.UNVERIFIED_EMAIL)
+
+
+def _picture_reply(sandbox: Sandbox, body: bytes, wish: rules.Wish) -> Reply:
+    if wish.return_base64 and sandbox.answers_base64:
+        return Reply(status=200, headers={"content-type": "text/plain"}, body=base64.b64encode(body))
+    return Reply(status=200, headers={"content-type": MEDIA_TYPES[wish.format]}, body=body)
+
+
+def _give_back(sandbox: Sandbox, charge: Charge | DailyQuota) -> None:
+    if isinstance(charge, Charge):
+        sandbox.account.refund(charge)
+    else:
+        charge.give_back()
+
+
+def _usage_reply(sandbox: Sandbox, request: Request) -> Reply:
+    if rules.has_two_credentials(request.headers):
+        return error_reply(400, rules.TWO_CREDENTIALS)
+    if request.headers.get("x-api-key") != sandbox.key:
+        return error_reply(401, rules.INVALID_KEY)
+    try:
+        with sandbox.lock:
+            return json_reply(200, sandbox.account.membership_usage(dict(request.query), sandbox.now))
+    except BadQueryError as error:
+        return rules.refusal([Problem(field, message) for field, message in error.problems])
+
+
+def _page(sandbox: Sandbox, request: Request) -> Reply | None:
+    if request.method == "GET" and request.path == "/api/openapi":
+        return json_reply(200, document())
+    if request.method == "GET" and request.path == "/":
+        page = (resources.files("rembg_watch.sandbox") / "reference.html").read_bytes()
+        return Reply(status=200, headers=PAGE_HEADERS, body=page)
+    return control.respond(sandbox, request)
+
+
+def _no_such_route(request: Request) -> Reply:
+    known = {RMBG: "POST", USAGE: "GET", "/api/openapi": "GET", "/": "GET", **control.METHODS}
+    if request.path in known:
+        return error_reply(405, "Method not allowed", headers={"allow": known[request.path]})
+    return error_reply(404, "Not found")
+
+
+def _free(
+    sandbox: Sandbox, request: Request, reply: Reply, charge: Charge | DailyQuota, *, fault: str | None = None
+) -> Reply:
+    """Give the money back and answer all the same."""
+    with sandbox.lock:
+        _give_back(sandbox, charge)
+    sandbox._note(request, reply, fault=fault)
+    return reply
+
+
+def _membership_usage(sandbox: Sandbox, request: Request) -> Reply:
+    orders = request.orders or sandbox.draw(USAGE, None)
+    if orders.refusal is not None:
+        sandbox._note(request, orders.refusal, fault=orders.names[-1])
+        return replace(orders.refusal, delay_s=orders.delay_s, breakage=orders.breakage)
+    reply = _usage_reply(sandbox, request)
+    with sandbox.lock:
+        fault = sandbox.orders.after(USAGE, None, sandbox._random.random())
+    reply = fault.spoil(reply) if fault else reply
+    sandbox._note(request, reply, fault=fault.kind if fault else None)
+    return replace(reply, delay_s=orders.delay_s)
 
 
 def _logged(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
