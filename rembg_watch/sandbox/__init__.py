@@ -15,13 +15,14 @@ nothing of ``rembg_watch.api``: emulator and client must not be able to share a 
 | ``cutout``    | a picture in, an alpha out                                |
 | ``render``    | the cut-out as it was wished for                          |
 | ``upload``    | a form body as it arrives                                 |
-| ``emulator``  | ``Sandbox``: joins the above                              |
+| ``emulator``  | joins the above                                           |
 | ``control``   | the control routes under ``/sandbox/``                    |
 | ``openapi``   | the machine-readable description                          |
 | ``transport`` | the in-process face                                       |
 | ``app``, ``server`` | the loopback face                                   |
+| ``faces``     | ``Sandbox``: the emulator with its faces, pages and routes |
 """
 
-from rembg_watch.sandbox.emulator import Sandbox
+from rembg_watch.sandbox.faces import Sandbox
 
 __all__ = ["Sandbox"]

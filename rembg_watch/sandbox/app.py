@@ -2,7 +2,7 @@
 The sandbox as an ASGI application: requests in, replies out, mishaps made real.
 
 Broken connections need the connection itself: the server hands its transport over
-in the scope's state under ``transport``. Everything that is decided, ``Sandbox``
+in the scope's state under ``transport``. Everything that is decided, ``Emulator``
 decides; pictures are worked on in threads so that slow ones hold nobody up.
 """
 
@@ -19,7 +19,7 @@ from rembg_watch.sandbox.exchange import SERVER_HEADERS, Breakage, Mishap, Order
 from rembg_watch.sandbox.upload import UploadReader
 
 if TYPE_CHECKING:
-    from rembg_watch.sandbox.emulator import Sandbox
+    from rembg_watch.sandbox.emulator import Emulator
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,7 +36,7 @@ class GoneError(Exception):
 class App:
     """The ASGI application of one sandbox."""
 
-    def __init__(self, sandbox: "Sandbox", executor: Executor) -> None:
+    def __init__(self, sandbox: "Emulator", executor: Executor) -> None:
         self._sandbox = sandbox
         self._executor = executor
         self.stopping = asyncio.Event()

@@ -18,7 +18,7 @@ from rembg_watch.sandbox.exchange import OrderError, Reply, Request, error_reply
 from rembg_watch.sandbox.faults import Fault, fault_from, parse_fault
 
 if TYPE_CHECKING:
-    from rembg_watch.sandbox.emulator import Sandbox
+    from rembg_watch.sandbox.emulator import Emulator
 
 METHODS = {
     "/sandbox/state": "GET",
@@ -30,7 +30,7 @@ SAMPLES = "/sandbox/samples/"
 MAX_SHIFT_S = 50 * 365 * 86_400.0
 
 
-def respond(sandbox: "Sandbox", request: Request) -> Reply | None:
+def respond(sandbox: "Emulator", request: Request) -> Reply | None:
     """Answer a control request; None where the path is not one of these."""
     match request.method, request.path:
         case "GET", "/sandbox/state":
@@ -60,7 +60,7 @@ def _sample(name: str) -> Reply | None:
     return Reply(status=200, headers={"content-type": f"image/{kind}"}, body=path.read_bytes())
 
 
-def state(sandbox: "Sandbox") -> dict[str, object]:
+def state(sandbox: "Emulator") -> dict[str, object]:
     """Tell the books: what was asked, answered, billed and what stands."""
     with sandbox.lock:
         account = sandbox.account
@@ -87,7 +87,7 @@ def state(sandbox: "Sandbox") -> dict[str, object]:
         }
 
 
-def _requests(sandbox: "Sandbox", query: dict[str, str]) -> dict[str, object]:
+def _requests(sandbox: "Emulator", query: dict[str, str]) -> dict[str, object]:
     since = _asked(query, "since", 0)
     with sandbox.lock:
         records = [r for r in sandbox.requests if r.number > since]
@@ -101,7 +101,7 @@ def _asked(query: dict[str, str], name: str, otherwise: int) -> int:
     return int(text) if re.fullmatch("[0-9]{1,15}", text) else otherwise
 
 
-def _settings(sandbox: "Sandbox", request: Request) -> Reply:
+def _settings(sandbox: "Emulator", request: Request) -> Reply:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return error_reply(415, "Settings are taken as application/json")
     try:
@@ -114,7 +114,7 @@ def _settings(sandbox: "Sandbox", request: Request) -> Reply:
     return json_reply(200, state(sandbox))
 
 
-Change = Callable[["Sandbox"], None]
+Change = Callable[["Emulator"], None]
 
 
 def _read_changes(wanted: object) -> list[Change]:
@@ -163,7 +163,7 @@ def _faults(_: str, value: object) -> Change:
         raise OrderError("'faults' must be a list of orders")
     faults: list[Fault] = [_fault(f) for f in value]
 
-    def apply(sandbox: "Sandbox") -> None:
+    def apply(sandbox: "Emulator") -> None:
         sandbox.clear_faults()
         for fault in faults:
             sandbox.add_fault(fault)

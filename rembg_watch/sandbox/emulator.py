@@ -14,30 +14,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from importlib import resources
-from typing import TYPE_CHECKING
 
-from rembg_watch.sandbox import control, rules
+from rembg_watch.sandbox import rules
 from rembg_watch.sandbox.account import Account, BadQueryError, Charge, DailyQuota, Limit, Usage, limit_from
 from rembg_watch.sandbox.exchange import Orders, Reply, Request, error_reply, json_reply
 from rembg_watch.sandbox.faults import Fault, FaultKind, FaultOrders, parse_fault
-from rembg_watch.sandbox.openapi import document
 from rembg_watch.sandbox.render import Cutter, UndecodableError
 from rembg_watch.sandbox.rules import Problem
-
-if TYPE_CHECKING:
-    import httpx
-
-    from rembg_watch.sandbox.server import LoopbackServer
 
 LOG_LENGTH = 20_000
 LOGGED_CHARACTERS = 500
 RMBG = "/rmbg"
 USAGE = "/api/membership-usage"
-PAGE_HEADERS = {
-    "content-type": "text/html; charset=utf-8",
-    "content-security-policy": "default-src 'self' 'unsafe-inline' blob: data:",  # nothing from elsewhere, ever
-}
 MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "BMP": "image/bmp"}
 
 
@@ -65,7 +53,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Sandbox:
+class Emulator:
     """
     The API emulated.
 
@@ -228,27 +216,6 @@ class Sandbox:
                 start = self.account.window(datetime.fromtimestamp(start - 1, UTC)).start
             self.account.set_usage(start, Usage(app=app, api=api))
 
-    # -- faces --------------------------------------------------------------------------------------
-
-    def transport(self) -> "httpx.BaseTransport":
-        """Return the in-process face: a transport for a synchronous ``httpx.Client``."""
-        from rembg_watch.sandbox.transport import SandboxTransport
-
-        return SandboxTransport(self)
-
-    def serve(self, host: str = "127.0.0.1", port: int = 0) -> "LoopbackServer":
-        """
-        Return the loopback face, listening; a context manager with ``url``, ``usage_url`` and ``stop``.
-
-        Raises:
-            PortError: the address cannot be listened on.
-            MissingExtraError: a library of the ``sandbox`` extra is missing; told now, not at the first request.
-        """
-        from rembg_watch.sandbox.server import LoopbackServer
-
-        self.cutter.warm_up()
-        return LoopbackServer(self, host, port).start()
-
     # -- requests -----------------------------------------------------------------------------------
 
     @contextmanager
@@ -274,10 +241,12 @@ class Sandbox:
             return self._remove(request)
         if request.path == USAGE and request.method == "GET":
             return _membership_usage(self, request)
-        reply = _page(self, request)
-        if reply is not None:
-            return reply
-        return _no_such_route(request)
+        return self.respond_beside(request)
+
+    def respond_beside(self, request: Request) -> Reply:
+        """Answer what is no request to the API."""
+        del request
+        return error_reply(404, "Not found")
 
     def _remove(self, request: Request) -> Reply:
         orders = request.orders or self.draw(RMBG, request.image.filename if request.image else None)
@@ -365,7 +334,7 @@ class Sandbox:
                 self.billed_pictures[record.sha256] += 1
 
 
-def _refuse_credentials(sandbox: Sandbox, headers: Mapping[str, str]) -> Reply | None:
+def _refuse_credentials(sandbox: Emulator, headers: Mapping[str, str]) -> Reply | None:
     if rules.has_two_credentials(headers):
         return error_reply(400, rules.TWO_CREDENTIALS)
     if not headers.get("x-api-key"):
@@ -375,20 +344,20 @@ def _refuse_credentials(sandbox: Sandbox, headers: Mapping[str, str]) -> Reply |
     return None if sandbox.account.is_verified else error_reply(403, rules.UNVERIFIED_EMAIL)
 
 
-def _picture_reply(sandbox: Sandbox, body: bytes, wish: rules.Wish) -> Reply:
+def _picture_reply(sandbox: Emulator, body: bytes, wish: rules.Wish) -> Reply:
     if wish.return_base64 and sandbox.answers_base64:
         return Reply(status=200, headers={"content-type": "text/plain"}, body=base64.b64encode(body))
     return Reply(status=200, headers={"content-type": MEDIA_TYPES[wish.format]}, body=body)
 
 
-def _give_back(sandbox: Sandbox, charge: Charge | DailyQuota) -> None:
+def _give_back(sandbox: Emulator, charge: Charge | DailyQuota) -> None:
     if isinstance(charge, Charge):
         sandbox.account.refund(charge)
     else:
         charge.give_back()
 
 
-def _usage_reply(sandbox: Sandbox, request: Request) -> Reply:
+def _usage_reply(sandbox: Emulator, request: Request) -> Reply:
     if rules.has_two_credentials(request.headers):
         return error_reply(400, rules.TWO_CREDENTIALS)
     if request.headers.get("x-api-key") != sandbox.key:
@@ -400,24 +369,8 @@ def _usage_reply(sandbox: Sandbox, request: Request) -> Reply:
         return rules.refusal([Problem(field, message) for field, message in error.problems])
 
 
-def _page(sandbox: Sandbox, request: Request) -> Reply | None:
-    if request.method == "GET" and request.path == "/api/openapi":
-        return json_reply(200, document())
-    if request.method == "GET" and request.path == "/":
-        page = (resources.files("rembg_watch.sandbox") / "reference.html").read_bytes()
-        return Reply(status=200, headers=PAGE_HEADERS, body=page)
-    return control.respond(sandbox, request)
-
-
-def _no_such_route(request: Request) -> Reply:
-    known = {RMBG: "POST", USAGE: "GET", "/api/openapi": "GET", "/": "GET", **control.METHODS}
-    if request.path in known:
-        return error_reply(405, "Method not allowed", headers={"allow": known[request.path]})
-    return error_reply(404, "Not found")
-
-
 def _free(
-    sandbox: Sandbox, request: Request, reply: Reply, charge: Charge | DailyQuota, *, fault: str | None = None
+    sandbox: Emulator, request: Request, reply: Reply, charge: Charge | DailyQuota, *, fault: str | None = None
 ) -> Reply:
     """Give the money back and answer all the same."""
     with sandbox.lock:
@@ -426,7 +379,7 @@ def _free(
     return reply
 
 
-def _membership_usage(sandbox: Sandbox, request: Request) -> Reply:
+def _membership_usage(sandbox: Emulator, request: Request) -> Reply:
     orders = request.orders or sandbox.draw(USAGE, None)
     if orders.refusal is not None:
         sandbox._note(request, orders.refusal, fault=orders.names[-1])

@@ -1,7 +1,7 @@
 """
 The sandbox on loopback: uvicorn in a thread of its own, or in front for the command.
 
-It listens and stops; what is answered, ``app`` and ``Sandbox`` know.
+It listens and stops; what is answered, ``app`` and ``Emulator`` know.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ except ImportError as error:
     raise MissingExtraError("uvicorn") from error
 
 if TYPE_CHECKING:
-    from rembg_watch.sandbox.emulator import Sandbox
+    from rembg_watch.sandbox.emulator import Emulator
 
 WORKER_THREADS = 8
 START_S = 30.0
@@ -45,7 +45,7 @@ class _OpenProtocol(H11Protocol):
 class LoopbackServer:
     """A running server; ``start`` returns when it listens, ``stop`` when it has ended."""
 
-    def __init__(self, sandbox: "Sandbox", host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, sandbox: "Emulator", host: str = "127.0.0.1", port: int = 0) -> None:
         self.sandbox = sandbox
         self._socket = _bound(host, port)
         self._host = host
@@ -135,7 +135,7 @@ class _AnnouncingServer(uvicorn.Server):
 
 
 def run_server(
-    sandbox: "Sandbox", *, host: str = "127.0.0.1", port: int = 0, on_listening: Callable[[LoopbackServer], None]
+    sandbox: "Emulator", *, host: str = "127.0.0.1", port: int = 0, on_listening: Callable[[LoopbackServer], None]
 ) -> None:
     """
     Serve until SIGINT or SIGTERM, then return; call from the main thread.
@@ -152,7 +152,8 @@ def run_server(
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with sandbox.serve(host, port) as server:
+        sandbox.cutter.warm_up()
+        with LoopbackServer(sandbox, host, port).start() as server:
             on_listening(server)
             is_over.wait()
     finally:

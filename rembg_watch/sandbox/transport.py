@@ -15,7 +15,7 @@ from rembg_watch.sandbox.exchange import SERVER_HEADERS, Breakage, Mishap, Order
 from rembg_watch.sandbox.upload import UploadReader
 
 if TYPE_CHECKING:
-    from rembg_watch.sandbox.emulator import Sandbox
+    from rembg_watch.sandbox.emulator import Emulator
 
 Trace = Callable[[str, dict[str, object]], None]
 SLICE_BYTES = 16_384
@@ -24,7 +24,7 @@ SLICE_BYTES = 16_384
 class SandboxTransport(httpx.BaseTransport):
     """Answers every host alike; the path alone decides."""
 
-    def __init__(self, sandbox: "Sandbox") -> None:
+    def __init__(self, sandbox: "Emulator") -> None:
         self._sandbox = sandbox
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
