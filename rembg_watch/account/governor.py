@@ -68,7 +68,7 @@ class Governor:
         self._has_room = has_room
         self._clocks = clocks or Clocks()
         self._outbox = Outbox(keep=keep, report=report)
-        self._turn = threading.Lock()  # one waits at the gate and for the pacer; the others wait for that one
+        self._turn = threading.Lock()  # one waits at the gate, or reads the account; others wait for it
         self._changed = threading.Condition()  # guards everything below, and is notified when the gate changes
         self._seen_at = self._clocks.now()
         self._gate = gate_from_note(notes.get(GATE)).restarted(now=self._seen_at)

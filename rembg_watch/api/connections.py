@@ -160,8 +160,8 @@ class Connections:
     def __init__(self, more: Callable[[], Connection], most: int) -> None:
         self.ends_at_s = inf
         self._more = more
-        self._places = threading.Semaphore(most)
-        self._lock = threading.Lock()
+        self._places = threading.Semaphore(most)  # one for each call on its way, from its first byte to its last
+        self._lock = threading.Lock()  # guards all that follows; a socket may be closed under it, nothing is sent
         self._idle: deque[Connection] = deque()  # those without a connection first, then by age
         self._is_watched = False
         self._is_closed = False

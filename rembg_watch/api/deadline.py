@@ -44,7 +44,7 @@ class Watch:
 
     def reset(self) -> None:
         """Watch nothing, with no thread: the state of a new process."""
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition(threading.Lock())  # guards all that follows; nobody is called under it
         self._watched: set[Watched] = set()
         self._looks_at_s = inf
         self._thread: threading.Thread | None = None
@@ -123,7 +123,7 @@ class Deadline:
         self.ends_at_s = self._started_at_s + timeout_s
         self.is_passed = False
         self._is_over = False
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards what is cut, and whether; a socket is shut down under it, without a wait
         self._socket: socket.socket | None = None
 
     def __enter__(self) -> Self:
@@ -154,7 +154,7 @@ class Deadline:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stop the clock while the caller does something of his own."""
+        """Stop the clock while the caller does something else."""
         left_s = self.ends_at_s - monotonic()
         self.ends_at_s = inf
         try:

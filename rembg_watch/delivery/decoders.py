@@ -194,7 +194,7 @@ class Decoders:
         self._places: queue.SimpleQueue[None] = queue.SimpleQueue()  # a semaphore that costs next to nothing
         for _ in range(most or AT_ONCE):
             self._places.put(None)
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards ``_all``; a child may be killed under it, which never waits
         self._all: set[_Child] = set()
         self._idle: deque[_Child] = deque()  # who rested last stands right; each act on it is atomic
         self._closed = threading.Event()

@@ -27,7 +27,7 @@ class Outputs:
     """What is known of each folder's output; safe to share between threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards all that follows; single looks are atomic and go without it
         self._sound: set[str] = set()
         self._blocked: dict[str, Blockage] = {}
         self._on_trial: set[str] = set()

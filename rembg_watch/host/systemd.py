@@ -143,7 +143,7 @@ class Heartbeat:
         self._ping = ping
         self._clock = clock
         self._awaits_disk = awaits_disk
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards ``_parts``; /proc is read and systemd is told after it
         self._parts: dict[str, _Part] = {}
 
     def register(self, part: str, *, allowance_s: float) -> None:

@@ -2,8 +2,8 @@
 The durable table of all jobs, and of every call that was paid for.
 
 The backlog lives here and not in memory; what is not recorded here did not happen. This
-package alone speaks SQL. It decides nothing about errors (``retry``), looks at no
-picture and at no folder, and holds no lock against a second daemon (``locks``).
+package alone speaks SQL. It decides nothing about errors (``account.retry``), looks at no
+picture and at no folder, and holds no lock against a second daemon (``host.locks``).
 
 ==============  ===================================================================
 ``port``        ``Ledger``: every verb, and what is promised of it

@@ -60,7 +60,7 @@ class SharedCommits:
     ) -> None:
         self._transaction = transaction
         self._most = most
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards who waits and who leads; the transaction itself runs without it
         self._waiting: deque[_Entry[object]] = deque()
         self._is_led = False
 

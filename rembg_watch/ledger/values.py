@@ -140,7 +140,7 @@ class LedgerUnavailableError(LedgerError):
 
 
 class StaleJobError(Exception):
-    """The ledger moved on while somebody worked on a job: what he knows about it is out of date."""
+    """The ledger moved on while somebody worked on a job: what is known of it there is out of date."""
 
     def __init__(self, job: Job, found: State | None) -> None:
         now = "is not in the ledger any more" if found is None else f"is {found} by now"

@@ -14,8 +14,8 @@ class Contents:
 
     def __init__(self) -> None:
         # Each guards the contents whose key falls to it: who asks for them, and their answers in the spool.
-        # Two contents may share a lock and then wait for each other. It is held over reads of the ledger and the
-        # spool, never over a call.
+        # Two contents may share a lock and then wait for each other. It is held while an answer that was paid for
+        # is looked for and taken up: over the ledger, the spool and a read of the output, never over a call.
         self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
         self._asking: dict[str, int] = {}  # content key -> job, from preparation to the end of the call or delivery
 

@@ -3,8 +3,9 @@ The bounded pool: who runs the steps of the pipeline, how many at once, and what
 
 ::
 
-    feeder ──claims a batch──> prepare ──> call ──> finish
-    (1 thread)                (2 threads) (workers) (2 threads)
+    feeder ──claims a batch──> prepare ──────> call ───────> finish
+    (1 thread)                 (2 to 8)      (workers, and   (2 to 16)
+                                              some more)
 
 The feeder claims no more than it has credits for and no more than keeps the workers
 busy; the backlog stays in the ledger. Calls alone are many, since they wait for the

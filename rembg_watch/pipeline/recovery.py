@@ -33,7 +33,7 @@ def reconcile(ports: Ports, job_id: int) -> None:
     Put a job right that could not be recorded while the ledger took nothing.
 
     A whole answer in the spool is an answer, whatever the ledger says; a call without
-    one is in doubt; anything else simply goes back in ports.
+    one is in doubt; anything else simply goes back in line.
     """
     job = ports.ledger.get(job_id)
     if job is None:

@@ -24,6 +24,7 @@ class Slots:
 
     def __init__(self, count: int | None = None, *, ahead: int = 0, beat_s: float = BEAT_S) -> None:
         self._beat_s = beat_s
+        # Both are held over the network: from before the intent is written, and from after it, until the answer comes.
         self._queue = None if count is None else threading.BoundedSemaphore(count + ahead)
         self._free = None if count is None else threading.BoundedSemaphore(count)
 

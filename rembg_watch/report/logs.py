@@ -47,7 +47,7 @@ class Logs:
         self.redactor = Redactor(secrets)
         self._output = output or choose_output()
         self._wall = wall
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # keeps lines whole: held while one is written, which may wait for its reader
         self._undo = contextlib.ExitStack()
         self.set_level(level)
         chain: list[Any] = [
@@ -168,7 +168,7 @@ class OncePerCondition:
         self._reporter = reporter
         self._clock = clock
         self._remind_after_s = remind_after_s
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards ``_open``; the event is passed on after it
         self._open: dict[tuple[str, ...], tuple[str, float]] = {}
 
     def __call__(self, event: Event) -> None:

@@ -120,7 +120,7 @@ class Metrics:
     ) -> None:
         self._clock = clock
         self._wall = wall
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards all figures; sentences are made under it, nothing is written
         self._since = wall()
         self._counts: Counter[str] = Counter()
         self._charged = Decimal(0)

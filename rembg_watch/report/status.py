@@ -19,12 +19,10 @@ from rembg_watch.jobs import State
 from rembg_watch.ledger import Spending
 from rembg_watch.report.events import Pause
 from rembg_watch.report.metrics import Figures, time_to_go_s
-from rembg_watch.report.words import (
-    credits_number,
-)
+from rembg_watch.report.words import credits_number
 
 Snapshot = dict[str, Any]
-"""How things stand, as JSON holds it; the keys of DESIGN are always there."""
+"""How things stand, as JSON holds it; every key of ``snapshot`` is always there."""
 
 SILENT_AFTER_S = 60
 
@@ -69,7 +67,7 @@ class OtherUseView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderView:
     """
-    One folder: ``watching``, ``polling``, ``offline``, ``held``, ``blocked``, ``spent`` or what its watcher calls it.
+    One folder: ``watching``, ``offline``, ``held``, ``blocked`` or ``spent``.
 
     A blocked one's output cannot be written; a spent one has no daily budget left.
     """

@@ -170,7 +170,7 @@ class Marks:
 
     def __init__(self, wake: Callable[[], None], clock: Callable[[], float]) -> None:
         self._wake, self._clock = wake, clock
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards ``_taken``; the folder's thread is woken under it, which never waits
         self._taken = Taken()
 
     def note(self, directory: bytes, name: bytes) -> None:
