@@ -1,8 +1,10 @@
-"""What is documented is what is there, in the example file and in the README: nothing less and nothing more."""
+"""What is documented is what is there, in the example file, the README and ``docs/``: nothing less and nothing more."""
 
+import ast
 import dataclasses
 import inspect
 import io
+import itertools
 import re
 import subprocess
 import sys
@@ -313,6 +315,109 @@ def test_the_fields_that_credits_is_said_to_show_are_in_its_json() -> None:
         assert value is not None, path
 
 
+# --- the architecture and the glossary -------------------------------------------------------------
+
+PACKAGE = ROOT / "rembg_watch"
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+DIAGRAM = ARCHITECTURE.partition("```\n")[2].partition("```")[0]
+A_PATH = re.compile(r"(?:rembg_watch/)?[\w@.-]+(?:/[\w@.-]+)*(?:\.(?:py|toml|md|service)|/)")
+IN_THE_SPOOL = {"spool/", "spool/rejected/", "rejected/"}
+A_LOCK = re.compile(r"^ *(?:self\.)?(\w+)(?:: [^=]+)? = .*\bthreading\.(?:R?Lock|Condition|(?:Bounded)?Semaphore)\(")
+
+
+def named_in(text: str) -> list[str]:
+    """Return what stands in backticks, but for the blocks that are drawn."""
+    return quoted(re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+
+
+def is_there(path: str) -> bool:
+    return any((root / path).exists() for root in (ROOT, PACKAGE))
+
+
+def locks() -> Iterator[tuple[str, str, bool]]:
+    """Name every lock of the package but the sandbox's: module, attribute, and whether a comment stands beside it."""
+    for module in MODULES:
+        lines = (PACKAGE / module).read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines):
+            if not module.startswith("sandbox/") and (lock := A_LOCK.match(line)):
+                above = itertools.takewhile(lambda one: A_LOCK.match(one) or "#" in one, reversed(lines[:number]))
+                yield module, lock[1], any("#" in one for one in [line, *above])
+
+
+@pytest.mark.parametrize("text", [ARCHITECTURE, GLOSSARY], ids=["architecture", "glossary"])
+def test_every_path_in_the_docs_is_there(text: str) -> None:
+    named = {path for words in named_in(text) for path in A_PATH.findall(words)} - IN_THE_SPOOL
+    assert len(named) > 40
+    assert [path for path in sorted(named) if not is_there(path)] == []
+
+
+def test_every_path_in_the_picture_is_there() -> None:
+    named = re.findall(r"[a-z_/]+(?:\.py|/(?= |$))", DIAGRAM, flags=re.MULTILINE)
+    assert len(named) > 20
+    assert [path for path in named if not is_there(path)] == []
+
+
+def test_every_package_and_module_is_in_the_architecture_or_in_the_docstring_of_its_package() -> None:
+    floors = quoted(ARCHITECTURE.partition("## 2.")[2].partition("## 3.")[0])
+    packages = {module.partition("/")[0] for module in MODULES if "/" in module}
+    assert {f"{package}/" for package in packages} <= set(floors)
+    for module in MODULES:
+        parent, name = (PACKAGE / module).parent, Path(module).stem
+        table = ast.get_docstring(ast.parse((parent / "__init__.py").read_text(encoding="utf-8"))) or ""
+        is_in_table = re.search(rf"``(?:\w+\.)*{name}``", table)
+        assert name == "__init__" or is_in_table or module in floors or name in floors, module
+
+
+def test_the_floors_are_those_of_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = next(one["layers"] for one in contracts if one["id"] == "layers")
+    real = {name: len(layers) - place for place, layer in enumerate(layers) for name in layer.split(" | ")}
+    rows = [row for row in table_rows(ARCHITECTURE.partition("## 2.")[2]) if row[0].isdigit()]
+    told = {re.sub(r"\.py$|/$", "", name): int(row[0]) for row in rows for name in quoted(row[1])}
+    assert told == {name: floor for name, floor in real.items() if name != "__main__"}
+    assert {one["id"] for one in contracts} <= set(named_in(ARCHITECTURE))
+
+
+def test_every_name_in_the_architecture_is_somewhere_in_the_project() -> None:
+    files = [
+        *PACKAGE.rglob("*.py"),
+        *(ROOT / "tests").rglob("*.py"),
+        *(ROOT / "systemd").rglob("*.service"),
+        ROOT / "pyproject.toml",
+    ]
+    words = set(re.findall(r"\w+", " ".join(path.read_text(encoding="utf-8") for path in files)))
+    named = {
+        name for name in named_in(ARCHITECTURE) if re.fullmatch(r"[A-Za-z_][\w.]*", name) and not A_PATH.fullmatch(name)
+    }
+    assert len(named) > 80
+    assert [name for name in sorted(named) if not set(name.split(".")) <= words] == []
+
+
+def test_every_lock_is_in_the_table_of_locks_and_no_other() -> None:
+    rows = [quoted(row[0]) for row in table_rows(ARCHITECTURE.partition("## 4.")[2].partition("The order")[0])[1:]]
+    assert len(rows) > 20
+    assert sorted((row[0], row[1]) for row in rows) == sorted({(module, name) for module, name, _ in locks()})
+
+
+def test_every_lock_says_beside_it_what_it_guards() -> None:
+    assert [(module, name) for module, name, is_explained in locks() if not is_explained] == []
+
+
+def test_every_name_in_the_glossary_is_in_the_module_beside_it() -> None:
+    rows = [row for row in table_rows(GLOSSARY) if row[0] != "term"]
+    assert len(rows) > 80
+    for row in rows:
+        where = quoted(row[2])
+        text = "".join((PACKAGE / path).read_text(encoding="utf-8") for path in where if (PACKAGE / path).is_file())
+        names = [name for name in where if not A_PATH.fullmatch(name)]
+        assert where, row
+        assert [name for name in names if text and not re.search(rf"\b{name}\b", text)] == [], row
+
+
 # --- the examples ---------------------------------------------------------------------------------
 
 
@@ -432,49 +537,3 @@ def test_every_dependency_has_a_lowest_version() -> None:
 
 def test_the_latest_version_has_its_changes() -> None:
     assert f"\n## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-
-
-# --- architecture and glossary --------------------------------------------------------------------
-
-PACKAGE = ROOT / "rembg_watch"
-ARCHITECTURE, GLOSSARY = (
-    (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("architecture", "glossary")
-)
-
-
-@pytest.mark.parametrize(
-    "text", [ARCHITECTURE, GLOSSARY, CONTRIBUTING], ids=["architecture", "glossary", "contributing"]
-)
-def test_every_file_that_is_named_is_there(text: str) -> None:
-    named = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.(?:py|toml|md|sql))`", text))
-    named |= set(re.findall(r"`((?:rembg_watch|tests|docs|systemd|benchmarks|constraints)/[\w/.-]*)`", text))
-    assert [one for one in sorted(named) if not (ROOT / one).exists() and not (PACKAGE / one).exists()] == []
-
-
-def test_every_package_has_its_row() -> None:
-    rows = set(re.findall(r"`rembg_watch/([a-z_]+)(?:\.py)?`", ARCHITECTURE))
-    there = {path.stem for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py"}
-    assert {name for name in there if not name.startswith("__")} - rows == set()
-
-
-def test_every_module_is_in_the_table_of_its_package() -> None:
-    """Small packages whose modules are named by what they do need no table."""
-    for package in ("account", "daemon", "delivery", "host", "pictures", "pipeline"):
-        told = set(
-            re.findall(rf"``{package}\.(\w+)``", (PACKAGE / package / "__init__.py").read_text(encoding="utf-8"))
-        )
-        there = {path.stem for path in (PACKAGE / package).glob("*.py")} - {"__init__"}
-        assert (package, there - told, told - there) == (package, set(), set())
-
-
-def test_every_lock_is_in_the_table_of_locks() -> None:
-    made = re.compile(r"self\.(\w+)[^=\n]*= .*threading\.(?:Lock|RLock|Condition|Semaphore|BoundedSemaphore)\(")
-    alone = re.compile(r"^(\w+) = threading\.(?:Lock|RLock|Condition|Semaphore|BoundedSemaphore)\(", re.MULTILINE)
-    locks = set[tuple[str, str]]()
-    for path in PACKAGE.rglob("*.py"):
-        text = path.read_text(encoding="utf-8") if "sandbox" not in path.parts else ""
-        locks |= {(path.relative_to(PACKAGE).as_posix(), name) for name in (*made.findall(text), *alone.findall(text))}
-    rows = [line for line in ARCHITECTURE.splitlines() if line.startswith("| `")]
-    missing = {lock for lock in locks if not any(f"`{lock[0]}`" in row and f"`{lock[1]}`" in row for row in rows)}
-    assert missing == set()
-    assert len(locks) > 15

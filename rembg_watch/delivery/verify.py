@@ -38,7 +38,7 @@ Image.MAX_IMAGE_PIXELS = _LARGEST_PIXELS
 AT_ONCE = min(4, os.cpu_count() or 1)
 """Decoding is bound by the processor: more at once are not faster and need 100 to 800 MB each at the worst."""
 
-_DECODING = threading.BoundedSemaphore(AT_ONCE)
+_DECODING = threading.BoundedSemaphore(AT_ONCE)  # one for each answer that is decoded in this process
 
 
 class AnswerRejectedError(RembgWatchError):
