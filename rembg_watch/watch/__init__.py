@@ -9,6 +9,7 @@ folders is changed. This package alone imports watchdog, in ``watch.observer``.
 ``watch.watcher``     ``Watcher``: all folders, each in a thread of its own
 ``watch.folder``      one folder: is it there, what was noticed, what comes next
 ``watch.scan``        the walks that find what is new, changed or gone
+``watch.schedule``    when the next walk comes
 ``watch.intake``      from the first look to a job in line, or the reason why not
 ``watch.settle``      when a file has stopped changing (core)
 ``watch.probe``       what one settled file is worth
