@@ -12,7 +12,7 @@ A picture dropped into a watched folder passes eight stages:
 | call    | the API is asked; its answer or refusal is understood           | ``pipeline.call``, ``api``           |
 | verify  | the answer is a whole picture of the kind that was asked for    | ``delivery.verify``                  |
 | publish | the cutout stands, whole, in the mirrored folder                | ``delivery.publish``, ``paths``      |
-| report  | logs, metrics, status and people are told                       | ``report``                           |
+| report  | log, metrics and status say what happened                       | ``report``                           |
 
 ``pipeline.steps`` joins ledger to report and reads in that order; ``daemon`` builds and runs everything
 from what ``config`` read; ``one_shot`` sends a picture without daemon and ledger. ``cli`` is the face of

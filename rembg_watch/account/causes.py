@@ -2,7 +2,7 @@
 Why the account stands still: one row for each cause, with everything that is known of it.
 
 The gate, the log, ``status``, the line of ``systemctl`` and the daemon read the same row, so a
-new cause is a member of ``Cause`` and a row of ``CAUSES``, and nothing else.
+new cause is a member of ``Cause`` and a row of ``CAUSES``; what shuts the gate for it is in ``retry`` or ``gate``.
 """
 
 from collections.abc import Mapping

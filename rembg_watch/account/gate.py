@@ -415,7 +415,7 @@ def _later(hold: Hold, now: datetime) -> Wait | Halt:
 
 
 def _errand(hold: Hold, since: datetime | None, now: datetime) -> Wait | Halt | None:
-    """Say how long to wait for an errand that somebody else is on; None: nobody is, or he is lost."""
+    """Say how long to wait for an errand that somebody else is on; None: nobody is, or it is lost."""
     lost_s = CANARY_LOST_S if hold.probe is Probe.PICTURE else READING_LOST_S
     if since is None or not timedelta(0) <= now - since < timedelta(seconds=lost_s):
         return None

@@ -15,7 +15,7 @@ How it learns:
   reopened as it is when it reopens now (and as empty at one loss as at the next). The calls
   granted in between, divided by the time, are the rate, or less: that is what to come back to.
 - A long block that leaves far less than a rate which had held was none of our making: an outage, or another program.
-  Half of that rate is tried, and the rest is come back to in steps; a second such block soon after is believed.
+  Half of that rate is tried, and then the rest in steps; a second such block soon after is believed.
 - A rate far below one that had held, and not refused for a while, is left the same way, once: what slowed it may be
   over.
 - Where hardly a call was ever accepted, a long block says that the account was spent when we came, not how fast it
@@ -64,7 +64,7 @@ FOREIGN, FOREIGN_TRIES, DOUBTED = 0.85, 3, 3.0
 one ended less than so many times its length before."""
 
 SLOWED, QUIET_S = 0.5, 120.0
-"""Below this share of a rate that held, and after so long without a loss, that rate is come back to."""
+"""Below this share of a rate that held, and after so long without a loss, the pacer goes back to that rate."""
 
 SHUT_CAP_S, ADVICE_CAP_S = 60.0, 3600.0
 """The longest the gate stays shut before the next canary, by our own rule and by the server's advice."""

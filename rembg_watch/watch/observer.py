@@ -3,8 +3,8 @@ Take notice of changes from the kernel, and know where it cannot tell of all of 
 
 This is the one door to watchdog. Its ``Observer`` walks trees in the reader's thread, holds moves
 back for half a second, swallows the watch limit and an overflow, and dies of a folder that was
-moved out. So of watchdog its inotify reader alone is used: one watch per directory, added by whoever
-looks at that directory, before he looks. Nothing is decided here about files, and a missed notice
+moved out. So of watchdog its inotify reader alone is used: one watch per directory, added before that
+directory is looked at. Nothing is decided here about files, and a missed notice
 costs time and no picture.
 """
 

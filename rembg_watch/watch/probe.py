@@ -2,8 +2,8 @@
 Open a settled file and say whether it is a whole picture that can be sent.
 
 It reads the two ends of the file and asks the kernel whether a program still has it open for
-writing. How long an unfinished file may take is decided elsewhere (``watch``), and what its bytes
-mean in ``formats``. The file is never changed and never held open.
+writing. How long an unfinished file may take is decided in ``intake``, and what its bytes mean
+in ``formats``. The file is never changed and never held open.
 """
 
 import errno

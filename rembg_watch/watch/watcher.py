@@ -28,7 +28,7 @@ class Watcher:
     """
     Watch all folders.
 
-    ``start`` and ``stop`` are for the daemon; who has a loop of his own calls ``tick``
+    ``start`` and ``stop`` are for the daemon; a caller with a loop of its own calls ``tick``
     instead, from one thread, and ``stop`` at the end.
 
     Args:
