@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 from rembg_watch.account.causes import Finding
 from rembg_watch.account.credits import (
@@ -34,7 +35,8 @@ from rembg_watch.account.terms import GetTerms, Terms
 from rembg_watch.api.errors import KeyRefusedError, RembgError
 from rembg_watch.api.responses import Account
 from rembg_watch.host.clocks import Clocks
-from rembg_watch.ledger import Ledger, Spending
+from rembg_watch.ledger import Json, Spending
+from rembg_watch.ledger.port import Books
 from rembg_watch.report.events import AccountDiffers, CallEnded, CreditsRead, Event, Reporter
 
 _FRESH_S = 2.0
@@ -48,14 +50,16 @@ class Balance:
         self,
         *,
         terms: GetTerms,
-        ledger: Ledger,
+        ledger: Books,
         report: Reporter,
+        keep: Callable[[str, Json], None] | None = None,
         in_flight: Callable[[], int] = lambda: 0,
         clocks: Clocks | None = None,
     ) -> None:
         self._terms = terms
         self.in_flight = in_flight
         self._ledger = ledger
+        self._keep = keep or partial(ledger.set_note, is_durable=False)
         self._report = report
         self._clocks = clocks or Clocks()
         self._lock = threading.Lock()  # guards the figures from one reading to the next
@@ -173,7 +177,7 @@ class Balance:
             reading=reading,
             room=room,
             affordable=for_gate,
-            is_budget_spent=for_gate <= 0 and self._is_budget_spent(terms),
+            is_budget_spent=for_gate <= 0 and self.day_room(terms) <= 0,
             in_flight=in_flight,
             more=more,
         )
@@ -201,8 +205,9 @@ class Balance:
             spent_today=self._spent_today(terms),
         )
 
-    def _is_budget_spent(self, terms: Terms) -> bool:
-        return budget_room(terms.price, terms.daily_budget, spent_today=self._spent_today(terms)) <= 0
+    def day_room(self, terms: Terms) -> int:
+        """Say how many more pictures the daily budget of the account leaves, whatever the account holds."""
+        return budget_room(terms.price, terms.daily_budget, spent_today=self._spent_today(terms))
 
     def _spent_today(self, terms: Terms) -> Decimal:
         if terms.daily_budget <= 0:
@@ -239,7 +244,7 @@ class Balance:
                 more = found.by_api - found.counted
                 self._sum_up(found, since=before.read_at)
         note = reading_to_note(after, last_call=self._ledger.last_call())
-        self._ledger.set_note(BASELINE, note, is_durable=False)
+        self._keep(BASELINE, note)
         return more
 
     def _sum_up(self, found: Difference, *, since: datetime) -> None:
@@ -254,7 +259,7 @@ class Balance:
             self._reported_use = (use.total, now_s)
             self._report(AccountDiffers(since=use.since, by_app=use.by_app, more=use.more, fewer=use.fewer))
         if is_news or use != before:
-            self._ledger.set_note(OTHER_USE, use_to_note(use, told=self._reported_use[0]), is_durable=False)
+            self._keep(OTHER_USE, use_to_note(use, told=self._reported_use[0]))
 
 
 def reading_of(account: Account, *, read_at: datetime) -> AccountReading:
@@ -282,7 +287,7 @@ def reading_of(account: Account, *, read_at: datetime) -> AccountReading:
     )
 
 
-def spent_since_baseline(ledger: Ledger) -> Spending:
+def spent_since_baseline(ledger: Books) -> Spending:
     """Sum up the calls since the last reading at rest, by their order: the clock may have been set meanwhile."""
     note = ledger.note(BASELINE)
     last_call = last_call_from_note(note)

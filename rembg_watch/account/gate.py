@@ -140,6 +140,10 @@ class Gate:
         """Return the hold for *cause*, if there is one."""
         return next((h for h in self.holds if h.cause is cause), None)
 
+    def refusing(self, folder: str, options: str) -> FolderHold | None:
+        """Return the hold of a folder whose options the API refused, if they are these."""
+        return next((f for f in self.folders if f.folder == folder and f.options == options), None)
+
     def is_failing(self) -> bool:
         """Say whether the service, not a picture, is the likelier culprit of a failure."""
         return self.failures > 0 or self.holding(Cause.CIRCUIT) is not None
@@ -361,7 +365,7 @@ class Gate:
         return replace(self, holds=tuple(h for h in self.holds if h.cause not in causes))
 
     def _with_folder(self, hold: FolderHold) -> "Gate":
-        if any(f.folder == hold.folder and f.options == hold.options for f in self.folders):
+        if self.refusing(hold.folder, hold.options) is not None:
             return self
         return replace(self, folders=(*(f for f in self.folders if f.folder != hold.folder), hold))
 
@@ -379,7 +383,7 @@ def admit(gate: Gate, need: Need, *, now: datetime) -> Answer:
         need: Whose call it is.
         now: Aware, UTC.
     """
-    folder = next((f for f in gate.folders if f.folder == need.folder and f.options == need.options), None)
+    folder = gate.refusing(need.folder, need.options)
     if folder is not None:
         return Halt(until=None, reason=words(Cause.PARAMETERS, folder.text), cause=Cause.PARAMETERS)
     gate = _passed(gate, now)

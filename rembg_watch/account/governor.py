@@ -202,17 +202,18 @@ class Governor:
             self._swap(self._gate.account_unread(found, now=now, recheck_s=recheck_s, jitter=jitter))
             return None
 
-    def take_reading(self) -> int | None:
+    def take_reading(self, go: Go) -> int:
         """
         Return how many more pictures may be sent, by a reading that no batch was formed on.
 
-        That is a new one, unless a hold had the account read just now.
+        That is a new one, unless a hold had the account read just now. Where it cannot
+        be read, one picture is what the gate sends to find out, if it lets one go.
         """
         room = self._balance.take_room()
         if room is None:
             self.read_account()
             room = self._balance.take_room(within_s=math.inf)
-        return room
+        return int(go.is_canary) if room is None else room
 
     def recount(self) -> None:
         """Have what is left counted anew, once nothing is under way; see ``Balance.recount``."""

@@ -1,7 +1,7 @@
 """``once``: everything that is there now, with a bar on a terminal; or what it would cost."""
 
 from contextlib import nullcontext
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,11 +10,13 @@ from rembg_watch.cli.console import ERR, OUT, say, say_json
 from rembg_watch.cli.progress import PlainProgress, TerminalProgress, summary
 from rembg_watch.config import FOR_RUN
 from rembg_watch.daemon import Daemon
-from rembg_watch.daemon.estimate import estimate
+from rembg_watch.daemon.estimate import Estimate, estimate
 from rembg_watch.errors import ExitCode
 from rembg_watch.host.memory import settle_heaps
 from rembg_watch.report.events import Reporter
 from rembg_watch.report.logs import OncePerCondition
+from rembg_watch.report.status import stamp
+from rembg_watch.report.words import count_text, credits_number, credits_text, show, size_text, span_text, utc_text
 
 
 def once(
@@ -31,9 +33,9 @@ def once(
     if dry_run:
         found = estimate(settings)
         if as_json:
-            say_json(found.as_json())
+            say_json(_as_json(found))
         else:
-            for line in found.lines():
+            for line in _lines(found):
                 say(line)
         raise typer.Exit(ExitCode.OK)
     bar = OUT.is_terminal or ERR.is_terminal
@@ -50,3 +52,61 @@ def once(
     elif not quiet:
         say(sentence)
     raise typer.Exit(code)
+
+
+def _as_json(found: Estimate) -> dict[str, Any]:
+    """Return all of it as JSON holds it."""
+    return {
+        "pictures": found.pictures,
+        "known": found.known,
+        "doubles": found.doubles,
+        "now": found.now,
+        "later": found.later,
+        "gate": {
+            "open": found.hold is None,
+            "reason": found.hold.cause.value if found.hold else None,
+            "until": stamp(found.hold.ends_at) if found.hold else None,
+        },
+        "bytes": found.size_bytes,
+        "credits": credits_number(found.credits),
+        "spendable": None if found.spendable is None else credits_number(found.spendable),
+        "time_s": round(found.time_s, 1),
+        "pace_is_learned": found.is_learned,
+        "unsettled": found.unsettled,
+        "rejected": [{"folder": f, "source": show(s), "reason": r} for f, s, r in found.rejected],
+    }
+
+
+def _lines(found: Estimate) -> list[str]:
+    """Say it to a person."""
+    lines = [f"{count_text(found.pictures, 'picture')}, {size_text(found.size_bytes)} to send"]
+    if found.known:
+        lines.append(f"{found.known:,} of them paid for before: they cost nothing")
+    if found.doubles:
+        lines.append(f"{found.doubles:,} of them the same as another one: not paid")
+    lines.append(f"{credits_text(found.credits)} needed" + _spendable(found))
+    lines += _waiting(found)
+    if found.now:
+        basis = "at the pace learned so far" if found.is_learned else "at the first, cautious pace; it may go faster"
+        lines.append(f"about {span_text(max(1.0, found.time_s))} {basis}")
+    if found.unsettled:
+        lines.append(f"{count_text(found.unsettled, 'file')} not whole yet and not counted")
+    lines += [f"{folder}/{show(source)} would not be sent: {why}" for folder, source, why in found.rejected]
+    return lines
+
+
+def _waiting(found: Estimate) -> list[str]:
+    if not found.later:
+        return []
+    if found.hold is not None:
+        until = f"; next try {utc_text(found.hold.ends_at)}" if found.hold.ends_at else ""
+        return [f"nothing would be sent now: {found.hold.reason}{until}"]
+    return [f"{found.now:,} would be sent now, {found.later:,} would wait", *found.limits]
+
+
+def _spendable(found: Estimate) -> str:
+    if found.spendable is None:
+        return f"; the account could not be read: {found.account_trouble}"
+    short = found.credits - found.spendable
+    missing = f": {credits_text(short)} too few, the rest would wait" if short > 0 else ""
+    return f", {credits_text(found.spendable)} can be spent{missing}"

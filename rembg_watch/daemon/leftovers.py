@@ -2,23 +2,28 @@
 
 from collections.abc import Sequence
 
+from rembg_watch.account.gate import Gate
 from rembg_watch.config import Settings
 from rembg_watch.daemon.assembly import KEY_DIGEST, Parts, key_digest
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Which
-from rembg_watch.pipeline import afterwards, recovery
+from rembg_watch.ledger.port import Books
+from rembg_watch.pipeline import Plan, afterwards, recovery
 from rembg_watch.report import events
 
 
 def forget_another_key(parts: Parts, settings: Settings) -> None:
     """Try every hold at once if the key is another one than in the last run, whose refusals mean nothing now."""
-    digest = key_digest(settings)  # that alone is kept of a key
-    before = parts.ledger.note(KEY_DIGEST)
-    if before == digest:
-        return
-    parts.ledger.set_note(KEY_DIGEST, digest)
-    if before is not None:
+    if has_another_key(parts.ledger, settings):
         parts.governor.resume()
+    digest = key_digest(settings)  # that alone is kept of a key
+    if parts.ledger.note(KEY_DIGEST) != digest:
+        parts.ledger.set_note(KEY_DIGEST, digest)
+
+
+def has_another_key(ledger: Books, settings: Settings) -> bool:
+    """Say whether the key is another one than in the last run, if there was one."""
+    return ledger.note(KEY_DIGEST) not in (None, key_digest(settings))
 
 
 def take_up(parts: Parts) -> Sequence[Job]:
@@ -43,11 +48,13 @@ def take_up(parts: Parts) -> Sequence[Job]:
 
 def release_held(parts: Parts) -> None:
     """Put held pictures back in line whose folder's options are not the refused ones any more."""
-    refused = {(hold.folder, hold.options) for hold in parts.governor.gate.folders}
-    for name, recipe in parts.plan.recipes.items():
-        if (name, recipe.options) in refused:
-            continue
+    for name in to_release(parts.plan, parts.governor.gate):
         held = Which(states=frozenset({State.HELD}), folders=frozenset({name}))
         count = parts.ledger.retry(held, parts.clocks.now())
         if count:
             parts.report(events.Released(folder=name, count=count))
+
+
+def to_release(plan: Plan, gate: Gate) -> list[str]:
+    """Name the folders whose options are not refused, or not any more: none of their pictures has to be held."""
+    return [name for name, recipe in plan.recipes.items() if gate.refusing(name, recipe.options) is None]

@@ -13,14 +13,7 @@ from rembg_watch.report.events import Reporter
 
 
 class Targets:
-    """
-    Make the folders that are written to; remember those that could not be made yet.
-
-    Args:
-        report: Gets the folders for originals that cannot be written.
-        proc: Where the kernel says what is mounted.
-        fstab: Says what should be.
-    """
+    """Make the folders that are written to; remember those that could not be made yet."""
 
     def __init__(self, report: Reporter, *, proc: Path = PROC, fstab: Path = FSTAB) -> None:
         self._report = report

@@ -217,6 +217,9 @@ class SqlLedger(Ledger):
     def counts_by_folder(self) -> dict[str, dict[State, int]]:
         return self._read(rows.counts)
 
+    def wanted(self, folder: str, sources: Iterable[tuple[bytes, Version]]) -> frozenset[bytes]:
+        return self._read(lambda connection: intake.wanted(connection, folder, dict(sources)))
+
     def unsettled(self, folder: str | None = None, *, limit: int | None = None) -> list[tuple[str, Unsettled]]:
         return self._read(lambda connection: intake.unsettled(connection, folder, limit))
 

@@ -46,6 +46,7 @@ class _Known:
 class _Plan:
     """What is to be done about sources that were seen."""
 
+    wanted: list[bytes] = field(default_factory=list)  # they are queued: those that are fresh or come again
     fresh: list[tuple[bytes, Version]] = field(default_factory=list)
     replaced: list[int] = field(default_factory=list)
     again: list[int] = field(default_factory=list)  # they came back and are queued again
@@ -60,6 +61,8 @@ def _plan(seen: Mapping[bytes, Version], known: Mapping[bytes, Sequence[_Known]]
         if same is not None and same.stands:
             continue
         plan.replaced += [row.id for row in rows if row is not same and row.yields]
+        if same is None or same.is_wanted_again:
+            plan.wanted.append(source)
         if same is None:
             plan.fresh.append((source, version))
         else:
@@ -74,7 +77,12 @@ def add(connection: Connection, folder: str, seen: Mapping[bytes, Version], at: 
     _come_back(connection, plan, at)
     if plan.fresh:
         connection.execute(insert(JOBS), [_row(folder, source, version, at) for source, version in plan.fresh])
-    return len(plan.fresh) + len(plan.again)
+    return len(plan.wanted)
+
+
+def wanted(connection: Connection, folder: str, seen: Mapping[bytes, Version]) -> frozenset[bytes]:
+    """Return which of the sources that were *seen* ``add`` would queue."""
+    return frozenset(_plan(seen, _known(connection, folder, seen)).wanted)
 
 
 def reject(

@@ -310,6 +310,9 @@ class Views(Protocol):
         holds up nobody, and a long list takes little memory.
         """
 
+    def wanted(self, folder: str, sources: Iterable[tuple[bytes, Version]]) -> frozenset[bytes]:
+        """Return which of these sources ``add`` would queue now."""
+
     def counts(self, folder: str | None = None) -> dict[State, int]:
         """Return how many jobs are in each state, zeros included."""
 

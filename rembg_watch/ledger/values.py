@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from rembg_watch.errors import ExitCode, LedgerError
 from rembg_watch.jobs import Job, State
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """What a note can hold."""
+
+T = TypeVar("T")
 
 CLOCK_READ_SKEW = timedelta(seconds=2)
 """How far apart two threads may read the clock; what lies further ahead comes from a clock that was set back since."""
@@ -179,16 +181,16 @@ def name_key(target: bytes) -> bytes:
     return unicodedata.normalize("NFC", folded).encode("utf-8", "surrogateescape")
 
 
-def take_turns(lines: Sequence[Sequence[int]], limit: int, *, first: int = 0) -> list[int]:
+def take_turns(lines: Sequence[Sequence[T]], limit: int, *, first: int = 0) -> list[T]:
     """
     Take from each line in turn until there are *limit* or all lines are empty.
 
     Args:
-        lines: Job ids, each line in its own order.
+        lines: Job ids or the like, each line in its own order.
         limit: How many to take.
         first: Which line begins; it wraps around, so that a counter will do.
     """
-    taken: list[int] = []
+    taken: list[T] = []
     start = first % len(lines) if lines else 0
     turning = [*lines[start:], *lines[:start]]
     for place in range(max(map(len, turning), default=0)):

@@ -37,7 +37,7 @@ from rembg_watch.delivery.publish import LEAST_ROOM_BYTES
 from rembg_watch.pipeline.plan import InForce, Plan, Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.steps import Pipeline
-from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Twin, content_key_of
+from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Twin
 
 __all__ = [
     "LEAST_ROOM_BYTES",
@@ -52,5 +52,4 @@ __all__ = [
     "Ready",
     "Recipe",
     "Twin",
-    "content_key_of",
 ]

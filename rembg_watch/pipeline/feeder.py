@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterator
 from datetime import datetime
 
 from rembg_watch.account.balance import Balance
-from rembg_watch.account.gate import Go
+from rembg_watch.account.gate import Gate, Go
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import LedgerUnavailableError, StaleJobError, Turn
 from rembg_watch.pipeline import output_check, recovery
@@ -84,22 +84,18 @@ class Feeder:
         answer = self._ports.governor.ask()
         if not isinstance(answer, Go):
             return self._until(answer.until)
-        most = 1 if answer.is_canary else min(room, plan.batch_size)
-        return self._form_batch(most, turns, is_canary=answer.is_canary)
+        return self._form_batch(1 if answer.is_canary else min(room, plan.batch_size), turns, answer)
 
     # --- whose turn it is -----------------------------------------------------------------------
 
     def turns(self, plan: Plan | None = None) -> Iterator[Turn]:
-        """Name the folders that may have work now: their input is there and their options were not refused."""
+        """Name the folders that may have work now."""
         plan = plan or self._ports.in_force.plan
-        refused = {(hold.folder, hold.options) for hold in self._ports.governor.gate.folders}
-        away = self._away()
-        for recipe in plan.recipes.values():
-            if recipe.name in away or (recipe.name, recipe.options) in refused:
-                continue
-            claimed = self._under_way.unpaid(recipe.name)
-            room = self._balance.folder_room(recipe.name, recipe.daily_budget, in_flight=claimed)
-            yield Turn(recipe.name, priority=recipe.priority, at_most=room)
+        return turns_of(plan, self._ports.governor.gate, away=self._away(), room=self._folder_room)
+
+    def _folder_room(self, recipe: Recipe) -> int | None:
+        claimed = self._under_way.unpaid(recipe.name)
+        return self._balance.folder_room(recipe.name, recipe.daily_budget, in_flight=claimed)
 
     def _may_buy(self, recipe: Recipe) -> bool:
         """
@@ -119,11 +115,9 @@ class Feeder:
 
     # --- claiming -------------------------------------------------------------------------------
 
-    def _form_batch(self, most: int, turns: list[Turn], *, is_canary: bool) -> float:
-        affordable = self._ports.governor.take_reading()
-        if affordable is None and is_canary:
-            affordable = 1  # the account cannot be read: one picture is what the gate sends to find out
-        if affordable is None or affordable <= 0:
+    def _form_batch(self, most: int, turns: list[Turn], go: Go) -> float:
+        affordable = self._ports.governor.take_reading(go)
+        if affordable <= 0:
             self._short_until_s = self._ports.clocks.monotonic() + _SHORT_S
             return LOOK_S
         claimed = self._claim(min(most, affordable), turns, State.QUEUED)
@@ -187,3 +181,10 @@ class Feeder:
                 del left[job.id]
         finally:
             self._under_way.keep_unrecorded(left.values())
+
+
+def turns_of(plan: Plan, gate: Gate, *, away: Container[str], room: Callable[[Recipe], int | None]) -> Iterator[Turn]:
+    """Name the folders that may have work now: their input is there and their options were not refused."""
+    for recipe in plan.recipes.values():
+        if recipe.name not in away and gate.refusing(recipe.name, recipe.options) is None:
+            yield Turn(recipe.name, priority=recipe.priority, at_most=room(recipe))

@@ -4,10 +4,13 @@ The first step: open and hash the source of a job, and look whether its answer w
 Costs nothing. Who asks for the same content at the same time waits for the first one's answer.
 """
 
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from os import fsdecode
+from pathlib import Path
 
 from rembg_watch.delivery.publish import is_ours
+from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host.disk import Content, DeliveryError
 from rembg_watch.jobs import Job, State, move, with_content
@@ -73,7 +76,8 @@ def _answered_before(
             return Twin(job=job, content_key=key)
         try:
             answered = ports.ledger.answers_for(key)
-            known = next((one for one in answered if _take_up(ports, plan, key, one)), None)
+            standing = answers_standing(key, answered, plan.recipes, ports.spool)
+            known = next((one for one, path in standing if _take_up(ports, key, one, path)), None)
         except DeliveryError as away:  # it may be paid for: better wait for the folder than pay again
             prepared.close()
             return _later(ports, plan, job, away.reason, away.code)
@@ -88,22 +92,40 @@ def _answered_before(
         return Paid(job=received, recipe=recipe, expected=expected_of(prepared, recipe))
 
 
-def _take_up(ports: Ports, plan: Plan, key: str, known: Job) -> bool:
-    """Bring an answer that was paid for before into the spool; say if it could be had."""
-    spool = ports.spool
-    if spool.path(key).exists():
-        return spool.digest(key) == known.answer_digest
-    recipe = plan.recipes.get(known.folder)
-    if recipe is None or known.target is None or known.answer_digest is None:
-        return False
-    content = Content(digest=known.answer_digest, size_bytes=known.answer_bytes)
+def answers_standing(
+    key: str, answered: Iterable[Job], recipes: Mapping[str, Recipe], spool: Spool | None
+) -> Iterator[tuple[Job, Path]]:
+    """
+    Name those of *answered* whose answer is there still, as it came, each with its place: in the spool or an output.
+
+    Raises:
+        DeliveryError: An output cannot be looked at now. It may hold the answer.
+    """
+    for job in answered:
+        recipe, content = recipes.get(job.folder), Content(digest=job.answer_digest or "", size_bytes=job.answer_bytes)
+        if spool is not None and spool.path(key).exists():
+            if spool.digest(key) == job.answer_digest:
+                yield job, spool.path(key)
+        elif recipe is not None and job.target is not None and _is_ours(recipe, job.target, content):
+            yield job, recipe.output / fsdecode(job.target)
+
+
+def _is_ours(recipe: Recipe, target: bytes, content: Content) -> bool:
     try:
-        if not is_ours(recipe.output, known.target, content):
-            return False
-        spool.copy_in(key, recipe.output / fsdecode(known.target))
+        return is_ours(recipe.output, target, content)
     except OSError:
         return False
-    return spool.digest(key) == known.answer_digest
+
+
+def _take_up(ports: Ports, key: str, known: Job, answer: Path) -> bool:
+    """Bring an answer that was paid for before into the spool; say if it could be had."""
+    if answer == ports.spool.path(key):
+        return True
+    try:
+        ports.spool.copy_in(key, answer)
+    except OSError:
+        return False
+    return ports.spool.digest(key) == known.answer_digest
 
 
 def _later(ports: Ports, plan: Plan, job: Job, reason: str, code: str) -> Over:

@@ -145,6 +145,15 @@ def open_picture(
         SourceUnfitError: It can never be sent.
         OutputUnavailableError: The scratch directory cannot take the copy.
     """
+    plain = measure(source, version, upright=upright, step=step)
+    if not plain.is_upright_copy:
+        return plain
+    with plain:
+        return _upright_copy(plain, source, scratch, largest_copy_bytes)
+
+
+def measure(source: Path, version: Version, *, upright: bool, step: Step = no_step) -> Prepared:
+    """Open *source* as it is, for ``open_picture``; ``is_upright_copy`` says what will be sent in its place."""
     file = os.fdopen(_open(source, version), "rb")
     try:
         look, content = _read(source, file.fileno())
@@ -160,16 +169,22 @@ def open_picture(
             source_digest=content.digest,
             width=look.width_px,
             height=look.height_px,
+            is_upright_copy=upright and look.orientation != 1,
             may_be_turned=look.orientation >= 5,
         )
-        if not upright or look.orientation == 1:
-            return plain
-        prepared = _upright_copy(plain, source, scratch, largest_copy_bytes)
     except BaseException:
         file.close()
         raise
-    file.close()
-    return prepared
+    return plain
+
+
+def is_there(source: Path, version: Version) -> bool:
+    """Say whether *source* stands in this version, or might: one that cannot be read now is tried again later."""
+    try:
+        os.close(_open(source, version))
+    except SourceError as error:
+        return isinstance(error, SourceUnreadableError)
+    return True
 
 
 def filename_for(name: str, kind: Kind) -> str:
@@ -253,7 +268,6 @@ def _upright_copy(plain: Prepared, source: Path, scratch: Path, largest_bytes: i
         size_bytes=content.size_bytes,
         width=picture.width,
         height=picture.height,
-        is_upright_copy=True,
         may_be_turned=False,
     )
 

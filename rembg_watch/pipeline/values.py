@@ -80,13 +80,8 @@ def content_key(prepared: Prepared, recipe: Recipe) -> str:
     An upright copy is named by the picture that it is made of: the same picture stays
     the same request when another version of the imaging library makes other bytes of it.
     """
-    return content_key_of(prepared.source_digest, recipe, is_upright_copy=prepared.is_upright_copy)
-
-
-def content_key_of(source_digest: str, recipe: Recipe, *, is_upright_copy: bool) -> str:
-    """Name the same from what is known before anything is prepared."""
-    upright = "upright" if is_upright_copy else "as it is"
-    return hashlib.sha256(f"{source_digest}\n{upright}\n{recipe.options}".encode()).hexdigest()
+    upright = "upright" if prepared.is_upright_copy else "as it is"
+    return hashlib.sha256(f"{prepared.source_digest}\n{upright}\n{recipe.options}".encode()).hexdigest()
 
 
 def need_of(job: Job, recipe: Recipe) -> Need:

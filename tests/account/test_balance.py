@@ -7,7 +7,7 @@ import pytest
 
 from rembg_watch.account.balance import reading_of
 from rembg_watch.account.credits import OtherUse
-from rembg_watch.account.gate import Cause
+from rembg_watch.account.gate import Cause, Go
 from rembg_watch.account.notes import reading_from_note, reading_to_note
 from rembg_watch.jobs import State
 from rembg_watch.report import events
@@ -110,9 +110,11 @@ def test_a_batch_is_never_formed_twice_on_one_reading(tmp_path: Path) -> None:
     studio = studio_with(tmp_path, credits=9)
     with studio.live() as life:
         assert life.governor.read_account() == 9  # a hold had it read
-        assert life.governor.take_reading() == 9
+        go = life.governor.ask()
+        assert isinstance(go, Go)
+        assert life.governor.take_reading(go) == 9
         assert len(studio.sandbox.requests) == 1
-        assert life.governor.take_reading() == 9
+        assert life.governor.take_reading(go) == 9
         assert len(studio.sandbox.requests) == 2
 
 

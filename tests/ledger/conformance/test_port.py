@@ -269,6 +269,7 @@ class TestWhatTheWatchSideWrites:
                 ledger.record(move(done, State.DONE, at=NOW, is_disposal_due=False, is_disposed=True))
         ledger.gone("f", [b"a.jpg"], at(5))
         assert ledger.known("f", b"") == {}
+        assert len(ledger.wanted("f", [(b"a.jpg", version())])) == queued
         assert ledger.add("f", [(b"a.jpg", version())], at(6)) == queued
         assert ledger.known("f", b"") == {b"a.jpg": version()}
         assert len(claim(ledger, when=at(7))) == queued
