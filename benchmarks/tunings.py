@@ -31,7 +31,8 @@ import httpx
 from benchmarks.studio import Studio, api, jpegs, times_of, wait_for
 from benchmarks.throughput import LATENCY_S, steady_per_s
 from rembg_watch.__main__ import main as program
-from rembg_watch.delivery.decoders import COMMAND, Verifiers
+from rembg_watch.api.upload import MultipartBody
+from rembg_watch.delivery.decoders import COMMAND, Decoders
 from rembg_watch.ledger.prepared import Documented
 from rembg_watch.pipeline.slots import Slots
 
@@ -46,7 +47,17 @@ class Tuning:
 
 _PLAIN_DECODER = "import rembg_watch.delivery.decoder as one; one.settle_heaps = lambda: False; one.main()"
 
+
+def _built(http: httpx.Client, url: httpx.URL, body: MultipartBody) -> httpx.Request:
+    headers = {"accept": "image/*", "content-type": body.content_type, "content-length": str(body.length_bytes)}
+    return http.build_request("POST", url, headers=headers, content=body)
+
+
 TUNINGS = {
+    "headers": Tuning(
+        "The headers of a request are not merged by httpx.",
+        {"rembg_watch.api.client:_request": _built},
+    ),
     "cookies": Tuning(
         "No answer is searched for cookies, which are not kept anyway.",
         {"rembg_watch.api.client:_NoCookies.extract_cookies": httpx.Cookies.extract_cookies},
@@ -59,7 +70,7 @@ TUNINGS = {
         "The C library uses two heaps and keeps some memory, in the daemon and in its decoders.",
         {
             "rembg_watch.cli.run:settle_heaps": lambda: False,
-            "rembg_watch.daemon.assembly:Verifiers": partial(Verifiers, command=(*COMMAND[:-1], _PLAIN_DECODER)),
+            "rembg_watch.daemon.assembly:Decoders": partial(Decoders, command=(*COMMAND[:-1], _PLAIN_DECODER)),
         },
     ),
     "spares": Tuning(

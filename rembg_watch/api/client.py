@@ -202,9 +202,7 @@ class Client:
                 on_handed_over=deadline.handed_over,
                 on_progress=on_upload,
             )
-            headers = {"accept": "image/*", "content-type": body.content_type, "content-length": str(body.length_bytes)}
-            request = connection.http.build_request("POST", self._url, headers=headers, content=body)
-            call = Call(connection, request, deadline, body)
+            call = Call(connection, _request(connection.http, self._url, body), deadline, body)
             return self._exchange(call, lambda answer: cutout_of(answer, sink, on_download))
 
     def remove_to_tempfile(
@@ -331,6 +329,17 @@ class Client:
             failure = failure.with_traceback(None)  # the frames it passed have the answer as it came
         assert failure is not None
         raise failure
+
+
+def _request(http: httpx.Client, url: httpx.URL, body: MultipartBody) -> httpx.Request:
+    """Return what ``http.build_request`` would, which merges the headers: several per cent of a call."""
+    own = [
+        (b"Accept", b"image/*"),
+        (b"Content-Type", body.content_type.encode()),
+        (b"Content-Length", b"%d" % body.length_bytes),
+    ]
+    others = [pair for pair in http.headers.raw if pair[0].lower() != b"accept"]
+    return httpx.Request("POST", url, headers=others + own, content=body)
 
 
 class _NoCookies(httpx.Cookies):

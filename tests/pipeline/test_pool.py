@@ -283,7 +283,7 @@ def back(studio: Studio) -> None:
 @contextmanager
 def filled_up(studio: Studio, *, workers: int, most: int) -> Iterator[tuple[Life, Pool]]:
     """Work on many pictures, whose output went away when some of them were at the API."""
-    studio.sandbox.latency_s = 0.1
+    studio.sandbox.latency_s = 0.4  # longer than a busy machine takes to notice the output
     studio.batch_size = most
     with studio.live(workers=workers) as life:
         life.governor._throughput.pacer = Pacer(0.0, FAST)
