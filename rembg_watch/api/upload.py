@@ -27,7 +27,6 @@ LAST_BYTES = 1024
 
 LARGEST_PICTURE_BYTES = 50 * 1024 * 1024
 ALLOWED_ENDINGS = ("webp", "bmp", "png", "jpg", "jpeg")
-_HEAD_BYTES = 12
 
 
 class Readable(Protocol):
