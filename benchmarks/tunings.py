@@ -45,7 +45,7 @@ class Tuning:
     without: Mapping[str, object]
 
 
-_PLAIN_DECODER = "import rembg_watch.delivery.decoder as one; one.settle_heaps = lambda: False; one.main()"
+_PLAIN_DECODER = "import rembg_watch.delivery.decoder as one; one.limit_heaps = lambda: False; one.main()"
 
 
 def _built(http: httpx.Client, url: httpx.URL, body: MultipartBody) -> httpx.Request:
@@ -69,7 +69,7 @@ TUNINGS = {
     "heaps": Tuning(
         "The C library uses two heaps and keeps some memory, in the daemon and in its decoders.",
         {
-            "rembg_watch.cli.run:settle_heaps": lambda: False,
+            "rembg_watch.cli.run:limit_heaps": lambda: False,
             "rembg_watch.daemon.assembly:Decoders": partial(Decoders, command=(*COMMAND[:-1], _PLAIN_DECODER)),
         },
     ),

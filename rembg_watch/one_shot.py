@@ -29,7 +29,7 @@ from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified,
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host import disk
 from rembg_watch.pipeline.retrying import call_with_retries
-from rembg_watch.pipeline.source import Prepared, SourceError, open_picture
+from rembg_watch.pipeline.source import PreparedSource, SourceError, open_picture
 from rembg_watch.report.words import show, size_text, span_text
 from rembg_watch.watch.probe import Verdict, file_stat, probe
 
@@ -178,7 +178,7 @@ class OneShot:
 
     # --- while it is under way --------------------------------------------------------------------
 
-    def _call_with_retries(self, request: Request, picture: Prepared, answer: AnswerFile) -> float:
+    def _call_with_retries(self, request: Request, picture: PreparedSource, answer: AnswerFile) -> float:
         """Call again after a pause where surely nothing was charged; return how long the last call took."""
 
         def show_pause(error: BaseException, pause_s: float) -> None:
@@ -191,7 +191,7 @@ class OneShot:
             on_pause=show_pause,
         )
 
-    def _call(self, request: Request, picture: Prepared, answer: AnswerFile) -> float:
+    def _call(self, request: Request, picture: PreparedSource, answer: AnswerFile) -> float:
         with self.display.showing(request.name, picture.size_bytes) as transfer:
             try:
                 cutout = self.client.remove_background(
@@ -210,7 +210,7 @@ class OneShot:
 
     # --- after it was paid for --------------------------------------------------------------------
 
-    def _deliver(self, request: Request, picture: Prepared, answer: Path) -> Verified:
+    def _deliver(self, request: Request, picture: PreparedSource, answer: Path) -> Verified:
         expected = Expected(
             params=self.params, width=picture.width, height=picture.height, may_be_turned=picture.may_be_turned
         )
@@ -310,7 +310,7 @@ def _resolved(source: Path) -> Path:
     return found
 
 
-def _prepared(source: Path, scratch: Path, *, is_upright: bool) -> Prepared:
+def _prepared(source: Path, scratch: Path, *, is_upright: bool) -> PreparedSource:
     """Check that it is a whole picture that the API takes, and open it as it is sent."""
     try:
         seen = source.stat()

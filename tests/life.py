@@ -116,7 +116,7 @@ class Studio:
         if self.die_at(name):
             raise Crash(name)
 
-    def told(self, kind: type[Event]) -> list[Event]:
+    def reported(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
-from rembg_watch.account.causes import Finding
+from rembg_watch.account.causes import Outcome
 from rembg_watch.account.credits import (
     AccountRead,
     AccountReading,
@@ -123,8 +123,8 @@ class Balance:
             account = terms.client.account()
         except RembgError as error:
             self.refusal = error
-            finding = Finding.KEY if isinstance(error, KeyRefusedError) else Finding.TROUBLE
-            return AccountUnread(finding=finding, text=str(error), is_answered=error.status is not None)
+            outcome = Outcome.KEY if isinstance(error, KeyRefusedError) else Outcome.TROUBLE
+            return AccountUnread(outcome=outcome, text=str(error), is_answered=error.status is not None)
         self.refusal = None
         return self._read(terms, reading_of(account, read_at=self._clocks.now()), in_flight)
 
@@ -254,12 +254,12 @@ class Balance:
         if use is None:
             return
         now_s = self._clocks.monotonic()
-        is_news = use.is_news(told=reported, told_s=now_s - reported_at_s)
+        is_news = use.is_news(reported=reported, reported_s=now_s - reported_at_s)
         if is_news:
             self._reported_use = (use.total, now_s)
             self._report(AccountDiffers(since=use.since, by_app=use.by_app, more=use.more, fewer=use.fewer))
         if is_news or use != before:
-            self._keep(OTHER_USE, use_to_note(use, told=self._reported_use[0]))
+            self._keep(OTHER_USE, use_to_note(use, reported=self._reported_use[0]))
 
 
 def reading_of(account: Account, *, read_at: datetime) -> AccountReading:

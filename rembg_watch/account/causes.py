@@ -41,7 +41,7 @@ class Probe(StrEnum):
     PERSON = "person"  # nothing: somebody must act
 
 
-class Finding(StrEnum):
+class Outcome(StrEnum):
     """What the end of a call says about the account and the service."""
 
     ACCEPTED = "accepted"
@@ -64,7 +64,7 @@ class CauseRow:
 
     pause: Pause  # what a person reads of it
     answered: Pause | None = None  # the same where the API answers, and fails; None: that makes no difference
-    finding: Finding | None = None  # the end of a call that shuts the gate for it at once
+    outcome: Outcome | None = None  # the end of a call that shuts the gate for it at once
     first_probe: Probe | None = None  # what looks first after such an end
     steps_s: tuple[float, float] | None = None  # the wait before the first canary, doubled each time, and the longest
     is_hourly: bool = False  # its canaries go by the hours of a day instead
@@ -101,7 +101,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
     ),
     Cause.UNKNOWN: CauseRow(
         pause=Pause("the API refuses calls in words that are not known", "It is tried again."),
-        finding=Finding.UNKNOWN,
+        outcome=Outcome.UNKNOWN,
         first_probe=Probe.PICTURE,
         steps_s=(30.0, 900.0),
         is_ended_by_canary=True,
@@ -112,14 +112,14 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             "the API counts these calls as anonymous, and its daily limit is reached",
             "Check the key: with a valid one there is no daily limit.",
         ),
-        finding=Finding.DAILY,
+        outcome=Outcome.DAILY,
         first_probe=Probe.ACCOUNT,
         is_hourly=True,
         is_ended_by_canary=True,
     ),
     Cause.MONTHLY: CauseRow(
         pause=Pause("the credits of this billing period are spent", "Buy credits, or wait: work goes on by itself."),
-        finding=Finding.MONTHLY,
+        outcome=Outcome.MONTHLY,
         first_probe=Probe.ACCOUNT,
         steps_s=(60.0, 3600.0),
         is_ended_by_canary=True,
@@ -147,7 +147,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             "Put the right key in its place and reload; nothing is sent until then.",
             level=Level.ERROR,
         ),
-        finding=Finding.KEY,
+        outcome=Outcome.KEY,
         first_probe=Probe.ACCOUNT,
         steps_s=(900.0, 3600.0),
         is_ended_by_canary=True,
@@ -158,7 +158,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             "Open the vendor's mail and confirm the address.",
             level=Level.ERROR,
         ),
-        finding=Finding.EMAIL,
+        outcome=Outcome.EMAIL,
         first_probe=Probe.PICTURE,
         steps_s=(900.0, 3600.0),
         is_ended_by_canary=True,
@@ -170,8 +170,8 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
     Cause.PARAMETERS: CauseRow(pause=Pause("the API does not accept the folder's options", "Correct them and reload.")),
 }
 
-REFUSALS: Final[Mapping[Finding, Cause]] = {
-    row.finding: cause for cause, row in CAUSES.items() if row.finding is not None
+REFUSALS: Final[Mapping[Outcome, Cause]] = {
+    row.outcome: cause for cause, row in CAUSES.items() if row.outcome is not None
 }
 """Which ends of a call shut the gate, and for what."""
 

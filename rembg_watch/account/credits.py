@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from rembg_watch.account.causes import Finding
+from rembg_watch.account.causes import Outcome
 
 RENEWAL_SLACK_S = 60.0
 """How long after the end of a billing period the renewed credits are looked for."""
@@ -56,7 +56,7 @@ class AccountRead:
 class AccountUnread:
     """The account could not be read."""
 
-    finding: Finding
+    outcome: Outcome
     text: str | None = None  # why, for people
     is_answered: bool = False  # what failed was an answer, such as a 5xx, not the way to the API
 
@@ -170,7 +170,7 @@ def difference(
     return Difference(by_api=by_api + by_prepaid, by_app=by_app, counted=counted, slack=slack)
 
 
-USE_TOLD_S = 600.0
+USE_REPORTED_S = 600.0
 """Other use that goes on is summed up for so long before it is reported again, unless it has doubled."""
 
 
@@ -201,9 +201,9 @@ class OtherUse:
             fewer=old.fewer + max(-found.unexplained, _NOTHING),
         )
 
-    def is_news(self, *, told: Decimal, told_s: float) -> bool:
-        """Say whether it should be told, where a sum of *told* was told *told_s* ago."""
-        return self.total > told and (self.total >= 2 * told or told_s >= USE_TOLD_S)
+    def is_news(self, *, reported: Decimal, reported_s: float) -> bool:
+        """Say whether it should be reported, where a sum of *reported* was reported *reported_s* ago."""
+        return self.total > reported and (self.total >= 2 * reported or reported_s >= USE_REPORTED_S)
 
 
 class Billed(StrEnum):

@@ -20,7 +20,7 @@ The rules, for whoever keeps the value:
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from rembg_watch.account.causes import CAUSES, REFUSALS, Cause, Finding, Probe, words
+from rembg_watch.account.causes import CAUSES, REFUSALS, Cause, Outcome, Probe, words
 from rembg_watch.account.credits import AccountRead, AccountUnread, next_day_at
 from rembg_watch.account.holds import (
     DISK_LOOK_S,
@@ -42,13 +42,13 @@ __all__ = [
     "Answer",
     "Ask",
     "Cause",
-    "Finding",
     "FolderHold",
     "Gate",
     "Go",
     "Halt",
     "Hold",
     "Need",
+    "Outcome",
     "Probe",
     "Wait",
     "admit",
@@ -150,7 +150,7 @@ class Gate:
 
     def after(
         self,
-        finding: Finding,
+        outcome: Outcome,
         go: Go,
         *,
         now: datetime,
@@ -159,10 +159,10 @@ class Gate:
         is_answered: bool = False,
     ) -> "Gate":
         """
-        Return the gate after a call came to *finding*.
+        Return the gate after a call came to *outcome*.
 
         Args:
-            finding: What the call's end says about the account and the service.
+            outcome: What the call's end says about the account and the service.
             go: The ticket of the call.
             now: Aware, UTC.
             jitter: In [0, 1): spreads the probes of several machines.
@@ -170,32 +170,32 @@ class Gate:
             is_answered: What failed was an answer, such as a 5xx, not the way to the API.
         """
         gate = replace(self, canary_at=None) if go.is_canary else self
-        if finding is Finding.UNSENT:
+        if outcome is Outcome.UNSENT:
             return gate
-        if finding is Finding.DISK:
+        if outcome is Outcome.DISK:
             return gate._held(look_at_disk(now, text))
-        if finding is Finding.PARAMETERS:
+        if outcome is Outcome.PARAMETERS:
             gate = gate._with_folder(FolderHold(folder=go.need.folder, options=go.need.options, since=now, text=text))
-        if finding in (Finding.TROUBLE, Finding.DOUBT):
-            gate = gate._troubled(finding, go, now, jitter, text)
+        if outcome in (Outcome.TROUBLE, Outcome.DOUBT):
+            gate = gate._troubled(outcome, go, now, jitter, text)
             return gate._by_answer(is_answered=is_answered)
-        gate = gate._answered(finding, go, now, jitter)
-        if finding in REFUSALS:
-            return gate._refused(REFUSALS[finding], go, now, jitter, text)
+        gate = gate._answered(outcome, go, now, jitter)
+        if outcome in REFUSALS:
+            return gate._refused(REFUSALS[outcome], go, now, jitter, text)
         return gate
 
     def _by_answer(self, *, is_answered: bool) -> "Gate":
         hold = self.holding(Cause.CIRCUIT)
         return self if hold is None else self._held(replace(hold, is_answered=is_answered))
 
-    def _answered(self, finding: Finding, go: Go, now: datetime, jitter: float) -> "Gate":
+    def _answered(self, outcome: Outcome, go: Go, now: datetime, jitter: float) -> "Gate":
         """The API answered: it lives, whatever it said."""
-        gate = self._blamed(go.need.job) if finding is not Finding.UNKNOWN else self
+        gate = self._blamed(go.need.job) if outcome is not Outcome.UNKNOWN else self
         gate = gate._without(Cause.BACKOFF, Cause.CIRCUIT)
-        if finding is Finding.ACCEPTED:
+        if outcome is Outcome.ACCEPTED:
             gate = replace(gate, accepted_at=now)
             return gate._without(*(c for c, row in CAUSES.items() if row.is_ended_by_canary)) if go.is_canary else gate
-        return gate._again(now, jitter) if go.is_canary and finding not in REFUSALS else gate
+        return gate._again(now, jitter) if go.is_canary and outcome not in REFUSALS else gate
 
     def _blamed(self, job: int | None) -> "Gate":
         """End a run of failures; if one job made all of it and another ends it, that job is to blame."""
@@ -208,7 +208,7 @@ class Gate:
         """Return the gate without what it knew of *job*, which is over or begins anew."""
         return replace(self, proven=self.proven - {job}) if job in self.proven else self
 
-    def _troubled(self, finding: Finding, go: Go, now: datetime, jitter: float, text: str | None) -> "Gate":
+    def _troubled(self, outcome: Outcome, go: Go, now: datetime, jitter: float, text: str | None) -> "Gate":
         """The service failed: count it, let all wait a moment, and from the fifth in a row on try one by one."""
         sole = self.failures == 0 or self.suspect == go.need.job
         gate = replace(self, failures=self.failures + 1, suspect=go.need.job if sole else None)
@@ -219,7 +219,7 @@ class Gate:
             return gate._held(replace(old, refused=old.refused + 1))
         step = old.step + 1 if old is not None else 0
         if gate.failures >= CIRCUIT_AFTER or old is not None:
-            wait_s = probe_after_s(Cause.CIRCUIT, step, may_cost=finding is Finding.DOUBT) * (1 + 0.1 * jitter)
+            wait_s = probe_after_s(Cause.CIRCUIT, step, may_cost=outcome is Outcome.DOUBT) * (1 + 0.1 * jitter)
             hold = held(Cause.CIRCUIT, now, Probe.PICTURE, after_s(now, wait_s), old=old, step=step, text=text)
             return gate._without(Cause.BACKOFF)._held(hold)
         if gate.failures == 1:
@@ -281,7 +281,7 @@ class Gate:
         service counts as out of reach until it can be read.
         """
         gate = replace(self, reading_at=None)
-        if unread.finding is Finding.KEY:
+        if unread.outcome is Outcome.KEY:
             old = gate.holding(Cause.KEY)
             hold = held(Cause.KEY, now, Probe.ACCOUNT, now, old=old, text=unread.text)
             hold = replace(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from rembg_watch.account.balance import Balance
 from rembg_watch.account.credits import AccountRead
-from rembg_watch.account.gate import Answer, Ask, Finding, Gate, Go, Halt, Hold, Need, Probe, Wait, admit
+from rembg_watch.account.gate import Answer, Ask, Gate, Go, Halt, Hold, Need, Outcome, Probe, Wait, admit
 from rembg_watch.account.holds import CLOCK_SET_BACK
 from rembg_watch.account.notes import GATE, PACE, gate_from_note, gate_to_note, pace_from_note
 from rembg_watch.account.outbox import Keep, Outbox
@@ -231,13 +231,13 @@ class Governor:
     def accepted(self, ticket: Ticket) -> None:
         """Learn that a call brought the picture that was asked for."""
         with self._outbox.after(self._changed):
-            self._swap(self._gate.after(Finding.ACCEPTED, ticket.go, now=self._clocks.now()))
+            self._swap(self._gate.after(Outcome.ACCEPTED, ticket.go, now=self._clocks.now()))
 
     def unsent(self, ticket: Ticket) -> None:
         """Learn that a call never went out."""
         with self._outbox.after(self._changed):
             self._throughput.pacer.neither(ticket.sent_at_s, self._clocks.monotonic())
-            self._swap(self._gate.after(Finding.UNSENT, ticket.go, now=self._clocks.now()))
+            self._swap(self._gate.after(Outcome.UNSENT, ticket.go, now=self._clocks.now()))
 
     def taken(self, error: Exception) -> Exception:
         """Return what a call ended with as it has to be taken here: a failure may cost a credit where some did."""

@@ -225,9 +225,9 @@ class _UseNote(_Note):
     told: Annotated[Amount, _or(Decimal(0))] = Decimal(0)  # the sum that was reported last
 
 
-def use_to_note(use: OtherUse, *, told: Decimal) -> dict[str, Any]:
+def use_to_note(use: OtherUse, *, reported: Decimal) -> dict[str, Any]:
     """Write down what others spent, and how much of it was reported."""
-    return {**_UseNote.write(use), "told": str(told)}
+    return {**_UseNote.write(use), "told": str(reported)}
 
 
 def use_from_note(note: object) -> tuple[OtherUse | None, Decimal]:

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from rembg_watch.account.gate import Cause, Finding, Gate, Go
+from rembg_watch.account.gate import Cause, Gate, Go, Outcome
 from rembg_watch.api.errors import (
     Charge,
     EmailNotVerifiedError,
@@ -66,31 +66,31 @@ class Rule:
     """One row: what a kind of error means."""
 
     fate: Fate
-    finding: Finding
+    outcome: Outcome
     in_place: int = NEVER  # times in a row that the worker keeps the job and tries again
     is_rate: bool = False  # the pacer learns from it
 
 
 RULES: Final[dict[str, Rule]] = {
-    "429 too quickly": Rule(fate=Fate.AGAIN, finding=Finding.ANSWERED, in_place=ALWAYS, is_rate=True),
-    "429 daily limit": Rule(fate=Fate.AGAIN, finding=Finding.DAILY),
-    "429 monthly limit": Rule(fate=Fate.AGAIN, finding=Finding.MONTHLY),
-    "429 in other words": Rule(fate=Fate.AGAIN, finding=Finding.UNKNOWN),
-    "picture refused": Rule(fate=Fate.FAILED, finding=Finding.ANSWERED),
-    "parameters refused": Rule(fate=Fate.HELD, finding=Finding.PARAMETERS),
-    "key refused": Rule(fate=Fate.AGAIN, finding=Finding.KEY),
-    "e-mail not verified": Rule(fate=Fate.AGAIN, finding=Finding.EMAIL),
-    "unknown refusal of the account": Rule(fate=Fate.COUNTED, finding=Finding.UNKNOWN),
-    "unknown refusal of everything": Rule(fate=Fate.COUNTED, finding=Finding.TROUBLE),
-    "unknown refusal that may pass": Rule(fate=Fate.OWN, finding=Finding.ANSWERED),
-    "server failed": Rule(fate=Fate.COUNTED, finding=Finding.TROUBLE),
-    "server failed, maybe charged": Rule(fate=Fate.DOUBT, finding=Finding.DOUBT),
-    "unreachable": Rule(fate=Fate.COUNTED, finding=Finding.TROUBLE, in_place=2),
-    "picture refused here": Rule(fate=Fate.FAILED, finding=Finding.UNSENT),
-    "parameters refused here": Rule(fate=Fate.HELD, finding=Finding.PARAMETERS),
-    "no usable answer": Rule(fate=Fate.DOUBT, finding=Finding.DOUBT),
-    "disk full": Rule(fate=Fate.AGAIN, finding=Finding.DISK),
-    "failed here": Rule(fate=Fate.OWN, finding=Finding.UNSENT),
+    "429 too quickly": Rule(fate=Fate.AGAIN, outcome=Outcome.ANSWERED, in_place=ALWAYS, is_rate=True),
+    "429 daily limit": Rule(fate=Fate.AGAIN, outcome=Outcome.DAILY),
+    "429 monthly limit": Rule(fate=Fate.AGAIN, outcome=Outcome.MONTHLY),
+    "429 in other words": Rule(fate=Fate.AGAIN, outcome=Outcome.UNKNOWN),
+    "picture refused": Rule(fate=Fate.FAILED, outcome=Outcome.ANSWERED),
+    "parameters refused": Rule(fate=Fate.HELD, outcome=Outcome.PARAMETERS),
+    "key refused": Rule(fate=Fate.AGAIN, outcome=Outcome.KEY),
+    "e-mail not verified": Rule(fate=Fate.AGAIN, outcome=Outcome.EMAIL),
+    "unknown refusal of the account": Rule(fate=Fate.COUNTED, outcome=Outcome.UNKNOWN),
+    "unknown refusal of everything": Rule(fate=Fate.COUNTED, outcome=Outcome.TROUBLE),
+    "unknown refusal that may pass": Rule(fate=Fate.OWN, outcome=Outcome.ANSWERED),
+    "server failed": Rule(fate=Fate.COUNTED, outcome=Outcome.TROUBLE),
+    "server failed, maybe charged": Rule(fate=Fate.DOUBT, outcome=Outcome.DOUBT),
+    "unreachable": Rule(fate=Fate.COUNTED, outcome=Outcome.TROUBLE, in_place=2),
+    "picture refused here": Rule(fate=Fate.FAILED, outcome=Outcome.UNSENT),
+    "parameters refused here": Rule(fate=Fate.HELD, outcome=Outcome.PARAMETERS),
+    "no usable answer": Rule(fate=Fate.DOUBT, outcome=Outcome.DOUBT),
+    "disk full": Rule(fate=Fate.AGAIN, outcome=Outcome.DISK),
+    "failed here": Rule(fate=Fate.OWN, outcome=Outcome.UNSENT),
 }
 """Every case there is. ``rule_name`` says which row an error belongs to."""
 
@@ -198,7 +198,7 @@ def decide(
     rule = RULES[name]
     words = str(error) or type(error).__name__
     is_answered = isinstance(error, RembgError) and error.status is not None
-    after = gate.after(rule.finding, go, now=now, jitter=jitter, text=words, is_answered=is_answered)
+    after = gate.after(rule.outcome, go, now=now, jitter=jitter, text=words, is_answered=is_answered)
     attempts, doubts = _counts(rule, error, job, gate)
     state = _state(rule, job, policy, attempts=attempts, doubts=doubts, is_lone=_is_lone(gate, go))
     if state is State.FAILED and rule.fate is Fate.COUNTED:

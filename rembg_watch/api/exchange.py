@@ -169,8 +169,8 @@ class Answer:
                     break
         error = classify(self.status, self.headers, bytes(body), now=self.arrived_at)
         # judged as it came, since a key may be one of its words; repeated without the key
-        told = classify(self.status, self.headers, self._key.hide_in(bytes(body)), now=self.arrived_at)
-        error.message, error.details, error.field = told.message, told.details, told.field
+        shown = classify(self.status, self.headers, self._key.hide_in(bytes(body)), now=self.arrived_at)
+        error.message, error.details, error.field = shown.message, shown.details, shown.field
         return error
 
 

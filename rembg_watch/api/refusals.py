@@ -292,8 +292,8 @@ def _first_words(data: Mapping[str, object]) -> str:
 
 
 def _with_details(words: str, details: tuple[FieldError, ...]) -> str:
-    told = [one.message for one in details if one.message != words]
-    return _shortened(": ".join(part for part in (words, "; ".join(told)) if part))
+    messages = [one.message for one in details if one.message != words]
+    return _shortened(": ".join(part for part in (words, "; ".join(messages)) if part))
 
 
 def _all_details(data: Mapping[str, object]) -> Iterator[FieldError]:

@@ -320,7 +320,7 @@ class MultipartBody:
         fields = b"".join(b"\r\n" + _part(boundary, name) + value.encode() for name, value in form.items())
         self._tail = fields + f"\r\n--{boundary}--\r\n".encode()
         self.length_bytes = len(self._lead) + source.size_bytes + len(self._tail)
-        self._told_bytes = 0
+        self._reported_bytes = 0
         self._on_last_byte = on_last_byte
         self._is_stopped = is_stopped
         self._on_handed_over = on_handed_over
@@ -342,7 +342,7 @@ class MultipartBody:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._told_blocks()
+            yield from self._reporting_blocks()
         except GeneratorExit:
             raise
         except BaseException as failure:  # noqa: BLE001  # kept, and raised again by the client
@@ -350,16 +350,16 @@ class MultipartBody:
         if self.failure:
             raise BodyCutOffError
 
-    def _told_blocks(self) -> Iterator[bytes]:
+    def _reporting_blocks(self) -> Iterator[bytes]:
         loaded_bytes = 0
-        self._tell(0, 0)
+        self._progressed(0, 0)
         for block in self._blocks():
             yield block
             # whoever asks for the next block has taken the whole of this one
             loaded_bytes += len(block)
             self.is_handed_over = loaded_bytes == self.length_bytes
             if block:
-                self._tell(len(block), loaded_bytes)
+                self._progressed(len(block), loaded_bytes)
 
     def _blocks(self) -> Iterator[bytes]:
         held_back = self._lead
@@ -387,12 +387,12 @@ class MultipartBody:
         if self._is_stopped:
             self._is_stopped()
 
-    def _tell(self, block_bytes: int, loaded_bytes: int) -> None:
+    def _progressed(self, block_bytes: int, loaded_bytes: int) -> None:
         if self._on_handed_over:
             self._on_handed_over(block_bytes, self.length_bytes - loaded_bytes)
-        self._told_bytes = max(self._told_bytes, loaded_bytes)  # no step back when it is sent again
+        self._reported_bytes = max(self._reported_bytes, loaded_bytes)  # no step back when it is sent again
         if self._on_progress:
-            self._on_progress(Progress(self._told_bytes, self.length_bytes))
+            self._on_progress(Progress(self._reported_bytes, self.length_bytes))
 
 
 def _part(boundary: str, name: str, *, filename: str | None = None, content_type: str | None = None) -> bytes:

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from rembg_watch.check import account, folders, machine, unit
 from rembg_watch.check.account import Ask, over_network
-from rembg_watch.config import Finding, Kind, Reading, Severity
+from rembg_watch.config import Finding, FindingKind, Reading, Severity
 from rembg_watch.errors import ExitCode
 
 __all__ = ["Ask", "findings", "over_network", "verdict"]
 
 PROC = Path("/proc")
 
-_CODES = {Kind.KEY_REFUSED: ExitCode.KEY_REFUSED, Kind.ACCOUNT: ExitCode.WAITING}
+_CODES = {FindingKind.KEY_REFUSED: ExitCode.KEY_REFUSED, FindingKind.ACCOUNT: ExitCode.WAITING}
 _ORDER = (ExitCode.CONFIG, ExitCode.KEY_REFUSED, ExitCode.WAITING)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rembg_watch.api.client import Client
 from rembg_watch.api.errors import EmailNotVerifiedError, KeyRefusedError, RembgError, ThrottledError
 from rembg_watch.api.responses import Account
-from rembg_watch.config import Finding, Kind, Reading, Settings, Severity
+from rembg_watch.config import Finding, FindingKind, Reading, Settings, Severity
 
 if TYPE_CHECKING:
     from httpx import BaseTransport
@@ -57,7 +57,7 @@ def findings(reading: Reading, ask: Ask | None, *, now: datetime) -> Iterator[Fi
 
 
 def _note(what: str) -> Finding:
-    return Finding(severity=Severity.NOTE, kind=Kind.ACCOUNT, what=what)
+    return Finding(severity=Severity.NOTE, kind=FindingKind.ACCOUNT, what=what)
 
 
 def _key_file(reading: Reading, settings: Settings) -> Iterator[Finding]:
@@ -71,7 +71,7 @@ def _key_file(reading: Reading, settings: Settings) -> Iterator[Finding]:
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
         what = f"others can read or change the key file {path} (mode {stat.S_IMODE(mode):04o})"
         yield Finding(
-            severity=Severity.WARNING, kind=Kind.KEY, what=what, where="[api] key_file", todo=f"chmod 600 {path}"
+            severity=Severity.WARNING, kind=FindingKind.KEY, what=what, where="[api] key_file", todo=f"chmod 600 {path}"
         )
 
 
@@ -79,15 +79,15 @@ def _trouble(error: RembgError, reading: Reading) -> Finding:
     if isinstance(error, KeyRefusedError):
         what = f"the API does not accept the key from {reading.key_source}: {error.message}"
         todo = "put the key from your account page there"
-        return Finding(severity=Severity.ERROR, kind=Kind.KEY_REFUSED, what=what, where="[api]", todo=todo)
+        return Finding(severity=Severity.ERROR, kind=FindingKind.KEY_REFUSED, what=what, where="[api]", todo=todo)
     if isinstance(error, EmailNotVerifiedError):
         what, todo = f"the account may not be used yet: {error.message}", "open the link in the vendor's e-mail"
-        return Finding(severity=Severity.ERROR, kind=Kind.ACCOUNT, what=what, todo=todo)
+        return Finding(severity=Severity.ERROR, kind=FindingKind.ACCOUNT, what=what, todo=todo)
     if isinstance(error, ThrottledError):
         what = f"the account could not be read just now: {error.message}"
-        return Finding(severity=Severity.WARNING, kind=Kind.ACCOUNT, what=what, todo="try again in a while")
+        return Finding(severity=Severity.WARNING, kind=FindingKind.ACCOUNT, what=what, todo="try again in a while")
     what, todo = f"the account could not be read: {error.message}", "check the network, the proxy and [api] usage_url"
-    return Finding(severity=Severity.ERROR, kind=Kind.ACCOUNT, what=what, where="[api] usage_url", todo=todo)
+    return Finding(severity=Severity.ERROR, kind=FindingKind.ACCOUNT, what=what, where="[api] usage_url", todo=todo)
 
 
 def _credits(account: Account, settings: Settings) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def _credits(account: Account, settings: Settings) -> Iterator[Finding]:
         keeping = f" and {settings.credits.reserve:f} are kept in reserve" if settings.credits.reserve else ""
         yield Finding(
             severity=Severity.WARNING,
-            kind=Kind.ACCOUNT,
+            kind=FindingKind.ACCOUNT,
             what=f"{what}{keeping}: not enough for one picture",
             todo="buy credits or wait for the next billing period; work waits and goes on by itself",
         )
@@ -114,7 +114,7 @@ def _clock(account: Account, now: datetime) -> Iterator[Finding]:
         return
     yield Finding(
         severity=Severity.WARNING,
-        kind=Kind.MACHINE,
+        kind=FindingKind.MACHINE,
         what=(
             f"by this machine's clock it is {now:%Y-%m-%d %H:%M} UTC, but the account's current billing period "
             f"runs from {cycle.period_start_at:%Y-%m-%d} to {cycle.period_end_at:%Y-%m-%d}"

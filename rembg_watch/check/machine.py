@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rembg_watch.check.folders import Tree
-from rembg_watch.config import Finding, Kind, Settings, Severity
+from rembg_watch.config import Finding, FindingKind, Settings, Severity
 from rembg_watch.config.rules import is_away, targets
 
 _EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ def findings(settings: Settings, trees: Mapping[Path, Tree], *, now: datetime, p
 
 
 def _warning(what: str, todo: str, *, where: str = "") -> Finding:
-    return Finding(severity=Severity.WARNING, kind=Kind.MACHINE, what=what, where=where, todo=todo)
+    return Finding(severity=Severity.WARNING, kind=FindingKind.MACHINE, what=what, where=where, todo=todo)
 
 
 def _watches(settings: Settings, trees: Mapping[Path, Tree], proc: Path) -> Iterator[Finding]:

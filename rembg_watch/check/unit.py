@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from rembg_watch.check.protection import Protection, words
-from rembg_watch.config import Finding, Kind, Reading, Settings, Severity
+from rembg_watch.config import Finding, FindingKind, Reading, Settings, Severity
 from rembg_watch.config.keys import CREDENTIAL, NO_KEY, clean_key
 from rembg_watch.config.rules import targets
 from rembg_watch.config.settings import SYSTEM_CONFIG
@@ -133,7 +133,9 @@ def with_credential(reading: Reading, service: Mapping[str, str]) -> Reading:
     except OSError:
         key, complaint = None, None
     if complaint:
-        rest += (_error(Kind.KEY, f"the API key {complaint}", source, f"put the key into {path} and nothing else"),)
+        rest += (
+            _error(FindingKind.KEY, f"the API key {complaint}", source, f"put the key into {path} and nothing else"),
+        )
     api = settings.api.model_copy(update={"key": SecretStr(key) if key else None})
     settings = settings.model_copy(update={"api": api})
     return replace(reading, findings=rest, settings=settings, key_source=source if key else None)
@@ -155,12 +157,12 @@ def findings(reading: Reading, service: Mapping[str, str], *, user_id: int) -> I
     yield from _user(settings, service, user_id)
 
 
-def _error(kind: Kind, what: str, where: str, todo: str = "") -> Finding:
+def _error(kind: FindingKind, what: str, where: str, todo: str = "") -> Finding:
     return Finding(severity=Severity.ERROR, kind=kind, what=what, where=where, todo=todo)
 
 
 def _note(what: str, todo: str = "") -> Finding:
-    return Finding(severity=Severity.NOTE, kind=Kind.MACHINE, what=what, where=UNIT, todo=todo)
+    return Finding(severity=Severity.NOTE, kind=FindingKind.MACHINE, what=what, where=UNIT, todo=todo)
 
 
 def _command(service: Mapping[str, str]) -> str:
@@ -174,7 +176,7 @@ def _version(service: Mapping[str, str]) -> Iterator[Finding]:
         what = f"systemd {version} does not support credentials; they need version {OLDEST_SYSTEMD} or later"
         yield Finding(
             severity=Severity.WARNING,
-            kind=Kind.MACHINE,
+            kind=FindingKind.MACHINE,
             what=what,
             where=UNIT,
             todo="name a key_file that the service may read",
@@ -185,11 +187,11 @@ def _credential(settings: Settings, service: Mapping[str, str]) -> Iterator[Find
     path = credential_path(service)
     if path is not None and os.access(path.parent, os.X_OK) and not path.exists():
         what = f"the credential {CREDENTIAL} comes from {path}, which does not exist: the service will not start"
-        yield _error(Kind.KEY, what, f"{UNIT} LoadCredential=", f"write the key to {path} (chmod 600)")
+        yield _error(FindingKind.KEY, what, f"{UNIT} LoadCredential=", f"write the key to {path} (chmod 600)")
     elif not _has_credential(service) and settings.api.key_file is None:
         what = "the service is given no key: there is neither a credential api_key nor a key_file"
         todo = f"add LoadCredential={CREDENTIAL}:/etc/rembg-watch/api_key"
-        yield Finding(severity=Severity.WARNING, kind=Kind.KEY, what=what, where=UNIT, todo=todo)
+        yield Finding(severity=Severity.WARNING, kind=FindingKind.KEY, what=what, where=UNIT, todo=todo)
 
 
 def _state(reading: Reading, settings: Settings, service: Mapping[str, str]) -> Iterator[Finding]:
@@ -198,7 +200,7 @@ def _state(reading: Reading, settings: Settings, service: Mapping[str, str]) -> 
     if given and not reading.chooses_state_dir and str(settings.state_dir) not in given:
         yield Finding(
             severity=Severity.WARNING,
-            kind=Kind.SETTING,
+            kind=FindingKind.SETTING,
             what=f"the service keeps its ledger in {given[0]}, but other commands look for it in {settings.state_dir}",
             where="state_dir",
             todo=f'set state_dir = "{given[0]}"',
@@ -206,7 +208,7 @@ def _state(reading: Reading, settings: Settings, service: Mapping[str, str]) -> 
     elif not Protection(service).is_writable(settings.state_dir):
         what = f"the service cannot write its state folder {settings.state_dir}"
         todo = "remove state_dir, or add it to ReadWritePaths="
-        yield _error(Kind.ACCESS, what, f"{UNIT} StateDirectory=", todo)
+        yield _error(FindingKind.ACCESS, what, f"{UNIT} StateDirectory=", todo)
 
 
 def _sandbox(settings: Settings, service: Mapping[str, str]) -> Iterator[Finding]:
@@ -216,12 +218,12 @@ def _sandbox(settings: Settings, service: Mapping[str, str]) -> Iterator[Finding
         if not protection.is_visible(folder.input):
             what = f"the service cannot see the input folder {folder.input} ({folder.name!r})"
             todo = "write the drop-in again: `rembg-watch init --systemd`"
-            yield _error(Kind.ACCESS, what, UNIT, todo)
+            yield _error(FindingKind.ACCESS, what, UNIT, todo)
         for name, path in targets(folder).items():
             if not protection.is_writable(path):
                 what = f"the service cannot write the {name} folder {path} ({folder.name!r})"
                 todo = f"write the drop-in again: `rembg-watch init --systemd`, or add ReadWritePaths={path}"
-                yield _error(Kind.ACCESS, what, f"{UNIT} ReadWritePaths=", todo)
+                yield _error(FindingKind.ACCESS, what, f"{UNIT} ReadWritePaths=", todo)
 
 
 def _user(settings: Settings, service: Mapping[str, str], user_id: int) -> Iterator[Finding]:
@@ -232,7 +234,7 @@ def _user(settings: Settings, service: Mapping[str, str], user_id: int) -> Itera
     except KeyError:
         if name:
             yield _error(
-                Kind.MACHINE, f"the service should run as {name}, a user that this machine does not have", UNIT
+                FindingKind.MACHINE, f"the service should run as {name}, a user that this machine does not have", UNIT
             )
         return
     if user.pw_uid in {0, user_id}:
@@ -243,7 +245,9 @@ def _user(settings: Settings, service: Mapping[str, str], user_id: int) -> Itera
     denied = [path for path, need in needs.items() if not _is_allowed(path, need, user.pw_uid, groups)]
     for path in denied:
         what = f"the service runs as {name}, who {'cannot write' if needs[path] & os.W_OK else 'cannot read'} {path}"
-        yield _error(Kind.ACCESS, what, f"{UNIT} User=", f"give {path} to {name}, or to a group that {name} is in")
+        yield _error(
+            FindingKind.ACCESS, what, f"{UNIT} User=", f"give {path} to {name}, or to a group that {name} is in"
+        )
     if not denied:
         what = f"the folders were tried as {tried_by}, but the service runs as {name}"
         yield _note(what, f"to try them as the service: sudo -u {name} rembg-watch check --config FILE")

@@ -13,7 +13,7 @@ import typer
 from rembg_watch.api.errors import KeyRefusedError
 from rembg_watch.cli.console import note
 from rembg_watch.config import FOR_ACCOUNT, FOR_LOOKING, Settings, find, load, read
-from rembg_watch.config.findings import Kind
+from rembg_watch.config.findings import FindingKind
 from rembg_watch.errors import ConfigError, ExitCode
 from rembg_watch.ledger import Access, Ledger, open_ledger
 from rembg_watch.report.logs import Logs
@@ -40,7 +40,7 @@ KeyFile = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
-def settings_for(config: Path | None, *, tolerate: frozenset[Kind]) -> Settings:
+def settings_for(config: Path | None, *, tolerate: frozenset[FindingKind]) -> Settings:
     """
     Read the configuration.
 

@@ -12,7 +12,7 @@ from rembg_watch.config import FOR_RUN
 from rembg_watch.daemon import Daemon
 from rembg_watch.daemon.estimate import Estimate, estimate
 from rembg_watch.errors import ExitCode
-from rembg_watch.host.memory import settle_heaps
+from rembg_watch.host.memory import limit_heaps
 from rembg_watch.report.events import Reporter
 from rembg_watch.report.logs import OncePerCondition
 from rembg_watch.report.status import stamp
@@ -28,7 +28,7 @@ def once(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only errors.")] = False,
 ) -> None:
     """Process everything that is there now, then exit."""
-    settle_heaps()
+    limit_heaps()
     settings = settings_for(config, tolerate=frozenset() if dry_run else FOR_RUN)
     if dry_run:
         found = estimate(settings)

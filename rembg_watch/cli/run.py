@@ -3,13 +3,13 @@
 from rembg_watch.cli.configured import ConfigFile, logs_for, settings_for
 from rembg_watch.config import FOR_RUN, Settings, find
 from rembg_watch.daemon import Daemon
-from rembg_watch.host.memory import settle_heaps
+from rembg_watch.host.memory import limit_heaps
 from rembg_watch.report.logs import OncePerCondition
 
 
 def run(config: ConfigFile = None) -> None:
     """Watch the folders until SIGTERM; SIGHUP reloads."""
-    settle_heaps()
+    limit_heaps()
     path = find(config)
     settings = settings_for(path, tolerate=FOR_RUN)
     logs = logs_for(settings)

@@ -6,7 +6,7 @@ for ``check``. Nothing here watches, sends or writes.
 """
 
 from rembg_watch.config.example import template
-from rembg_watch.config.findings import Finding, Kind, Severity
+from rembg_watch.config.findings import Finding, FindingKind, Severity
 from rembg_watch.config.reading import FOR_ACCOUNT, FOR_LOOKING, FOR_RUN, Reading, find, load, read
 from rembg_watch.config.rules import problems, targets, unwritable
 from rembg_watch.config.settings import FolderOptions, FolderSettings, Settings, redacted
@@ -16,9 +16,9 @@ __all__ = [
     "FOR_LOOKING",
     "FOR_RUN",
     "Finding",
+    "FindingKind",
     "FolderOptions",
     "FolderSettings",
-    "Kind",
     "Reading",
     "Settings",
     "Severity",

@@ -17,7 +17,7 @@ class Severity(StrEnum):
     NOTE = "note"  # worth knowing; nothing is wrong
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What it concerns, so that a caller can choose what it can live with."""
 
     FILE = "file"  # the configuration file cannot be read or understood
@@ -38,7 +38,7 @@ class Finding:
     """One thing that somebody should know: what, where, and what to do."""
 
     severity: Severity
-    kind: Kind
+    kind: FindingKind
     what: str
     where: str = ""
     todo: str = ""

@@ -18,7 +18,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource, SettingsError
 
-from rembg_watch.config.findings import Finding, Kind, Severity
+from rembg_watch.config.findings import Finding, FindingKind, Severity
 from rembg_watch.config.keys import KEY_FILE, KEY_PLACES, NO_KEY, find_key
 from rembg_watch.config.origins import Loc, Origins, dotted
 from rembg_watch.config.rules import Where, problems
@@ -32,11 +32,22 @@ Model = TypeVar("Model", bound=BaseModel)
 OTHER_VARIABLES = frozenset({"REMBG_WATCH_CONFIG"})
 """Variables with our prefix that are no settings."""
 
-FOR_RUN = frozenset({Kind.AWAY, Kind.ACCESS})
+FOR_RUN = frozenset({FindingKind.AWAY, FindingKind.ACCESS})
 """A share that is offline or read-only at the start is standby, not an error: other folders have their service."""
-FOR_LOOKING = frozenset({Kind.AWAY, Kind.ACCESS, Kind.PLACE, Kind.STATE, Kind.KEY, Kind.NO_FOLDERS})
+FOR_LOOKING = frozenset(
+    {
+        FindingKind.AWAY,
+        FindingKind.ACCESS,
+        FindingKind.PLACE,
+        FindingKind.STATE,
+        FindingKind.KEY,
+        FindingKind.NO_FOLDERS,
+    }
+)
 """``status``, ``jobs`` and ``retry`` need the ledger alone."""
-FOR_ACCOUNT = frozenset({Kind.AWAY, Kind.ACCESS, Kind.PLACE, Kind.STATE, Kind.NO_FOLDERS})
+FOR_ACCOUNT = frozenset(
+    {FindingKind.AWAY, FindingKind.ACCESS, FindingKind.PLACE, FindingKind.STATE, FindingKind.NO_FOLDERS}
+)
 """``credits`` and ``remove`` need the key, but no folder."""
 
 
@@ -52,7 +63,7 @@ class Reading:
     where: Where = field(default=dotted, repr=False, compare=False)
     """Names the place of a setting: variable, or file, line and key."""
 
-    def errors(self, *, tolerate: frozenset[Kind] = frozenset()) -> list[Finding]:
+    def errors(self, *, tolerate: frozenset[FindingKind] = frozenset()) -> list[Finding]:
         """List what cannot be lived with."""
         return [found for found in self.findings if found.severity is Severity.ERROR and found.kind not in tolerate]
 
@@ -86,7 +97,7 @@ def _candidates(environ: Mapping[str, str]) -> list[Path]:
 
 
 def load(
-    path: Path | None, *, environ: Mapping[str, str] | None = None, tolerate: frozenset[Kind] = frozenset()
+    path: Path | None, *, environ: Mapping[str, str] | None = None, tolerate: frozenset[FindingKind] = frozenset()
 ) -> Settings:
     """
     Read the settings, or refuse them with every problem at once.
@@ -126,7 +137,7 @@ def read(path: Path | None, *, environ: Mapping[str, str] | None = None) -> Read
         return Reading(path=path, settings=None, findings=tuple(draft.findings))
     settings, source = draft.with_key(settings, environ)
     found = problems(settings, where=draft.where)
-    draft.findings += [one for one in found if not (one.kind is Kind.NO_FOLDERS and draft.has_folders)]
+    draft.findings += [one for one in found if not (one.kind is FindingKind.NO_FOLDERS and draft.has_folders)]
     return Reading(
         path=path,
         settings=settings,
@@ -148,7 +159,7 @@ class _Draft:
     variables: dict[Loc, str] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     has_folders: bool = False  # some were given, even if none could be understood
-    told: set[Loc] = field(default_factory=set)
+    reported: set[Loc] = field(default_factory=set)
     kept: list[int] = field(default_factory=list)  # the number in the file of each folder that could be understood
 
     def where(self, loc: Loc) -> str:
@@ -160,7 +171,9 @@ class _Draft:
     def _place(self, loc: Loc) -> str:
         return Origins(self.path, self.text, variables=self.variables, names=self.names).where(loc)
 
-    def _wrong(self, what: str, *, loc: Loc = (), todo: str = "", kind: Kind = Kind.SETTING, where: str = "") -> None:
+    def _wrong(
+        self, what: str, *, loc: Loc = (), todo: str = "", kind: FindingKind = FindingKind.SETTING, where: str = ""
+    ) -> None:
         place = where or self._place(loc)
         self.findings.append(Finding(severity=Severity.ERROR, kind=kind, what=what, where=place, todo=todo))
 
@@ -174,7 +187,7 @@ class _Draft:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             self.is_unreadable = True
             what, todo = _unreadable(error)
-            self._wrong(what, todo=todo, kind=Kind.FILE, where=str(self.path))
+            self._wrong(what, todo=todo, kind=FindingKind.FILE, where=str(self.path))
             return {}
         self._refuse_key(tree)
         anchor(tree, self.path.absolute().parent)
@@ -188,7 +201,7 @@ class _Draft:
                 "the API key must not stand in this file, which is copied and shown too easily",
                 loc=("api", "key"),
                 todo=KEY_PLACES,
-                kind=Kind.KEY,
+                kind=FindingKind.KEY,
             )
 
     def environment(self, environ: Mapping[str, str]) -> Tree:
@@ -263,15 +276,15 @@ class _Draft:
             except ValidationError as error:
                 details = error.errors(include_url=False)
             for detail in details:
-                self._tell(detail, (*above, *detail["loc"]))
+                self._report(detail, (*above, *detail["loc"]))
             went = [drop(tree, detail["loc"]) for detail in details]
             if not any(went) or any(detail["type"] == "missing" for detail in details):
                 return None
 
-    def _tell(self, error: ErrorDetails, loc: Loc) -> None:
-        if error["type"] == "missing" and loc in self.told:
+    def _report(self, error: ErrorDetails, loc: Loc) -> None:
+        if error["type"] == "missing" and loc in self.reported:
             return  # it was there, and was taken out because it was wrong
-        self.told.add(loc)
+        self.reported.add(loc)
         if error["type"] == "extra_forbidden":
             self._wrong("is not a known key", loc=loc, todo=suggestion(loc))
         else:
@@ -282,9 +295,9 @@ class _Draft:
         source, key, complaint = find_key(settings.api, environ, variable=self.variables.get(("api", "key")))
         if complaint:
             todo = "put the key there and nothing else, where this user may read it"
-            self._wrong(f"the API key {complaint}", where=self._key_place(source), kind=Kind.KEY, todo=todo)
-        elif key is None and not any(found.kind is Kind.KEY for found in self.findings):
-            self._wrong(NO_KEY, loc=("api", "key_file"), kind=Kind.KEY, todo=KEY_PLACES)
+            self._wrong(f"the API key {complaint}", where=self._key_place(source), kind=FindingKind.KEY, todo=todo)
+        elif key is None and not any(found.kind is FindingKind.KEY for found in self.findings):
+            self._wrong(NO_KEY, loc=("api", "key_file"), kind=FindingKind.KEY, todo=KEY_PLACES)
         api = settings.api.model_copy(update={"key": SecretStr(key) if key else None})
         return settings.model_copy(update={"api": api}), source if key else None
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rembg_watch.api.params import parameter_problems
-from rembg_watch.config.findings import Finding, Kind, Severity
+from rembg_watch.config.findings import Finding, FindingKind, Severity
 from rembg_watch.config.origins import Loc, dotted
 from rembg_watch.config.settings import FolderSettings, Settings
 from rembg_watch.paths import Folder, folder_problems
@@ -36,17 +36,17 @@ def problems(settings: Settings, *, where: Where | None = None) -> list[Finding]
     ]
 
 
-_Row = tuple[Severity, Kind, Loc, str, str]
+_Row = tuple[Severity, FindingKind, Loc, str, str]
 
 
-def _error(kind: Kind, loc: Loc, what: str, todo: str) -> _Row:
+def _error(kind: FindingKind, loc: Loc, what: str, todo: str) -> _Row:
     return Severity.ERROR, kind, loc, what, todo
 
 
 def _no_folders(settings: Settings) -> Iterator[_Row]:
     if not settings.folders:
         yield _error(
-            Kind.NO_FOLDERS, ("folders",), "no folder is watched", "add [[folders]] with name, input and output"
+            FindingKind.NO_FOLDERS, ("folders",), "no folder is watched", "add [[folders]] with name, input and output"
         )
 
 
@@ -56,7 +56,7 @@ def _names(settings: Settings) -> Iterator[_Row]:
     for number, folder in enumerate(settings.folders):
         if count[folder.name] > 1 and folder.name in seen:
             what = f'the name "{folder.name}" is taken by a folder above'
-            yield _error(Kind.SETTING, ("folders", number, "name"), what, "give each folder a name of its own")
+            yield _error(FindingKind.SETTING, ("folders", number, "name"), what, "give each folder a name of its own")
         seen.add(folder.name)
 
 
@@ -64,11 +64,13 @@ def _afters(settings: Settings) -> Iterator[_Row]:
     for number, folder in enumerate(settings.folders):
         if folder.after == "move" and folder.done is None:
             what = 'after = "move" needs to know where to'
-            yield _error(Kind.SETTING, ("folders", number, "after"), what, "set done to a folder for the originals")
+            yield _error(
+                FindingKind.SETTING, ("folders", number, "after"), what, "set done to a folder for the originals"
+            )
         if folder.after != "move" and folder.done is not None:
             what = f'done is not used with after = "{folder.after}"'
             todo = 'set after = "move", or remove done'
-            yield Severity.WARNING, Kind.SETTING, ("folders", number, "done"), what, todo
+            yield Severity.WARNING, FindingKind.SETTING, ("folders", number, "done"), what, todo
 
 
 def _options(settings: Settings) -> Iterator[_Row]:
@@ -77,10 +79,10 @@ def _options(settings: Settings) -> Iterator[_Row]:
         values = folder.options.model_dump()
         for problem in parameter_problems(values):
             todo = "correct it: the API would refuse every picture of this folder"
-            yield _error(Kind.SETTING, (*loc, *filter(None, [problem.field])), problem.message.rstrip("."), todo)
+            yield _error(FindingKind.SETTING, (*loc, *filter(None, [problem.field])), problem.message.rstrip("."), todo)
         if folder.options.exact_resize and (folder.options.w is None or folder.options.h is None):
             what = "exact_resize forces a size, but w and h do not both say which"
-            yield Severity.WARNING, Kind.SETTING, (*loc, "exact_resize"), what, "set both w and h, or remove it"
+            yield Severity.WARNING, FindingKind.SETTING, (*loc, "exact_resize"), what, "set both w and h, or remove it"
 
 
 _PLACE = re.compile(r'the (input|output|done|failed)(?: folder)? of folder "(.+?)" \(')
@@ -106,7 +108,7 @@ def _overlaps(settings: Settings) -> Iterator[_Row]:
         movable = [place for place in places if place[0] != "input"] or places
         role, name = movable[-1] if movable else ("", "")
         loc: Loc = ("folders", names.index(name), role) if movable else ("folders",)
-        yield _error(Kind.SETTING, loc, what, todo)
+        yield _error(FindingKind.SETTING, loc, what, todo)
 
 
 class _Roots:
@@ -141,7 +143,9 @@ def _state_dir(settings: Settings) -> Iterator[_Row]:
     loc: Loc = ("state_dir",)
     if complaint := unwritable(settings.state_dir):
         what = f"ledger and spool cannot be kept in {settings.state_dir}: {complaint}"
-        yield _error(Kind.STATE, loc, what, "let this user write there, or set another state_dir on a local disk")
+        yield _error(
+            FindingKind.STATE, loc, what, "let this user write there, or set another state_dir on a local disk"
+        )
 
 
 def _inputs(settings: Settings) -> Iterator[_Row]:
@@ -149,11 +153,11 @@ def _inputs(settings: Settings) -> Iterator[_Row]:
         loc: Loc = ("folders", number, "input")
         if is_away(folder.input):
             what = f"the input folder {folder.input} does not exist"
-            yield _error(Kind.AWAY, loc, what, "create it, mount its share, or correct the path")
+            yield _error(FindingKind.AWAY, loc, what, "create it, mount its share, or correct the path")
         elif complaint := _unreadable(folder.input):
             what = f"the input folder {folder.input} cannot be watched: {complaint}"
             yield _error(
-                Kind.PLACE if complaint == _NO_FOLDER else Kind.ACCESS,
+                FindingKind.PLACE if complaint == _NO_FOLDER else FindingKind.ACCESS,
                 loc,
                 what,
                 "let this user read and enter it, or correct the path",
@@ -164,7 +168,13 @@ def _targets(settings: Settings) -> Iterator[_Row]:
     for number, folder in enumerate(settings.folders):
         for name, path in targets(folder).items():
             if complaint := unwritable(path):
-                kind = Kind.AWAY if is_away(path) else Kind.PLACE if complaint == _NO_FOLDER else Kind.ACCESS
+                kind = (
+                    FindingKind.AWAY
+                    if is_away(path)
+                    else FindingKind.PLACE
+                    if complaint == _NO_FOLDER
+                    else FindingKind.ACCESS
+                )
                 what = f"the {name} folder {path} cannot be written: {complaint}"
                 yield _error(kind, ("folders", number, name), what, _ACCESS if complaint != _READ_ONLY else _SANDBOX)
 

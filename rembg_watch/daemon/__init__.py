@@ -12,7 +12,7 @@ ledger. What the parts do is in their own modules.
 ``daemon.leftovers``   what the last run left
 ``daemon.doubts``      calls that a crash cut off
 ``daemon.arrivals``    from the watch into the ledger
-``daemon.targets``     the folders that are written to
+``daemon.target_folders``     the folders that are written to
 ``daemon.upkeep``      what is put in order once a day
 ``daemon.reload``      new settings are put into force
 ``daemon.once``        a run that ends by itself

@@ -18,7 +18,7 @@ from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
 from rembg_watch.config import FolderSettings, Settings
 from rembg_watch.daemon.arrivals import Arrivals
-from rembg_watch.daemon.targets import Targets
+from rembg_watch.daemon.target_folders import TargetFolders
 from rembg_watch.delivery.decoders import Decoders
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import ConfigError
@@ -149,7 +149,7 @@ class Parts:
     pool: Pool
     watcher: Watcher
     decoders: Decoders
-    targets: Targets
+    targets: TargetFolders
     metrics: Metrics
     heartbeat: Heartbeat
     around: Around
@@ -251,7 +251,7 @@ def assemble(
         notes={name: ledger.note(name) for name in (GATE, PACE)},
         clocks=clocks,
     )
-    targets = Targets(report)
+    targets = TargetFolders(report)
     ports = Ports(
         ledger=ledger,
         spool=spool,

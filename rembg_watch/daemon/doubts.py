@@ -24,7 +24,7 @@ class Doubts:
     def __init__(self, parts: Parts, *, timeout_s: float) -> None:
         self._parts = parts
         self._timeout_s = timeout_s
-        self._starting = threading.Lock()  # held while doubts are settled in the ledger and the pool starts
+        self._starting = threading.Lock()  # held while doubts are resolved in the ledger and the pool starts
 
     def begin(self, unanswered: Sequence[Job]) -> None:
         """Let the pool work, after the account was asked about *unanswered* calls."""
@@ -32,14 +32,14 @@ class Doubts:
             self._parts.pool.start()
             return
         self._parts.settling.set()
-        threading.Thread(target=self._settle, args=(unanswered,), name="settling", daemon=True).start()
+        threading.Thread(target=self._resolve, args=(unanswered,), name="settling", daemon=True).start()
 
     def wait(self) -> None:
         """Wait until the pool has started, or never will because the program is stopping."""
         with self._starting:
             pass
 
-    def _settle(self, unanswered: Sequence[Job]) -> None:
+    def _resolve(self, unanswered: Sequence[Job]) -> None:
         parts = self._parts
         try:
             billed = self._ask_at_rest(unanswered)

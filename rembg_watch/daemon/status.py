@@ -195,9 +195,9 @@ def _state_of(
     return "watching", None, None, None
 
 
-def sentence(parts: Parts, told: Snapshot) -> str:
+def sentence(parts: Parts, snapshot: Snapshot) -> str:
     """Say in one line what is done or waited for; ``systemctl status`` shows it."""
-    hold, jobs = parts.governor.standstill, told["jobs"]
+    hold, jobs = parts.governor.standstill, snapshot["jobs"]
     left = jobs[State.QUEUED] + jobs[State.SENDING] + jobs[State.RECEIVED]
     line = f"{count_text(left, 'picture')} in line"
     away = ", ".join(sorted(parts.watcher.away))
@@ -209,6 +209,6 @@ def sentence(parts: Parts, told: Snapshot) -> str:
         return f"asking the account what became of the calls before the crash; {line}{missing}"
     if not left:
         return "watching; everything that has landed is dealt with" + missing
-    kept = "".join(f"; {one}" for one in kept_folders(told, since=utc_text, until=utc_text))
-    stands_still = told["limiting"] in _KEPT_BY.values() and not jobs[State.SENDING]
+    kept = "".join(f"; {one}" for one in kept_folders(snapshot, since=utc_text, until=utc_text))
+    stands_still = snapshot["limiting"] in _KEPT_BY.values() and not jobs[State.SENDING]
     return f"{'waiting' if stands_still else 'working'}: {line}{kept}{missing}"

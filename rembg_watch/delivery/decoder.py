@@ -26,7 +26,7 @@ from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from rembg_watch import __version__
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified, verify
-from rembg_watch.host.memory import settle_heaps
+from rembg_watch.host.memory import limit_heaps
 
 HELLO = f"ready {__version__}\n".encode()
 """Said once, before the first answer: it works, and is of the same version as whoever asks."""
@@ -50,11 +50,11 @@ def question(answer: Path, expected: Expected) -> bytes:
     """Put into one line what ``verify`` is called with."""
     path = json.dumps(os.fsencode(os.path.abspath(answer)).decode("latin-1"))  # noqa: PTH100 - it resolves no link
     turned = "true" if expected.may_be_turned else "false"
-    return f"[{path},{expected.width},{expected.height},{turned},{_told(expected.params)}]\n".encode()
+    return f"[{path},{expected.width},{expected.height},{turned},{_as_json(expected.params)}]\n".encode()
 
 
 @lru_cache(maxsize=256)
-def _told(params: RemovalParams) -> str:
+def _as_json(params: RemovalParams) -> str:
     return json.dumps({one.name: getattr(params, one.name) for one in fields(params)})
 
 
@@ -108,7 +108,7 @@ def understood(line: bytes) -> Verified | AnswerRejectedError | None:
 def main() -> None:
     """Answer questions until nobody is left to ask."""
     faulthandler.enable()
-    settle_heaps()
+    limit_heaps()
     _be_harmless()
     out = os.dup(1)
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - what a library prints is no reply

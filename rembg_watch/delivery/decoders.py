@@ -188,7 +188,7 @@ class Decoders:
         most: int | None = None,
         idle_s: float = IDLE_S,
     ) -> None:
-        self._tell = tell
+        self._report = tell
         self._command = command
         self._idle_s = idle_s
         self._places: queue.SimpleQueue[None] = queue.SimpleQueue()  # a semaphore that costs next to nothing
@@ -259,7 +259,7 @@ class Decoders:
             said = self._heard(child, question)
             if not isinstance(said, _End):
                 return said
-            self._tell(DecoderError(f"a process that verifies answers ended {said}"))
+            self._report(DecoderError(f"a process that verifies answers ended {said}"))
             if said.took_too_long:
                 raise TimeoutError(errno.ETIMEDOUT, f"not verified in {decoder.LIMIT_S:.0f} s", str(answer))
             if said.has_no_end:
@@ -324,7 +324,7 @@ class Decoders:
     def _cannot(self, why: str) -> None:
         self._not_before_s = time.monotonic() + _PAUSE_S
         if not self._closed.is_set():
-            self._tell(DecoderError(f"no process to verify answers can be started, so the daemon does it: {why}"))
+            self._report(DecoderError(f"no process to verify answers can be started, so the daemon does it: {why}"))
 
 
 def _blamed(answer: Path, expected: Expected, why: str) -> AnswerRejectedError:

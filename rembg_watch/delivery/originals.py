@@ -162,7 +162,7 @@ def _reason_text(name: bytes, reason: str) -> bytes:
 def _delete(root: Path, source: bytes, version: Version, step: Step) -> Disposed:
     parent, name = disk.split(source)
     full = disk.full_path(root, source)
-    with disk.root_directory(root) as root_fd, disk.told(f"{disk.shown(full)} cannot be deleted", full):
+    with disk.root_directory(root) as root_fd, disk.explaining(f"{disk.shown(full)} cannot be deleted", full):
         try:
             with disk.directory(root_fd, parent) as dir_fd:
                 obstacle = _obstacle(dir_fd, name, version)
@@ -193,7 +193,7 @@ def _between(root: Path, source: bytes, other_root: Path) -> Iterator[tuple[int,
     with contextlib.ExitStack() as stack:
         root_fd = stack.enter_context(disk.root_directory(root))
         other_fd = stack.enter_context(disk.root_directory(other_root))
-        stack.enter_context(disk.told(sentence, there))
+        stack.enter_context(disk.explaining(sentence, there))
         try:
             from_fd = stack.enter_context(disk.directory(root_fd, parent))
         except (FileNotFoundError, NotADirectoryError):
@@ -234,7 +234,7 @@ class _Move:
                 raise
             return self._across(names(self.name))
         self.step("moved")
-        return self._settle(place)
+        return self._made_durable(place)
 
     def _first_free(self, names: Iterable[bytes]) -> bytes:
         for name in names:
@@ -243,7 +243,7 @@ class _Move:
                 return name
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.name)
 
-    def _settle(self, place: bytes) -> Disposed:
+    def _made_durable(self, place: bytes) -> Disposed:
         """Make the move durable, or take it back if a new version slipped in at the last moment."""
         found = disk.look(self.to_fd, place)
         if found is not None and not disk.is_version(found, self.version):

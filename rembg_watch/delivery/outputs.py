@@ -60,7 +60,7 @@ class Outputs:
         with self._lock:
             self._on_trial.discard(folder)
 
-    def took(self, folder: str) -> bool:
+    def accepted(self, folder: str) -> bool:
         """Note that a folder has taken something; say if it was blocked before."""
         if folder in self._sound:
             return False

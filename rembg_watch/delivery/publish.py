@@ -99,7 +99,7 @@ def stage(answer: Path, root: Path, target: bytes, *, step: Step = no_step) -> S
     with (
         disk.closing(os.open(answer, os.O_RDONLY | os.O_CLOEXEC)) as source_fd,
         disk.root_directory(root) as root_fd,
-        _told(root, target),
+        _explaining(root, target),
         disk.directory(root_fd, parent, make=True) as dir_fd,
     ):
         step("directory made")
@@ -134,7 +134,7 @@ def publish(
     try:
         with (
             disk.root_directory(staged.root) as root_fd,
-            _told(staged.root, staged.target),
+            _explaining(staged.root, staged.target),
             disk.directory(root_fd, parent) as dir_fd,
         ):
             claim = _put(dir_fd, staged, replace, ways)
@@ -202,7 +202,7 @@ def try_out(root: Path) -> None:
         DeliveryError: Nothing can be delivered there.
     """
     first, second = disk.new_staging_name(), disk.new_staging_name()
-    with disk.root_directory(root) as root_fd, disk.told(f"nothing can be written to {disk.shown(root)}", root):
+    with disk.root_directory(root) as root_fd, disk.explaining(f"nothing can be written to {disk.shown(root)}", root):
         try:
             disk.write(root_fd, first, iter([_TRIAL]))
             disk.claim(root_fd, first, root_fd, second)
@@ -224,7 +224,7 @@ def is_ours(root: Path, target: bytes, recorded: Content) -> bool:
         OutputUnavailableError: It cannot be known now; "no" might pay for it again.
     """
     parent, name = disk.split(target)
-    with disk.root_directory(root) as root_fd, _told(root, target):
+    with disk.root_directory(root) as root_fd, _explaining(root, target):
         try:
             with disk.directory(root_fd, parent) as dir_fd:
                 return _holds(dir_fd, name, recorded)
@@ -284,6 +284,6 @@ def _sweep_directory(dir_fd: int, names: list[bytes], limit: float) -> int:
     return removed
 
 
-def _told(root: Path, target: bytes) -> contextlib.AbstractContextManager[None]:
+def _explaining(root: Path, target: bytes) -> contextlib.AbstractContextManager[None]:
     full = disk.full_path(root, target)
-    return disk.told(f"{disk.shown(full)} cannot be delivered", full)
+    return disk.explaining(f"{disk.shown(full)} cannot be delivered", full)

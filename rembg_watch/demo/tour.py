@@ -164,19 +164,19 @@ def _look_on(status: Path, daemon: "subprocess.Popen[bytes]", count: int, consol
     ) as progress:
         task = progress.add_task("waiting until they have settled", total=count, facts="")
         while time.monotonic() < until and daemon.poll() is None:
-            told = read_snapshot(status)
-            if told is not None:
-                _show(progress, task, told)
-                if told["jobs"]["done"] >= count:
+            snapshot = read_snapshot(status)
+            if snapshot is not None:
+                _show(progress, task, snapshot)
+                if snapshot["jobs"]["done"] >= count:
                     return ExitCode.OK
-                if told["jobs"]["failed"]:
+                if snapshot["jobs"]["failed"]:
                     break
             time.sleep(0.1)
     return ExitCode.SOME_FAILED
 
 
-def _show(progress: Progress, task: TaskID, told: Mapping[str, Any]) -> None:
-    jobs, spendable = told["jobs"], told["credits"]["spendable"]
+def _show(progress: Progress, task: TaskID, snapshot: Mapping[str, Any]) -> None:
+    jobs, spendable = snapshot["jobs"], snapshot["credits"]["spendable"]
     is_working = jobs["queued"] or jobs["sending"] or jobs["received"] or jobs["done"]
     progress.update(
         task,

@@ -4,7 +4,7 @@ Careful acts in folders that others write to as well: never through a link, neve
 Directories are opened one by one from a root, without following symbolic links, so
 that no name can lead out of the root. A name is claimed in one step that fails if it
 is taken. What is written is durable before anybody is told of it. A refusal of the
-disk becomes a sentence (``told``). This module decides nothing about jobs.
+disk becomes a sentence (``explaining``). This module decides nothing about jobs.
 """
 
 import contextlib
@@ -380,7 +380,7 @@ def unavailable(error: OSError, what: str, path: Path) -> OutputUnavailableError
 
 
 @contextlib.contextmanager
-def told(what: str, path: Path) -> Iterator[None]:
+def explaining(what: str, path: Path) -> Iterator[None]:
     """
     Turn an ``OSError`` of the block into a sentence that begins with *what*.
 

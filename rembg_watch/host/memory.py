@@ -22,7 +22,7 @@ LARGE_BYTES = 4 * 1024 * 1024
 """Anything larger gets a mapping of its own, which goes back to the kernel when it is freed."""
 
 
-def settle_heaps() -> bool:
+def limit_heaps() -> bool:
     """Set this in the C library, before there are threads; return whether it worked: only glibc supports it."""
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt

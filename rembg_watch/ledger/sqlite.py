@@ -74,7 +74,7 @@ class SqliteStore(Store):
             raise LedgerError(f"{path} is no file: move it away, a ledger is to stand there")
         store = cls(path, access, migrations)
         try:
-            with store._told():
+            with store._explaining():
                 store._bring_up_to_date()
         except BaseException:
             store.close()
@@ -121,15 +121,15 @@ class SqliteStore(Store):
     def write(self, work: Work[T], *, is_durable: bool = True) -> T:
         if self.access is Access.READ:
             raise LedgerError(f"the ledger {self.path} was opened for looking only")
-        with self._told():
+        with self._explaining():
             return self._commits.run(work, is_durable=is_durable)
 
     def read(self, work: Work[T]) -> T:
-        with self._told(), self._readers.connect() as connection:
+        with self._explaining(), self._readers.connect() as connection:
             return work(connection)
 
     def shrink(self) -> int:
-        with self._told(), contextlib.closing(_writer(self.path)) as connection:
+        with self._explaining(), contextlib.closing(_writer(self.path)) as connection:
             page_bytes: int = connection.execute("PRAGMA page_size").fetchone()[0]
             before = left = _unused_pages(connection)
             while left:
@@ -160,7 +160,7 @@ class SqliteStore(Store):
             self._is_full_sync = is_full
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _explaining(self) -> Iterator[None]:
         try:
             yield
         except (SQLAlchemyError, sqlite3.Error) as error:

@@ -112,15 +112,15 @@ class Attempt:
             ports.spool.keep(self.key)
             ports.step("spooled")
         except (RembgError, OSError) as error:
-            self._tell_call(error)
+            self._report_call(error)
             raise self._end(ports.governor.taken(error), entered) from error
         except Exception as cut_off:  # our own: the source changed, somebody took the job, the ledger took nothing
-            self._tell_call(cut_off)
+            self._report_call(cut_off)
             ports.governor.unsent(entered)
             raise
         ports.governor.answered(entered)
         duration_s = ports.clocks.monotonic() - self.started_s
-        self._tell_call(cutout)
+        self._report_call(cutout)
         received = move(
             self.job,
             State.RECEIVED,
@@ -232,7 +232,7 @@ class Attempt:
         job = decision.apply(self.job, at=self.ports.clocks.now())
         return self.ports.ledger.record(job, call=end, keeps_claim=decision.keeps_job or job.state is State.FAILED)
 
-    def _tell_call(self, end: Cutout | Exception) -> None:
+    def _report_call(self, end: Cutout | Exception) -> None:
         cutout, error = (end, None) if isinstance(end, Cutout) else (None, end)
         self.ports.report(
             events.CallEnded(

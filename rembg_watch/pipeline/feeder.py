@@ -21,7 +21,7 @@ from rembg_watch.report import events
 LOOK_S = 1.0  # how often a waiting feeder looks up
 LEDGER_LOOK_S = 5.0  # how often it looks for what others put into the ledger
 _SHORT_S = 10.0  # how long the credits under way are waited for before the account is read again
-_CLOCK_TOLD_S = 600.0  # a clock that was set back is told of once
+_CLOCK_REPORTED_S = 600.0  # a clock that was set back is reported once
 
 
 class Feeder:
@@ -155,7 +155,7 @@ class Feeder:
             return
         self._clock_seen_s = now_s
         jobs = self._ports.ledger.pull_in([turn.folder for turn in turns], self._ports.now())
-        if jobs and now_s - self._clock_told_s > _CLOCK_TOLD_S:  # what was claimed when it was set back comes later
+        if jobs and now_s - self._clock_told_s > _CLOCK_REPORTED_S:  # what was claimed when it was set back comes later
             self._clock_told_s = now_s
             self._ports.report(events.ClockSetBack(jobs=jobs))
 

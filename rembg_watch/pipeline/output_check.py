@@ -50,6 +50,6 @@ def refused(ports: Ports, folder: str, path: Path, why: str, code: str) -> None:
 
 def accepted(ports: Ports, folder: str, output: Path) -> None:
     """Note that an output took something; if it had not before, what waits for it comes at once."""
-    if ports.outputs.took(folder):
+    if ports.outputs.accepted(folder):
         hurry(ports, folder)
         ports.report(events.OutputFree(folder=folder, path=os.fsencode(output)))

@@ -19,7 +19,7 @@ from rembg_watch.pipeline import ends
 from rembg_watch.pipeline.plan import Plan, Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.source import (
-    Prepared,
+    PreparedSource,
     SourceChangedError,
     SourceGoneError,
     SourceUnfitError,
@@ -52,7 +52,7 @@ def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin:
     return _answered_before(ports, plan, recipe, with_content(job, content_key(prepared, recipe)), prepared)
 
 
-def _open(ports: Ports, recipe: Recipe, job: Job) -> Prepared:
+def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
     source = recipe.input / fsdecode(job.source)
     return open_picture(source, job.version, scratch=ports.spool.directory, upright=recipe.upright)
 
@@ -67,7 +67,7 @@ def _recovered(ports: Ports, recipe: Recipe, job: Job) -> Paid:
 
 
 def _answered_before(
-    ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: Prepared
+    ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: PreparedSource
 ) -> Ready | Paid | Twin | Over:
     key = str(job.content_key)
     with ports.contents.lock(key):

@@ -74,8 +74,8 @@ def take_up_doubt(ports: Ports, job: Job, billed: Billed) -> Job:
         )
         return ports.ledger.record(move(job, State.QUEUED, at=ports.now(), reason=None, code=None))
     if billed is Billed.ALL:
-        told = move(job, State.IN_DOUBT, at=ports.now(), reason=CHARGED)
-        job = ports.ledger.record(told, call=CallEnd(Charge.YES, ports.in_force.plan.terms.price))
+        charged = move(job, State.IN_DOUBT, at=ports.now(), reason=CHARGED)
+        job = ports.ledger.record(charged, call=CallEnd(Charge.YES, ports.in_force.plan.terms.price))
     will_retry = policy.retries_doubt and job.doubts <= policy.max_doubts
     ports.report(events.InDoubt(**events.of(job), why=job.reason or "", will_retry=will_retry))
     return ports.ledger.record(move(job, State.QUEUED, at=ports.now())) if will_retry else job

@@ -42,7 +42,7 @@ def call_with_retries(
         pause_s = None if error is None else pause_after(error, state.attempt_number)
         return pause_s is not None
 
-    def tell_pause(state: tenacity.RetryCallState) -> None:
+    def report_pause(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if error is not None:
             on_pause(error, state.upcoming_sleep)
@@ -54,7 +54,7 @@ def call_with_retries(
         retry=is_tried_again,
         wait=lambda _: pause_s or 0.0,
         stop=lambda _: is_stopping(),
-        before_sleep=tell_pause,
+        before_sleep=report_pause,
         sleep=wait,
         reraise=True,
     )

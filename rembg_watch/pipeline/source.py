@@ -83,7 +83,7 @@ class SourceUnfitError(SourceError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class PreparedSource:
     """What is to be sent; use it as a context, which closes the file."""
 
     file: BinaryIO
@@ -123,7 +123,7 @@ def open_picture(
     upright: bool = True,
     largest_copy_bytes: int = MAX_UPLOAD_BYTES,
     step: Step = no_step,
-) -> Prepared:
+) -> PreparedSource:
     """
     Open *source* and say what is sent for it.
 
@@ -152,7 +152,7 @@ def open_picture(
         return _upright_copy(plain, source, scratch, largest_copy_bytes)
 
 
-def measure(source: Path, version: Version, *, upright: bool, step: Step = no_step) -> Prepared:
+def measure(source: Path, version: Version, *, upright: bool, step: Step = no_step) -> PreparedSource:
     """Open *source* as it is, for ``open_picture``; ``is_upright_copy`` says what will be sent in its place."""
     file = os.fdopen(_open(source, version), "rb")
     try:
@@ -160,7 +160,7 @@ def measure(source: Path, version: Version, *, upright: bool, step: Step = no_st
         step("read")
         _check_version(file.fileno(), source, version)
         _check_fitness(look, source, content.size_bytes)
-        plain = Prepared(
+        plain = PreparedSource(
             file=file,
             filename=filename_for(source.name, _kind(look)),
             kind=_kind(look),
@@ -244,7 +244,7 @@ def _kind(look: Look) -> Kind:
     return look.kind
 
 
-def _upright_copy(plain: Prepared, source: Path, scratch: Path, largest_bytes: int) -> Prepared:
+def _upright_copy(plain: PreparedSource, source: Path, scratch: Path, largest_bytes: int) -> PreparedSource:
     file = _unnamed_file(scratch)
     try:
         with _DECODING, anywhere():
@@ -287,7 +287,7 @@ def _save_small_enough(
     return None
 
 
-def _upright(plain: Prepared, source: Path) -> Image.Image:
+def _upright(plain: PreparedSource, source: Path) -> Image.Image:
     """Decode the source and turn it as its orientation says."""
     try:
         with Image.open(plain.open(), formats=(plain.kind.upper(),)) as picture:

@@ -14,7 +14,7 @@ from rembg_watch.account.governor import Ticket
 from rembg_watch.delivery.verify import Expected
 from rembg_watch.jobs import Job
 from rembg_watch.pipeline.plan import Recipe
-from rembg_watch.pipeline.source import Prepared
+from rembg_watch.pipeline.source import PreparedSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Ready:
 
     job: Job
     recipe: Recipe
-    prepared: Prepared
+    prepared: PreparedSource
     is_first: bool = False  # nobody ever had an answer to this request, so none waits for this one in the spool
 
 
@@ -73,7 +73,7 @@ class Blocked:
     is_name: bool = False  # it is this name alone that cannot be written; the folder takes others
 
 
-def content_key(prepared: Prepared, recipe: Recipe) -> str:
+def content_key(prepared: PreparedSource, recipe: Recipe) -> str:
     """
     Name what is asked for: the picture and the parameters, and nothing of where they came from.
 
@@ -89,7 +89,7 @@ def need_of(job: Job, recipe: Recipe) -> Need:
     return Need(job=job.id, folder=recipe.name, options=recipe.options)
 
 
-def expected_of(prepared: Prepared, recipe: Recipe) -> Expected:
+def expected_of(prepared: PreparedSource, recipe: Recipe) -> Expected:
     """Return what the answer to a prepared picture is measured by."""
     return Expected(
         params=recipe.params, width=prepared.width, height=prepared.height, may_be_turned=prepared.may_be_turned

@@ -81,9 +81,9 @@ class AccountDiffers(Event):
         return Condition(("account",), detail=f"{self.by_app}/{self.more}/{self.fewer}")
 
     def _says(self) -> str:
-        told = other_use_text(self.by_app, self.more, self.fewer, counts="this ledger")
+        use = other_use_text(self.by_app, self.more, self.fewer, counts="this ledger")
         why = " (another program may use the key, or a call in doubt was charged)" if self.more or self.fewer else ""
-        return f"other use of the account: {told}{why},"
+        return f"other use of the account: {use}{why},"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +113,8 @@ class GateShut(Event):
 
     def sentence(self, when: When = utc_text) -> str:
         """Say it in one line: also when it is looked at next, which may be long before the end that is expected."""
-        told = "; ".join(looks(self.look_by, self.look_at, self.until, when=when))
-        return f"{self._says()} {told[:1].upper()}{told[1:]}." if told else self._says()
+        looked_at = "; ".join(looks(self.look_by, self.look_at, self.until, when=when))
+        return f"{self._says()} {looked_at[:1].upper()}{looked_at[1:]}." if looked_at else self._says()
 
     @property
     def level(self) -> Level:

@@ -83,9 +83,9 @@ class DoubtsSettled(Event):
 
     def _says(self) -> str:
         was = "was" if self.calls == 1 else "were"
-        told = {"none_billed": f"{was} not charged and can be made again for nothing", "all_billed": f"{was} charged"}
+        known = {"none_billed": f"{was} not charged and can be made again for nothing", "all_billed": f"{was} charged"}
         unknown = "cannot be told apart by the account's counters"
-        return f"{count_text(self.calls, 'call')} in doubt {told.get(self.billed, unknown)}"
+        return f"{count_text(self.calls, 'call')} in doubt {known.get(self.billed, unknown)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

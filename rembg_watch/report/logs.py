@@ -181,9 +181,11 @@ class OncePerCondition:
         if condition is None:
             return True
         with self._lock:
-            told = self._open.pop(condition.key, None)
+            reported = self._open.pop(condition.key, None)
             if condition.is_over:
-                return told is not None
-            is_known = told is not None and told[0] == condition.detail and now - told[1] < self._remind_after_s
-            self._open[condition.key] = told if is_known and told else (condition.detail, now)
+                return reported is not None
+            is_known = (
+                reported is not None and reported[0] == condition.detail and now - reported[1] < self._remind_after_s
+            )
+            self._open[condition.key] = reported if is_known and reported else (condition.detail, now)
             return not is_known

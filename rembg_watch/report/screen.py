@@ -245,8 +245,8 @@ def _folders(folders: Sequence[Mapping[str, Any]], *, clock: WallClock) -> Rende
             Text(folder["name"], style="bold"),
             Text(folder["state"], style="" if calm else "yellow"),
         )
-        told = _reason(folder, since=clock.since, until=clock.until)
-        for line in filter(None, (told, f"from {folder['input']}", f"to   {folder['output']}")):
+        reason = _reason(folder, since=clock.since, until=clock.until)
+        for line in filter(None, (reason, f"from {folder['input']}", f"to   {folder['output']}")):
             grid.add_row("", "", Text(line, style="dim", overflow="fold"))
     return grid
 

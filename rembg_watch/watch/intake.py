@@ -17,7 +17,7 @@ from rembg_watch.ledger.port import Sources
 from rembg_watch.paths import Folder
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
-from rembg_watch.watch.probe import Probe, Verdict, file_stat, probe
+from rembg_watch.watch.probe import Judgement, Verdict, file_stat, probe
 from rembg_watch.watch.settle import FileStat, Settler
 
 AT_ONCE = 500
@@ -86,7 +86,7 @@ class Intake:
         self._report, self._utcnow = report, utcnow
         self._settler: Settler[bytes] = Settler(pace.settle_s)
         self._blocked: dict[bytes, tuple[str, float]] = {}
-        self._told: dict[bytes, str] = {}
+        self._reported: dict[bytes, str] = {}
         self._found = 0
         self._listed: list[Unsettled] | None = None
         self._listed_at_s = float("-inf")
@@ -122,12 +122,12 @@ class Intake:
         """Note why a directory cannot be read."""
         sentence = f"this directory cannot be read: {reason}"
         self._blocked.setdefault(directory, (sentence, now))
-        self._tell_unsettled(directory, sentence, 0.0)
+        self._report_unsettled(directory, sentence, 0.0)
 
     def unblock(self, directory: bytes) -> None:
         """Note that a directory can be read, or is gone."""
         if self._blocked.pop(directory, None) is not None:
-            self._tell_settled(directory)
+            self._report_settled(directory)
 
     def unblock_all(self) -> None:
         """Forget what could not be read: everything is looked at anew."""
@@ -147,7 +147,7 @@ class Intake:
         Returns:
             Whether more are waiting for a look.
         """
-        self._tell_found()
+        self._report_found()
         due = self._settler.due(now, AT_ONCE)
         missing: list[bytes] = []
         whole: list[tuple[bytes, FileStat]] = []
@@ -171,7 +171,7 @@ class Intake:
         """Say if it is time to open a file; an empty one is opened only to give it up."""
         if self._settler.settled(source, now) is not None:
             return True
-        self._tell_if_old(source, now)
+        self._report_if_old(source, now)
         return found.size_bytes == 0 and self._is_last(source, now)
 
     def _is_last(self, source: bytes, now: float) -> bool:
@@ -194,7 +194,7 @@ class Intake:
     def _put_off(self, source: bytes, reason: str, now: float) -> None:
         left_s = self._pace.patience_s - self._settler.unchanged_s(source, now)
         self._settler.put_off(source, until_s=now + (min(left_s, NEWS_S) if left_s > 0 else NEWS_S), reason=reason)
-        self._tell_if_old(source, now)
+        self._report_if_old(source, now)
 
     def _enqueue(self, whole: Sequence[tuple[bytes, FileStat]]) -> None:
         if not whole:
@@ -206,7 +206,7 @@ class Intake:
             size_bytes = sum(found.size_bytes for _, found in whole)
             self._report(events.Enqueued(folder=self._name, count=new, size_bytes=size_bytes))
 
-    def _reject(self, source: bytes, found: FileStat, probed: Probe) -> None:
+    def _reject(self, source: bytes, found: FileStat, probed: Judgement) -> None:
         is_new = self._ledger.reject(
             self._name, source, found.version, self._utcnow(), reason=probed.reason, code=probed.code
         )
@@ -216,28 +216,28 @@ class Intake:
 
     def _forget(self, source: bytes) -> None:
         self._settler.forget(source)
-        self._tell_settled(source)
+        self._report_settled(source)
 
     # -- telling ---------------------------------------------------------------------------
 
-    def _tell_found(self) -> None:
+    def _report_found(self) -> None:
         found, self._found = self._found, 0
         if found:
             self._report(events.Found(folder=self._name, count=found))
 
-    def _tell_if_old(self, source: bytes, now: float) -> None:
+    def _report_if_old(self, source: bytes, now: float) -> None:
         sighting = self._settler.sighting(source)
         age_s = now - sighting.first_seen_s
         if now - sighting.since_s >= min(NEWS_S, self._pace.patience_s) or age_s >= LONG_S:
-            self._tell_unsettled(source, sighting.reason, age_s)
+            self._report_unsettled(source, sighting.reason, age_s)
 
-    def _tell_unsettled(self, source: bytes, reason: str, age_s: float) -> None:
-        if self._told.get(source) != reason:
-            self._told[source] = reason
+    def _report_unsettled(self, source: bytes, reason: str, age_s: float) -> None:
+        if self._reported.get(source) != reason:
+            self._reported[source] = reason
             self._report(events.Unsettled(folder=self._name, source=source, why=reason, age_s=age_s))
 
-    def _tell_settled(self, source: bytes) -> None:
-        if self._told.pop(source, None) is not None:
+    def _report_settled(self, source: bytes) -> None:
+        if self._reported.pop(source, None) is not None:
             self._report(events.Settled(folder=self._name, source=source))
 
     def write_list(self, now: float) -> None:

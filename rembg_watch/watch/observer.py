@@ -249,14 +249,14 @@ class Guard:
         self._pinged_at_s: float | None = None
         self._echoes = 0
         self._now = self._check_at_s = self._watch_from_s = float("-inf")
-        self._told = ""
+        self._reported = ""
 
     def open(self, now: float, why_not: str = "") -> None:
         """Set a new observer up; *why_not*, if it is not empty, says why none is wanted."""
         self.close()
         self._now, self._watch_from_s, self._is_wanted = now, float("-inf"), not why_not
         if why_not:
-            self._tell(why_not)
+            self._report_poll(why_not)
         else:
             self._try()
 
@@ -265,7 +265,7 @@ class Guard:
             self._observer = self._make()
         except OSError as error:
             self._check_at_s = self._now + RETRY_S
-            self._tell(f"the system refuses notices ({(error.strerror or str(error)).lower()})")
+            self._report_poll(f"the system refuses notices ({(error.strerror or str(error)).lower()})")
             return False
         self._check_at_s = self._now + PING_S
         return True
@@ -324,7 +324,7 @@ class Guard:
                 self._watch_from_s = self._now + RETRY_S
                 limit = watch_limit()
                 at_most = f" of {limit:,}" if limit is not None else ""
-                self._tell(f"the system's limit{at_most} on watched directories is reached; {LIMIT_ADVICE}")
+                self._report_poll(f"the system's limit{at_most} on watched directories is reached; {LIMIT_ADVICE}")
             return None
 
     def unwatch(self, descriptor: int, label: bytes) -> None:
@@ -332,9 +332,9 @@ class Guard:
         if self._observer is not None:
             self._observer.unwatch(descriptor, label)
 
-    def _tell(self, why: str) -> None:
-        if why != self._told:
-            self._told = why
+    def _report_poll(self, why: str) -> None:
+        if why != self._reported:
+            self._reported = why
             self._polls(why)
 
 

@@ -35,7 +35,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class Judgement:
     """
     What was found.
 
@@ -65,7 +65,9 @@ def _one(number: int) -> int:
     return number
 
 
-def probe(root: bytes, source: bytes, seen: FileStat, *, asks_for_writers: bool = True, is_last: bool = False) -> Probe:
+def probe(
+    root: bytes, source: bytes, seen: FileStat, *, asks_for_writers: bool = True, is_last: bool = False
+) -> Judgement:
     """
     Say what a settled file is worth.
 
@@ -88,39 +90,39 @@ def probe(root: bytes, source: bytes, seen: FileStat, *, asks_for_writers: bool 
         return _unopened(error)
 
 
-def _unopened(error: OSError) -> Probe:
+def _unopened(error: OSError) -> Judgement:
     if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}:
-        return Probe(Verdict.GONE)
+        return Judgement(Verdict.GONE)
     if error.errno == errno.ELOOP:
-        return Probe(Verdict.STUCK, LINK, "link")
+        return Judgement(Verdict.STUCK, LINK, "link")
     if error.errno in {errno.EISDIR, errno.ENXIO, errno.ENODEV}:
-        return Probe(Verdict.STUCK, NO_FILE, "no_file")
-    return Probe(Verdict.STUCK, f"it cannot be read: {error.strerror}", "unreadable")
+        return Judgement(Verdict.STUCK, NO_FILE, "no_file")
+    return Judgement(Verdict.STUCK, f"it cannot be read: {error.strerror}", "unreadable")
 
 
-def _probe_open(fd: int, seen: FileStat, *, asks_for_writers: bool, is_last: bool) -> Probe:
+def _probe_open(fd: int, seen: FileStat, *, asks_for_writers: bool, is_last: bool) -> Judgement:
     if file_stat(os.fstat(fd)) != seen:
-        return Probe(Verdict.CHANGED)
+        return Judgement(Verdict.CHANGED)
     if asks_for_writers and has_writer(fd):
-        return Probe(Verdict.STUCK, OPEN_ELSEWHERE, "open_elsewhere")
+        return Judgement(Verdict.STUCK, OPEN_ELSEWHERE, "open_elsewhere")
     look = inspection.inspect_to_the_end(fd) if is_last else inspection.inspect(fd)
     found = _judge(look, seen.size_bytes, is_last=is_last)
     if file_stat(os.fstat(fd)) != seen:
-        return Probe(Verdict.CHANGED)
+        return Judgement(Verdict.CHANGED)
     return found
 
 
-def _judge(look: formats.Look, size_bytes: int, *, is_last: bool) -> Probe:
+def _judge(look: formats.Look, size_bytes: int, *, is_last: bool) -> Judgement:
     unfinished = formats.why_not_a_picture(look)
     if unfinished is not None:
         is_final = is_last or look.is_foreign
         if is_final:
-            return Probe(Verdict.REFUSED, unfinished.reason, unfinished.code)
-        return Probe(Verdict.UNFINISHED, look.why, unfinished.code)
+            return Judgement(Verdict.REFUSED, unfinished.reason, unfinished.code)
+        return Judgement(Verdict.UNFINISHED, look.why, unfinished.code)
     refusal = formats.why_not_sendable(look, size_bytes)
     if refusal is not None:
-        return Probe(Verdict.REFUSED, refusal.reason, refusal.code)
-    return Probe(Verdict.WHOLE)
+        return Judgement(Verdict.REFUSED, refusal.reason, refusal.code)
+    return Judgement(Verdict.WHOLE)
 
 
 def has_writer(fd: int) -> bool:

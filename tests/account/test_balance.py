@@ -196,11 +196,11 @@ def test_another_program_that_spends_from_the_account_is_noticed(tmp_path: Path)
         life.governor.read_account()
         pay_for(life, 2)
         life.governor.read_account()
-        assert not studio.told(events.AccountDiffers)
+        assert not studio.reported(events.AccountDiffers)
         other = life.client.remove_background((tmp_path / "in/0.png").read_bytes())
         assert other.size_bytes > 0
         life.governor.read_account()
-        [told] = studio.told(events.AccountDiffers)
+        [told] = studio.reported(events.AccountDiffers)
         assert isinstance(told, events.AccountDiffers)
         assert (told.by_app, told.more, told.fewer) == (0, 1, 0)
 
@@ -222,7 +222,7 @@ def test_every_other_use_is_summed_up_over_restarts_and_told_as_the_sum_doubles(
         known = again.balance.other_use
         assert known == OtherUse(since=known.since, by_app=Decimal(4), more=Decimal(4))
         assert known.since == since
-    told = [event for event in studio.told(events.AccountDiffers) if isinstance(event, events.AccountDiffers)]
+    told = [event for event in studio.reported(events.AccountDiffers) if isinstance(event, events.AccountDiffers)]
     assert [(event.by_app, event.more) for event in told] == [(1, 0), (2, 0), (4, 0), (4, 1)]
 
 
@@ -251,7 +251,7 @@ def test_a_clock_that_is_set_is_not_taken_for_another_program_that_spends(tmp_pa
             life.governor.read_account()
             pay_for(life, 2, first=2 * number)
             life.governor.read_account()
-    assert not studio.told(events.AccountDiffers)
+    assert not studio.reported(events.AccountDiffers)
     assert studio.sandbox.billed == 8
     with studio.live() as again:
         assert again.balance.left() == 82

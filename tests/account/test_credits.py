@@ -238,4 +238,4 @@ def test_what_the_ledger_explains_is_no_other_use() -> None:
     [(1, 0, 0, True), (2, 1, 0, True), (3, 2, 0, False), (3, 2, 600, True), (4, 4, 10**6, False), (0, 0, 10**6, False)],
 )
 def test_other_use_is_told_as_it_doubles_or_after_a_while(total: int, told: int, told_s: float, is_news: bool) -> None:
-    assert OtherUse(since=NOW, more=Decimal(total)).is_news(told=Decimal(told), told_s=told_s) is is_news
+    assert OtherUse(since=NOW, more=Decimal(total)).is_news(reported=Decimal(told), reported_s=told_s) is is_news

@@ -16,12 +16,12 @@ from rembg_watch.account.gate import (
     READING_LOST_S,
     Ask,
     Cause,
-    Finding,
     Gate,
     Go,
     Halt,
     Hold,
     Need,
+    Outcome,
     Probe,
     Wait,
     admit,
@@ -64,9 +64,9 @@ def ask(gate: Gate, probe: Probe, *, now: datetime) -> Gate:
     return answer.gate
 
 
-def refused(finding: Finding, gate: Gate | None = None, *, now: datetime = NOW, text: str | None = None) -> Gate:
+def refused(outcome: Outcome, gate: Gate | None = None, *, now: datetime = NOW, text: str | None = None) -> Gate:
     gate = gate or Gate()
-    return gate.after(finding, Go(gate=gate, need=JOB, at=now), now=now, text=text)
+    return gate.after(outcome, Go(gate=gate, need=JOB, at=now), now=now, text=text)
 
 
 def troubled(
@@ -75,7 +75,7 @@ def troubled(
     gate = gate or Gate()
     for n in range(times):
         ticket = Go(gate=gate, need=Need(job=jobs[n % len(jobs)]), at=now)
-        gate = gate.after(Finding.TROUBLE, ticket, now=now)
+        gate = gate.after(Outcome.TROUBLE, ticket, now=now)
     return gate
 
 
@@ -83,11 +83,11 @@ def read(found: AccountReading, *, affordable: int, **more: Any) -> AccountRead:
     return AccountRead(reading=found, room=affordable, affordable=affordable, **more)
 
 
-def unread(finding: Finding, text: str | None = None) -> AccountUnread:
-    return AccountUnread(finding=finding, text=text)
+def unread(outcome: Outcome, text: str | None = None) -> AccountUnread:
+    return AccountUnread(outcome=outcome, text=text)
 
 
-def told(gate: Gate, spendable: int, *, now: datetime = NOW, recheck_s: float = RECHECK_S, **more: Any) -> Gate:
+def with_reading(gate: Gate, spendable: int, *, now: datetime = NOW, recheck_s: float = RECHECK_S, **more: Any) -> Gate:
     found = {"affordable": spendable, **more}
     return gate.account_read(read(reading(spendable), **found), now=now, recheck_s=recheck_s)
 
@@ -110,12 +110,12 @@ def test_an_open_gate_lets_everybody_go() -> None:
 
 def test_a_success_leaves_an_open_gate_open() -> None:
     gate = Gate()
-    assert gate.after(Finding.ACCEPTED, go(gate), now=after_s(2)).holds == ()
+    assert gate.after(Outcome.ACCEPTED, go(gate), now=after_s(2)).holds == ()
 
 
-@pytest.mark.parametrize("finding", [Finding.ANSWERED, Finding.UNSENT, Finding.ACCEPTED])
-def test_what_concerns_one_picture_shuts_nothing(finding: Finding) -> None:
-    assert refused(finding).hold is None
+@pytest.mark.parametrize("outcome", [Outcome.ANSWERED, Outcome.UNSENT, Outcome.ACCEPTED])
+def test_what_concerns_one_picture_shuts_nothing(outcome: Outcome) -> None:
+    assert refused(outcome).hold is None
 
 
 # --- the circuit ----------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def test_probes_of_a_dead_api_come_later_each_time_but_never_later_than_five_min
         assert hold.probe_at is not None
         waits.append((hold.probe_at - now).total_seconds())
         now = hold.probe_at
-        gate = gate.after(Finding.TROUBLE, canary(gate, now=now), now=now)
+        gate = gate.after(Outcome.TROUBLE, canary(gate, now=now), now=now)
     assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
 
 
@@ -161,16 +161,16 @@ def test_probes_that_may_cost_a_credit_grow_rarer_than_others() -> None:
         assert hold is not None
         assert hold.probe_at is not None
         now = hold.probe_at
-        gate = gate.after(Finding.DOUBT, canary(gate, now=now), now=now)
+        gate = gate.after(Outcome.DOUBT, canary(gate, now=now), now=now)
     assert looks_at(gate, now=now) == now + timedelta(hours=1)
 
 
-@pytest.mark.parametrize("finding", [Finding.ACCEPTED, Finding.ANSWERED], ids=["a success", "any answer"])
+@pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.ANSWERED], ids=["a success", "any answer"])
 @pytest.mark.parametrize("is_canary", [True, False], ids=["of the canary", "of a straggler"])
-def test_any_answer_closes_the_circuit(finding: Finding, is_canary: bool) -> None:
+def test_any_answer_closes_the_circuit(outcome: Outcome, is_canary: bool) -> None:
     gate = troubled(CIRCUIT_AFTER)
     ticket = canary(gate, now=after_s(5)) if is_canary else Go(gate=gate, need=OTHER, at=NOW)
-    gate = ticket.gate.after(finding, ticket, now=after_s(8))
+    gate = ticket.gate.after(outcome, ticket, now=after_s(8))
     assert gate.hold is None
     assert gate.failures == 0
 
@@ -184,7 +184,7 @@ def test_stragglers_that_fail_do_not_put_the_probe_off() -> None:
 def test_a_canary_that_never_went_out_is_followed_by_another_at_once() -> None:
     gate = troubled(CIRCUIT_AFTER)
     ticket = canary(gate, now=after_s(5))
-    gate = ticket.gate.after(Finding.UNSENT, ticket, now=after_s(6))
+    gate = ticket.gate.after(Outcome.UNSENT, ticket, now=after_s(6))
     canary(gate, OTHER, now=after_s(6))
 
 
@@ -199,14 +199,14 @@ def test_a_canary_that_got_lost_is_not_waited_for_for_ever() -> None:
 # --- whose failure it was -------------------------------------------------------------------
 
 
-def outcomes(*events: tuple[int, Finding]) -> Gate:
+def outcomes(*events: tuple[int, Outcome]) -> Gate:
     gate = Gate()
-    for job, finding in events:
-        gate = gate.after(finding, Go(gate=gate, need=Need(job=job), at=NOW), now=NOW)
+    for job, outcome in events:
+        gate = gate.after(outcome, Go(gate=gate, need=Need(job=job), at=NOW), now=NOW)
     return gate
 
 
-OK, BAD = Finding.ACCEPTED, Finding.TROUBLE
+OK, BAD = Outcome.ACCEPTED, Outcome.TROUBLE
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ OK, BAD = Finding.ACCEPTED, Finding.TROUBLE
     [
         ([(1, BAD), (2, OK)], {1}),
         ([(1, BAD), (1, BAD), (2, OK)], {1}),
-        ([(1, BAD), (2, Finding.ANSWERED)], {1}),
+        ([(1, BAD), (2, Outcome.ANSWERED)], {1}),
         ([(1, BAD), (2, BAD), (3, OK)], set()),
         ([(1, BAD), (1, OK)], set()),
         ([(1, BAD)], set()),
@@ -222,7 +222,7 @@ OK, BAD = Finding.ACCEPTED, Finding.TROUBLE
         ([(1, BAD), (2, OK), (1, OK)], set()),
         ([(1, BAD), (2, OK), (3, BAD), (4, OK)], {1, 3}),
         ([(1, BAD), (2, BAD), (1, BAD), (3, OK)], set()),
-        ([(1, BAD), (2, Finding.UNSENT)], set()),
+        ([(1, BAD), (2, Outcome.UNSENT)], set()),
     ],
     ids=[
         "another went well after it", "it failed twice, another went well", "another was at least answered",
@@ -231,7 +231,7 @@ OK, BAD = Finding.ACCEPTED, Finding.TROUBLE
     ],
 )  # fmt: skip
 def test_a_failure_is_a_pictures_own_when_it_failed_alone_among_others_that_went_well(
-    events: list[tuple[int, Finding]], proven: set[int]
+    events: list[tuple[int, Outcome]], proven: set[int]
 ) -> None:
     assert outcomes(*events).proven == proven
 
@@ -245,34 +245,34 @@ def test_a_job_that_is_over_is_forgotten() -> None:
 
 
 def test_the_account_is_read_at_once_after_a_monthly_refusal_and_by_one_only() -> None:
-    gate = ask(refused(Finding.MONTHLY), Probe.ACCOUNT, now=NOW)
+    gate = ask(refused(Outcome.MONTHLY), Probe.ACCOUNT, now=NOW)
     answer = admit(gate, OTHER, now=after_s(1))
     assert isinstance(answer, Wait)
     ask(gate, Probe.ACCOUNT, now=after_s(READING_LOST_S))
 
 
 def test_nothing_is_sent_while_nothing_can_be_spent_and_the_account_is_read_again() -> None:
-    gate, now = told(refused(Finding.MONTHLY), 0), NOW
+    gate, now = with_reading(refused(Outcome.MONTHLY), 0), NOW
     for _ in range(300):
         now_s = looks_at(gate, now=now)
         assert now_s == now + timedelta(seconds=RECHECK_S)
         now = now_s
-        gate = told(ask(gate, Probe.ACCOUNT, now=now), 0, now=now)
+        gate = with_reading(ask(gate, Probe.ACCOUNT, now=now), 0, now=now)
     assert gate.hold is not None
     assert gate.hold.until == PERIOD_END + timedelta(seconds=60)
 
 
 def test_credits_that_appear_send_one_canary_and_its_success_opens_the_gate() -> None:
-    gate = told(refused(Finding.MONTHLY), 0)
-    gate = told(ask(gate, Probe.ACCOUNT, now=after_s(300)), 500, now=after_s(300))
+    gate = with_reading(refused(Outcome.MONTHLY), 0)
+    gate = with_reading(ask(gate, Probe.ACCOUNT, now=after_s(300)), 500, now=after_s(300))
     ticket = canary(gate, now=after_s(300))
     assert isinstance(admit(ticket.gate, OTHER, now=after_s(301)), Wait)
-    gate = ticket.gate.after(Finding.ACCEPTED, ticket, now=after_s(302))
+    gate = ticket.gate.after(Outcome.ACCEPTED, ticket, now=after_s(302))
     assert not go(gate, OTHER, now=after_s(302)).is_canary
 
 
 def test_refused_although_there_are_credits_means_a_canary_after_a_minute_then_rarer_up_to_an_hour() -> None:
-    gate, now, waits = told(refused(Finding.MONTHLY), 40), NOW, []
+    gate, now, waits = with_reading(refused(Outcome.MONTHLY), 40), NOW, []
     for _ in range(9):
         gate, at = read_until_a_canary(gate, 40, now=now)
         waits.append((at - now).total_seconds() / 60)
@@ -291,7 +291,7 @@ def read_until_a_canary(
                 assert answer.is_canary
                 return gate, now
             case Ask():
-                gate = told(answer.gate, spendable, now=now, recheck_s=recheck_s)
+                gate = with_reading(answer.gate, spendable, now=now, recheck_s=recheck_s)
             case Wait() | Halt():
                 assert answer.until is not None
                 assert answer.until <= now + timedelta(seconds=recheck_s)
@@ -300,13 +300,13 @@ def read_until_a_canary(
 
 def refused_as_canary(gate: Gate, spendable: int, *, now: datetime) -> Gate:
     ticket = canary(gate, now=now)
-    gate = ticket.gate.after(Finding.MONTHLY, ticket, now=now)
-    return told(ask(gate, Probe.ACCOUNT, now=now), spendable, now=now)
+    gate = ticket.gate.after(Outcome.MONTHLY, ticket, now=now)
+    return with_reading(ask(gate, Probe.ACCOUNT, now=now), spendable, now=now)
 
 
 def refused_six_times(spendable: int = 2) -> tuple[Gate, datetime]:
     """A rest that is less than a picture costs: the next canary is an hour away."""
-    gate, now = told(refused(Finding.MONTHLY), spendable), NOW
+    gate, now = with_reading(refused(Outcome.MONTHLY), spendable), NOW
     for _ in range(6):
         gate, now = read_until_a_canary(gate, spendable, now=now)
         gate = refused_as_canary(gate, spendable, now=now)
@@ -317,17 +317,17 @@ def test_credits_that_appear_beside_a_rest_send_a_canary_at_the_next_reading() -
     gate, now = refused_six_times()
     due_at = looks_at(gate, now=now)
     assert due_at == now + timedelta(seconds=RECHECK_S)
-    ticket = canary(told(ask(gate, Probe.ACCOUNT, now=due_at), 3, now=due_at), now=due_at)
-    assert ticket.gate.after(Finding.ACCEPTED, ticket, now=due_at).hold is None
+    ticket = canary(with_reading(ask(gate, Probe.ACCOUNT, now=due_at), 3, now=due_at), now=due_at)
+    assert ticket.gate.after(Outcome.ACCEPTED, ticket, now=due_at).hold is None
 
 
 def test_credits_that_appear_and_are_refused_are_no_news_any_more() -> None:
     gate, now = refused_six_times()
     now = after_s((now - NOW).total_seconds() + RECHECK_S)
-    gate = refused_as_canary(told(ask(gate, Probe.ACCOUNT, now=now), 3, now=now), 3, now=now)
+    gate = refused_as_canary(with_reading(ask(gate, Probe.ACCOUNT, now=now), 3, now=now), 3, now=now)
     for spendable in (2, 3, 2, 3):  # an account whose counters come and go
         now += timedelta(seconds=RECHECK_S)
-        gate = told(ask(gate, Probe.ACCOUNT, now=now), spendable, now=now)
+        gate = with_reading(ask(gate, Probe.ACCOUNT, now=now), spendable, now=now)
         assert isinstance(admit(gate, JOB, now=now), Halt)
 
 
@@ -335,7 +335,7 @@ def test_a_rest_that_is_gone_and_comes_back_is_news() -> None:
     gate, now = refused_six_times()
     for spendable in (0, 1):
         now += timedelta(seconds=RECHECK_S)
-        gate = told(ask(gate, Probe.ACCOUNT, now=now), spendable, now=now)
+        gate = with_reading(ask(gate, Probe.ACCOUNT, now=now), spendable, now=now)
     canary(gate, now=now)
 
 
@@ -346,14 +346,14 @@ def test_a_renewed_period_sends_a_canary_although_no_more_can_be_spent() -> None
     gate = ask(gate, Probe.ACCOUNT, now=now).account_read(read(last, affordable=2), now=now, recheck_s=RECHECK_S)
     renewed_at = end + timedelta(seconds=60)
     assert looks_at(gate, now=now) == renewed_at
-    ticket = canary(told(ask(gate, Probe.ACCOUNT, now=renewed_at), 2, now=renewed_at), now=renewed_at)
-    gate = ticket.gate.after(Finding.MONTHLY, ticket, now=renewed_at)
-    gate = told(ask(gate, Probe.ACCOUNT, now=renewed_at), 2, now=renewed_at)
+    ticket = canary(with_reading(ask(gate, Probe.ACCOUNT, now=renewed_at), 2, now=renewed_at), now=renewed_at)
+    gate = ticket.gate.after(Outcome.MONTHLY, ticket, now=renewed_at)
+    gate = with_reading(ask(gate, Probe.ACCOUNT, now=renewed_at), 2, now=renewed_at)
     assert isinstance(admit(gate, JOB, now=renewed_at), Halt), "once, not with every reading"
 
 
 def test_an_account_that_speaks_of_the_last_period_for_hours_sends_no_canary_after_the_other() -> None:
-    gate, now, sent = refused(Finding.MONTHLY), PERIOD_END + timedelta(seconds=90), 0
+    gate, now, sent = refused(Outcome.MONTHLY), PERIOD_END + timedelta(seconds=90), 0
     end = now + timedelta(hours=6)
     while now < end:
         answer = admit(gate, JOB, now=now)
@@ -361,7 +361,7 @@ def test_an_account_that_speaks_of_the_last_period_for_hours_sends_no_canary_aft
             gate = answer.gate.account_read(read(reading(2), affordable=2), now=now, recheck_s=RECHECK_S)
         elif isinstance(answer, Go):
             sent += 1
-            gate = answer.gate.after(Finding.MONTHLY, answer, now=now)
+            gate = answer.gate.after(Outcome.MONTHLY, answer, now=now)
         else:
             assert answer.until is not None
             now = answer.until
@@ -373,7 +373,7 @@ def test_an_unreadable_account_does_not_keep_a_canary_from_its_turn() -> None:
     begin = now
     while not isinstance(answer := admit(gate, JOB, now=now), Go):
         if isinstance(answer, Ask):
-            gate = answer.gate.account_unread(unread(Finding.TROUBLE), now=now, recheck_s=RECHECK_S)
+            gate = answer.gate.account_unread(unread(Outcome.TROUBLE), now=now, recheck_s=RECHECK_S)
         else:
             assert answer.until is not None
             assert answer.until <= now + timedelta(seconds=RECHECK_S)
@@ -385,10 +385,10 @@ def test_a_restart_reads_the_account_beside_a_rest_and_keeps_the_turn_of_the_can
     gate, now = refused_six_times()
     begin, now = now, now + timedelta(seconds=7)
     gate = gate_from_note(json.loads(json.dumps(gate_to_note(gate)))).restarted(now=now)
-    gate = told(ask(gate, Probe.ACCOUNT, now=now), 2, now=now)
+    gate = with_reading(ask(gate, Probe.ACCOUNT, now=now), 2, now=now)
     assert looks_at(gate, now=now) == now + timedelta(seconds=RECHECK_S)
     assert read_until_a_canary(gate, 2, now=now)[1] == begin + timedelta(hours=1)
-    more = told(ask(gate, Probe.ACCOUNT, now=now + timedelta(minutes=5)), 9, now=now + timedelta(minutes=5))
+    more = with_reading(ask(gate, Probe.ACCOUNT, now=now + timedelta(minutes=5)), 9, now=now + timedelta(minutes=5))
     canary(more, now=now + timedelta(minutes=5))
 
 
@@ -397,18 +397,18 @@ def test_a_note_of_a_canary_that_is_an_hour_away_has_the_account_read_meanwhile(
     due_at = after_s(3600)
     row = ROW | {"cause": "monthly_limit", "probe_at": due_at.isoformat(), "step": 6}
     gate = gate_from_note({"holds": [row]}).restarted(now=NOW)
-    gate = told(ask(gate, Probe.ACCOUNT, now=NOW), 2)
+    gate = with_reading(ask(gate, Probe.ACCOUNT, now=NOW), 2)
     assert read_until_a_canary(gate, 2, now=NOW)[1] == due_at
     now = after_s(RECHECK_S)
-    canary(told(ask(gate, Probe.ACCOUNT, now=now), 3, now=now), now=now)
+    canary(with_reading(ask(gate, Probe.ACCOUNT, now=now), 3, now=now), now=now)
 
 
 def test_a_canary_that_learned_nothing_has_the_account_read_until_the_next() -> None:
     gate, now = refused_six_times()
     gate, now = read_until_a_canary(gate, 2, now=now)
     ticket = canary(gate, now=now)
-    gate = ticket.gate.after(Finding.ANSWERED, ticket, now=now)
-    gate = told(ask(gate, Probe.ACCOUNT, now=now), 2, now=now)
+    gate = ticket.gate.after(Outcome.ANSWERED, ticket, now=now)
+    gate = with_reading(ask(gate, Probe.ACCOUNT, now=now), 2, now=now)
     assert looks_at(gate, now=now) == now + timedelta(seconds=RECHECK_S)
     assert read_until_a_canary(gate, 2, now=now)[1] == now + timedelta(hours=1)
 
@@ -416,12 +416,12 @@ def test_a_canary_that_learned_nothing_has_the_account_read_until_the_next() -> 
 def test_a_clock_set_back_puts_no_canary_off_for_longer_than_its_step() -> None:
     gate, now = refused_six_times()
     earlier = now - timedelta(hours=30)
-    gate = told(ask(gate, Probe.ACCOUNT, now=earlier), 2, now=earlier)
+    gate = with_reading(ask(gate, Probe.ACCOUNT, now=earlier), 2, now=earlier)
     assert read_until_a_canary(gate, 2, now=earlier)[1] == earlier + timedelta(hours=1)
 
 
 def test_no_job_waits_with_its_worker_through_readings_that_come_soon() -> None:
-    for gate in (told(refused(Finding.MONTHLY), 2, recheck_s=10.0), told(Gate(), 0, recheck_s=10.0)):
+    for gate in (with_reading(refused(Outcome.MONTHLY), 2, recheck_s=10.0), with_reading(Gate(), 0, recheck_s=10.0)):
         answer = admit(gate, JOB, now=NOW)
         assert isinstance(answer, Halt)
         assert answer.until == after_s(10)
@@ -429,14 +429,14 @@ def test_no_job_waits_with_its_worker_through_readings_that_come_soon() -> None:
 
 def test_the_account_is_read_at_the_end_of_the_period_even_if_the_next_look_is_later() -> None:
     end = after_s(100)
-    gate = refused(Finding.MONTHLY).account_read(
+    gate = refused(Outcome.MONTHLY).account_read(
         read(reading(0, period_end_at=end), affordable=0), now=NOW, recheck_s=RECHECK_S
     )
     assert looks_at(gate, now=NOW) == end + timedelta(seconds=60)
 
 
 def test_a_reading_of_the_period_before_is_no_proof_that_nothing_can_be_spent() -> None:
-    gate = refused(Finding.MONTHLY)
+    gate = refused(Outcome.MONTHLY)
     later = PERIOD_END + timedelta(seconds=90)
     gate = gate.account_read(read(reading(0), affordable=1), now=later, recheck_s=RECHECK_S)
     canary(gate, now=later)
@@ -445,33 +445,33 @@ def test_a_reading_of_the_period_before_is_no_proof_that_nothing_can_be_spent() 
 def test_by_a_clock_ahead_of_the_period_a_canary_is_sent_at_once_only_the_first_time() -> None:
     """Else each refusal would have the account read, and each reading would send the next canary, without an end."""
     now, waits_s = PERIOD_END + timedelta(days=400), []
-    gate = refused(Finding.MONTHLY, now=now)
+    gate = refused(Outcome.MONTHLY, now=now)
     for _ in range(4):
         refused_at = now
-        gate = told(ask(gate, Probe.ACCOUNT, now=now), 40, now=now)
+        gate = with_reading(ask(gate, Probe.ACCOUNT, now=now), 40, now=now)
         while not isinstance(admit(gate, JOB, now=now), Go):
             now = looks_at(gate, now=now) or now
-            gate = told(ask(gate, Probe.ACCOUNT, now=now), 40, now=now)
+            gate = with_reading(ask(gate, Probe.ACCOUNT, now=now), 40, now=now)
         waits_s.append((now - refused_at).total_seconds())
         ticket = canary(gate, now=now)
-        gate = ticket.gate.after(Finding.MONTHLY, ticket, now=now)
+        gate = ticket.gate.after(Outcome.MONTHLY, ticket, now=now)
     assert waits_s == [0, 120, 240, 480]
 
 
 def test_an_unreadable_account_is_read_again_and_a_canary_asks_once_the_period_is_over() -> None:
-    gate = told(refused(Finding.MONTHLY), 0)
+    gate = with_reading(refused(Outcome.MONTHLY), 0)
     now = after_s(RECHECK_S)
-    gate = ask(gate, Probe.ACCOUNT, now=now).account_unread(unread(Finding.TROUBLE), now=now, recheck_s=RECHECK_S)
+    gate = ask(gate, Probe.ACCOUNT, now=now).account_unread(unread(Outcome.TROUBLE), now=now, recheck_s=RECHECK_S)
     assert looks_at(gate, now=now) == now + timedelta(seconds=RECHECK_S)
     now = PERIOD_END + timedelta(seconds=61)
-    gate = ask(gate, Probe.ACCOUNT, now=now).account_unread(unread(Finding.TROUBLE), now=now, recheck_s=RECHECK_S)
+    gate = ask(gate, Probe.ACCOUNT, now=now).account_unread(unread(Outcome.TROUBLE), now=now, recheck_s=RECHECK_S)
     canary(gate, now=now)
 
 
 def test_an_account_out_of_reach_holds_everything_is_asked_ever_more_rarely_and_ends_the_hold_when_it_answers() -> None:
     gate, now, waits_s = Gate(), NOW, []
     for _ in range(4):
-        gate = gate.account_unread(unread(Finding.TROUBLE, text="no way there"), now=now, recheck_s=RECHECK_S)
+        gate = gate.account_unread(unread(Outcome.TROUBLE, text="no way there"), now=now, recheck_s=RECHECK_S)
         hold = gate.hold
         assert hold is not None
         assert (hold.cause, hold.since, hold.text) == (Cause.CIRCUIT, NOW, "no way there")
@@ -483,17 +483,17 @@ def test_an_account_out_of_reach_holds_everything_is_asked_ever_more_rarely_and_
 
 
 def test_an_account_out_of_reach_says_nothing_new_where_something_is_held_already() -> None:
-    gate = told(Gate(), 0)
-    assert [h.cause for h in gate.account_unread(unread(Finding.TROUBLE), now=NOW, recheck_s=RECHECK_S).holds] == [
+    gate = with_reading(Gate(), 0)
+    assert [h.cause for h in gate.account_unread(unread(Outcome.TROUBLE), now=NOW, recheck_s=RECHECK_S).holds] == [
         Cause.CREDITS
     ]
 
 
 def test_after_a_restart_the_account_is_read_at_once_and_no_picture_goes() -> None:
-    gate = told(refused(Finding.MONTHLY), 0)
+    gate = with_reading(refused(Outcome.MONTHLY), 0)
     again = gate_from_note(gate_to_note(gate)).restarted(now=after_s(1))
     ask(again, Probe.ACCOUNT, now=after_s(1))
-    by_picture = refused(Finding.EMAIL)
+    by_picture = refused(Outcome.EMAIL)
     assert gate_from_note(gate_to_note(by_picture)).restarted(now=after_s(1)).holds == by_picture.holds
 
 
@@ -502,12 +502,12 @@ def test_the_account_is_read_at_least_once_a_day(recheck_s: float) -> None:
     gate = Gate().account_read(read(reading(0), affordable=0), now=NOW, recheck_s=recheck_s)
     assert looks_at(gate, now=NOW) == NOW + timedelta(days=1)
     now = NOW + timedelta(days=1)
-    gate = ask(gate, Probe.ACCOUNT, now=now).account_unread(unread(Finding.TROUBLE), now=now, recheck_s=recheck_s)
+    gate = ask(gate, Probe.ACCOUNT, now=now).account_unread(unread(Outcome.TROUBLE), now=now, recheck_s=recheck_s)
     assert looks_at(gate, now=now) == now + timedelta(days=1)
 
 
 def test_no_call_goes_when_the_account_says_that_nothing_is_left() -> None:
-    gate = told(Gate(), 0)
+    gate = with_reading(Gate(), 0)
     answer = admit(gate, JOB, now=NOW)
     assert isinstance(answer, Halt)
     assert (answer.cause, answer.until) == (Cause.CREDITS, after_s(RECHECK_S))
@@ -516,7 +516,7 @@ def test_no_call_goes_when_the_account_says_that_nothing_is_left() -> None:
 
 
 def test_credits_that_appear_before_any_refusal_need_no_canary() -> None:
-    gate = told(ask(told(Gate(), 0), Probe.ACCOUNT, now=after_s(300)), 3, now=after_s(300))
+    gate = with_reading(ask(with_reading(Gate(), 0), Probe.ACCOUNT, now=after_s(300)), 3, now=after_s(300))
     assert gate.hold is None
     assert not go(gate, now=after_s(300)).is_canary
 
@@ -536,12 +536,12 @@ def test_a_spent_budget_waits_for_midnight_and_then_opens_by_itself() -> None:
 
 def test_a_raised_budget_opens_the_gate() -> None:
     gate = Gate().account_read(read(reading(50), affordable=0, is_budget_spent=True), now=NOW, recheck_s=RECHECK_S)
-    assert told(gate, 50).hold is None
+    assert with_reading(gate, 50).hold is None
 
 
 def test_the_beginning_of_a_hold_is_kept_through_every_look() -> None:
-    gate = told(refused(Finding.MONTHLY, text="You've reached your monthly limit."), 0)
-    gate = told(ask(gate, Probe.ACCOUNT, now=after_s(300)), 0, now=after_s(300))
+    gate = with_reading(refused(Outcome.MONTHLY, text="You've reached your monthly limit."), 0)
+    gate = with_reading(ask(gate, Probe.ACCOUNT, now=after_s(300)), 0, now=after_s(300))
     hold = gate.holding(Cause.MONTHLY)
     assert hold is not None
     assert (hold.since, hold.text) == (NOW, "You've reached your monthly limit.")
@@ -551,8 +551,8 @@ def test_the_beginning_of_a_hold_is_kept_through_every_look() -> None:
 
 
 def test_a_daily_refusal_reads_the_account_first_and_a_refused_key_takes_its_place() -> None:
-    gate = ask(refused(Finding.DAILY), Probe.ACCOUNT, now=NOW)
-    gate = gate.account_unread(unread(Finding.KEY, text="invalid api key"), now=NOW, recheck_s=RECHECK_S)
+    gate = ask(refused(Outcome.DAILY), Probe.ACCOUNT, now=NOW)
+    gate = gate.account_unread(unread(Outcome.KEY, text="invalid api key"), now=NOW, recheck_s=RECHECK_S)
     assert [h.cause for h in gate.holds] == [Cause.KEY]
 
 
@@ -561,14 +561,14 @@ def day_of_refusals(volley: int, *, begin: datetime = NOW, hours: int = 24) -> l
     tickets = [go(gate, Need(job=n), now=begin) for n in range(volley)]
     sent = [begin] * volley
     for ticket in tickets:
-        gate = gate.after(Finding.DAILY, ticket, now=begin)
+        gate = gate.after(Outcome.DAILY, ticket, now=begin)
     while now < begin + timedelta(hours=hours):
         answer = admit(gate, JOB, now=now)
         if isinstance(answer, Ask):
-            gate = told(answer.gate, 1000, now=now)
+            gate = with_reading(answer.gate, 1000, now=now)
         elif isinstance(answer, Go):
             sent.append(now)
-            gate = answer.gate.after(Finding.DAILY, answer, now=now)
+            gate = answer.gate.after(Outcome.DAILY, answer, now=now)
         else:
             assert answer.until is not None
             now = answer.until
@@ -605,8 +605,8 @@ def test_when_the_daily_limit_is_tried_next(elapsed: float, refused_so_far: int,
 
 
 def refused_by_both() -> Gate:
-    gate = ask(refused(Finding.KEY), Probe.ACCOUNT, now=NOW)
-    return gate.account_unread(unread(Finding.KEY, text="invalid api key"), now=NOW, recheck_s=RECHECK_S)
+    gate = ask(refused(Outcome.KEY), Probe.ACCOUNT, now=NOW)
+    return gate.account_unread(unread(Outcome.KEY, text="invalid api key"), now=NOW, recheck_s=RECHECK_S)
 
 
 def test_a_refused_key_is_looked_at_by_a_free_reading_rarer_each_time() -> None:
@@ -616,49 +616,49 @@ def test_a_refused_key_is_looked_at_by_a_free_reading_rarer_each_time() -> None:
         assert due_at is not None
         waits.append((due_at - now).total_seconds() / 60)
         now = due_at
-        gate = ask(gate, Probe.ACCOUNT, now=now).account_unread(unread(Finding.KEY), now=now, recheck_s=RECHECK_S)
+        gate = ask(gate, Probe.ACCOUNT, now=now).account_unread(unread(Outcome.KEY), now=now, recheck_s=RECHECK_S)
     assert waits == [15, 30, 60, 60, 60]
 
 
 def test_a_key_that_reads_the_account_again_sends_one_canary_at_once() -> None:
     now = after_s(20)
-    gate = told(refused_by_both(), 10, now=now)
+    gate = with_reading(refused_by_both(), 10, now=now)
     ticket = canary(gate, now=now)
-    assert ticket.gate.after(Finding.ACCEPTED, ticket, now=now).hold is None
+    assert ticket.gate.after(Outcome.ACCEPTED, ticket, now=now).hold is None
 
 
 def test_a_key_that_only_the_picture_service_refuses_is_tried_by_pictures_rarer_each_time() -> None:
-    gate, now, waits = refused(Finding.KEY), NOW, []
+    gate, now, waits = refused(Outcome.KEY), NOW, []
     for _ in range(4):
-        gate = told(ask(gate, Probe.ACCOUNT, now=now), 10, now=now)
-        due_at = looks_at(told(gate, 10, now=now), now=now)
+        gate = with_reading(ask(gate, Probe.ACCOUNT, now=now), 10, now=now)
+        due_at = looks_at(with_reading(gate, 10, now=now), now=now)
         assert due_at is not None
         waits.append((due_at - now).total_seconds() / 60)
         now = due_at
         ticket = canary(gate, now=now)
-        gate = ticket.gate.after(Finding.KEY, ticket, now=now)
+        gate = ticket.gate.after(Outcome.KEY, ticket, now=now)
     assert waits == [15, 30, 60, 60]
 
 
 def test_a_key_is_tried_by_a_picture_when_the_account_cannot_be_read_at_all() -> None:
-    gate = ask(refused(Finding.KEY), Probe.ACCOUNT, now=NOW).account_unread(
-        unread(Finding.TROUBLE), now=NOW, recheck_s=RECHECK_S
+    gate = ask(refused(Outcome.KEY), Probe.ACCOUNT, now=NOW).account_unread(
+        unread(Outcome.TROUBLE), now=NOW, recheck_s=RECHECK_S
     )
     canary(gate, now=after_s(900))
 
 
 def test_a_refused_key_is_noticed_by_a_reading_alone() -> None:
-    gate = Gate().account_unread(unread(Finding.KEY, text="invalid api key"), now=NOW, recheck_s=RECHECK_S)
+    gate = Gate().account_unread(unread(Outcome.KEY, text="invalid api key"), now=NOW, recheck_s=RECHECK_S)
     assert looks_at(gate, now=NOW) == after_s(900)
 
 
 @pytest.mark.parametrize(
-    ("finding", "first_s", "cap_s"),
-    [(Finding.EMAIL, 900, 3600), (Finding.UNKNOWN, 30, 900)],
+    ("outcome", "first_s", "cap_s"),
+    [(Outcome.EMAIL, 900, 3600), (Outcome.UNKNOWN, 30, 900)],
     ids=["e-mail", "unknown 429"],
 )
-def test_a_hold_without_a_free_look_sends_canaries(finding: Finding, first_s: float, cap_s: float) -> None:
-    gate, now, waits = refused(finding), NOW, []
+def test_a_hold_without_a_free_look_sends_canaries(outcome: Outcome, first_s: float, cap_s: float) -> None:
+    gate, now, waits = refused(outcome), NOW, []
     for _ in range(8):
         hold = gate.hold
         assert hold is not None
@@ -666,75 +666,75 @@ def test_a_hold_without_a_free_look_sends_canaries(finding: Finding, first_s: fl
         waits.append((hold.probe_at - now).total_seconds())
         now = hold.probe_at
         ticket = canary(gate, now=now)
-        gate = ticket.gate.after(finding, ticket, now=now)
+        gate = ticket.gate.after(outcome, ticket, now=now)
     assert waits[0] == first_s
     assert waits[-1] == cap_s
     assert all(b in (2 * a, cap_s) for a, b in pairwise(waits))
 
 
-@pytest.mark.parametrize("finding", [Finding.DAILY, Finding.MONTHLY, Finding.KEY, Finding.EMAIL, Finding.UNKNOWN])
-def test_stragglers_of_a_refused_volley_neither_prolong_nor_end_a_hold(finding: Finding) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.DAILY, Outcome.MONTHLY, Outcome.KEY, Outcome.EMAIL, Outcome.UNKNOWN])
+def test_stragglers_of_a_refused_volley_neither_prolong_nor_end_a_hold(outcome: Outcome) -> None:
     gate = Gate()
     tickets = [go(gate, Need(job=n)) for n in range(16)]
-    gate = first = gate.after(finding, tickets[0], now=NOW)
+    gate = first = gate.after(outcome, tickets[0], now=NOW)
     for ticket in tickets[1:8]:
-        gate = gate.after(finding, ticket, now=after_s(1))
+        gate = gate.after(outcome, ticket, now=after_s(1))
     for ticket in tickets[8:]:
-        gate = gate.after(Finding.ACCEPTED, ticket, now=after_s(2))
+        gate = gate.after(Outcome.ACCEPTED, ticket, now=after_s(2))
     assert gate.hold is not None
     assert first.hold is not None
     assert gate.hold == replace(first.hold, refused=8)
 
 
-@pytest.mark.parametrize("finding", [Finding.ANSWERED, Finding.TROUBLE, Finding.DOUBT])
-def test_a_canary_that_learned_nothing_about_the_hold_waits_as_long_again(finding: Finding) -> None:
-    gate = refused(Finding.EMAIL)
+@pytest.mark.parametrize("outcome", [Outcome.ANSWERED, Outcome.TROUBLE, Outcome.DOUBT])
+def test_a_canary_that_learned_nothing_about_the_hold_waits_as_long_again(outcome: Outcome) -> None:
+    gate = refused(Outcome.EMAIL)
     now = after_s(900)
-    gate = canary(gate, now=now).gate.after(finding, canary(gate, now=now), now=now)
+    gate = canary(gate, now=now).gate.after(outcome, canary(gate, now=now), now=now)
     assert looks_at(gate, now=now) == now + timedelta(minutes=15)
 
 
 @pytest.mark.parametrize(
     ("met", "left"),
-    [(Finding.MONTHLY, {Cause.MONTHLY}), (Finding.EMAIL, {Cause.EMAIL}), (Finding.UNKNOWN, {Cause.KEY, Cause.UNKNOWN})],
+    [(Outcome.MONTHLY, {Cause.MONTHLY}), (Outcome.EMAIL, {Cause.EMAIL}), (Outcome.UNKNOWN, {Cause.KEY, Cause.UNKNOWN})],
 )
-def test_a_canary_that_is_refused_for_one_thing_has_passed_what_comes_before_it(met: Finding, left: set[Cause]) -> None:
+def test_a_canary_that_is_refused_for_one_thing_has_passed_what_comes_before_it(met: Outcome, left: set[Cause]) -> None:
     now = after_s(20)
-    gate = told(refused_by_both(), 9, now=now)
+    gate = with_reading(refused_by_both(), 9, now=now)
     ticket = canary(gate, now=now)
     assert {h.cause for h in ticket.gate.after(met, ticket, now=now).holds} == left
 
 
-@pytest.mark.parametrize("finding", [Finding.UNKNOWN, Finding.DAILY, Finding.KEY])
-def test_any_refusal_proves_that_the_api_lives(finding: Finding) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.DAILY, Outcome.KEY])
+def test_any_refusal_proves_that_the_api_lives(outcome: Outcome) -> None:
     gate = troubled(CIRCUIT_AFTER)
     ticket = canary(gate, now=after_s(5))
-    assert ticket.gate.after(finding, ticket, now=after_s(6)).holding(Cause.CIRCUIT) is None
+    assert ticket.gate.after(outcome, ticket, now=after_s(6)).holding(Cause.CIRCUIT) is None
 
 
 # --- several holds at once ------------------------------------------------------------------
 
 
 def test_every_hold_must_be_due_before_anything_goes_and_the_longest_is_shown() -> None:
-    gate = refused(Finding.EMAIL, refused(Finding.UNKNOWN))
+    gate = refused(Outcome.EMAIL, refused(Outcome.UNKNOWN))
     assert gate.hold is not None
     assert gate.hold.cause is Cause.EMAIL
     assert looks_at(gate, now=after_s(40)) == after_s(900)
     ticket = canary(gate, now=after_s(900))
-    assert ticket.gate.after(Finding.ACCEPTED, ticket, now=after_s(901)).holds == ()
+    assert ticket.gate.after(Outcome.ACCEPTED, ticket, now=after_s(901)).holds == ()
 
 
 def test_only_a_person_ends_a_pause_whatever_else_happens() -> None:
     gate = Gate().paused(now=NOW)
-    gate = gate.after(Finding.ACCEPTED, Go(gate=gate, need=JOB, at=NOW), now=NOW)
-    answer = admit(told(gate, 50), JOB, now=after_s(10**8))
+    gate = gate.after(Outcome.ACCEPTED, Go(gate=gate, need=JOB, at=NOW), now=NOW)
+    answer = admit(with_reading(gate, 50), JOB, now=after_s(10**8))
     assert isinstance(answer, Halt)
     assert answer.until is None
     assert go(gate.resumed(now=NOW)).gate.holds == ()
 
 
 def test_a_full_disk_stops_all_until_there_is_room() -> None:
-    gate = refused(Finding.DISK, text="No space left on device")
+    gate = refused(Outcome.DISK, text="No space left on device")
     assert looks_at(gate, now=NOW) == after_s(DISK_LOOK_S)
     gate = ask(gate, Probe.DISK, now=after_s(DISK_LOOK_S)).disk_seen(has_room=False, now=after_s(DISK_LOOK_S))
     assert looks_at(gate, now=after_s(DISK_LOOK_S)) == after_s(2 * DISK_LOOK_S)
@@ -751,7 +751,7 @@ def test_a_disk_that_is_seen_to_be_full_stops_all() -> None:
 
 def test_refused_options_hold_that_folder_with_those_options_and_no_other() -> None:
     need = Need(job=1, folder="a", options="mask")
-    gate = Gate().after(Finding.PARAMETERS, go(Gate(), need), now=NOW, text="'angle' must be a number")
+    gate = Gate().after(Outcome.PARAMETERS, go(Gate(), need), now=NOW, text="'angle' must be a number")
     answer = admit(gate, Need(job=2, folder="a", options="mask"), now=after_s(10**6))
     assert isinstance(answer, Halt)
     assert (answer.until, answer.cause) == (None, Cause.PARAMETERS)
@@ -764,7 +764,7 @@ def test_new_options_refused_in_turn_replace_the_old_ones() -> None:
     gate = Gate()
     for options in ("one", "two", "two"):
         ticket = Go(gate=gate, need=Need(job=1, folder="a", options=options), at=NOW)
-        gate = gate.after(Finding.PARAMETERS, ticket, now=NOW)
+        gate = gate.after(Outcome.PARAMETERS, ticket, now=NOW)
     assert [f.options for f in gate.folders] == ["two"]
 
 
@@ -772,28 +772,30 @@ def test_new_options_refused_in_turn_replace_the_old_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "gate", [refused_by_both(), told(Gate(), 0), told(refused(Finding.MONTHLY), 0)], ids=["key", "credits", "monthly"]
+    "gate",
+    [refused_by_both(), with_reading(Gate(), 0), with_reading(refused(Outcome.MONTHLY), 0)],
+    ids=["key", "credits", "monthly"],
 )
 def test_a_reload_reads_the_account_at_once_and_goes_on_if_all_is_well(gate: Gate) -> None:
     now = after_s(7)
     assert isinstance(admit(gate, JOB, now=now), Halt)
-    go(told(ask(gate.resumed(now=now), Probe.ACCOUNT, now=now), 5, now=now), now=now)
+    go(with_reading(ask(gate.resumed(now=now), Probe.ACCOUNT, now=now), 5, now=now), now=now)
 
 
-@pytest.mark.parametrize("finding", [Finding.DAILY, Finding.MONTHLY, Finding.KEY])
-def test_a_reload_sends_a_canary_at_once_where_the_account_has_nothing_against_it(finding: Finding) -> None:
-    gate = told(refused(finding), 7)
+@pytest.mark.parametrize("outcome", [Outcome.DAILY, Outcome.MONTHLY, Outcome.KEY])
+def test_a_reload_sends_a_canary_at_once_where_the_account_has_nothing_against_it(outcome: Outcome) -> None:
+    gate = with_reading(refused(outcome), 7)
     assert isinstance(admit(gate, JOB, now=after_s(7)), Halt)
     canary(gate.resumed(now=after_s(7)), now=after_s(7))
 
 
 def test_a_reload_tries_at_once_what_only_a_picture_can_try() -> None:
-    gate = refused(Finding.EMAIL).resumed(now=after_s(3))
+    gate = refused(Outcome.EMAIL).resumed(now=after_s(3))
     canary(gate, now=after_s(3))
 
 
 def test_a_reload_asks_the_folders_again() -> None:
-    gate = Gate().after(Finding.PARAMETERS, go(Gate()), now=NOW)
+    gate = Gate().after(Outcome.PARAMETERS, go(Gate()), now=NOW)
     assert go(gate.resumed(now=NOW)).gate.folders == ()
 
 
@@ -801,8 +803,8 @@ def test_a_reload_asks_the_folders_again() -> None:
 
 
 def full_gate() -> Gate:
-    gate = refused(Finding.EMAIL, refused(Finding.UNKNOWN, told(refused(Finding.MONTHLY), 0)), text="words")
-    return gate.after(Finding.PARAMETERS, Go(gate=gate, need=Need(folder="ä", options="x"), at=NOW), now=NOW)
+    gate = refused(Outcome.EMAIL, refused(Outcome.UNKNOWN, with_reading(refused(Outcome.MONTHLY), 0)), text="words")
+    return gate.after(Outcome.PARAMETERS, Go(gate=gate, need=Need(folder="ä", options="x"), at=NOW), now=NOW)
 
 
 def test_a_restart_or_a_reload_looks_at_a_refused_key_at_once_and_is_no_refusal() -> None:
@@ -810,17 +812,17 @@ def test_a_restart_or_a_reload_looks_at_a_refused_key_at_once_and_is_no_refusal(
     for wait_s in (7, 8, 9):
         now += timedelta(seconds=wait_s)
         gate = ask(gate_from_note(gate_to_note(gate)).restarted(now=now), Probe.ACCOUNT, now=now)
-        gate = gate.account_unread(unread(Finding.KEY), now=now, recheck_s=RECHECK_S)
+        gate = gate.account_unread(unread(Outcome.KEY), now=now, recheck_s=RECHECK_S)
         assert looks_at(gate, now=now) == now + timedelta(minutes=15)
     gate = ask(gate.resumed(now=now), Probe.ACCOUNT, now=now).account_unread(
-        unread(Finding.KEY), now=now, recheck_s=RECHECK_S
+        unread(Outcome.KEY), now=now, recheck_s=RECHECK_S
     )
     assert looks_at(gate, now=now) == now + timedelta(minutes=15)
     now += timedelta(minutes=15)
-    gate = ask(gate, Probe.ACCOUNT, now=now).account_unread(unread(Finding.KEY), now=now, recheck_s=RECHECK_S)
+    gate = ask(gate, Probe.ACCOUNT, now=now).account_unread(unread(Outcome.KEY), now=now, recheck_s=RECHECK_S)
     assert looks_at(gate, now=now) == now + timedelta(minutes=30), "that look was due"
     gate = gate.restarted(now=now)
-    canary(told(ask(gate, Probe.ACCOUNT, now=now), 5, now=now), now=now)
+    canary(with_reading(ask(gate, Probe.ACCOUNT, now=now), 5, now=now), now=now)
 
 
 def test_holds_survive_a_restart_to_the_letter() -> None:
@@ -828,9 +830,9 @@ def test_holds_survive_a_restart_to_the_letter() -> None:
     assert gate_from_note(json.loads(json.dumps(gate_to_note(gate)))) == gate
 
 
-@pytest.mark.parametrize("finding", [Finding.EMAIL, Finding.UNKNOWN, Finding.KEY, Finding.MONTHLY, Finding.DAILY])
-def test_a_restart_inside_a_hold_sends_nothing(finding: Finding) -> None:
-    gate = gate_from_note(gate_to_note(told(refused(finding), 7)))
+@pytest.mark.parametrize("outcome", [Outcome.EMAIL, Outcome.UNKNOWN, Outcome.KEY, Outcome.MONTHLY, Outcome.DAILY])
+def test_a_restart_inside_a_hold_sends_nothing(outcome: Outcome) -> None:
+    gate = gate_from_note(gate_to_note(with_reading(refused(outcome), 7)))
     for _ in range(50):
         gate = gate_from_note(gate_to_note(gate))
         assert isinstance(admit(gate, JOB, now=after_s(1)), Wait | Halt)
@@ -838,7 +840,7 @@ def test_a_restart_inside_a_hold_sends_nothing(finding: Finding) -> None:
 
 def test_restarts_while_a_canary_is_out_do_not_send_one_each() -> None:
     due_at = after_s(900)
-    ticket = canary(refused(Finding.EMAIL), now=due_at)
+    ticket = canary(refused(Outcome.EMAIL), now=due_at)
     gate = gate_from_note(gate_to_note(ticket.gate))
     assert looks_at(gate, now=due_at) == due_at + timedelta(minutes=15)
 
@@ -893,26 +895,26 @@ def test_words_of_another_kind_are_no_words(text: object) -> None:
 
 def test_a_clock_that_was_years_ahead_does_not_hold_for_years() -> None:
     ahead = NOW + timedelta(days=900)
-    gate = refused(Finding.EMAIL, now=ahead)
+    gate = refused(Outcome.EMAIL, now=ahead)
     canary(gate, now=NOW)
 
 
 def test_a_clock_that_was_ahead_while_a_hold_was_prolonged_does_not_hold_for_years() -> None:
-    gate, ahead = refused(Finding.EMAIL), NOW + timedelta(days=900)
+    gate, ahead = refused(Outcome.EMAIL), NOW + timedelta(days=900)
     ticket = canary(gate, now=ahead)
-    gate = ticket.gate.after(Finding.EMAIL, ticket, now=ahead)
+    gate = ticket.gate.after(Outcome.EMAIL, ticket, now=ahead)
     canary(gate, now=NOW + timedelta(hours=1))
 
 
 def test_a_clock_that_goes_back_a_little_changes_nothing() -> None:
-    gate = refused(Finding.EMAIL)
+    gate = refused(Outcome.EMAIL)
     assert looks_at(gate, now=after_s(-30)) == after_s(900)
 
 
-@pytest.mark.parametrize("finding", [Finding.EMAIL, Finding.UNKNOWN, Finding.KEY, Finding.DAILY, Finding.MONTHLY])
-def test_a_clock_that_is_set_back_inside_an_old_hold_has_it_looked_at_at_once(finding: Finding) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.EMAIL, Outcome.UNKNOWN, Outcome.KEY, Outcome.DAILY, Outcome.MONTHLY])
+def test_a_clock_that_is_set_back_inside_an_old_hold_has_it_looked_at_at_once(outcome: Outcome) -> None:
     """Its beginning lies before the new now, so that only the jump shows that its moments mean nothing."""
-    gate, now = refused(finding), after_s(2 * 3600)
+    gate, now = refused(outcome), after_s(2 * 3600)
     gate = replace(gate, holds=tuple(replace(hold, probe_at=after_s(3 * 3600)) for hold in gate.holds))
     assert isinstance(admit(gate, Need(), now=now), Halt)
     answer = admit(gate.set_back(now=now), Need(), now=now)
@@ -920,7 +922,7 @@ def test_a_clock_that_is_set_back_inside_an_old_hold_has_it_looked_at_at_once(fi
 
 
 def test_a_pause_by_a_person_and_the_beginning_of_a_hold_outlive_a_clock_that_is_set_back() -> None:
-    gate = refused(Finding.EMAIL).paused(now=NOW).set_back(now=after_s(-7200))
+    gate = refused(Outcome.EMAIL).paused(now=NOW).set_back(now=after_s(-7200))
     assert {(hold.cause, hold.since) for hold in gate.holds} == {
         (Cause.PAUSED, after_s(-7200)), (Cause.EMAIL, after_s(-7200))
     }  # fmt: skip
@@ -928,13 +930,13 @@ def test_a_pause_by_a_person_and_the_beginning_of_a_hold_outlive_a_clock_that_is
 
 
 def test_a_look_further_ahead_than_any_of_its_kind_comes_from_a_wrong_clock() -> None:
-    gate = refused(Finding.EMAIL)
+    gate = refused(Outcome.EMAIL)
     gate = replace(gate, holds=(replace(gate.holds[0], probe_at=after_s(3 * 3600)),))
     canary(gate, now=NOW)
 
 
 def test_a_canary_from_the_future_is_not_waited_for() -> None:
-    gate = replace(refused(Finding.EMAIL), canary_at=after_s(10**6))
+    gate = replace(refused(Outcome.EMAIL), canary_at=after_s(10**6))
     canary(gate, now=after_s(900))
 
 
@@ -975,10 +977,10 @@ def test_a_reason_repeats_the_words_of_the_api() -> None:
         (Gate(), {"stalled": {Limit.OUTPUT: 900}, "busy": 16}, Limit.WORKERS),
         (Gate(), {"affordable": 0}, Limit.CREDITS),
         (Gate(), {"affordable": None, "busy": 16}, Limit.WORKERS),
-        (told(Gate(), 0), {}, Limit.CREDITS),
-        (refused(Finding.KEY), {}, Limit.HOLD),
+        (with_reading(Gate(), 0), {}, Limit.CREDITS),
+        (refused(Outcome.KEY), {}, Limit.HOLD),
         (troubled(CIRCUIT_AFTER), {}, Limit.HOLD),
-        (refused(Finding.KEY, told(Gate(), 0)), {}, Limit.CREDITS),
+        (refused(Outcome.KEY, with_reading(Gate(), 0)), {}, Limit.CREDITS),
     ],
     ids=[
         "nothing to do", "less than nothing", "all busy", "all busy and paced", "paced", "a moment between two calls",

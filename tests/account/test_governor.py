@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from rembg_watch.account.credits import AccountRead, AccountUnread
-from rembg_watch.account.gate import Cause, Finding, Gate, Go, Halt, Need, Probe, Wait
+from rembg_watch.account.gate import Cause, Gate, Go, Halt, Need, Outcome, Probe, Wait
 from rembg_watch.account.governor import Governor, Ticket
 from rembg_watch.account.holds import held
 from rembg_watch.account.notes import gate_to_note
@@ -56,7 +56,7 @@ class Books:
 
     def _read(self) -> AccountUnread:
         self.reads += 1
-        return AccountUnread(finding=Finding.TROUBLE, text="no way there")
+        return AccountUnread(outcome=Outcome.TROUBLE, text="no way there")
 
 
 class House:
@@ -82,7 +82,7 @@ class House:
         assert isinstance(ticket, Ticket)
         return ticket
 
-    def told(self, kind: type[Event]) -> list[Event]:
+    def reported(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
 
 
@@ -126,7 +126,7 @@ def test_a_monthly_limit_shuts_the_gate_for_all_is_told_once_and_kept() -> None:
     error = throttled(Throttle.MONTHLY, "You've reached your monthly limit.")
     assert house.governor.failed(error, job(), first).state is State.QUEUED
     house.governor.failed(error, job(2), second)
-    assert len(house.told(events.GateShut)) == 1
+    assert len(house.reported(events.GateShut)) == 1
     assert house.governor.gate.holding(Cause.MONTHLY) is not None
     again = House(notes=house.notes)
     assert again.governor.gate.holding(Cause.MONTHLY) is not None
@@ -138,7 +138,7 @@ def test_a_circuit_knows_whether_the_api_answers(is_answered: bool) -> None:
     error = ServerError(message="oops", status=500) if is_answered else NotSentError(message="no way there")
     for number, ticket in enumerate([house.enter() for _ in range(5)]):
         house.governor.failed(error, job(number), ticket)
-    [told] = [event for event in house.told(events.GateShut) if event.reason == Cause.CIRCUIT]  # type: ignore[attr-defined]
+    [told] = [event for event in house.reported(events.GateShut) if event.reason == Cause.CIRCUIT]  # type: ignore[attr-defined]
     assert told.is_answered is is_answered  # type: ignore[attr-defined]
     again = House(notes=house.notes).governor.gate.holding(Cause.CIRCUIT)
     assert again is not None
@@ -148,7 +148,7 @@ def test_a_circuit_knows_whether_the_api_answers(is_answered: bool) -> None:
 @pytest.mark.parametrize("is_answered", [True, False])
 def test_an_account_that_cannot_be_read_says_whether_something_answered(is_answered: bool) -> None:
     house = House()
-    house.books.read = lambda: AccountUnread(finding=Finding.TROUBLE, text="oops", is_answered=is_answered)
+    house.books.read = lambda: AccountUnread(outcome=Outcome.TROUBLE, text="oops", is_answered=is_answered)
     assert house.governor.read_account() is None
     hold = house.governor.standstill
     assert hold is not None
@@ -162,7 +162,7 @@ def test_a_refused_key_turns_the_next_one_away_instead_of_asking_again() -> None
 
     def read() -> AccountUnread:
         reads.append("account")
-        return AccountUnread(finding=Finding.KEY, text="invalid api key")
+        return AccountUnread(outcome=Outcome.KEY, text="invalid api key")
 
     house.books.read = read
     house.governor.failed(KeyRefusedError(message="invalid api key", status=401), job(), ticket)
@@ -218,10 +218,10 @@ def test_refusals_that_last_are_told_as_a_pause_with_its_beginning_its_words_and
     assert hold.since == pytest.approx(START, abs=timedelta(seconds=1))
     assert hold.probe_at is not None
     assert now < hold.probe_at <= now + timedelta(seconds=60)
-    (told,) = house.told(events.GateShut)
+    (told,) = house.reported(events.GateShut)
     assert told.level is events.Level.INFO
     refuse_for(house, 140)
-    assert [event.level for event in house.told(events.GateShut)] == [events.Level.INFO, events.Level.WARNING]
+    assert [event.level for event in house.reported(events.GateShut)] == [events.Level.INFO, events.Level.WARNING]
     assert house.governor.gate.hold is None
 
 
@@ -231,11 +231,11 @@ def test_the_end_of_refusals_that_lasted_is_told_with_their_length() -> None:
     house.governor.answered(house.enter())
     assert house.governor.standstill is None
     house.enter()
-    (told,) = house.told(events.GateOpened)
+    (told,) = house.reported(events.GateOpened)
     assert isinstance(told, events.GateOpened)
     assert 90 <= told.shut_s <= house.hands.s - 1000
     house.governor.answered(house.enter())
-    assert len(house.told(events.GateOpened)) == 1
+    assert len(house.reported(events.GateOpened)) == 1
 
 
 def test_where_nothing_is_to_be_sent_nothing_waits_for_the_pace() -> None:
@@ -258,7 +258,7 @@ def test_five_failures_in_a_row_open_the_circuit_and_one_that_goes_well_closes_i
     assert canary.go.is_canary
     house.governor.accepted(canary)
     assert house.governor.gate.hold is None
-    assert house.told(events.GateOpened)
+    assert house.reported(events.GateOpened)
 
 
 def test_closing_sends_everybody_home_and_keeps_the_pace() -> None:

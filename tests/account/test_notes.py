@@ -97,7 +97,7 @@ def test_the_version_before_would_read_what_is_written_now() -> None:
     assert gate_to_note(GATE) == GATE_NOTE
     assert pace_to_note(PACE) == PACE_NOTE
     assert reading_to_note(READING, last_call=48) == READING_NOTE
-    assert use_to_note(USE, told=Decimal(11)) == USE_NOTE
+    assert use_to_note(USE, reported=Decimal(11)) == USE_NOTE
 
 
 def test_notes_of_versions_that_knew_less_are_read() -> None:

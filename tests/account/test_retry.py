@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rembg_watch.account.gate import CIRCUIT_AFTER, Cause, Finding, Gate, Go, Need, admit
+from rembg_watch.account.gate import CIRCUIT_AFTER, Cause, Gate, Go, Need, Outcome, admit
 from rembg_watch.account.retry import (
     LONGEST_PAUSE_S,
     MOST_TRIES,
@@ -68,7 +68,7 @@ def throttled(kind: Throttle) -> ThrottledError:
 def down(failures: int = CIRCUIT_AFTER) -> Gate:
     gate = Gate()
     for n in range(failures):
-        gate = gate.after(Finding.TROUBLE, ticket(100 + n), now=NOW)
+        gate = gate.after(Outcome.TROUBLE, ticket(100 + n), now=NOW)
     return gate
 
 
@@ -197,10 +197,10 @@ def run_poison(*, others_overlap: bool, error: Exception = SERVER) -> tuple[int,
         go = ticket(gate=gate, at=now)
         now += timedelta(seconds=2)
         if others_overlap:
-            gate = gate.after(Finding.ACCEPTED, ticket(2), now=now)
+            gate = gate.after(Outcome.ACCEPTED, ticket(2), now=now)
         calls += 1
         decision = decide(error, subject, POLICY, gate=gate, go=go, now=now)
-        gate = decision.gate.after(Finding.ACCEPTED, ticket(3), now=now)
+        gate = decision.gate.after(Outcome.ACCEPTED, ticket(3), now=now)
         subject = decision.apply(subject, at=now)
         if subject.state is State.QUEUED:
             subject = replace(subject, state=State.SENDING)
@@ -451,4 +451,4 @@ def test_what_was_known_of_the_request_is_kept_where_the_error_knows_nothing() -
 
 
 def test_the_table_says_what_becomes_of_the_job_in_every_row() -> None:
-    assert all(isinstance(rule.fate, Fate) and isinstance(rule.finding, Finding) for rule in RULES.values())
+    assert all(isinstance(rule.fate, Fate) and isinstance(rule.outcome, Outcome) for rule in RULES.values())

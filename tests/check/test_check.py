@@ -22,7 +22,7 @@ from rembg_watch.api.responses import Account, BillingCycle
 from rembg_watch.check.folders import counted, tried
 from rembg_watch.check.protection import Protection
 from rembg_watch.check.unit import assignments, credential_path, properties, unit_for
-from rembg_watch.config import Finding, Kind, Reading, Severity
+from rembg_watch.config import Finding, FindingKind, Reading, Severity
 from rembg_watch.errors import ExitCode
 from rembg_watch.sandbox import Sandbox
 
@@ -139,23 +139,23 @@ def test_problems_of_the_configuration_come_first_and_the_rest_is_checked_all_th
 def test_a_file_that_cannot_be_read_at_all_is_all_there_is_to_tell(tmp_path: Path, proc: Proc) -> None:
     (tmp_path / "config.toml").write_text("[")
     reading = config.read(tmp_path / "config.toml", environ={"HOME": str(tmp_path)})
-    assert only(findings(reading, proc(), answer=account())).kind is Kind.FILE
+    assert only(findings(reading, proc(), answer=account())).kind is FindingKind.FILE
 
 
 class TestAccount:
     @pytest.mark.parametrize(
         ("error", "severity", "kind", "code"),
         [
-            (KeyRefusedError(message="invalid api key"), Severity.ERROR, Kind.KEY_REFUSED, ExitCode.KEY_REFUSED),
-            (EmailNotVerifiedError(message="verify"), Severity.ERROR, Kind.ACCOUNT, ExitCode.WAITING),
-            (UnreachableError(message="no route"), Severity.ERROR, Kind.ACCOUNT, ExitCode.WAITING),
-            (ServerError(message="down", status=503), Severity.ERROR, Kind.ACCOUNT, ExitCode.WAITING),
-            (ThrottledError(message="too quickly", status=429), Severity.WARNING, Kind.ACCOUNT, ExitCode.OK),
+            (KeyRefusedError(message="invalid api key"), Severity.ERROR, FindingKind.KEY_REFUSED, ExitCode.KEY_REFUSED),
+            (EmailNotVerifiedError(message="verify"), Severity.ERROR, FindingKind.ACCOUNT, ExitCode.WAITING),
+            (UnreachableError(message="no route"), Severity.ERROR, FindingKind.ACCOUNT, ExitCode.WAITING),
+            (ServerError(message="down", status=503), Severity.ERROR, FindingKind.ACCOUNT, ExitCode.WAITING),
+            (ThrottledError(message="too quickly", status=429), Severity.WARNING, FindingKind.ACCOUNT, ExitCode.OK),
         ],
         ids=lambda value: type(value).__name__ if isinstance(value, RembgError) else "",
     )
     def test_each_refusal_has_its_weight_and_its_exit_code(
-        self, read: Read, proc: Proc, error: RembgError, severity: Severity, kind: Kind, code: ExitCode
+        self, read: Read, proc: Proc, error: RembgError, severity: Severity, kind: FindingKind, code: ExitCode
     ) -> None:
         found = findings(read(), proc(), answer=error)
         told = only(found)
@@ -172,7 +172,7 @@ class TestAccount:
         sandbox = Sandbox(key="another")
         ask = check.over_network(transport=sandbox.transport())
         found = check.findings(read(), ask=ask, now=NOW, proc=proc(), service={})
-        assert (only(found).kind, check.verdict(found)) == (Kind.KEY_REFUSED, ExitCode.KEY_REFUSED)
+        assert (only(found).kind, check.verdict(found)) == (FindingKind.KEY_REFUSED, ExitCode.KEY_REFUSED)
 
     def test_a_wrong_configuration_outweighs_a_refused_key(self, read: Read, proc: Proc) -> None:
         found = findings(read(top="[pool]\nworkers = 0"), proc(), answer=KeyRefusedError(message="invalid api key"))
@@ -183,7 +183,7 @@ class TestAccount:
 
     def test_without_a_key_nobody_is_asked(self, read: Read, proc: Proc) -> None:
         found = findings(read(REMBG_WATCH_API__KEY=""), proc(), answer=KeyRefusedError(message="x"))
-        assert only(found).kind is Kind.KEY
+        assert only(found).kind is FindingKind.KEY
 
     @pytest.mark.parametrize(
         ("top", "spendable", "expected"),
@@ -251,7 +251,7 @@ class TestFolders:
         found = findings(reading, proc(), answer=account())
         told = only([one for one in found if one.severity is Severity.ERROR])
         assert "the output folder /proc cannot be used" in told.what
-        assert (told.kind, told.where) == (Kind.ACCESS, "REMBG_WATCH_FOLDERS__0__OUTPUT")
+        assert (told.kind, told.where) == (FindingKind.ACCESS, "REMBG_WATCH_FOLDERS__0__OUTPUT")
 
     def test_counting_does_not_follow_links_in_circles(self, tmp_path: Path) -> None:
         (tmp_path / "a" / "b").mkdir(parents=True)
@@ -279,7 +279,7 @@ class TestFolders:
         if other.stat().st_dev == tmp_path.stat().st_dev:
             pytest.skip("there is no second disk here")
         found = findings(read(f'after = "move"\ndone = "{other}"'), proc(), answer=account())
-        assert "copied there, then removed" in only([one for one in found if one.kind is Kind.MACHINE]).what
+        assert "copied there, then removed" in only([one for one in found if one.kind is FindingKind.MACHINE]).what
 
 
 class TestMounts:
@@ -300,7 +300,7 @@ class TestMounts:
     ) -> None:
         root = proc(f"40 22 0:50 / {tmp_path}/in rw - {kind} x rw")
         found = findings(read(top=f'[watch]\nmode = "{mode}"'), root, answer=account())
-        told = [one.severity for one in found if one.kind is Kind.MACHINE]
+        told = [one.severity for one in found if one.kind is FindingKind.MACHINE]
         assert told == ([severity] if severity else [])
 
     @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ class TestMounts:
         self, read: Read, proc: Proc, tmp_path: Path, kind: str
     ) -> None:
         root = proc(f"40 22 0:50 / {tmp_path}/in rw - {kind} x rw")
-        told = only([one for one in findings(read(), root, answer=account()) if one.kind is Kind.MACHINE])
+        told = only([one for one in findings(read(), root, answer=account()) if one.kind is FindingKind.MACHINE])
         assert f"is on {kind}, which does not report every change" in told.what
 
     @pytest.mark.parametrize(
@@ -394,11 +394,11 @@ class TestUnit:
     def key(self, tmp_path: Path) -> None:
         (tmp_path / "key").write_text(f"{KEY}\n")
 
-    def told(self, reading: Reading, proc: Path, service: dict[str, str]) -> list[Finding]:
+    def reported(self, reading: Reading, proc: Path, service: dict[str, str]) -> list[Finding]:
         return bad(findings(reading, proc, answer=account(), service=service))
 
     def test_a_unit_that_fits_gives_no_finding(self, read: Read, proc: Proc, service: dict[str, str]) -> None:
-        assert self.told(read(), proc(), service) == []
+        assert self.reported(read(), proc(), service) == []
 
     def test_a_unit_for_another_file_is_left_alone(self, read: Read, proc: Proc, service: dict[str, str]) -> None:
         service |= {"ExecStart": "{ argv[]=/opt/x run --config /etc/other.toml ; }", "ReadWritePaths": ""}
@@ -410,14 +410,14 @@ class TestUnit:
         self, read: Read, proc: Proc, service: dict[str, str], tmp_path: Path
     ) -> None:
         service["ReadWritePaths"] = f"{tmp_path}/state"
-        told = only(self.told(read(), proc(), service))
+        told = only(self.reported(read(), proc(), service))
         assert f"cannot write the output folder {tmp_path}/out" in told.what
-        assert told.kind is Kind.ACCESS
+        assert told.kind is FindingKind.ACCESS
 
     def test_originals_that_are_removed_must_be_writable_too(
         self, read: Read, proc: Proc, service: dict[str, str]
     ) -> None:
-        told = only(self.told(read('after = "delete"'), proc(), service))
+        told = only(self.reported(read('after = "delete"'), proc(), service))
         assert "cannot write the input folder" in told.what
 
     def test_a_key_that_only_the_unit_has_is_no_missing_key(
@@ -425,7 +425,7 @@ class TestUnit:
     ) -> None:
         read()
         reading = config.read(tmp_path / "config.toml", environ={"HOME": str(tmp_path)})
-        assert [found.kind for found in reading.errors()] == [Kind.KEY]
+        assert [found.kind for found in reading.errors()] == [FindingKind.KEY]
         asked = []
 
         def ask(settings: config.Settings) -> Account:
@@ -442,24 +442,24 @@ class TestUnit:
         read()
         reading = config.read(tmp_path / "config.toml", environ={"HOME": str(tmp_path)})
         service |= {"LoadCredential": "", "LoadCredentialEncrypted": "api_key:/etc/rembg-watch/api_key.cred"}
-        assert self.told(reading, proc(), service) == []
+        assert self.reported(reading, proc(), service) == []
 
     def test_a_credential_whose_file_is_missing_is_an_error(
         self, read: Read, proc: Proc, service: dict[str, str], tmp_path: Path
     ) -> None:
         (tmp_path / "key").unlink()
-        told = only(self.told(read(), proc(), service))
+        told = only(self.reported(read(), proc(), service))
         assert "does not exist: the service will not start" in told.what
 
     def test_a_unit_that_gives_no_key_is_told(self, read: Read, proc: Proc, service: dict[str, str]) -> None:
         service["LoadCredential"] = ""
-        assert "the service is given no key" in only(self.told(read(), proc(), service)).what
+        assert "the service is given no key" in only(self.reported(read(), proc(), service)).what
 
     def test_a_systemd_without_credentials_is_told(self, read: Read, proc: Proc, service: dict[str, str]) -> None:
-        assert "does not support credentials" in only(self.told(read(), proc(), service | {"Version": "245"})).what
+        assert "does not support credentials" in only(self.reported(read(), proc(), service | {"Version": "245"})).what
 
     def test_a_user_that_nobody_knows_is_an_error(self, read: Read, proc: Proc, service: dict[str, str]) -> None:
-        found = self.told(read(), proc(), service | {"User": "somebody-else"})
+        found = self.reported(read(), proc(), service | {"User": "somebody-else"})
         assert "a user that this machine does not have" in only(found).what
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="another user's folders need root")
@@ -498,7 +498,7 @@ class TestUnit:
         path = tmp_path / "config.toml"
         path.write_text(path.read_text().replace('state_dir = "state"', ""))
         reading = config.read(path, environ={"HOME": str(tmp_path), "REMBG_WATCH_API__KEY": KEY})
-        told = only(self.told(reading, proc(), service))
+        told = only(self.reported(reading, proc(), service))
         assert (told.severity, told.todo) == (Severity.WARNING, 'set state_dir = "/var/lib/rembg-watch"')
 
     @pytest.mark.parametrize(

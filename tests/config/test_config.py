@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rembg_watch import config
-from rembg_watch.config import Finding, Kind, Severity
+from rembg_watch.config import Finding, FindingKind, Severity
 from rembg_watch.config.keys import clean_key
 from rembg_watch.config.origins import Origins, lines
 from rembg_watch.config.sentences import known
@@ -58,7 +58,7 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def told(path: Path, environ: Environ, **more: str) -> list[str]:
+def findings_in(path: Path, environ: Environ, **more: str) -> list[str]:
     return [str(found) for found in config.read(path, environ={**environ, **more}).findings]
 
 
@@ -319,7 +319,7 @@ angle = 500
     def test_one_wrong_setting_is_one_sentence(self, write: Write, environ: Environ, line: str, expected: str) -> None:
         found = only(errors(write(line + "\n" + FOLDER), environ))
         assert expected in str(found)
-        assert (found.severity, found.kind) == (Severity.ERROR, Kind.SETTING)
+        assert (found.severity, found.kind) == (Severity.ERROR, FindingKind.SETTING)
 
     @pytest.mark.parametrize(
         ("line", "expected"),
@@ -365,7 +365,7 @@ angle = 500
         found = only(errors(write(f"{FOLDER}[folders.options]\n{options}\n"), environ))
         assert expected in found.what
         assert "[folders.options]" in found.where
-        assert found.kind is Kind.SETTING
+        assert found.kind is FindingKind.SETTING
 
     def test_a_missing_input_or_output_is_told_and_the_other_folders_are_still_checked(
         self, write: Write, environ: Environ
@@ -380,7 +380,9 @@ angle = 500
     def test_a_folder_that_cannot_be_understood_is_not_also_called_missing(
         self, write: Write, environ: Environ
     ) -> None:
-        assert [found.kind for found in errors(write('[[folders]]\nname = "a"\n'), environ)] == [Kind.SETTING] * 2
+        assert [found.kind for found in errors(write('[[folders]]\nname = "a"\n'), environ)] == [
+            FindingKind.SETTING
+        ] * 2
 
     def test_single_brackets_around_folders_are_explained(self, write: Write, environ: Environ) -> None:
         found = only(errors(write(FOLDER.replace("[[folders]]", "[folders]")), environ))
@@ -400,7 +402,7 @@ angle = 500
         assert "config.toml:8" in found.where
 
     def test_no_folder_at_all_is_a_kind_of_its_own(self, write: Write, environ: Environ) -> None:
-        assert only(errors(write(""), environ)).kind is Kind.NO_FOLDERS
+        assert only(errors(write(""), environ)).kind is FindingKind.NO_FOLDERS
 
     def test_a_done_folder_without_move_is_a_warning(self, write: Write, environ: Environ) -> None:
         path = write(FOLDER + 'done = "done"\n')
@@ -492,7 +494,7 @@ class TestFiles:
         path.write_bytes(content)
         found = only(errors(path, environ))
         assert expected in found.what
-        assert (found.kind, found.where) == (Kind.FILE, str(path))
+        assert (found.kind, found.where) == (FindingKind.FILE, str(path))
 
     def test_a_folder_in_place_of_the_file_is_one_sentence(self, tmp_path: Path, environ: Environ) -> None:
         assert "cannot be read: is a directory" in only(errors(tmp_path, environ)).what
@@ -506,11 +508,11 @@ class TestFiles:
     def test_an_input_that_is_a_file_is_told(self, write: Write, environ: Environ, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         found = only(errors(write(FOLDER.replace('"in"', '"file"')), environ))
-        assert (found.kind, "it is not a folder" in found.what) == (Kind.PLACE, True)
+        assert (found.kind, "it is not a folder" in found.what) == (FindingKind.PLACE, True)
 
     def test_an_input_under_a_file_is_away(self, write: Write, environ: Environ, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        assert only(errors(write(FOLDER.replace('"in"', '"file/in"')), environ)).kind is Kind.AWAY
+        assert only(errors(write(FOLDER.replace('"in"', '"file/in"')), environ)).kind is FindingKind.AWAY
 
     @pytest.mark.parametrize("place", ["output", "failed"])
     def test_a_target_that_is_a_file_is_told(self, write: Write, environ: Environ, tmp_path: Path, place: str) -> None:
@@ -518,7 +520,7 @@ class TestFiles:
         text = FOLDER.replace('"out"', '"file"') if place == "output" else FOLDER + 'failed = "file"\n'
         found = only(errors(write(text), environ))
         assert f"the {place} folder" in found.what
-        assert found.kind is Kind.PLACE
+        assert found.kind is FindingKind.PLACE
 
     def test_a_target_that_does_not_exist_yet_is_no_problem(self, write: Write, environ: Environ) -> None:
         assert not errors(write(FOLDER.replace('"out"', '"deep/er/out"')), environ)
@@ -540,7 +542,7 @@ class TestFiles:
     ) -> None:
         (tmp_path / "sealed").mkdir(mode=0o500)
         path = write(FOLDER.replace('"out"', '"sealed"'))
-        assert only(errors(path, environ)).kind is Kind.ACCESS
+        assert only(errors(path, environ)).kind is FindingKind.ACCESS
         assert config.load(path, environ=environ, tolerate=config.FOR_RUN).folders[0].name == "catalogue"
 
     @pytest.mark.parametrize("text", [FOLDER.replace('"out"', '"file"'), f'state_dir = "file/state"\n{FOLDER}'])
@@ -592,7 +594,7 @@ class TestEnvironment:
         assert (pool.workers, pool.batch_size) == (5, 4)
 
     def test_the_variable_that_names_the_file_is_no_setting(self, write: Write, environ: Environ) -> None:
-        assert not told(write(FOLDER), environ, REMBG_WATCH_CONFIG="/etc/x")
+        assert not findings_in(write(FOLDER), environ, REMBG_WATCH_CONFIG="/etc/x")
 
 
 class TestKey:
@@ -641,7 +643,7 @@ class TestKey:
     def test_no_key_names_every_place_for_one(self, write: Write, environ: Environ) -> None:
         del environ["REMBG_WATCH_API__KEY"]
         found = only(errors(write(FOLDER), environ))
-        assert found.kind is Kind.KEY
+        assert found.kind is FindingKind.KEY
         assert found.what == "there is no API key"
         for place in ("key_file", "REMBG_WATCH_API__KEY", "credential api_key"):
             assert place in found.todo
@@ -649,7 +651,7 @@ class TestKey:
     def test_a_key_in_the_file_is_refused_and_not_shown(self, write: Write, environ: Environ) -> None:
         del environ["REMBG_WATCH_API__KEY"]
         found = only(errors(write(f'[api]\nkey = "{KEY}"\n{FOLDER}'), environ))
-        assert (found.kind, "config.toml:2 [api] key" in found.where) == (Kind.KEY, True)
+        assert (found.kind, "config.toml:2 [api] key" in found.where) == (FindingKind.KEY, True)
         assert KEY not in str(found)
 
     @pytest.mark.parametrize(
@@ -676,7 +678,7 @@ class TestKey:
         del environ["REMBG_WATCH_API__KEY"]
         found = only(errors(write(f'[api]\nkey_file = "key"\n{FOLDER}'), environ))
         assert complaint in found.what
-        assert found.kind is Kind.KEY
+        assert found.kind is FindingKind.KEY
         assert not raw.strip() or raw.decode("utf-8", "replace") not in str(found)
 
     def test_a_key_file_that_is_missing_is_told_without_its_name_which_may_be_the_key(
@@ -684,7 +686,7 @@ class TestKey:
     ) -> None:
         del environ["REMBG_WATCH_API__KEY"]
         found = only(errors(write(f'[api]\nkey_file = "{KEY}"\n{FOLDER}'), environ))
-        assert (found.kind, "config.toml:2 [api] key_file" in found.where) == (Kind.KEY, True)
+        assert (found.kind, "config.toml:2 [api] key_file" in found.where) == (FindingKind.KEY, True)
         assert KEY not in str(found)
 
     def test_a_variable_that_is_not_utf_8_is_told(self, write: Write, environ: Environ) -> None:
@@ -703,7 +705,7 @@ class TestKey:
 
     def test_a_key_of_the_wrong_shape_in_the_environment_is_not_shown(self, write: Write, environ: Environ) -> None:
         environ = {"HOME": environ["HOME"], "REMBG_WATCH_API": json.dumps({"key": {"value": KEY}})}
-        assert KEY not in " ".join(told(write(FOLDER), environ))
+        assert KEY not in " ".join(findings_in(write(FOLDER), environ))
 
     def test_settings_that_are_wrong_in_python_do_not_show_the_key_either(self) -> None:
         with pytest.raises(ValueError) as caught:

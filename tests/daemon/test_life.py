@@ -19,7 +19,7 @@ from rembg_watch.config import Settings, template
 from rembg_watch.config.rules import is_away
 from rembg_watch.daemon import STATUS_NAME, Daemon, status, upkeep
 from rembg_watch.daemon.once import Once
-from rembg_watch.daemon.targets import Targets, may_be_made
+from rembg_watch.daemon.target_folders import TargetFolders, may_be_made
 from rembg_watch.errors import ExitCode, LockedError
 from rembg_watch.host.disk import version_of
 from rembg_watch.jobs import CallStart, State, move, with_content
@@ -608,7 +608,7 @@ def test_an_output_on_a_share_that_went_away_is_not_made_on_the_disk_underneath(
     nas.mount()
     nas.point.rmdir()
     nas.point.touch()  # it takes no folder now, as one that is read-only
-    targets = Targets(events.nobody, **nas.tables)
+    targets = TargetFolders(events.nobody, **nas.tables)
     targets.make(below(studio, nas.point / "out"))
     nas.unmount()
     nas.point.unlink()
@@ -624,7 +624,7 @@ def test_an_output_on_a_share_that_was_away_at_the_start_is_made_when_the_share_
     studio: Studio, tmp_path: Path
 ) -> None:
     nas = Nas(tmp_path)
-    targets = Targets(events.nobody, **nas.tables)
+    targets = TargetFolders(events.nobody, **nas.tables)
     targets.make(below(studio, nas.point / "out"))
     assert list(nas.point.iterdir()) == []
     nas.mount()

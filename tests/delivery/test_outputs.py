@@ -22,13 +22,13 @@ def test_a_folder_that_nobody_has_tried_is_neither_sound_nor_blocked(outputs: Ou
 
 
 def test_a_folder_is_blocked_from_its_first_refusal_until_it_takes_something(outputs: Outputs) -> None:
-    assert not outputs.took("f")
+    assert not outputs.accepted("f")
     refuse(outputs, now_s=1)
     refuse(outputs, now_s=2, code="read_only")
     assert outputs.blocked == {"f": Blockage(why="it is read_only", code="read_only", since=NOW + timedelta(seconds=1))}
     assert (outputs.is_sound("f"), outputs.is_blocked("f"), outputs.is_blocked("g")) == (False, True, False)
-    assert outputs.took("f")
-    assert not outputs.took("f")
+    assert outputs.accepted("f")
+    assert not outputs.accepted("f")
     assert (outputs.is_sound("f"), outputs.blocked) == (True, {})
 
 
@@ -43,7 +43,7 @@ def test_a_folder_is_on_one_trial_at_a_time_and_after_a_refusal_only_now_and_the
 
 
 def test_what_somebody_may_have_mended_is_tried_at_once_and_stays_blocked_until_then(outputs: Outputs) -> None:
-    outputs.took("g")
+    outputs.accepted("g")
     refuse(outputs)
     outputs.doubt()
     assert (outputs.is_sound("g"), outputs.is_blocked("f"), outputs.is_blocked("g")) == (False, True, False)

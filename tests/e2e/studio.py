@@ -242,7 +242,7 @@ class Studio:
         assert said.code == 0, said.text
         return said.json
 
-    def told(self) -> dict[str, Any]:
+    def reported(self) -> dict[str, Any]:
         """Read what the daemon wrote last, for waiting: cheaper than a command, and the same."""
         try:
             found: dict[str, Any] = json.loads((self.state / "status.json").read_text(encoding="utf-8"))

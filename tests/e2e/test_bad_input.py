@@ -129,7 +129,7 @@ def test_a_missing_input_folder_is_told_by_once_and_waited_for_by_run(studio: St
     assert f"{away} is not there: it does not exist" in said.err
     refused(studio.cli("once", "--dry-run"), str(away), "does not exist")
     with studio.running() as daemon:
-        daemon.wait_until(lambda: [f["state"] for f in studio.told()["folders"]] == ["offline"], "it says offline")
+        daemon.wait_until(lambda: [f["state"] for f in studio.reported()["folders"]] == ["offline"], "it says offline")
         studio.drop("a.jpg", 1)
         studio.input.rename(away)
         daemon.wait_until(lambda: "a.png" in studio.outputs(), "it goes on by itself")
@@ -261,7 +261,7 @@ def test_run_with_a_wrong_key_holds_and_goes_on_after_a_reload(studio: Studio) -
         studio.drop(f"{number}.jpg", number)
     studio.write_key("not-the-right-one")
     with studio.running() as daemon:
-        daemon.wait_until(lambda: not studio.told()["gate"]["open"], "the gate shuts")
+        daemon.wait_until(lambda: not studio.reported()["gate"]["open"], "the gate shuts")
         seen = studio.status()
         assert seen["gate"]["reason"] == "key_refused"
         assert seen["gate"]["until"] is not None
@@ -403,7 +403,7 @@ def test_a_full_output_disk_keeps_paid_answers_and_delivers_them_when_there_is_r
     studio.configure(folder={"output": str(disk)})
     sources = {f"{number}.jpg": studio.drop(f"{number}.jpg", number) for number in range(30)}
     with studio.running() as daemon:
-        daemon.wait_until(lambda: studio.told()["jobs"]["received"] > 0, "paid answers wait")
+        daemon.wait_until(lambda: studio.reported()["jobs"]["received"] > 0, "paid answers wait")
         daemon.says("No space left")
         paid = len(studio.calls)
         assert len(list(disk.glob("*.png"))) < 30

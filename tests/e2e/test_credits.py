@@ -37,7 +37,7 @@ def test_20_credits_and_50_pictures(open_studio: Callable[..., Studio]) -> None:
     drop(studio, 50)
     with studio.running() as daemon:
         daemon.wait_until(lambda: len(studio.outputs()) == 20, "20 cut-outs")
-        daemon.wait_until(lambda: not studio.told()["gate"]["open"], "it says that it waits")
+        daemon.wait_until(lambda: not studio.reported()["gate"]["open"], "it says that it waits")
         readings = studio.readings
         daemon.wait_until(lambda: studio.readings >= readings + 2, "the account is read again, which is free")
         assert len(studio.calls) == 20
@@ -70,7 +70,7 @@ def test_a_new_period_brings_the_credits_back(open_studio: Callable[..., Studio]
     drop(studio, 5)
     with studio.running() as daemon:
         daemon.wait_until(
-            lambda: len(studio.outputs()) == 3 and not studio.told()["gate"]["open"], "3 of 5, then a pause"
+            lambda: len(studio.outputs()) == 3 and not studio.reported()["gate"]["open"], "3 of 5, then a pause"
         )
         order(studio, new_period=True)
         daemon.wait_until(lambda: len(studio.outputs()) == 5, "the rest, in the new period")
@@ -151,7 +151,7 @@ def test_a_monthly_limit_holds_the_account_and_uses_up_no_attempt(open_studio: C
     studio.sandbox.add_fault("monthly")
     drop(studio, 9)
     with studio.running() as daemon:
-        daemon.wait_until(lambda: not studio.told()["gate"]["open"], "the gate shuts")
+        daemon.wait_until(lambda: not studio.reported()["gate"]["open"], "the gate shuts")
         calls = len(studio.calls)
         assert calls <= 8, "no more than was under way"
         seen = gate(studio)
@@ -199,7 +199,7 @@ def test_a_429_in_other_words_is_told_with_its_words(studio: Studio) -> None:
     studio.sandbox.add_fault("unknown_429")
     drop(studio, 9)
     with studio.running() as daemon:
-        daemon.wait_until(lambda: not studio.told()["gate"]["open"], "the gate shuts")
+        daemon.wait_until(lambda: not studio.reported()["gate"]["open"], "the gate shuts")
         assert gate(studio)["reason"] == "unknown_refusal"
         assert "Service is busy" in gate(studio)["why"]
         daemon.says("Service is busy")

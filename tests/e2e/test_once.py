@@ -246,7 +246,7 @@ def test_an_api_that_is_down_is_told_and_waited_for(studio: Studio) -> None:
         studio.drop(f"{number}.jpg", number)
     studio.sandbox.is_down = True
     with studio.running() as daemon:
-        daemon.wait_until(lambda: studio.told()["jobs"]["queued"] == 4, "they are in line")
+        daemon.wait_until(lambda: studio.reported()["jobs"]["queued"] == 4, "they are in line")
         daemon.says("cannot be reached")
         assert studio.status()["gate"]["reason"] == "circuit"
         assert studio.outputs() == {}
@@ -261,7 +261,7 @@ def test_an_api_that_refuses_everything_as_too_quick_is_told_with_its_words_and_
         studio.drop(f"{number}.jpg", number)
     studio.sandbox.add_fault("too_quick")
     with studio.running() as daemon:
-        daemon.wait_until(lambda: not studio.told()["gate"]["open"], "the status says that nothing goes")
+        daemon.wait_until(lambda: not studio.reported()["gate"]["open"], "the status says that nothing goes")
         gate = studio.status()["gate"]
         assert gate["reason"] == "short_term"
         assert gate["until"] is not None
@@ -281,7 +281,7 @@ def test_the_api_fails_for_a_while_and_every_picture_comes_all_the_same(studio: 
     for number in range(14):
         studio.drop(f"{number}.jpg", number)
     with studio.running() as daemon:
-        daemon.wait_until(lambda: studio.told()["gate"]["reason"] == "circuit", "the circuit opens")
+        daemon.wait_until(lambda: studio.reported()["gate"]["reason"] == "circuit", "the circuit opens")
         assert len(studio.calls) <= 5 + 8
         assert studio.status()["gate"]["until"] is not None
         studio.sandbox.clear_faults()

@@ -166,7 +166,7 @@ def test_pictures_that_vanish_before_their_turn_cost_nothing(studio: Studio) -> 
         daemon.wait_until(lambda: studio.sandbox.in_flight > 0, "work has begun")
         gone = [path for path in sorted(studio.input.iterdir()) if path.unlink() is None]
         assert len(gone) == 20
-        daemon.wait_until(lambda: studio.told()["jobs"]["queued"] == 0, "the line is empty")
+        daemon.wait_until(lambda: studio.reported()["jobs"]["queued"] == 0, "the line is empty")
         daemon.wait_until(lambda: studio.sandbox.in_flight == 0, "nothing is under way")
         assert daemon.stop() == 0
     counts = studio.status()["jobs"]

@@ -8,10 +8,10 @@ import pytest
 
 PROBE = """
 import ctypes, resource, threading
-from rembg_watch.host.memory import LARGE_BYTES, settle_heaps
+from rembg_watch.host.memory import LARGE_BYTES, limit_heaps
 settles = {settles}
 if settles:
-    assert settle_heaps()
+    assert limit_heaps()
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
 libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]

@@ -123,7 +123,7 @@ class Scene:
     def waits(self, condition: Callable[[], bool], what: str, within_s: float = PATIENCE_S) -> None:
         until = time.monotonic() + within_s
         while not condition():
-            assert time.monotonic() < until, f"{what} did not come: {self.told()}"
+            assert time.monotonic() < until, f"{what} did not come: {self.reported()}"
             time.sleep(0.01)
 
     def drop(self, name: str) -> bytes:
@@ -145,7 +145,7 @@ class Scene:
     def rests(self) -> None:
         self.waits(lambda: self.watch.is_at_rest, "rest")
 
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         return [event.sentence() for event in self.events if not isinstance(event, events.Found)][-15:]
 
     def count(self, kind: type[Event]) -> int:
@@ -153,7 +153,7 @@ class Scene:
 
     def end(self) -> None:
         assert self.watcher.stop(), "a thread does not end"
-        assert self.count(events.Mistake) == 0, self.told()
+        assert self.count(events.Mistake) == 0, self.reported()
 
 
 def sh(*command: str | Path) -> None:

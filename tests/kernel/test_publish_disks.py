@@ -217,7 +217,7 @@ from rembg_watch.host.disk import OutputUnavailableError
 os.setegid(65534)
 os.seteuid(65534)
 try:
-    with disk.root_directory(Path()) as fd, disk.told("it cannot be delivered", Path("x.webp")):
+    with disk.root_directory(Path()) as fd, disk.explaining("it cannot be delivered", Path("x.webp")):
         disk.write(fd, b"x.webp", iter([b"x"]))
 except OutputUnavailableError as error:
     print(error.code)

@@ -188,9 +188,9 @@ def test_a_picture_whose_step_breaks_is_told_and_stops_nobody(studio: Studio) ->
         life.find()
         with working(life, pipeline=BrokenForOne(life.ports)):
             eventually(lambda: count(life, State.DONE) == 9)
-            eventually(lambda: bool(studio.told(events.Mistake)))
+            eventually(lambda: bool(studio.reported(events.Mistake)))
         [job] = [job for job in life.ledger.jobs() if job.state is not State.DONE]
-        attempts = len(studio.told(events.Mistake))  # it is tried again meanwhile, if the others take long
+        attempts = len(studio.reported(events.Mistake))  # it is tried again meanwhile, if the others take long
         assert (job.source, job.state, job.attempts) == (b"0/3.png", State.QUEUED, attempts)
 
 
@@ -249,7 +249,7 @@ def test_a_call_goes_out_while_the_answer_of_the_one_before_is_still_being_writt
         life.find()
         with working(life):
             eventually(lambda: count(life, State.DONE) == 2)
-    assert not studio.told(events.Mistake)
+    assert not studio.reported(events.Mistake)
 
 
 def test_a_delivery_waits_for_no_commit_to_have_its_name(studio: Studio) -> None:
@@ -349,7 +349,7 @@ def test_nothing_is_bought_for_an_output_that_takes_nothing_from_the_start_until
             back(studio)
             looks_again(life, pool)
             eventually(lambda: count(life, State.DONE) == 5)
-    assert studio.told(events.OutputFree)
+    assert studio.reported(events.OutputFree)
     assert len(studio.outputs()) == 5
 
 
@@ -381,7 +381,7 @@ def test_an_output_that_takes_nothing_is_one_thing_that_goes_wrong_however_many_
     drop_many(studio, 40)
     with filled_up(studio, workers=4, most=40) as (life, pool):
         looks_again(life, pool)
-        conditions = {event.condition for event in studio.told(events.OutputBlocked)}
+        conditions = {event.condition for event in studio.reported(events.OutputBlocked)}
         assert len(conditions) == 1
 
 
@@ -394,7 +394,7 @@ def test_a_clock_that_is_set_back_makes_nothing_wait_that_was_in_line(studio: St
     clock.ahead = timedelta(0)
     with studio.live() as life, working(life):
         eventually(lambda: count(life, State.DONE) == 12)
-    assert [event.jobs for event in studio.told(events.ClockSetBack)] == [12]  # type: ignore[attr-defined]
+    assert [event.jobs for event in studio.reported(events.ClockSetBack)] == [12]  # type: ignore[attr-defined]
 
 
 def test_a_clock_that_is_set_back_while_it_works_is_told_once_and_the_work_goes_on(tmp_path: Path) -> None:
@@ -409,7 +409,7 @@ def test_a_clock_that_is_set_back_while_it_works_is_told_once_and_the_work_goes_
             eventually(lambda: count(life, State.DONE) >= 2)
             clock.ahead = timedelta(0)
             eventually(lambda: count(life, State.DONE) == 40)
-    assert len(studio.told(events.ClockSetBack)) == 1
+    assert len(studio.reported(events.ClockSetBack)) == 1
     assert studio.sandbox.billed == 40
 
 

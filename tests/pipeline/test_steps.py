@@ -56,7 +56,7 @@ def test_a_call_ends_with_the_price_that_it_began_with(studio: Studio) -> None:
         life.work()
         assert life.parts.plan.terms.price == 3
         assert life.ledger.spending().charged == 1
-        [delivered] = studio.told(events.Delivered)
+        [delivered] = studio.reported(events.Delivered)
         assert delivered.charged == 1  # type: ignore[attr-defined]
 
 
@@ -124,7 +124,7 @@ def test_a_crash_while_sending_is_held_for_a_person_where_so_wished(studio: Stud
         life.work()
         assert life.states() == {"a.jpg": State.IN_DOUBT}
     assert studio.sandbox.billed == 1
-    assert studio.told(events.InDoubt)
+    assert studio.reported(events.InDoubt)
 
 
 # --- paying once ----------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def test_the_same_bytes_under_another_name_are_delivered_without_a_call(studio: 
     assert set(studio.outputs()) == {"a.webp", "copy of a.webp"}
     assert len(set(studio.outputs().values())) == 1
     assert studio.sandbox.billed == 1
-    assert len(studio.told(events.Reused)) == 1
+    assert len(studio.reported(events.Reused)) == 1
 
 
 def ready_twins(studio: Studio, life: Life) -> tuple[Ready, Job]:

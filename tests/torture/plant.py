@@ -167,7 +167,7 @@ class Plant:
             raise StuckError(f"{words} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def told(self, kind: str) -> list[dict[str, Any]]:
+    def reported(self, kind: str) -> list[dict[str, Any]]:
         """Return what all daemons of this trial have logged of one kind of event."""
         found = []
         for line in self.log.read_text(errors="replace").splitlines():

@@ -216,13 +216,15 @@ def flood(plant: Plant, *, pictures: int, frozen: int) -> Report:
     report = Report(f"{pictures:,} pictures at full speed, half by rename")
     work = _make_flood(plant, pictures)
     with _timed(report), _watched(plant, report), plant.running() as daemon:
-        plant.wait("the start", lambda: plant.told("started"), PATIENCE_S)
+        plant.wait("the start", lambda: plant.reported("started"), PATIENCE_S)
         memory = Memory(daemon)
         begun = time.monotonic()
         _drop_fast(work[: pictures - frozen])
         spent_s = time.monotonic() - begun
-        plant.wait("the watch", lambda: plant.told("enqueued"), PATIENCE_S)  # else there is no queue to overflow yet
-        natural = len(plant.told("overflowed"))
+        plant.wait(
+            "the watch", lambda: plant.reported("enqueued"), PATIENCE_S
+        )  # else there is no queue to overflow yet
+        natural = len(plant.reported("overflowed"))
         with daemon.frozen():
             _make_noise(plant.input)
             begun = time.monotonic()
@@ -233,7 +235,7 @@ def flood(plant: Plant, *, pictures: int, frozen: int) -> Report:
         report.figures |= memory.figures()
         report.expect(f"the memory stays flat: {memory.figures()}", memory.is_flat)
         report.expect("SIGTERM ends it with 0", daemon.stop() == 0)
-        overflows = len(plant.told("overflowed"))
+        overflows = len(plant.reported("overflowed"))
         report.figures |= {
             "dropped a second": round(pictures / spent_s),
             "overflows of the kernel's queue": overflows,
@@ -326,7 +328,7 @@ def trees(plant: Plant, *, fresh: int, moved: int) -> Report:
     """Write into directories at the moment at which they are made, and move whole trees in."""
     report = Report(f"{fresh:,} x mkdir -p a/b/c with a write at once, {moved} trees moved in")
     with _timed(report), _watched(plant, report), plant.running() as daemon:
-        plant.wait("the start", lambda: plant.told("started"), PATIENCE_S)
+        plant.wait("the start", lambda: plant.reported("started"), PATIENCE_S)
         for number in range(fresh):
             plant.write(b"%d/b/c/x.jpg" % number, jpeg(number))
         for number in range(moved):
@@ -353,7 +355,7 @@ def fitful(plant: Plant, *, writers: int, placeholder_s: float) -> Report:
     numbers = itertools.count()
     work = [(_write_fitfully, writers), (_hold_a_place, 3), (_copy_with_old_date, 5)]
     with _timed(report), _watched(plant, report), plant.running() as daemon:
-        plant.wait("the start", lambda: plant.told("started"), PATIENCE_S)
+        plant.wait("the start", lambda: plant.reported("started"), PATIENCE_S)
         threads = [
             threading.Thread(target=way, args=(plant, next(numbers), placeholder_s), daemon=True)
             for way, count in work
@@ -476,7 +478,7 @@ def full_disk(plant: Plant, *, pictures: int) -> Report:
         with _timed(report), _watched(plant, report), plant.running() as daemon:
             for number in range(pictures):
                 plant.write(b"%d.jpg" % number, jpeg(number))
-            plant.wait("a full disk", lambda: plant.told("output_blocked"), PATIENCE_S)
+            plant.wait("a full disk", lambda: plant.reported("output_blocked"), PATIENCE_S)
             time.sleep(1.5)
             report.figures["delivered before it was full"] = len(plant.visible_outputs())
             report.figures["answers that waited in the spool"] = plant.counts()[State.RECEIVED]

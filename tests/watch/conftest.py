@@ -156,7 +156,7 @@ class Studio:
         moment = 10**18 + self._ticks * 10**9
         os.utime(path, ns=(moment, moment))
 
-    def told(self, kind: type[Event]) -> list[Any]:
+    def reported(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
     @property

@@ -18,7 +18,7 @@ def test_what_lies_there_at_the_start_settles_before_it_goes_in_line(studio: Any
     assert studio.ledger.added == []
     studio.passes(0.2)
     assert sorted(studio.ledger.names) == [b"a.jpg", b"deep/er/b.JPG"]
-    assert studio.told(events.Enqueued)[0].count == 2
+    assert studio.reported(events.Enqueued)[0].count == 2
 
 
 def test_what_comes_later_is_found_by_the_next_walk(studio: Any) -> None:
@@ -81,7 +81,7 @@ def test_pictures_that_cannot_be_sent_are_told_once_for_each_kind(studio: Any) -
         studio.drop(name)
     studio.begin(scan_interval_s=30)
     studio.passes(300)
-    assert sorted(event.suffix for event in studio.told(events.PassedOver)) == [".heic", ".tif"]
+    assert sorted(event.suffix for event in studio.reported(events.PassedOver)) == [".heic", ".tif"]
 
 
 def test_excluded_subtrees_are_not_even_read(studio: Any) -> None:
@@ -143,13 +143,13 @@ def test_a_root_that_is_missing_is_waited_for_and_told_once(studio: Any) -> None
     studio.passes(500)
     assert studio.watch.is_away
     assert studio.watch.is_at_rest
-    assert [event.why for event in studio.told(events.FolderOffline)] == ["it does not exist"]
+    assert [event.why for event in studio.reported(events.FolderOffline)] == ["it does not exist"]
     assert studio.ledger.vanished == []
     (aside / "b.jpg").write_bytes((aside / "a.jpg").read_bytes())
     aside.rename(studio.root)
     studio.passes(5)
     assert not studio.watch.is_away
-    assert len(studio.told(events.FolderOnline)) == 1
+    assert len(studio.reported(events.FolderOnline)) == 1
     assert studio.ledger.names == [b"a.jpg", b"b.jpg"]
 
 
@@ -159,7 +159,7 @@ def test_a_root_that_is_missing_at_the_start_is_waited_for(studio: Any) -> None:
     studio.passes(100)
     studio.root.write_bytes(b"")
     studio.passes(10)
-    assert [event.why for event in studio.told(events.FolderOffline)] == ["it does not exist"]
+    assert [event.why for event in studio.reported(events.FolderOffline)] == ["it does not exist"]
     studio.root.unlink()
     studio.root.mkdir()
     studio.drop("a.jpg")
@@ -177,7 +177,7 @@ def test_a_root_that_was_replaced_is_looked_through_at_once(studio: Any) -> None
     studio.passes(5)
     assert studio.ledger.names == [b"a.jpg", b"b.jpg"]
     assert studio.ledger.vanished == []
-    assert len(studio.told(events.ObserverRebuilt)) == 1
+    assert len(studio.reported(events.ObserverRebuilt)) == 1
 
 
 def test_a_root_may_be_reached_through_a_link_and_nothing_else_may(studio: Any) -> None:
@@ -196,7 +196,7 @@ def test_a_root_may_be_reached_through_a_link_and_nothing_else_may(studio: Any) 
         b"link.jpg": "it is a link",
         b"tree": "it is a link",
     }
-    assert sorted(event.source for event in studio.told(events.Unsettled)) == [b"link.jpg", b"tree"]
+    assert sorted(event.source for event in studio.reported(events.Unsettled)) == [b"link.jpg", b"tree"]
 
 
 def test_what_is_unsettled_is_listed_with_reason_and_first_look(studio: Any, picture: Callable[..., bytes]) -> None:
@@ -214,9 +214,9 @@ def test_what_is_unsettled_is_listed_with_reason_and_first_look(studio: Any, pic
     assert reasons[b"half.jpg"].startswith("its end is missing")
     assert {one.since_at.timestamp() for one in studio.listed} == {1795338000.0 + begin}
     assert studio.watch.unsettled == 2
-    assert studio.told(events.Unsettled) == []
+    assert studio.reported(events.Unsettled) == []
     studio.passes(60)
-    assert sorted(event.source for event in studio.told(events.Unsettled)) == [b"empty.jpg", b"half.jpg"]
+    assert sorted(event.source for event in studio.reported(events.Unsettled)) == [b"empty.jpg", b"half.jpg"]
 
 
 def test_what_never_becomes_a_picture_is_written_down_after_the_grace_time(
@@ -234,11 +234,11 @@ def test_what_never_becomes_a_picture_is_written_down_after_the_grace_time(
         b"half.jpg": "not_whole",
         b"text.jpg": "not_a_picture",
     }
-    assert len(studio.told(events.Failed)) == 3
+    assert len(studio.reported(events.Failed)) == 3
     assert studio.watch.unsettled == 0
     assert studio.listed == []
     studio.passes(2000)
-    assert len(studio.told(events.Failed)) == 3
+    assert len(studio.reported(events.Failed)) == 3
     assert studio.ledger.added == []
 
 
@@ -266,7 +266,7 @@ def test_a_placeholder_that_is_filled_after_a_minute_is_sent_once(studio: Any, p
     path.write_bytes(picture())
     studio.passes(10)
     assert studio.ledger.names == [b"a.jpg"]
-    assert len(studio.told(events.Settled)) == len(studio.told(events.Unsettled))
+    assert len(studio.reported(events.Settled)) == len(studio.reported(events.Unsettled))
 
 
 def test_old_dates_do_not_make_a_file_settle_sooner(studio: Any) -> None:
@@ -363,14 +363,14 @@ def test_a_directory_that_cannot_be_read_is_told_once_and_deletes_nothing(
     as_nobody()
     studio.passes(400)
     os.seteuid(0)
-    (told,) = studio.told(events.Unsettled)
+    (told,) = studio.reported(events.Unsettled)
     assert (told.source, told.why) == (b"closed", "this directory cannot be read: Permission denied")
     assert [one.source for one in studio.listed] == [b"closed"]
     assert studio.ledger.vanished == []
     path.parent.chmod(0o755)
     studio.passes(60)
     assert studio.listed == []
-    assert len(studio.told(events.Settled)) == 1
+    assert len(studio.reported(events.Settled)) == 1
 
 
 def test_a_file_that_cannot_be_read_waits_and_is_taken_once_it_can(studio: Any, as_nobody: Callable[[], None]) -> None:
@@ -393,7 +393,7 @@ def test_a_root_that_may_not_be_read_is_standby(studio: Any, as_nobody: Callable
     studio.root.chmod(0o700)
     as_nobody()
     studio.passes(100)
-    assert [event.why for event in studio.told(events.FolderOffline)] == ["permission denied"]
+    assert [event.why for event in studio.reported(events.FolderOffline)] == ["permission denied"]
     assert studio.ledger.vanished == []
 
 
@@ -409,7 +409,7 @@ def test_a_path_that_is_too_long_for_the_system_is_told(studio: Any) -> None:
     studio.begin()
     studio.passes(10)
     assert studio.ledger.names == [b"a.jpg"]
-    (told,) = studio.told(events.Unsettled)
+    (told,) = studio.reported(events.Unsettled)
     assert "name too long" in told.why
 
 
@@ -463,7 +463,7 @@ def test_a_root_that_lost_its_watch_and_looks_the_same_is_watched_anew(studio: A
     studio.passes(10)
     studio.watch._marks.lose(b"")
     studio.passes(1)
-    (told,) = studio.told(events.ObserverRebuilt)
+    (told,) = studio.reported(events.ObserverRebuilt)
     assert "unmounted" in told.why
     studio.watch.wake.clear()
     studio.drop("a.jpg")
@@ -503,7 +503,7 @@ def test_a_renamed_directory_is_followed(studio: Any) -> None:
 def test_polling_is_told_with_its_reason(studio: Any) -> None:
     studio.begin(mode="poll", scan_interval_s=30)
     studio.passes(100)
-    (told,) = studio.told(events.Polling)
+    (told,) = studio.reported(events.Polling)
     assert (told.why, told.interval_s) == ("the configuration says so", 30)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from rembg_watch.watch.probe import LINK, NO_FILE, OPEN_ELSEWHERE, Probe, Verdict, file_stat, has_writer, probe
+from rembg_watch.watch.probe import LINK, NO_FILE, OPEN_ELSEWHERE, Judgement, Verdict, file_stat, has_writer, probe
 from rembg_watch.watch.settle import FileStat
 
 
-def probed(path: Path, root: Path | None = None, **options: bool) -> Probe:
+def probed(path: Path, root: Path | None = None, **options: bool) -> Judgement:
     root = root or path.parent
     return probe(os.fsencode(root), os.fsencode(path.relative_to(root)), file_stat(path.lstat()), **options)
 
@@ -27,7 +27,7 @@ def path(tmp_path: Path, picture: Callable[..., bytes]) -> Path:
 
 
 def test_a_whole_picture_goes_in_line(path: Path) -> None:
-    assert probed(path) == Probe(Verdict.WHOLE)
+    assert probed(path) == Judgement(Verdict.WHOLE)
 
 
 def test_a_file_that_is_not_what_was_seen_is_looked_at_again(path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_file_that_went_away_is_gone(path: Path) -> None:
 
 def test_no_link_is_followed_in_any_part_of_the_path(path: Path, tmp_path: Path) -> None:
     (tmp_path / "link.jpg").symlink_to(path)
-    assert probed(tmp_path / "link.jpg") == Probe(Verdict.STUCK, LINK, "link")
+    assert probed(tmp_path / "link.jpg") == Judgement(Verdict.STUCK, LINK, "link")
     (tmp_path / "tree").mkdir()
     path.rename(tmp_path / "tree" / "a.jpg")
     (tmp_path / "way").symlink_to("tree")
@@ -57,14 +57,14 @@ def test_no_link_is_followed_in_any_part_of_the_path(path: Path, tmp_path: Path)
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
 def test_what_is_no_file_is_not_opened_for_ever(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "a.jpg")
-    assert probed(tmp_path / "a.jpg") == Probe(Verdict.STUCK, NO_FILE, "no_file")
+    assert probed(tmp_path / "a.jpg") == Judgement(Verdict.STUCK, NO_FILE, "no_file")
 
 
 def test_a_file_that_a_program_still_writes_to_waits_for_it(path: Path) -> None:
     with path.open("ab"):
-        assert probed(path) == Probe(Verdict.STUCK, OPEN_ELSEWHERE, "open_elsewhere")
-        assert probed(path, asks_for_writers=False) == Probe(Verdict.WHOLE)
-    assert probed(path) == Probe(Verdict.WHOLE)
+        assert probed(path) == Judgement(Verdict.STUCK, OPEN_ELSEWHERE, "open_elsewhere")
+        assert probed(path, asks_for_writers=False) == Judgement(Verdict.WHOLE)
+    assert probed(path) == Judgement(Verdict.WHOLE)
 
 
 def test_memory_that_is_mapped_for_writing_counts_as_a_writer(path: Path) -> None:
@@ -72,7 +72,7 @@ def test_memory_that_is_mapped_for_writing_counts_as_a_writer(path: Path) -> Non
         mapped = mmap.mmap(file.fileno(), 0)
     assert probed(path).code == "open_elsewhere"
     mapped.close()
-    assert probed(path) == Probe(Verdict.WHOLE)
+    assert probed(path) == Judgement(Verdict.WHOLE)
 
 
 def test_a_reader_is_no_writer(path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_film_behind_a_picture_is_searched_past_when_its_time_is_up(
 ) -> None:
     path.write_bytes(picture() + bytes(range(200)) * 2000)
     assert probed(path).verdict is Verdict.UNFINISHED
-    assert probed(path, is_last=True) == Probe(Verdict.WHOLE)
+    assert probed(path, is_last=True) == Judgement(Verdict.WHOLE)
 
 
 def test_a_foreign_file_is_refused_at_once(path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_text_may_still_become_a_picture(path: Path) -> None:
 
 def test_an_empty_file_is_refused_when_its_time_is_up(path: Path) -> None:
     path.write_bytes(b"")
-    assert probed(path, is_last=True) == Probe(
+    assert probed(path, is_last=True) == Judgement(
         Verdict.REFUSED, "It is not a picture: it is empty. Export or copy it again.", "not_a_picture"
     )
 

@@ -34,10 +34,10 @@ class Days:
 
     def waits(self, kind: type[Event], count: int = 1) -> list[Any]:
         with self.news:
-            assert self.news.wait_for(lambda: len(self.told(kind)) >= count, WITHIN_S), self.events
-            return self.told(kind)
+            assert self.news.wait_for(lambda: len(self.reported(kind)) >= count, WITHIN_S), self.events
+            return self.reported(kind)
 
-    def told(self, kind: type[Event]) -> list[Any]:
+    def reported(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
 
@@ -78,7 +78,7 @@ def test_a_ledger_that_cannot_be_written_is_told_once_and_waited_for(days: Days,
     assert sorted(event.where for event in told) == ['the watch of folder "one"', 'the watch of folder "two"']
     days.ledger.is_broken = False
     days.waits(events.Enqueued)
-    assert len(days.told(events.Mistake)) == 2
+    assert len(days.reported(events.Mistake)) == 2
 
 
 def test_a_mistake_of_ours_is_told_and_does_not_end_the_watch(days: Days, picture: Callable[..., bytes]) -> None:

@@ -12,7 +12,7 @@ from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 
 
-class Targets:
+class TargetFolders:
     """Make the folders that are written to; remember those that could not be made yet."""
 
     def __init__(self, report: Reporter, *, proc: Path = PROC, fstab: Path = FSTAB) -> None:
