@@ -14,7 +14,7 @@ from rembg_watch.host.disk import OutputUnavailableError
 from rembg_watch.jobs import Version
 from rembg_watch.pictures.formats import Kind
 from rembg_watch.pipeline.source import (
-    Prepared,
+    PreparedSource,
     SourceChangedError,
     SourceGoneError,
     SourceUnfitError,
@@ -54,7 +54,7 @@ def save(path: Path, picture: Image.Image, orientation: int | None = None, **opt
     return disk.version_of(path.stat())
 
 
-def content_of(prepared: Prepared) -> bytes:
+def content_of(prepared: PreparedSource) -> bytes:
     data = prepared.open().read()
     assert sha256(data).hexdigest() == prepared.digest
     assert len(data) == prepared.size_bytes
