@@ -87,7 +87,7 @@ def test_the_example_with_every_line_uncommented_has_nothing_wrong_but_what_it_n
     text = uncommented(EXAMPLE).replace('after = "keep"', 'after = "move"')
     path.write_text(text, encoding="utf-8")
     reading = config.read(path, environ={"HOME": str(tmp_path), "REMBG_WATCH_API__KEY": "k"})
-    disk = {config.FindingKind.AWAY, config.Kind.ACCESS, config.Kind.STATE}
+    disk = {config.FindingKind.AWAY, config.FindingKind.ACCESS, config.FindingKind.STATE}
     assert [str(found) for found in reading.findings if found.kind not in disk] == []
 
 
