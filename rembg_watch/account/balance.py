@@ -63,43 +63,28 @@ class Balance:
         self._report = report
         self._clocks = clocks or Clocks()
         self._lock = threading.Lock()  # guards the figures from one reading to the next
-        self._reading: AccountReading | None = reading_from_note(ledger.note(BASELINE))
-        self._charged_since = spent_since_baseline(ledger).charged if self._reading else Decimal(0)
-        self._room: int | None = None
+        self.reading: AccountReading | None = reading_from_note(ledger.note(BASELINE))  # perhaps an earlier run's
+        self._charged_since = spent_since_baseline(ledger).charged if self.reading else Decimal(0)
+        self.room: int | None = None  # pictures that could be paid at the last reading; None: there was none
         self._unused_room: int | None = None
         self._read_at_s = float("-inf")
         self._looked_at_s = self._clocks.monotonic()
         self._is_among_calls = False
-        self._other_use, reported = use_from_note(ledger.note(OTHER_USE))
+        self.other_use, reported = use_from_note(ledger.note(OTHER_USE))
         self._reported_use = (reported, float("-inf"))  # how much, and when
-        self.refusal: RembgError | None = None
-
-    @property
-    def reading(self) -> AccountReading | None:
-        """The last reading, perhaps of an earlier run."""
-        return self._reading
-
-    @property
-    def room(self) -> int | None:
-        """How many pictures could be paid at the last reading; None before the first."""
-        return self._room
-
-    @property
-    def other_use(self) -> OtherUse | None:
-        """What others spent from the account, and what cannot be explained; None: nothing of the kind was seen."""
-        return self._other_use
+        self.refusal: RembgError | None = None  # why the account could not be read last
 
     def left(self) -> Decimal | None:
         """Say what is left of the last reading, perhaps an earlier run's, by our own count of charges since."""
         with self._lock:
-            if self._reading is None:
+            if self.reading is None:
                 return None
-            return max(Decimal(0), self._reading.spendable - self._charged_since)
+            return max(Decimal(0), self.reading.spendable - self._charged_since)
 
     def payable(self) -> int | None:
         """Say how many more pictures are paid for by what is left, by our own count; None before the first reading."""
         with self._lock:
-            reading, spent = self._reading, self._charged_since
+            reading, spent = self.reading, self._charged_since
         if reading is None:
             return None
         return self._affordable(self._terms(), reading, spent_since=spent)
@@ -158,7 +143,7 @@ class Balance:
             return None
         more = self._compare(reading)
         with self._lock:
-            self._reading, self._charged_since = reading, Decimal(0)
+            self.reading, self._charged_since = reading, Decimal(0)
         self._report_credits(reading)
         return more
 
@@ -166,7 +151,7 @@ class Balance:
         room = self._affordable(terms, reading, in_flight=in_flight)
         more = None if in_flight else self._compare(reading)
         with self._lock:
-            self._reading, self._charged_since, self._room = reading, Decimal(0), room
+            self.reading, self._charged_since, self.room = reading, Decimal(0), room
             self._is_among_calls = in_flight > 0
             self._unused_room, self._read_at_s = room, self._clocks.monotonic()
             self._looked_at_s = self._read_at_s
@@ -249,8 +234,8 @@ class Balance:
 
     def _sum_up(self, found: Difference, *, since: datetime) -> None:
         """Add what others spent to what is known, keep it, and report the sum where it is news."""
-        before, use = self._other_use, OtherUse.after(self._other_use, found, since=since)
-        self._other_use, (reported, reported_at_s) = use, self._reported_use
+        before, use = self.other_use, OtherUse.after(self.other_use, found, since=since)
+        self.other_use, (reported, reported_at_s) = use, self._reported_use
         if use is None:
             return
         now_s = self._clocks.monotonic()

@@ -73,11 +73,6 @@ class CauseRow:
     is_about_credits: bool = False  # there is nothing that could be spent
     is_said_by_api: bool = True  # the words that come with it are an answer of the API
 
-    @property
-    def sends_canaries(self) -> bool:
-        """Whether one real picture may try it."""
-        return self.is_hourly or self.steps_s is not None
-
 
 CAUSES: Final[Mapping[Cause, CauseRow]] = {
     Cause.BACKOFF: CauseRow(
@@ -176,10 +171,9 @@ REFUSALS: Final[Mapping[Outcome, Cause]] = {
 """Which ends of a call shut the gate, and for what."""
 
 
-def words(cause: Cause, text: str | None = None, *, is_answered: bool = False) -> str:
+def words(pause: Pause, text: str | None) -> str:
     """Say why nothing goes, in a sentence for a person; *text* is what the API said, or the error."""
-    what = pause_of(cause, is_answered=is_answered).what
-    return f"{what} ({text})" if text else what
+    return f"{pause.what} ({text})" if text else pause.what
 
 
 def pause_of(cause: Cause, *, is_answered: bool = False) -> Pause:

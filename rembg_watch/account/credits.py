@@ -1,8 +1,7 @@
 """
 What pictures cost, what the account can still pay, and where its credits went.
 
-Pure arithmetic on readings of the account. Nothing is read here (``api.client``) and
-nothing is decided about waiting (``gate``).
+Pure arithmetic on readings of the account; about waiting ``gate`` decides.
 """
 
 from dataclasses import dataclass
@@ -102,16 +101,10 @@ def affordable(
     spent_today: Decimal = _NOTHING,
 ) -> int:
     """
-    Return how many more pictures may be sent without touching *reserve* or passing *daily_budget*.
+    Return how many more pictures, at *each* for one, may be sent without touching *reserve* or passing *daily_budget*.
 
-    Args:
-        reading: The last reading of the account.
-        each: The price of one picture.
-        reserve: Credits that are to stay in the account.
-        in_flight: Calls under way, of which *reading* may know nothing yet.
-        spent_since: Credits of calls that ended after the reading.
-        daily_budget: Credits that may be spent in one UTC day; 0: no limit.
-        spent_today: Credits spent in this UTC day, by the ledger's count.
+    Of the calls *in_flight*, *reading* may know nothing yet, and nothing of *spent_since*,
+    the credits of calls that ended after it. *spent_today* is the ledger's count of this UTC day.
     """
     room = _images(reading.spendable - max(reserve, _NOTHING) - max(spent_since, _NOTHING), each) - in_flight
     return max(0, min(room, budget_room(each, daily_budget, spent_today=spent_today, in_flight=in_flight)))
@@ -144,11 +137,6 @@ class Difference:
         """Credits that went through the API beyond what was counted here; negative: fewer went than were counted."""
         over = self.by_api - self.counted
         return _NOTHING if abs(over) <= self.slack else over
-
-    @property
-    def has_other_use(self) -> bool:
-        """Say whether somebody else spends from this account: the web editor, or another program with the key."""
-        return self.by_app > 0 or self.unexplained > 0
 
 
 def difference(
@@ -221,24 +209,16 @@ def resolve_doubt(
     *,
     each: Decimal = Decimal(1),
     counted: Decimal = _NOTHING,
-    other_use: bool = False,
 ) -> Billed:
     """
     Tell from two readings at rest whether the calls in doubt were billed.
 
     Only a whole answer is used: no credit moved, or exactly as many as are in doubt.
-    Anything between says nothing about any single picture.
-
-    Args:
-        before: A reading before these calls, with nothing under way.
-        after: A reading after them, with nothing under way.
-        in_doubt: How many calls ended unknown.
-        each: The price of one picture.
-        counted: Credits of calls between the readings whose end is known.
-        other_use: Somebody else is known to spend through the API of this account.
+    Anything between says nothing about any single picture. *counted* are the credits of
+    calls between the readings whose end is known.
     """
     spent = difference(before, after, counted)
-    if other_use or spent is None or (spent.by_app > 0 and before.prepaid != after.prepaid):
+    if spent is None or (spent.by_app > 0 and before.prepaid != after.prepaid):
         return Billed.UNKNOWN
     moved = spent.by_api - counted
     if moved == 0 and each > 0:
@@ -253,10 +233,7 @@ def settled_after_s(call_s: float | None, timeout_s: float) -> float:
     Say how many seconds after calls were sent the account's counters have them, if they were charged at all.
 
     The API may be at work on them, and charge them at its end, although nobody waits for their answers any more.
-
-    Args:
-        call_s: What a call took lately; None: not known.
-        timeout_s: What a caller waits for an answer.
+    *call_s* is what a call took lately, None if that is not known; *timeout_s* what a caller waits for an answer.
     """
     return min(timeout_s, max(LEAST_SETTLED_S, SETTLED_CALLS * call_s)) if call_s is not None else timeout_s
 

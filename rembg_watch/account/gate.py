@@ -38,22 +38,6 @@ from rembg_watch.account.holds import (
     rescheduled,
 )
 
-__all__ = [
-    "Answer",
-    "Ask",
-    "Cause",
-    "FolderHold",
-    "Gate",
-    "Go",
-    "Halt",
-    "Hold",
-    "Need",
-    "Outcome",
-    "Probe",
-    "Wait",
-    "admit",
-]
-
 PATIENCE_S = 30.0
 """A job waits this long for its turn with its worker; for a longer wait it goes back to the ledger."""
 
@@ -144,10 +128,6 @@ class Gate:
         """Return the hold of a folder whose options the API refused, if they are these."""
         return next((f for f in self.folders if f.folder == folder and f.options == options), None)
 
-    def is_failing(self) -> bool:
-        """Say whether the service, not a picture, is the likelier culprit of a failure."""
-        return self.failures > 0 or self.holding(Cause.CIRCUIT) is not None
-
     def after(
         self,
         outcome: Outcome,
@@ -159,15 +139,10 @@ class Gate:
         is_answered: bool = False,
     ) -> "Gate":
         """
-        Return the gate after a call came to *outcome*.
+        Return the gate after the call of *go* came to *outcome*, in the words of *text*.
 
-        Args:
-            outcome: What the call's end says about the account and the service.
-            go: The ticket of the call.
-            now: Aware, UTC.
-            jitter: In [0, 1): spreads the probes of several machines.
-            text: The API's words, for people.
-            is_answered: What failed was an answer, such as a 5xx, not the way to the API.
+        *jitter*, in [0, 1), spreads the probes of several machines. What failed was an
+        answer, such as a 5xx, where *is_answered*, else the way to the API.
         """
         gate = replace(self, canary_at=None) if go.is_canary else self
         if outcome is Outcome.UNSENT:
@@ -233,14 +208,12 @@ class Gate:
             return self._held(replace(old, refused=old.refused + 1))  # a straggler, sent before the hold
         step = old.step + 1 if old is not None else 0
         hold = held(cause, now, CAUSES[cause].first_probe or Probe.PICTURE, now, old=old, step=step, text=text)
-        gate = self._disproved(cause) if go.is_canary else self
+        gate = self
+        if go.is_canary and cause in (Cause.MONTHLY, Cause.EMAIL):
+            gate = self._without(Cause.KEY, Cause.DAILY)  # they would have refused it before that
         if hold.probe is Probe.ACCOUNT:
             return gate._held(hold)  # the account is read at once: it is free and says how to go on
         return gate._held(rescheduled(hold, now, jitter))
-
-    def _disproved(self, cause: Cause) -> "Gate":
-        """A canary met *cause*: whatever else would have refused it before that is over."""
-        return self._without(Cause.KEY, Cause.DAILY) if cause in (Cause.MONTHLY, Cause.EMAIL) else self
 
     def _again(self, now: datetime, jitter: float, *, but: Cause | None = None) -> "Gate":
         """A canary learned nothing about these holds: the same wait once more."""
@@ -309,10 +282,6 @@ class Gate:
         old = self.holding(Cause.DISK)
         return gate._held(look_at_disk(now, None) if old is None else replace(old, probe_at=after_s(now, DISK_LOOK_S)))
 
-    def paused(self, *, now: datetime) -> "Gate":
-        """Return the gate shut by a person."""
-        return self._held(held(Cause.PAUSED, now, Probe.PERSON, None))
-
     def resumed(self, *, now: datetime) -> "Gate":
         """Return the gate after a person has looked (reload, ``retry``): each hold is tried at once."""
         asked = (h if h.picture_at is None else by_picture(h, now, is_news=True) for h in self.holds)
@@ -375,17 +344,10 @@ IN_FLIGHT_RECHECK_S = 5.0
 
 
 def admit(gate: Gate, need: Need, *, now: datetime) -> Answer:
-    """
-    Say whether a call may go now, and if not, when to ask again.
-
-    Args:
-        gate: The gate as it stands.
-        need: Whose call it is.
-        now: Aware, UTC.
-    """
+    """Say whether a call may go now, and if not, when to ask again."""
     folder = gate.refusing(need.folder, need.options)
     if folder is not None:
-        return Halt(until=None, reason=words(Cause.PARAMETERS, folder.text), cause=Cause.PARAMETERS)
+        return Halt(until=None, reason=words(CAUSES[Cause.PARAMETERS].pause, folder.text), cause=Cause.PARAMETERS)
     gate = _passed(gate, now)
     shut = [h for h in gate.holds if not h.is_due(now)]
     if shut:
@@ -406,8 +368,6 @@ def admit(gate: Gate, need: Need, *, now: datetime) -> Answer:
 
 def _passed(gate: Gate, now: datetime) -> Gate:
     """Drop the holds that end by themselves and have."""
-    if not any(h.probe is Probe.TIME and h.is_due(now) for h in gate.holds):
-        return gate
     return replace(gate, holds=tuple(h for h in gate.holds if h.probe is not Probe.TIME or not h.is_due(now)))
 
 

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rembg_watch.account.balance import Balance
+from rembg_watch.account.causes import Outcome, Probe
 from rembg_watch.account.credits import AccountRead
-from rembg_watch.account.gate import Answer, Ask, Gate, Go, Halt, Hold, Need, Outcome, Probe, Wait, admit
-from rembg_watch.account.holds import CLOCK_SET_BACK
+from rembg_watch.account.gate import Answer, Ask, Gate, Go, Halt, Need, Wait, admit
+from rembg_watch.account.holds import CLOCK_SET_BACK, Hold
 from rembg_watch.account.notes import GATE, PACE, gate_from_note, gate_to_note, pace_from_note
 from rembg_watch.account.outbox import Keep, Outbox
 from rembg_watch.account.retry import Decision, decide
@@ -39,28 +40,17 @@ class Ticket:
 
 
 class Governor:
-    """
-    Let calls through as gate and pacer allow, and learn from how they end.
-
-    Args:
-        terms: What the settings say.
-        balance: Reads the account.
-        has_room: Says whether this machine's disk can keep answers.
-        report: Gets what changes, as events.
-        keep: Writes down what must survive a restart.
-        notes: What the last run wrote down.
-        clocks: Time, waiting and chance.
-    """
+    """Let calls through as gate and pacer allow, and learn from how they end."""
 
     def __init__(
         self,
         *,
         terms: GetTerms,
         balance: Balance,
-        has_room: Callable[[], bool],
+        has_room: Callable[[], bool],  # says whether this machine's disk can keep answers
         report: Reporter,
         keep: Keep,
-        notes: Mapping[str, object],
+        notes: Mapping[str, object],  # of the last run
         clocks: Clocks | None = None,
     ) -> None:
         self._terms = terms
@@ -71,22 +61,17 @@ class Governor:
         self._turn = threading.Lock()  # one waits at the gate, or reads the account; others wait for it
         self._changed = threading.Condition()  # guards everything below, and is notified when the gate changes
         self._seen_at = self._clocks.now()
-        self._gate = gate_from_note(notes.get(GATE)).restarted(now=self._seen_at)
-        self._kept_gate = gate_to_note(self._gate)
+        self.gate = gate_from_note(notes.get(GATE)).restarted(now=self._seen_at)  # ``_swap`` alone sets it
+        self._kept_gate = gate_to_note(self.gate)
         self._throughput = Throughput(self._clocks.monotonic(), pace_from_note(notes.get(PACE)), self._outbox)
         self._is_closed = False
-
-    @property
-    def gate(self) -> Gate:
-        """The gate as it stands; it knows nothing of the pace."""
-        return self._gate
 
     @property
     def standstill(self) -> Hold | None:
         """The reason that no call gets through, if there is one: the gate's hold, or a pace that refuses every one."""
         with self._changed:
             refused = self._throughput.refused_for_long(self._clocks.now(), self._clocks.monotonic())
-            return self._gate.hold or refused
+            return self.gate.hold or refused
 
     @property
     def rate_per_s(self) -> float:
@@ -107,11 +92,7 @@ class Governor:
 
     def enter(self, need: Need, *, beat: Callable[[], None] = lambda: None) -> Ticket | Halt | None:
         """
-        Wait until a call may go.
-
-        Args:
-            need: Whose call it is.
-            beat: Is called now and then while waiting, to show that the waiter lives.
+        Wait until a call may go, and call *beat* now and then, to show that the waiter lives.
 
         Returns:
             The ticket; or Halt if the wait would be long and the job should go back; or
@@ -165,9 +146,9 @@ class Governor:
         """Ask the gate; after the clock was set back no hold waits for the old time. The caller holds the lock."""
         now = self._clocks.now()
         if now < self._seen_at - CLOCK_SET_BACK:
-            self._swap(self._gate.set_back(now=now))
+            self._swap(self.gate.set_back(now=now))
         self._seen_at = now
-        answer = admit(self._gate, need, now=now)
+        answer = admit(self.gate, need, now=now)
         if isinstance(answer, Ask):
             self._swap(answer.gate)
         return answer
@@ -181,7 +162,7 @@ class Governor:
             return
         has_room = self._has_room()
         with self._outbox.after(self._changed):
-            self._swap(self._gate.disk_seen(has_room=has_room, now=self._clocks.now()))
+            self._swap(self.gate.disk_seen(has_room=has_room, now=self._clocks.now()))
 
     # --- the account ----------------------------------------------------------------------------
 
@@ -196,10 +177,10 @@ class Governor:
             now = self._clocks.now()
             if isinstance(found, AccountRead):
                 self._throughput.compared(found.more)
-                self._swap(self._gate.account_read(found, now=now, recheck_s=recheck_s))
+                self._swap(self.gate.account_read(found, now=now, recheck_s=recheck_s))
                 return found.room
             jitter = self._clocks.chance()
-            self._swap(self._gate.account_unread(found, now=now, recheck_s=recheck_s, jitter=jitter))
+            self._swap(self.gate.account_unread(found, now=now, recheck_s=recheck_s, jitter=jitter))
             return None
 
     def take_reading(self, go: Go) -> int:
@@ -217,7 +198,7 @@ class Governor:
 
     def recount(self) -> None:
         """Have what is left counted anew, once nothing is under way; see ``Balance.recount``."""
-        more = self._balance.recount(is_held=self._gate.hold is not None)
+        more = self._balance.recount(is_held=self.gate.hold is not None)
         with self._outbox.after(self._changed):
             self._throughput.compared(more)
 
@@ -231,13 +212,13 @@ class Governor:
     def accepted(self, ticket: Ticket) -> None:
         """Learn that a call brought the picture that was asked for."""
         with self._outbox.after(self._changed):
-            self._swap(self._gate.after(Outcome.ACCEPTED, ticket.go, now=self._clocks.now()))
+            self._swap(self.gate.after(Outcome.ACCEPTED, ticket.go, now=self._clocks.now()))
 
     def unsent(self, ticket: Ticket) -> None:
         """Learn that a call never went out."""
         with self._outbox.after(self._changed):
             self._throughput.pacer.neither(ticket.sent_at_s, self._clocks.monotonic())
-            self._swap(self._gate.after(Outcome.UNSENT, ticket.go, now=self._clocks.now()))
+            self._swap(self.gate.after(Outcome.UNSENT, ticket.go, now=self._clocks.now()))
 
     def taken(self, error: Exception) -> Exception:
         """Return what a call ended with as it has to be taken here: a failure may cost a credit where some did."""
@@ -248,23 +229,17 @@ class Governor:
         self, error: Exception, job: Job, ticket: Ticket | None, *, need: Need | None = None, in_place: int = 0
     ) -> Decision:
         """
-        Learn what a call's error means for all, and say what it means for its job.
+        Learn what the error of a call, or of the look at its answer, means for all, and say what it means for its job.
 
-        Args:
-            error: What the call, or the look at its answer, ended with.
-            job: As the ledger has it.
-            ticket: The call's; None if it was made in an earlier life.
-            need: Whose call it was, where there is no ticket.
-            in_place: How often the worker tried again with the job in hand.
+        A call of an earlier life has no *ticket*; *need* says whose it was. *in_place* says
+        how often the worker tried again with the job in hand.
         """
         policy = self._terms().policy
         with self._outbox.after(self._changed):
             now, now_s, jitter = self._clocks.now(), self._clocks.monotonic(), self._clocks.chance()
-            gate = self._gate
+            gate = self.gate
             go = ticket.go if ticket else Go(gate=gate, need=need or Need(job=job.id), at=now)
             decision = decide(error, job, policy, gate=gate, go=go, now=now, jitter=jitter, in_place=in_place)
-            if decision.is_rate:
-                self._throughput.refused(decision.reason)
             if ticket is not None:
                 self._throughput.failed(error, decision, ticket.sent_at_s, now_s, jitter=jitter)
             self._swap(decision.gate)
@@ -274,8 +249,8 @@ class Governor:
     def resume(self) -> None:
         """Try every hold at once, and a pace that may be wrong: a person has looked."""
         with self._outbox.after(self._changed):
-            self._throughput.resume(self._clocks.monotonic())
-            self._swap(self._gate.resumed(now=self._clocks.now()))
+            self._throughput.pacer = self._throughput.pacer.anew(self._clocks.monotonic())
+            self._swap(self.gate.resumed(now=self._clocks.now()))
 
     def close(self) -> None:
         """Send everybody who waits home; calls in flight are not touched."""
@@ -286,7 +261,7 @@ class Governor:
 
     def _swap(self, gate: Gate) -> None:
         """Put *gate* into force; have kept what must survive a restart, and reported what changed, after the lock."""
-        before, self._gate = self._gate, gate
+        before, self.gate = self.gate, gate
         if before.holds == gate.holds and before.folders == gate.folders and before.canary_at == gate.canary_at:
             return
         note = gate_to_note(gate)

@@ -1,7 +1,7 @@
 """
 The reasons why the account stands still: since when, until when, what looks at each and how often.
 
-Values and their schedule. What calls come to and which holds follow is ``gate``'s matter.
+What calls come to, and which holds follow, is ``gate``'s matter.
 """
 
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ class Hold:
     @property
     def reason(self) -> str:
         """Return a sentence for a person."""
-        return words(self.cause, self.text, is_answered=self.is_answered)
+        return words(self.pause, self.text)
 
     @property
     def pause(self) -> Pause:
@@ -146,8 +146,9 @@ def rescheduled(hold: Hold, now: datetime, jitter: float) -> Hold:
 
 def noted(hold: Hold, canary_at: datetime | None) -> Hold:
     """Return a hold as it is written down: a canary that is out counts as its look, lest every restart send one."""
-    is_tried = canary_at is not None and hold.probe is Probe.PICTURE and hold.is_due(canary_at)
-    return rescheduled(hold, canary_at, 0.0) if is_tried and canary_at is not None else hold
+    if canary_at is not None and hold.probe is Probe.PICTURE and hold.is_due(canary_at):
+        return rescheduled(hold, canary_at, 0.0)
+    return hold
 
 
 # --- after a look ---------------------------------------------------------------------------------
@@ -198,8 +199,8 @@ def _read_beside(hold: Hold, reading: AccountReading, now: datetime, recheck_s: 
     is_over = hold.until is not None and now >= hold.until
     is_renewed = is_stale(reading, now=now) and hold.step == 0 if is_first else is_over
     is_more = hold.spendable is not None and reading.spendable > hold.spendable
-    due_at = after_s(now, probe_after_s(hold.cause, hold.step))
-    due_at = due_at if hold.picture_at is None else min(hold.picture_at, due_at)
+    step_at = after_s(now, probe_after_s(hold.cause, hold.step))
+    due_at = min(hold.picture_at or step_at, step_at)
     seen = replace(hold, spendable=max(reading.spendable, hold.spendable or reading.spendable))
     if is_renewed or is_more or hold.is_confirmed or due_at <= now:
         return by_picture(seen, now, is_news=True)

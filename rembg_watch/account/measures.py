@@ -57,21 +57,6 @@ class HeldRate:
         return self.rate is not None and rate < share * self.rate
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
-    """What was so before the gate reopened, should the canary be refused after all."""
-
-    block: Block
-    rate: float
-    good: float | None
-    is_starting: bool
-    is_cold: bool
-    needed: int
-    first_at: float
-    began_anew: bool
-    held: HeldRate
-
-
 @dataclass(slots=True)
 class Stretch:
     """The time since the rate was last set."""

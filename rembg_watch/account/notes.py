@@ -117,7 +117,8 @@ class _HoldNote(_Note):
     def can_end(self) -> bool:
         """Say whether anything would ever end this hold: an unknown schedule must not shut the gate for good."""
         if self.probe is Probe.PICTURE:
-            return self.probe_at is not None and CAUSES[self.cause].sends_canaries
+            row = CAUSES[self.cause]
+            return self.probe_at is not None and (row.is_hourly or row.steps_s is not None)
         return self.probe_at is not None or self.probe is Probe.PERSON
 
 

@@ -25,10 +25,11 @@ How it learns:
   a cut that was a guess (the first one, mostly) the steps are half-way each: small ones would take minutes.
 """
 
+from copy import copy
 from dataclasses import replace
 from math import sqrt
 
-from rembg_watch.account.measures import NEVER, Before, Block, HeldRate, Learned, Mark, Shut, Stretch, bound, middle
+from rembg_watch.account.measures import NEVER, Block, HeldRate, Learned, Mark, Shut, Stretch, bound, middle
 
 FIRST_RATE = 4.0
 LOWEST_RATE, HIGHEST_RATE = 1 / 300, 1000.0
@@ -91,7 +92,9 @@ class Pacer:
         self._is_cold = True  # nothing ever held
         self._has_lulled = False  # while starting, the workers were the limit
         self._block: Block | None = None
-        self._before: Before | None = None
+        self._before: Pacer | None = (
+            None  # as it was when the gate last reopened, should that canary be refused after all
+        )
         self._next_at = now
         self._first_at = now
         self._granted = 0  # calls sent, less those refused
@@ -209,17 +212,15 @@ class Pacer:
         """
         Tell that the call sent at *sent_at* was refused for its pace.
 
-        Args:
-            sent_at: What the clock said when the call got its turn.
-            now: Seconds of the same clock.
-            retry_after_s: The server's advice, honoured up to an hour.
-            jitter: In [0, 1): keeps several machines from coming back as one.
+        The server's advice, *retry_after_s*, is honoured up to an hour. *jitter*, in
+        [0, 1), keeps several machines from coming back as one.
         """
         self._uncount(sent_at)
         self._budget = max(BUDGET_LOW, self._budget - 1)
         self._slow_refusal_s = min(3.0, max(0.2, now - sent_at, 0.9 * self._slow_refusal_s))
-        if self._block is None and self._before is not None and sent_at == self._before.block.canary_at:
-            self._take_back(self._before)
+        before = self._before
+        if self._block is None and before and before._block and sent_at == before._block.canary_at:
+            self._take_back(before)
         block = self._block
         if block is not None and sent_at == block.canary_at:
             block.tries += 1
@@ -258,17 +259,8 @@ class Pacer:
     def _reopen(self, block: Block, canary_at: float, now: float) -> None:
         """The canary came through: choose the rate to go on with."""
         mark = Mark(canary_at, self._granted)
-        self._before = Before(
-            block,
-            self.rate,
-            self.good,
-            self._is_starting,
-            self._is_cold,
-            self._needed,
-            self._first_at,
-            self._began_anew,
-            self._held,
-        )
+        self._before = None
+        self._before = copy(self)
         if self._knows_nothing(block):
             rate, self._first_at, self._began_anew = CUT_STARTING * self.rate, canary_at, True
         else:
@@ -292,13 +284,12 @@ class Pacer:
             and self._granted <= LEAST_COLD
         )
 
-    def _take_back(self, before: Before) -> None:
+    def _take_back(self, before: "Pacer") -> None:
         """The refusal of a canary came later than refusals used to: the gate was never open."""
-        self._block, self._before = before.block, None
-        self.rate, self.good, self._needed = before.rate, before.good, before.needed
-        self._is_starting, self._is_cold = before.is_starting, before.is_cold
-        self._first_at, self._began_anew = before.first_at, before.began_anew
-        self._held = before.held
+        self._block, self._before = before._block, None
+        self.rate, self.good, self._held, self._needed = before.rate, before.good, before._held, before._needed
+        self._is_starting, self._is_cold = before._is_starting, before._is_cold
+        self._first_at, self._began_anew = before._first_at, before._began_anew
         del self._reopened[-1:]
 
     def _rate_after(self, block: Block, mark: Mark) -> float:

@@ -17,7 +17,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from rembg_watch.account.gate import Cause, Gate, Go, Outcome
+from rembg_watch.account.causes import Cause, Outcome
+from rembg_watch.account.gate import Gate, Go
 from rembg_watch.api.errors import (
     Charge,
     EmailNotVerifiedError,
@@ -182,17 +183,10 @@ def decide(
     in_place: int = 0,
 ) -> Decision:
     """
-    Say what *error* means for the job and for the gate.
+    Say what *error*, of the API or of this machine, means for the job and for the gate.
 
-    Args:
-        error: What the attempt ended with: of the API, or of this machine.
-        job: As the ledger has it.
-        policy: What the configuration says.
-        gate: As it stands now; not the one in *go*.
-        go: The ticket of the call.
-        now: Aware, UTC.
-        jitter: In [0, 1).
-        in_place: Times the worker has already tried again with this job in hand.
+    *gate* is the one that stands now, not the one in *go*. *jitter* is in [0, 1), and
+    *in_place* says how often the worker has already tried again with this job in hand.
     """
     name = rule_name(error)
     rule = RULES[name]
@@ -231,7 +225,8 @@ def _counts(rule: Rule, error: Exception, job: Job, gate: Gate) -> tuple[int, in
 
 def _is_lone(gate: Gate, go: Go) -> bool:
     """Say whether others went well while this call was under way and failed, so that the failure is surely its own."""
-    return not gate.is_failing() and gate.accepted_at is not None and gate.accepted_at > go.at
+    is_failing = gate.failures > 0 or gate.holding(Cause.CIRCUIT) is not None
+    return not is_failing and gate.accepted_at is not None and gate.accepted_at > go.at
 
 
 def _state(rule: Rule, job: Job, policy: RetryPolicy, *, attempts: int, doubts: int, is_lone: bool) -> State:
@@ -276,11 +271,7 @@ def retries_in_place(error: BaseException, tries: int) -> bool:
 
     Only where surely nothing was charged and the wait is short: a refusal for the
     short-term rate, which waits at the gate and is no attempt, and a way that failed
-    before the body had left, twice.
-
-    Args:
-        error: What the call ended with.
-        tries: Tries so far, this one included.
+    before the body had left, twice. *tries* includes the one that ended in *error*.
     """
     return isinstance(error, Exception) and tries <= RULES[rule_name(error)].in_place
 
@@ -301,17 +292,9 @@ _WITHOUT_PACER = RetryPolicy(first_wait_s=2.0, longest_wait_s=30.0)
 
 def pause_without_gate_s(error: BaseException, tries: int, *, jitter: float) -> float | None:
     """
-    Return how long a single call waits before its next try, with no gate and no pacer around it.
+    Return how long a single call waits before its next try, with no gate and no pacer around it; None: there is none.
 
     What is tried again is the same as in place, but not for ever.
-
-    Args:
-        error: What the call ended with.
-        tries: Tries so far, this one included.
-        jitter: In [0, 1).
-
-    Returns:
-        None if it is not tried again.
     """
     if tries >= MOST_TRIES or not retries_in_place(error, tries):
         return None

@@ -37,10 +37,6 @@ class Throughput:
         self._refusal = ""  # the API's words for "too quickly"
         self._reported_shut_s: float | None = None  # how long it had been refusing when that was reported
 
-    def resume(self, now_s: float) -> None:
-        """Begin anew if the pace may be wrong: a person has looked."""
-        self.pacer = self.pacer.anew(now_s)
-
     # --- the end of a call ----------------------------------------------------------------------
 
     def answered(self, sent_at_s: float, now_s: float) -> None:
@@ -54,16 +50,13 @@ class Throughput:
     def failed(self, error: Exception, decision: Decision, sent_at_s: float, now_s: float, *, jitter: float) -> None:
         """Learn how a call ended; any other refusal than for the pace has passed the limiter."""
         if decision.is_rate:
+            self._refusal = decision.reason
             advice_s: float | None = getattr(error, "retry_after_s", None)
             self.pacer.refused(sent_at_s, now_s, retry_after_s=advice_s, jitter=jitter)
         elif isinstance(error, RefusedError) and not isinstance(error, ThrottledError):
             self.pacer.accepted(sent_at_s, now_s)
         elif not isinstance(error, BadAnswerError):  # that one counted as answered before it was looked at
             self.pacer.neither(sent_at_s, now_s)
-
-    def refused(self, words: str) -> None:
-        """Remember the API's words for a call that came too quickly."""
-        self._refusal = words
 
     # --- refusals that last ---------------------------------------------------------------------
 

@@ -19,8 +19,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from rembg_watch.account.balance import Balance
-from rembg_watch.account.gate import Go, Hold
+from rembg_watch.account.gate import Go
 from rembg_watch.account.governor import Governor
+from rembg_watch.account.holds import Hold
 from rembg_watch.account.notes import GATE, PACE, pace_from_note
 from rembg_watch.config import Settings
 from rembg_watch.daemon import leftovers

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rembg_watch import __version__
 from rembg_watch.account.credits import next_day_at
-from rembg_watch.account.gate import FolderHold
+from rembg_watch.account.holds import FolderHold
 from rembg_watch.account.limits import Limit, limiting
 from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.daemon.assembly import Parts

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from rembg_watch.account.balance import reading_of
+from rembg_watch.account.causes import Cause
 from rembg_watch.account.credits import OtherUse
-from rembg_watch.account.gate import Cause, Go
+from rembg_watch.account.gate import Go
 from rembg_watch.account.notes import reading_from_note, reading_to_note
 from rembg_watch.jobs import State
 from rembg_watch.report import events

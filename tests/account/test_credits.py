@@ -137,15 +137,15 @@ def used(api: int, app: int = 0, prepaid: int = 100, **more: Any) -> AccountRead
 
 
 @pytest.mark.parametrize(
-    ("after", "counted", "unexplained", "other"),
+    ("after", "counted", "unexplained", "by_app"),
     [
-        (used(30), 20, 0, False),
-        (used(30), 18, 2, True),
-        (used(30), 25, -5, False),
-        (used(30, app=7), 20, 0, True),
-        (used(10, prepaid=80), 20, 0, False),
-        (used(20, prepaid=90), 20, 0, False),
-        (used(10), 0, 0, False),
+        (used(30), 20, 0, 0),
+        (used(30), 18, 2, 0),
+        (used(30), 25, -5, 0),
+        (used(30, app=7), 20, 0, 7),
+        (used(10, prepaid=80), 20, 0, 0),
+        (used(20, prepaid=90), 20, 0, 0),
+        (used(10), 0, 0, 0),
     ],
     ids=[
         "as counted",
@@ -158,11 +158,11 @@ def used(api: int, app: int = 0, prepaid: int = 100, **more: Any) -> AccountRead
     ],
 )
 def test_what_the_account_says_is_compared_with_what_was_counted(
-    after: AccountReading, counted: int, unexplained: int, other: bool
+    after: AccountReading, counted: int, unexplained: int, by_app: int
 ) -> None:
     found = difference(used(10), after, Decimal(counted))
     assert found is not None
-    assert (found.unexplained, found.has_other_use) == (unexplained, other)
+    assert (found.unexplained, found.by_app) == (unexplained, by_app)
 
 
 def test_calls_under_way_at_a_reading_are_no_difference() -> None:
@@ -190,8 +190,6 @@ def test_readings_that_cannot_be_compared_are_not(after: AccountReading) -> None
         (used(20), 9, {}, Billed.UNKNOWN),
         (used(10, prepaid=91), 9, {}, Billed.ALL),
         (used(14, prepaid=95), 9, {}, Billed.ALL),
-        (used(19), 9, {"other_use": True}, Billed.UNKNOWN),
-        (used(10), 9, {"other_use": True}, Billed.UNKNOWN),
         (used(10, app=5), 9, {}, Billed.NONE),
         (used(10, app=5, prepaid=91), 9, {}, Billed.UNKNOWN),
         (used(28), 9, {"each": Decimal(2)}, Billed.ALL),
@@ -203,8 +201,7 @@ def test_readings_that_cannot_be_compared_are_not(after: AccountReading) -> None
     ],
     ids=[
         "no credit moved", "as many as are in doubt", "some of them", "one too many", "all from the prepaid",
-        "from both", "somebody else uses the key", "somebody else, though nothing moved",
-        "the editor's own use is apart",
+        "from both", "the editor's own use is apart",
         "the editor may have used the prepaid ones", "two credits each", "others ended well, these too",
         "others ended well, these did not", "less than was counted", "nothing in doubt", "a price of nothing",
     ],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rembg_watch.account.causes import CAUSES
+from rembg_watch.account.causes import CAUSES, Cause, Outcome, Probe
 from rembg_watch.account.credits import AccountRead, AccountReading, AccountUnread
 from rembg_watch.account.gate import (
     CANARY_LOST_S,
@@ -15,24 +15,21 @@ from rembg_watch.account.gate import (
     PATIENCE_S,
     READING_LOST_S,
     Ask,
-    Cause,
     Gate,
     Go,
     Halt,
-    Hold,
     Need,
-    Outcome,
-    Probe,
     Wait,
     admit,
 )
-from rembg_watch.account.holds import DISK_LOOK_S, next_daily_at, probe_after_s
+from rembg_watch.account.holds import DISK_LOOK_S, Hold, held, next_daily_at, probe_after_s
 from rembg_watch.account.limits import Limit, limiting
 from rembg_watch.account.notes import gate_from_note, gate_to_note
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PERIOD_END = datetime(2026, 12, 5, tzinfo=UTC)
 RECHECK_S = 300.0
+PAUSED = held(Cause.PAUSED, NOW, Probe.PERSON, None)
 JOB, OTHER = Need(job=1, folder="a"), Need(job=2, folder="a")
 
 
@@ -725,7 +722,7 @@ def test_every_hold_must_be_due_before_anything_goes_and_the_longest_is_shown() 
 
 
 def test_only_a_person_ends_a_pause_whatever_else_happens() -> None:
-    gate = Gate().paused(now=NOW)
+    gate = Gate(holds=(PAUSED,))
     gate = gate.after(Outcome.ACCEPTED, Go(gate=gate, need=JOB, at=NOW), now=NOW)
     answer = admit(with_reading(gate, 50), JOB, now=after_s(10**8))
     assert isinstance(answer, Halt)
@@ -922,7 +919,7 @@ def test_a_clock_that_is_set_back_inside_an_old_hold_has_it_looked_at_at_once(ou
 
 
 def test_a_pause_by_a_person_and_the_beginning_of_a_hold_outlive_a_clock_that_is_set_back() -> None:
-    gate = refused(Outcome.EMAIL).paused(now=NOW).set_back(now=after_s(-7200))
+    gate = Gate(holds=(*refused(Outcome.EMAIL).holds, PAUSED)).set_back(now=after_s(-7200))
     assert {(hold.cause, hold.since) for hold in gate.holds} == {
         (Cause.PAUSED, after_s(-7200)), (Cause.EMAIL, after_s(-7200))
     }  # fmt: skip

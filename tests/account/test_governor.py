@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import pytest
 
+from rembg_watch.account.causes import Cause, Outcome, Probe
 from rembg_watch.account.credits import AccountRead, AccountUnread
-from rembg_watch.account.gate import Cause, Gate, Go, Halt, Need, Outcome, Probe, Wait
+from rembg_watch.account.gate import Gate, Go, Halt, Need, Wait
 from rembg_watch.account.governor import Governor, Ticket
 from rembg_watch.account.holds import held
 from rembg_watch.account.notes import gate_to_note

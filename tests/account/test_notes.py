@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from rembg_watch.account.causes import Cause, Probe
 from rembg_watch.account.credits import AccountReading, OtherUse
-from rembg_watch.account.gate import Cause, FolderHold, Gate, Hold, Probe
+from rembg_watch.account.gate import Gate
+from rembg_watch.account.holds import FolderHold, Hold
 from rembg_watch.account.measures import Learned
 from rembg_watch.account.notes import (
     PaceNote,

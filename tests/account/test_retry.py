@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from rembg_watch.account.gate import CIRCUIT_AFTER, Cause, Gate, Go, Need, Outcome, admit
+from rembg_watch.account.causes import Cause, Outcome
+from rembg_watch.account.gate import CIRCUIT_AFTER, Gate, Go, Need, admit
 from rembg_watch.account.retry import (
     LONGEST_PAUSE_S,
     MOST_TRIES,
