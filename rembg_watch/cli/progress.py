@@ -74,7 +74,7 @@ class TerminalProgress(PlainProgress):
         finished = figures.delivered + figures.reused + figures.failed
         hold = daemon.parts.governor.standstill
         kept = kept_folders(daemon.status.last, since=local_text, until=local_text)
-        is_still = hold or (kept and not daemon.parts.pool.in_flight())
+        is_still = hold or (kept and not daemon.parts.under_way)
         word = "waiting" if is_still else "cutting out" if left else "scanning"
         self._bar.update(
             self._task,

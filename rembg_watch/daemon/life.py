@@ -217,7 +217,7 @@ class Daemon:
         parts = self.parts
         self.stopping.set()
         queued = parts.ledger.counts()[State.QUEUED]
-        parts.report(events.Stopping(in_flight=parts.pool.in_flight(), queued=queued))
+        parts.report(events.Stopping(in_flight=len(parts.under_way), queued=queued))
         self.notify.stopping("waiting for the calls in flight")
         self.notify.extend_timeout(2 * _DRAIN_EXTENSION_S)
         self._doubts.wait()

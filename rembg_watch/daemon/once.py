@@ -21,7 +21,7 @@ class Once:
         parts = self._parts
         if parts.settling.is_set() or not parts.watcher.is_at_rest:
             return False
-        if parts.pool.in_flight():
+        if parts.under_way:
             self._held_since_s = None
             return self._is_refused_for_long()
         if self._is_held_for_long():
@@ -31,7 +31,7 @@ class Once:
             counts = jobs.get(turn.folder, {})
             if counts.get(State.RECEIVED) or (turn.may_send and counts.get(State.QUEUED)):
                 return False
-        return not parts.pool.in_flight()  # what was claimed meanwhile counts as queued, and then as under way
+        return not parts.under_way  # what was claimed meanwhile counts as queued, and then as under way
 
     def _is_refused_for_long(self) -> bool:
         hold = self._parts.governor.standstill
@@ -45,7 +45,7 @@ class Once:
         """Say if what is waited for will not pass in a minute: then the rest is for the next time."""
         parts = self._parts
         hold = parts.governor.gate.hold
-        if hold is None and not parts.ledger.counts()[State.RECEIVED] and not parts.pool.blocked:
+        if hold is None and not parts.ledger.counts()[State.RECEIVED] and not parts.ports.outputs.blocked:
             self._held_since_s = None
             return False
         if hold is not None and not CAUSES[hold.cause].passes and not hold.is_due(parts.clocks.now()):

@@ -152,7 +152,7 @@ def _folder_views(
     by_folder: Mapping[str, Mapping[State, int]],
     rooms: Mapping[str, int | None],
 ) -> list[FolderView]:
-    away, blocked, now = parts.watcher.away, parts.pool.blocked, parts.clocks.now()
+    away, blocked, now = parts.watcher.away, parts.ports.outputs.blocked, parts.clocks.now()
     refused = {hold.folder: hold for hold in parts.governor.gate.folders}
     views = []
     for folder in recipes:

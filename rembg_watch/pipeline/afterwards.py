@@ -24,13 +24,11 @@ def put_away(ports: Ports, job: Job) -> Job:
     try:
         disposed = _dispose(job, recipe)
     except DeliveryError as trouble:
-        why, code = trouble.reason, trouble.code
-        ports.report(events.NotDisposed(**events.of(job), why=why, code=code))
+        ports.report(events.NotDisposed(**events.of(job), why=trouble.reason, code=trouble.code))
         return job
     ports.step("put away")
     if disposed.disposal in (Disposal.MOVED, Disposal.DELETED):
-        moved_to = disposed.place
-        ports.report(events.Disposed(**events.of(job), moved_to=moved_to))
+        ports.report(events.Disposed(**events.of(job), moved_to=disposed.place))
     is_disposed = disposed.disposal in (Disposal.MOVED, Disposal.DELETED, Disposal.GONE)
     put_away = move(job, job.state, at=job.changed_at, is_disposal_due=False, is_disposed=is_disposed)
     try:

@@ -14,7 +14,7 @@ from os import fsdecode, strerror
 from typing import BinaryIO
 
 from rembg_watch.account.governor import Ticket
-from rembg_watch.account.retry import Decision, wait_s
+from rembg_watch.account.retry import wait_s
 from rembg_watch.api.cutout import Cutout
 from rembg_watch.api.errors import Charge, RembgError
 from rembg_watch.delivery.publish import answer_room_bytes
@@ -85,10 +85,9 @@ class Attempt:
     def __init__(self, ports: Ports, ready: Ready, beat: Callable[[], None]) -> None:
         self.ports = ports
         self.plan = ports.in_force.plan
-        self.recipe = ready.recipe
+        self.ready = ready
         self.prepared = ready.prepared
         self.job = ready.job
-        self.is_first = ready.is_first
         self.key = str(ready.job.content_key)
         self.beat = beat
         self.tries = 0
@@ -100,7 +99,7 @@ class Attempt:
         """Make one call, through the gate; keep its answer or record its end."""
         ports = self.ports
         self._check_output()
-        entered = ports.governor.enter(need_of(self.job, self.recipe), beat=self.beat)
+        entered = ports.governor.enter(need_of(self.job, self.ready.recipe), beat=self.beat)
         if not isinstance(entered, Ticket):
             raise NotAdmittedError
         self.plan = ports.in_force.plan  # to the end of this call, whatever a reload changes meanwhile
@@ -133,17 +132,16 @@ class Attempt:
             code=None,
             field=None,
         )
-        names = mirror(self.job.source, self.recipe.params.format.extension)
+        names = mirror(self.job.source, self.ready.recipe.params.format.extension)
         self.job = ports.ledger.record(received, call=CallEnd(Charge.YES, self.plan.terms.price), names=names)
         ports.step("received")
-        expected = expected_of(self.prepared, self.recipe)
         return Paid(
             job=self.job,
-            recipe=self.recipe,
-            expected=expected,
+            recipe=self.ready.recipe,
+            expected=expected_of(self.prepared, self.ready.recipe),
             price=self.plan.terms.price,
             ticket=entered,
-            is_first=self.is_first,
+            is_first=self.ready.is_first,
             duration_s=duration_s,
         )
 
@@ -152,27 +150,18 @@ class Attempt:
         if self.ports.outputs.is_blocked(self.job.folder):
             raise NotAdmittedError
 
-    def _check_room(self) -> None:
-        """Look before paying whether the answer could be kept."""
-        if not self.ports.has_room(answer_room_bytes(self.prepared.size_bytes)):
-            raise OSError(ENOSPC, strerror(ENOSPC), str(self.ports.spool.directory))
-
     def _send(self) -> Cutout:
         ports, job = self.ports, self.job
-        ports.report(
-            events.CallStarted(
-                **events.of(job),
-                attempt=job.attempts + job.doubts + 1,
-                size_bytes=self.prepared.size_bytes,
-            )
-        )
-        self._check_room()
+        attempt = job.attempts + job.doubts + 1
+        ports.report(events.CallStarted(**events.of(job), attempt=attempt, size_bytes=self.prepared.size_bytes))
+        if not ports.has_room(answer_room_bytes(self.prepared.size_bytes)):  # before paying: could the answer be kept?
+            raise OSError(ENOSPC, strerror(ENOSPC), str(ports.spool.directory))
         file = Hashing(self.prepared.open())
         try:
             with ports.spool.arriving(self.key) as answer:
                 return self.plan.client.remove_background(
                     file,
-                    self.recipe.params,
+                    self.ready.recipe.params,
                     filename=self.prepared.filename,
                     destination=answer,
                     on_upload=lambda _: self.beat(),
@@ -195,7 +184,7 @@ class Attempt:
             raise SourceChangedError(
                 f"{name} changed while it was being sent; the new version is sent instead",
                 code="changed",
-                path=self.recipe.input / name,
+                path=self.ready.recipe.input / name,
             )
         slots, began_s = self.ports.slots, self.ports.clocks.monotonic()
         slots.line_up(self.beat)
@@ -225,12 +214,10 @@ class Attempt:
         decision = ports.governor.failed(error, self.job, ticket, in_place=self.tries - 1)
         if was_sending or not decision.keeps_job:
             end = call_end(error, self.plan.terms.price) if was_sending else None
-            self.job = self._record(decision, end)
+            job = decision.apply(self.job, at=ports.clocks.now())
+            keeps_claim = decision.keeps_job or job.state is State.FAILED
+            self.job = ports.ledger.record(job, call=end, keeps_claim=keeps_claim)
         return EndedError(error, self.job, keeps_job=decision.keeps_job)
-
-    def _record(self, decision: Decision, end: CallEnd | None) -> Job:
-        job = decision.apply(self.job, at=self.ports.clocks.now())
-        return self.ports.ledger.record(job, call=end, keeps_claim=decision.keeps_job or job.state is State.FAILED)
 
     def _report_call(self, end: Cutout | Exception) -> None:
         cutout, error = (end, None) if isinstance(end, Cutout) else (None, end)

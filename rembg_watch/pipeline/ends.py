@@ -32,14 +32,7 @@ def ended(ports: Ports, job: Job) -> Over:
         case State.HELD:
             ports.report(events.Held(**events.of(job), why=why, code=job.code))
         case State.IN_DOUBT:
-            ports.report(
-                events.InDoubt(
-                    **events.of(job),
-                    why=why,
-                    will_retry=False,
-                    request_id=job.request_id,
-                )
-            )
+            ports.report(events.InDoubt(**events.of(job), why=why, will_retry=False, request_id=job.request_id))
         case _:
             ports.report(
                 events.WillRetry(

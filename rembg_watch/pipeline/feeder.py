@@ -25,19 +25,7 @@ _CLOCK_REPORTED_S = 600.0  # a clock that was set back is reported once
 
 
 class Feeder:
-    """
-    Claim what can be worked on now; used from one thread.
-
-    Args:
-        ports: What the pipeline works with.
-        balance: What the account can pay.
-        under_way: What is claimed already.
-        away: Names the folders whose input is not there.
-        run_id: Under which jobs are claimed.
-        workers: How many calls there may be at once.
-        start: Hands a claimed job to the first step.
-        check_output: Has an output tried out, beside everything else.
-    """
+    """Claim what can be worked on now; used from one thread."""
 
     def __init__(
         self,
@@ -45,11 +33,11 @@ class Feeder:
         balance: Balance,
         under_way: UnderWay,
         *,
-        away: Callable[[], Container[str]],
+        away: Callable[[], Container[str]],  # names the folders whose input is not there
         run_id: str,
         workers: int,
         start: Callable[[Job], None],
-        check_output: Callable[[Recipe], None],
+        check_output: Callable[[Recipe], None],  # has an output tried out, beside everything else
     ) -> None:
         self._ports = ports
         self._balance = balance

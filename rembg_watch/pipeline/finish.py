@@ -12,13 +12,7 @@ from rembg_watch.api.errors import BadAnswerError, Charge
 from rembg_watch.delivery.outputs import AGAIN_S
 from rembg_watch.delivery.publish import Published, Staged, discard, publish, stage
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected
-from rembg_watch.host.disk import (
-    Content,
-    DeliveryError,
-    OutputUnavailableError,
-    TargetRefusedError,
-    TargetTakenError,
-)
+from rembg_watch.host.disk import Content, DeliveryError, OutputUnavailableError, TargetRefusedError, TargetTakenError
 from rembg_watch.jobs import CallEnd, Job, State, move
 from rembg_watch.ledger import Target
 from rembg_watch.paths import mirror
@@ -139,18 +133,10 @@ def _put(ports: Ports, staged: Staged, folder: str) -> Published:
     try:
         return publish(staged, step=ports.step)
     except TargetTakenError:
-        older = _older(ports, folder, staged.target)
-        if older is None:
+        older = ports.ledger.target(folder, staged.target)
+        if older is None or older.digest is None or older.size_bytes is None:
             raise
-    return publish(staged, replace=older, step=ports.step)
-
-
-def _older(ports: Ports, folder: str, target: bytes) -> Content | None:
-    """Say what we put under this name before, so that only that is replaced."""
-    known = ports.ledger.target(folder, target)
-    if known is None or known.digest is None or known.size_bytes is None:
-        return None
-    return Content(digest=known.digest, size_bytes=known.size_bytes)
+    return publish(staged, replace=Content(digest=older.digest, size_bytes=older.size_bytes), step=ports.step)
 
 
 def _unpublished(ports: Ports, job: Job, trouble: DeliveryError, retry_s: float) -> Blocked:

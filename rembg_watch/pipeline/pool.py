@@ -13,13 +13,10 @@ network; preparing and finishing need this machine, and run beside them.
 """
 
 import threading
-from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Container
 from typing import TypeVar
 
 from rembg_watch.account.balance import Balance
-from rembg_watch.delivery.outputs import Blockage
 from rembg_watch.host import processors
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import LedgerUnavailableError, StaleJobError
@@ -40,14 +37,6 @@ FEEDER = "feeder"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class OutputCheck:
-    """A folder's output is to be tried out, beside everything else: a share may take its time."""
-
-    folder: str
-    output: Path
-
-
 def slots_for(workers: int) -> Slots:
     """Make a slot for each worker; where there are many, a few more may write their intent ahead."""
     return Slots(workers, ahead=workers // 16)  # none ahead where one doubt more would be many
@@ -63,29 +52,8 @@ def _callers(workers: int) -> int:
     return workers + max(4, workers // 2)
 
 
-def _preparers(workers: int) -> int:
-    """Return how many threads read and hash sources: a share far away serves several at once."""
-    return max(2, min(MOST_PREPARERS, workers // 8))
-
-
-def _finishers(workers: int) -> int:
-    """Return how many threads deliver: they mostly wait for the disk, which serves many at once."""
-    return max(2, min(MOST_FINISHERS, workers // 2))
-
-
 class Pool:
-    """
-    Bring claimed jobs to their end, in threads.
-
-    Args:
-        pipeline: The steps.
-        balance: What the account can pay.
-        under_way: The jobs that are claimed.
-        away: Names the folders whose input is not there.
-        run_id: Under which jobs are claimed.
-        workers: How many calls there may be at once.
-        pulse: How the threads show that they live.
-    """
+    """Bring claimed jobs to their end, in threads."""
 
     def __init__(
         self,
@@ -103,13 +71,13 @@ class Pool:
         self._under_way = under_way
         self._pulse = pulse or Pulse()
         self._processor = here = processors.shared_processor(workers)
-        self._prepare: ThreadGroup[Job] = ThreadGroup(
-            "preparer", _preparers(workers), self._take_prepare, self._pulse, here
-        )
-        self._call: ThreadGroup[Ready] = ThreadGroup("worker", _callers(workers), self._take_call, self._pulse, here)
-        self._finish: ThreadGroup[Paid | OutputCheck] = ThreadGroup(
-            "finisher", _finishers(workers), self._take_finish, self._pulse, here
-        )
+        preparers = max(2, min(MOST_PREPARERS, workers // 8))  # a share far away serves several at once
+        finishers = max(
+            2, min(MOST_FINISHERS, workers // 2)
+        )  # they mostly wait for the disk, which serves many at once
+        self._prepare = ThreadGroup("preparer", preparers, self._take_prepare, self._pulse, here)
+        self._call = ThreadGroup("worker", _callers(workers), self._take_call, self._pulse, here)
+        self._finish = ThreadGroup("finisher", finishers, self._take_finish, self._pulse, here)
         self.feeder = Feeder(
             self._ports,
             balance,
@@ -118,7 +86,7 @@ class Pool:
             run_id=run_id,
             workers=workers,
             start=self._prepare.put,
-            check_output=self._queue_check,
+            check_output=self._finish.put,
         )
         self._feeding = threading.Thread(target=self._feed, name=FEEDER, daemon=True)
 
@@ -143,9 +111,7 @@ class Pool:
         """
         Take nothing new, wait for the calls in flight and deliver their answers; then return.
 
-        Args:
-            on_wait: Is called while waiting, with the number of jobs still under way.
-            every_s: How often.
+        While it waits, *on_wait* is called every so many seconds with the number of jobs still under way.
         """
         self._ports.stopping.set()
         self._ports.governor.close()
@@ -163,16 +129,7 @@ class Pool:
 
     def _wait(self, has_ended: Callable[[float], bool], on_wait: Callable[[int], None], every_s: float) -> None:
         while not has_ended(every_s):
-            on_wait(self.in_flight())
-
-    def in_flight(self) -> int:
-        """Say how many jobs are under way."""
-        return len(self._under_way)
-
-    @property
-    def blocked(self) -> Mapping[str, Blockage]:
-        """The folders for which nothing is sent because their output takes nothing; why, and since when."""
-        return self._ports.outputs.blocked
+            on_wait(len(self._under_way))
 
     # --- feeding --------------------------------------------------------------------------------
 
@@ -234,27 +191,24 @@ class Pool:
                 self._under_way.over(job)
         self._wake_twins()
 
-    def _take_finish(self, item: Paid | OutputCheck, beat: Callable[[], None]) -> None:
+    def _take_finish(self, item: Paid | Recipe, beat: Callable[[], None]) -> None:
+        """Finish a job, or try a folder's output out, beside everything else: a share may take its time."""
         del beat
-        if isinstance(item, OutputCheck):
-            output_check.check(self._ports, item.folder, item.output)
+        if isinstance(item, Recipe):
+            output_check.check(self._ports, item.name, item.output)
             self._under_way.poke()
             return
         job = item.job
         found = self._guarded(job, "finishing", lambda: self._pipeline.finish(item))
         match found:
             case Blocked(is_name=True):
-                why, code = found.reason, found.code
-                self._ports.report(events.NameRefused(**events.of(job), why=why, code=code))
+                self._ports.report(events.NameRefused(**events.of(job), why=found.reason, code=found.code))
             case Blocked():
                 output_check.refused(self._ports, job.folder, found.path, found.reason, found.code)
             case Over() if found.job.state is State.DONE:
                 output_check.accepted(self._ports, job.folder, item.recipe.output)
         self._under_way.over(job)
         self._wake_twins()
-
-    def _queue_check(self, recipe: Recipe) -> None:
-        self._finish.put(OutputCheck(recipe.name, recipe.output))
 
     def _guarded(self, job: Job, doing: str, step: Callable[[], T]) -> T | None:
         """

@@ -29,12 +29,7 @@ def mistaken(ports: Ports, job_id: int, error: Exception) -> None:
 
 
 def reconcile(ports: Ports, job_id: int) -> None:
-    """
-    Put a job right that could not be recorded while the ledger took nothing.
-
-    A whole answer in the spool is an answer, whatever the ledger says; a call without
-    one is in doubt; anything else simply goes back in line.
-    """
+    """Put a job right that could not be recorded while the ledger took nothing: what was not sent goes back in line."""
     job = ports.ledger.get(job_id)
     if job is None:
         return
@@ -60,13 +55,7 @@ def take_up_answer(ports: Ports, job: Job) -> bool:
 
 
 def take_up_doubt(ports: Ports, job: Job, billed: Billed) -> Job:
-    """
-    Settle a call that a crash left in doubt, by what the account says of it, or else by the policy.
-
-    Args:
-        job: In doubt.
-        billed: What the account's counters say; UNKNOWN if they cannot.
-    """
+    """Settle a call that a crash left in doubt, by what the account says of it, or else by the policy."""
     policy = ports.in_force.plan.terms.policy
     if billed is Billed.NONE:
         job = ports.ledger.record(

@@ -27,12 +27,8 @@ def call_with_retries(
     """
     Call until it succeeds, gives up or the program stops; the last error is raised as it was.
 
-    Args:
-        call: What is tried.
-        pause_after: Decides after each error.
-        sleep: Waits, and returns early when the program stops.
-        is_stopping: Whether the program stops, so that there is no next try.
-        on_pause: Called with the error and the pause before each wait.
+    *sleep* returns early when the program stops; then there is no next try.
+    *on_pause* is called before each wait.
     """
     pause_s: float | None = None
 

@@ -50,19 +50,12 @@ _COPIES: dict[Kind, tuple[dict[str, Any], ...]] = {
 
 
 class SourceError(RembgWatchError):
-    """
-    A source cannot be sent as its job has it; nothing was sent.
-
-    Attributes:
-        reason: One sentence: what is wrong and what to do.
-        code: The same for machines.
-        path: The source.
-    """
+    """A source cannot be sent as its job has it; nothing was sent."""
 
     def __init__(self, reason: str, *, code: str, path: Path) -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.code = code
+        self.reason = reason  # one sentence: what is wrong and what to do
+        self.code = code  # the same for machines
         self.path = path
 
 
@@ -127,16 +120,9 @@ def open_picture(
     """
     Open *source* and say what is sent for it.
 
-    The digest is that of the version of the job: the file is looked at before and
-    after it was read. The same source gives the same bytes.
-
-    Args:
-        source: The picture; a symbolic link is none.
-        version: The one that the job is about.
-        scratch: A directory for upright copies, on a disk of our own.
-        upright: Send a picture that its EXIF orientation turns as an upright copy.
-        largest_copy_bytes: A copy that comes out larger is saved again at a lower quality.
-        step: Is told of each step.
+    The digest is that of the version of the job: the file is looked at before and after
+    it was read. The same source gives the same bytes. An upright copy is written into
+    *scratch*, on a disk of our own, and again at a lower quality where it comes out too large.
 
     Raises:
         SourceGoneError: It is not there.
@@ -160,10 +146,11 @@ def measure(source: Path, version: Version, *, upright: bool, step: Step = no_st
         step("read")
         _check_version(file.fileno(), source, version)
         _check_fitness(look, source, content.size_bytes)
+        assert look.kind is not None
         plain = PreparedSource(
             file=file,
-            filename=filename_for(source.name, _kind(look)),
-            kind=_kind(look),
+            filename=filename_for(source.name, look.kind),
+            kind=look.kind,
             digest=content.digest,
             size_bytes=content.size_bytes,
             source_digest=content.digest,
@@ -237,11 +224,6 @@ def _check_fitness(look: Look, source: Path, size_bytes: int) -> None:
     refusal = why_not_sendable(look, size_bytes)  # that it is whole too: a person may ask for one again that is not
     if refusal is not None:
         raise SourceUnfitError(refusal.reason, code=refusal.code, path=source)
-
-
-def _kind(look: Look) -> Kind:
-    assert look.kind is not None
-    return look.kind
 
 
 def _upright_copy(plain: PreparedSource, source: Path, scratch: Path, largest_bytes: int) -> PreparedSource:

@@ -15,22 +15,15 @@ from rembg_watch.pipeline.contents import Contents
 
 
 class UnderWay:
-    """
-    Know what is under way; safe to share between threads.
-
-    Args:
-        contents: Which contents are on their way to an answer.
-        clocks: By which the feeder waits.
-        low: So many still to be sent, or fewer, and the next batch is claimed.
-    """
+    """Know what is under way; safe to share between threads."""
 
     def __init__(self, contents: Contents, clocks: Clocks, *, low: int) -> None:
-        self._low = low
+        self._low = low  # so many still to be sent, or fewer, and the next batch is claimed
         self._most = 0  # so many under way, and none is claimed before some are delivered
         self._contents = contents
         self._clocks = clocks
         self._changed = threading.Condition()  # guards all that follows; nothing that waits is called under it
-        self._is_poked = True
+        self.is_poked = True  # the feeder has still to look at what changed
         self._active: dict[int, Job] = {}
         self._unpaid: set[int] = set()
         self._unrecorded: dict[int, Job] = {}
@@ -129,26 +122,18 @@ class UnderWay:
     def poke(self) -> None:
         """Tell the feeder that there may be something new to do."""
         with self._changed:
-            self._poke()
+            self.is_poked = True
+            self._changed.notify_all()
 
     def wait(self, nap_s: float) -> bool:
         """Wait until something may have changed, at most so long; say whether it may."""
         with self._changed:
-            if not self._is_poked and nap_s > 0:
+            if not self.is_poked and nap_s > 0:
                 self._clocks.nap(self._changed, nap_s)
-            was_poked, self._is_poked = self._is_poked, False
+            was_poked, self.is_poked = self.is_poked, False
         return was_poked
-
-    @property
-    def is_poked(self) -> bool:
-        """Whether the feeder has still to look at what changed."""
-        return self._is_poked
 
     def _poke_if_low(self) -> None:
         """Let the feeder claim more; what only waits to be delivered keeps nobody from it."""
         if len(self._unpaid) <= self._low and len(self._active) < self._most:
-            self._poke()
-
-    def _poke(self) -> None:
-        self._is_poked = True
-        self._changed.notify_all()
+            self.poke()

@@ -371,8 +371,8 @@ def test_an_output_that_takes_nothing_is_said_wherever_one_looks(studio: Studio)
     with running(studio, settings(studio)) as daemon:
         (studio.root / "out").rename(studio.root / "elsewhere")  # a trial file may lie in it
         studio.drop("a.jpg")
-        eventually(lambda: daemon.snapshot()["folders"][0]["waiting"] and daemon.parts.pool.blocked)
-        eventually(lambda: not daemon.parts.pool.in_flight())
+        eventually(lambda: daemon.snapshot()["folders"][0]["waiting"] and daemon.parts.ports.outputs.blocked)
+        eventually(lambda: not len(daemon.parts.under_way))
         told = daemon.snapshot()
         assert "waiting: 1 picture in line; f: its output cannot be written: " in status.sentence(daemon.parts, told)
     assert (told["limiting"], told["eta_s"]) == ("output", None)
@@ -647,7 +647,7 @@ def test_an_output_that_cannot_be_written_at_the_start_is_told_and_waited_for_wh
     made, told = two_folders(studio), list[Event]()
     studio.drop("../other/b.png", (1, 2, 3))
     with running(studio, made, told, clocks=studio.time.clocks()) as daemon:
-        eventually(lambda: daemon.parts.ledger.counts("f")[State.DONE] == 1 and daemon.parts.pool.blocked)
+        eventually(lambda: daemon.parts.ledger.counts("f")[State.DONE] == 1 and daemon.parts.ports.outputs.blocked)
         eventually(lambda: daemon.parts.ledger.counts("sealed")[State.QUEUED] == 1)
         once = Once(daemon.parts)
         assert not once.is_done()

@@ -38,7 +38,7 @@ def drop_many(studio: Studio, count: int) -> None:
 
 
 @contextmanager
-def working(life: Life, pulse: Pulse | None = None, pipeline: Pipeline | None = None) -> Iterator[Pool]:
+def working(life: Life, pulse: Pulse | None = None, pipeline: Pipeline | None = None) -> Iterator[None]:
     """Let the life's own pool work, or one like it with another pulse or other steps."""
     pool = life.pool
     if pulse or pipeline:
@@ -46,7 +46,7 @@ def working(life: Life, pulse: Pulse | None = None, pipeline: Pipeline | None = 
         pool = Pool(pipeline or life.pipeline, life.balance, under_way, away=set, run_id="test", workers=4, pulse=pulse)
     pool.start()
     try:
-        yield pool
+        yield
     finally:
         pool.stop()
 
@@ -107,12 +107,12 @@ def test_a_batch_is_cut_to_the_credits_and_nothing_is_sent_past_them(tmp_path: P
     with studio.live() as life:
         life.reload(recheck_s=1.0)
         life.find()
-        with working(life) as pool:
+        with working(life):
             eventually(lambda: count(life, State.DONE) == 7 and life.governor.gate.hold is not None)
             assert sum(record.path == "/rmbg" for record in studio.sandbox.requests) == 7
             studio.sandbox.account.prepaid += 13
             eventually(lambda: count(life, State.DONE) == 20)
-            eventually(lambda: pool.in_flight() == 0)
+            eventually(lambda: len(life.parts.under_way) == 0)
     assert sum(record.path == "/rmbg" for record in studio.sandbox.requests) == 20
 
 
@@ -124,8 +124,8 @@ def test_a_folder_never_spends_more_than_its_daily_budget(tmp_path: Path, worker
     with studio.live(workers=workers) as life:
         life.governor._throughput.pacer = Pacer(0.0, FAST)
         life.find()
-        with working(life) as pool:
-            eventually(lambda: count(life, State.DONE) >= 40 and not pool.in_flight())
+        with working(life):
+            eventually(lambda: count(life, State.DONE) >= 40 and not len(life.parts.under_way))
             life.parts.under_way.poke()
             eventually(lambda: not life.parts.under_way.is_poked)
             reads = len(studio.sandbox.requests)
@@ -142,10 +142,10 @@ def test_copies_that_wait_for_the_first_ones_answer_keep_their_place_in_the_budg
     (studio.root / "in/1.jpg").write_bytes(first.read_bytes())
     with studio.live() as life:
         life.find()
-        with working(life) as pool:
+        with working(life):
             eventually(lambda: count(life, State.SENDING) == 1 and life.parts.under_way.unpaid() == 1)
             assert life.parts.under_way.unpaid("f") == 2
-            eventually(lambda: count(life, State.DONE) == 2 and not pool.in_flight())
+            eventually(lambda: count(life, State.DONE) == 2 and not len(life.parts.under_way))
             assert life.parts.under_way.unpaid("f") == 0
 
 
@@ -264,12 +264,12 @@ def test_a_delivery_waits_for_no_commit_to_have_its_name(studio: Studio) -> None
     assert target.target == b"a/1.webp"
 
 
-def looks_again(life: Life, pool: Pool) -> None:
+def looks_again(life: Life) -> None:
     """Let the feeder look a minute later, twice, and wait until nothing is under way."""
     for _ in range(2):
         life.studio.time.pass_s(60)
         life.parts.under_way.poke()
-        eventually(lambda: not life.parts.under_way.is_poked and not pool.in_flight())
+        eventually(lambda: not life.parts.under_way.is_poked and not len(life.parts.under_way))
 
 
 def away(studio: Studio) -> None:
@@ -281,33 +281,33 @@ def back(studio: Studio) -> None:
 
 
 @contextmanager
-def filled_up(studio: Studio, *, workers: int, most: int) -> Iterator[tuple[Life, Pool]]:
+def filled_up(studio: Studio, *, workers: int, most: int) -> Iterator[Life]:
     """Work on many pictures, whose output went away when some of them were at the API."""
     studio.sandbox.latency_s = 0.4  # longer than a busy machine takes to notice the output
     studio.batch_size = most
     with studio.live(workers=workers) as life:
         life.governor._throughput.pacer = Pacer(0.0, FAST)
         life.find()
-        with working(life) as pool:
+        with working(life):
             eventually(lambda: count(life, State.SENDING) == workers)
             away(studio)
-            eventually(lambda: pool.blocked and not pool.in_flight())
-            yield life, pool
+            eventually(lambda: life.ports.outputs.blocked and not len(life.parts.under_way))
+            yield life
 
 
 def test_a_folder_whose_output_is_away_buys_no_more_than_what_was_under_way(studio: Studio) -> None:
     drop_many(studio, 60)
-    with filled_up(studio, workers=4, most=50) as (life, pool):
+    with filled_up(studio, workers=4, most=50) as life:
         assert studio.sandbox.billed <= 8  # those at the API, and those whose intent was written meanwhile
         bought = studio.sandbox.billed
-        looks_again(life, pool)
+        looks_again(life)
         assert studio.sandbox.billed == bought == count(life, State.RECEIVED)
-        assert list(pool.blocked) == ["f"]
-        assert pool.blocked["f"].code == "missing"
+        assert list(life.ports.outputs.blocked) == ["f"]
+        assert life.ports.outputs.blocked["f"].code == "missing"
         back(studio)
-        looks_again(life, pool)
+        looks_again(life)
         eventually(lambda: count(life, State.DONE) == 60, within_s=30)
-        assert not pool.blocked
+        assert not life.ports.outputs.blocked
     assert studio.sandbox.billed == 60
 
 
@@ -325,9 +325,9 @@ def test_a_restart_buys_nothing_while_what_is_paid_for_cannot_be_delivered(studi
     for _ in range(2):
         with studio.live() as life:
             life.recover()
-            with working(life) as pool:
-                eventually(lambda: pool.blocked and not pool.in_flight())
-                looks_again(life, pool)
+            with working(life):
+                eventually(lambda: life.ports.outputs.blocked and not len(life.parts.under_way))
+                looks_again(life)
         assert studio.sandbox.billed == 1
     back(studio)
     with studio.live() as life:
@@ -342,12 +342,12 @@ def test_nothing_is_bought_for_an_output_that_takes_nothing_from_the_start_until
     away(studio)
     with studio.live() as life:
         life.find()
-        with working(life) as pool:
-            eventually(lambda: pool.blocked)
-            looks_again(life, pool)
+        with working(life):
+            eventually(lambda: life.ports.outputs.blocked)
+            looks_again(life)
             assert studio.sandbox.billed == 0
             back(studio)
-            looks_again(life, pool)
+            looks_again(life)
             eventually(lambda: count(life, State.DONE) == 5)
     assert studio.reported(events.OutputFree)
     assert len(studio.outputs()) == 5
@@ -355,9 +355,9 @@ def test_nothing_is_bought_for_an_output_that_takes_nothing_from_the_start_until
 
 def test_whoever_has_mended_an_output_need_not_wait_for_its_next_trial(studio: Studio) -> None:
     drop_many(studio, 20)
-    with filled_up(studio, workers=4, most=20) as (life, pool):
+    with filled_up(studio, workers=4, most=20) as life:
         back(studio)
-        pool.try_outputs()
+        life.pool.try_outputs()
         eventually(lambda: count(life, State.DONE) == 20)
 
 
@@ -372,15 +372,15 @@ def test_a_name_that_a_disk_does_not_take_keeps_no_other_picture_from_it(studio:
     with studio.live() as life:
         life.recover()
         life.find()
-        with working(life) as pool:
+        with working(life):
             eventually(lambda: count(life, State.DONE) == 5)
-            assert not pool.blocked
+            assert not life.ports.outputs.blocked
 
 
 def test_an_output_that_takes_nothing_is_one_thing_that_goes_wrong_however_many_pictures_wait(studio: Studio) -> None:
     drop_many(studio, 40)
-    with filled_up(studio, workers=4, most=40) as (life, pool):
-        looks_again(life, pool)
+    with filled_up(studio, workers=4, most=40) as life:
+        looks_again(life)
         conditions = {event.condition for event in studio.reported(events.OutputBlocked)}
         assert len(conditions) == 1
 
