@@ -157,11 +157,11 @@ class Life:
 
     def reload(self, **terms: object) -> None:
         """Change the terms, as a reload of the configuration does."""
-        self.change(terms=replace(self.parts.plan.terms, **terms))  # type: ignore[arg-type]
+        self.change(terms=replace(self.ports.in_force.plan.terms, **terms))  # type: ignore[arg-type]
 
     def change(self, **plan: object) -> None:
         """Put a plan into force that differs in some respects, as a reload does."""
-        self.ports.in_force.plan = replace(self.parts.plan, **plan)  # type: ignore[arg-type]
+        self.ports.in_force.plan = replace(self.ports.in_force.plan, **plan)  # type: ignore[arg-type]
 
     def __enter__(self) -> "Life":
         return self

@@ -11,7 +11,6 @@ The core decides on values; the shell reads the account, lets threads wait, and 
 ``account.measures``   what the pacer remembers, and what can be measured by it (core)
 ``account.pacing``     the rate that the account bears, learned from refusals (core)
 ``account.retry``      what an error means for its job and for the gate (core)
-``account.limits``     what keeps the pace from being higher now (core)
 ``account.notes``      what is written down for the next start; every note has its model (core)
 ``account.terms``      what the settings say of price, limits and retries (core)
 ``account.views``      how holds and readings are shown by ``report``

@@ -9,10 +9,9 @@ ledger. What the parts do is in their own modules.
 =====================  ===================================================
 ``daemon.life``        ``Daemon``: the three verbs, reload and ``once``
 ``daemon.assembly``    what the settings are made into: the plan, the parts
-``daemon.leftovers``   what the last run left
-``daemon.doubts``      calls that a crash cut off
+``daemon.leftovers``   what the last run left; calls that a crash cut off
 ``daemon.arrivals``    from the watch into the ledger
-``daemon.target_folders``     the folders that are written to
+``daemon.target_folders``  the folders that are written to
 ``daemon.upkeep``      what is put in order once a day
 ``daemon.reload``      new settings are put into force
 ``daemon.once``        a run that ends by itself

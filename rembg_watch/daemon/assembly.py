@@ -153,28 +153,8 @@ class Parts:
     metrics: Metrics
     heartbeat: Heartbeat
     around: Around
-    run_id: str
     workers: int
     settling: threading.Event  # set while the account is asked about calls that a crash cut off
-
-    @property
-    def clocks(self) -> Clocks:
-        """Time, waiting and chance."""
-        return self.around.clocks
-
-    @property
-    def plan(self) -> Plan:
-        """The plan that is in force now."""
-        return self.ports.in_force.plan
-
-    @property
-    def stopping(self) -> threading.Event:
-        """Set once nothing new is begun."""
-        return self.ports.stopping
-
-    def report(self, event: events.Event) -> None:
-        """Report an event to everybody who listens."""
-        self.ports.report(event)
 
     def try_everything(self) -> None:
         """Look at every hold and every output at once: a person has looked, or the settings changed."""
@@ -214,24 +194,18 @@ def assemble(
     allowance_s: float,
 ) -> Parts:
     """
-    Wire the parts.
-
-    Args:
-        plan: What is in force at first.
-        around: What surrounds them.
-        stack: Closes what has to be closed.
-        state_dir: Where ledger and spool are.
-        folders: What is watched.
-        pace: How long things take there.
-        workers: How many calls there may be at once.
-        allowance_s: How long one of the pool's threads may be at work without a sign of life.
+    Wire the parts; a thread of the pool may be at work for *allowance_s* without a sign of life.
 
     Raises:
         LedgerError: The ledger cannot be used.
     """
     clocks, metrics, heartbeat = around.clocks, Metrics(), Heartbeat(around.notify.ping)
-    listeners: list[Reporter] = []  # the parts that have to know of each other, once they are built
-    report = fan_out(around.report, metrics, lambda event: _pass_on(listeners, event))
+    report = fan_out(
+        around.report,
+        metrics,
+        lambda event: balance.on_event(event),  # these two are made further down, before anything is reported
+        lambda event: _look_again(watcher, event),
+    )
     in_force = InForce(plan)
     stack.callback(lambda: in_force.plan.client.close())
     ledger = stack.enter_context(open_ledger(state_dir))
@@ -268,24 +242,21 @@ def assemble(
         verify=around.verify or decoders,
     )
     watcher = Watcher(
-        folders,
-        Arrivals(ports, under_way),
-        pace,
-        report=report,
-        beat=heartbeat.beat,
-        rest=heartbeat.rest,
+        folders, Arrivals(ports, under_way), pace, report=report, beat=heartbeat.beat, rest=heartbeat.rest
     )
-    run_id = uuid4().hex[:12]
     pool = Pool(
         Pipeline(ports),
         balance,
         under_way,
         away=lambda: watcher.away,
-        run_id=run_id,
+        run_id=uuid4().hex[:12],
         workers=workers,
-        pulse=_pulse(heartbeat, allowance_s=allowance_s),
+        pulse=Pulse(
+            beat=heartbeat.beat,
+            rest=heartbeat.rest,
+            register=lambda part: heartbeat.register(part, allowance_s=allowance_s),
+        ),
     )
-    listeners += [balance.on_event, lambda event: _look_again(watcher, event)]
     return Parts(
         ledger=ledger,
         ports=ports,
@@ -299,17 +270,8 @@ def assemble(
         metrics=metrics,
         heartbeat=heartbeat,
         around=around,
-        run_id=run_id,
         workers=workers,
         settling=threading.Event(),
-    )
-
-
-def _pulse(heartbeat: Heartbeat, *, allowance_s: float) -> Pulse:
-    return Pulse(
-        beat=heartbeat.beat,
-        rest=heartbeat.rest,
-        register=lambda part: heartbeat.register(part, allowance_s=allowance_s),
     )
 
 
@@ -321,11 +283,6 @@ def _keeper(ledger: Ledger, report: Reporter) -> Callable[[str, Mapping[str, Any
             report(events.Mistake(where="the ledger", error=error))
 
     return keep
-
-
-def _pass_on(listeners: Sequence[Reporter], event: events.Event) -> None:
-    for listener in listeners:
-        listener(event)
 
 
 def _look_again(watcher: Watcher, event: events.Event) -> None:

@@ -1,12 +1,17 @@
 """What the last run left: answers that are paid for, claims, calls that were cut off, pictures that were held."""
 
+import contextlib
+import threading
 from collections.abc import Sequence
 
+from rembg_watch.account.balance import spent_since_baseline
+from rembg_watch.account.credits import Billed, resolve_doubt, settled_after_s
 from rembg_watch.account.gate import Gate
+from rembg_watch.account.notes import BASELINE, reading_from_note
 from rembg_watch.config import Settings
 from rembg_watch.daemon.assembly import KEY_DIGEST, Parts, key_digest
 from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import Which
+from rembg_watch.ledger import StaleJobError, Which
 from rembg_watch.ledger.port import Books
 from rembg_watch.pipeline import Plan, afterwards, recovery
 from rembg_watch.report import events
@@ -28,33 +33,104 @@ def has_another_key(ledger: Books, settings: Settings) -> bool:
 
 def take_up(parts: Parts) -> Sequence[Job]:
     """Take up answers that are paid for and let go of claims; return the calls that are in doubt."""
-    left = parts.ledger.recover(parts.clocks.now())
+    left = parts.ledger.recover(parts.ports.clocks.now())
     crashed = [job for job in left.in_doubt if job.code == "crash"]
     unanswered = [job for job in crashed if not recovery.take_up_answer(parts.ports, job)]
-    for job in parts.ledger.to_dispose_of(parts.plan.recipes):
+    for job in parts.ledger.to_dispose_of(parts.ports.in_force.plan.recipes):
         afterwards.put_away(parts.ports, job)
     release_held(parts)
     parts.ports.spool.sweep(parts.ledger.spool_keys())
     if left.crashed or left.received:
-        parts.report(
-            events.Recovered(
-                requeued=left.claims,
-                received=left.received + len(crashed) - len(unanswered),
-                in_doubt=len(unanswered),
-            )
-        )
+        received = left.received + len(crashed) - len(unanswered)
+        parts.ports.report(events.Recovered(requeued=left.claims, received=received, in_doubt=len(unanswered)))
     return unanswered
 
 
 def release_held(parts: Parts) -> None:
     """Put held pictures back in line whose folder's options are not the refused ones any more."""
-    for name in to_release(parts.plan, parts.governor.gate):
+    for name in to_release(parts.ports.in_force.plan, parts.governor.gate):
         held = Which(states=frozenset({State.HELD}), folders=frozenset({name}))
-        count = parts.ledger.retry(held, parts.clocks.now())
+        count = parts.ledger.retry(held, parts.ports.clocks.now())
         if count:
-            parts.report(events.Released(folder=name, count=count))
+            parts.ports.report(events.Released(folder=name, count=count))
 
 
 def to_release(plan: Plan, gate: Gate) -> list[str]:
     """Name the folders whose options are not refused, or not any more: none of their pictures has to be held."""
     return [name for name, recipe in plan.recipes.items() if gate.refusing(name, recipe.options) is None]
+
+
+class Doubts:
+    """
+    Calls that a crash cut off: the account's counters are asked about them, and then the pool starts.
+
+    Nobody waits for that to be READY: it runs in a thread of its own.
+    """
+
+    def __init__(self, parts: Parts, *, timeout_s: float) -> None:
+        self._parts = parts
+        self._timeout_s = timeout_s
+        self._starting = threading.Lock()  # held while doubts are resolved in the ledger and the pool starts
+
+    def begin(self, unanswered: Sequence[Job]) -> None:
+        """Let the pool work, after the account was asked about *unanswered* calls."""
+        if not unanswered:
+            self._parts.pool.start()
+            return
+        self._parts.settling.set()
+        threading.Thread(target=self._resolve, args=(unanswered,), name="settling", daemon=True).start()
+
+    def wait(self) -> None:
+        """Wait until the pool has started, or never will because the program is stopping."""
+        with self._starting:
+            pass
+
+    def _resolve(self, unanswered: Sequence[Job]) -> None:
+        parts = self._parts
+        try:
+            billed = self._ask_at_rest(unanswered)
+            parts.ports.report(events.DoubtsSettled(calls=len(unanswered), billed=billed))
+            with self._starting:
+                if parts.ports.stopping.is_set():
+                    return  # they stay in doubt, and are asked about at the next start
+                for job in unanswered:
+                    with contextlib.suppress(StaleJobError):
+                        recovery.take_up_doubt(parts.ports, job, billed)
+                parts.pool.start()
+        except Exception as error:  # noqa: BLE001 - without a pool there is nothing to live for
+            parts.ports.report(events.Mistake(where="the start", error=error))
+            parts.ports.stopping.set()
+        finally:
+            parts.settling.clear()
+
+    def _ask_at_rest(self, unanswered: Sequence[Job]) -> Billed:
+        """
+        Let the account's counters say whether the calls were billed, where they can.
+
+        What they have not counted yet they may count in a moment: the API goes on with a call that nobody waits for.
+        """
+        parts = self._parts
+        billed = self._ask(unanswered)
+        known_s = min((parts.ports.clocks.now() - job.changed_at).total_seconds() for job in unanswered)
+        wait_s = settled_after_s(parts.governor.call_s, self._timeout_s) - max(0.0, known_s)
+        if billed in (Billed.NONE, Billed.UNKNOWN) and wait_s > 0:
+            parts.ports.report(events.DoubtsAsked(calls=len(unanswered), wait_s=wait_s))
+            parts.ports.clocks.wait(parts.ports.stopping, wait_s)
+            billed = self._ask(unanswered)
+        return billed or Billed.UNKNOWN
+
+    def _ask(self, unanswered: Sequence[Job]) -> Billed | None:
+        """Compare the counters with the last reading at rest; None where that can tell nothing, now or later."""
+        ledger, balance = self._parts.ledger, self._parts.balance
+        before = reading_from_note(ledger.note(BASELINE))
+        if before is None:
+            return None
+        spent = spent_since_baseline(ledger)
+        if spent.in_doubt != len(unanswered):
+            return None  # older doubts are mixed in: the sum says nothing about these
+        after = balance.peek()
+        if after is None:
+            return None
+        return resolve_doubt(
+            before, after, len(unanswered), each=self._parts.ports.in_force.plan.terms.price, counted=spent.charged
+        )

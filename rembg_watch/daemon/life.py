@@ -13,7 +13,6 @@ from rembg_watch import __version__
 from rembg_watch.config import Settings
 from rembg_watch.daemon import leftovers, reload, upkeep
 from rembg_watch.daemon.assembly import RESUME, STATUS_NAME, Around, Parts, build
-from rembg_watch.daemon.doubts import Doubts
 from rembg_watch.daemon.once import Once
 from rembg_watch.daemon.status import StatusFile, snapshot_of
 from rembg_watch.errors import ConfigError, ExitCode, RembgWatchError
@@ -111,10 +110,10 @@ class Daemon:
         self._exit.callback(self._locks.release)
         self.parts = parts = build(settings, self._around, self._exit)
         self.status = StatusFile(parts, settings.state_dir / STATUS_NAME)
-        self._doubts = Doubts(parts, timeout_s=settings.api.timeout_s)
+        self._doubts = leftovers.Doubts(parts, timeout_s=settings.api.timeout_s)
         self._once = Once(parts)
         leftovers.forget_another_key(parts, settings)
-        parts.report(
+        parts.ports.report(
             events.Started(
                 version=__version__,
                 folders=tuple(folder.name for folder in settings.folders),
@@ -167,9 +166,9 @@ class Daemon:
         late = {one.part: one.silent_s for one in self.parts.heartbeat.tick()}
         for part, silent_s in late.items():
             if part not in self._late:
-                self.parts.report(events.Stuck(part=part, silent_s=silent_s))
+                self.parts.ports.report(events.Stuck(part=part, silent_s=silent_s))
         for part in self._late - set(late):
-            self.parts.report(events.Unstuck(part=part))
+            self.parts.ports.report(events.Unstuck(part=part))
         self._late = set(late)
 
     def _obey_requests(self) -> None:
@@ -191,9 +190,9 @@ class Daemon:
             changes = self._reload(self._reload_from) if self._reload_from is not None else []
         except RembgWatchError as error:
             problems = error.problems if isinstance(error, ConfigError) else [str(error)]
-            self.parts.report(events.ReloadRefused(problems=tuple(problems)))
+            self.parts.ports.report(events.ReloadRefused(problems=tuple(problems)))
         else:
-            self.parts.report(events.Reloaded(changes=tuple(changes)))
+            self.parts.ports.report(events.Reloaded(changes=tuple(changes)))
         self.notify.ready(self.status.sentence)
 
     def _reload(self, path: Path) -> list[str]:
@@ -217,7 +216,7 @@ class Daemon:
         parts = self.parts
         self.stopping.set()
         queued = parts.ledger.counts()[State.QUEUED]
-        parts.report(events.Stopping(in_flight=len(parts.under_way), queued=queued))
+        parts.ports.report(events.Stopping(in_flight=len(parts.under_way), queued=queued))
         self.notify.stopping("waiting for the calls in flight")
         self.notify.extend_timeout(2 * _DRAIN_EXTENSION_S)
         self._doubts.wait()
@@ -225,7 +224,7 @@ class Daemon:
         parts.pool.stop(on_wait=self._while_draining)
         figures = parts.metrics.read()
         self.status.write()
-        parts.report(
+        parts.ports.report(
             events.Stopped(
                 delivered=figures.delivered + figures.reused,
                 failed=figures.failed,
@@ -240,7 +239,7 @@ class Daemon:
         if not self.parts.heartbeat.tick():  # for a pool that hangs nobody should have to wait
             self.notify.extend_timeout(_DRAIN_EXTENSION_S)
         if self._hurried.is_set():
-            self.parts.report(events.Stopping(in_flight=in_flight, queued=0, hurried=True))
+            self.parts.ports.report(events.Stopping(in_flight=in_flight, queued=0, hurried=True))
             os._exit(128 + signal.SIGTERM)  # what is in flight is in doubt in the ledger, as after a crash
 
     # --- signals --------------------------------------------------------------------------------

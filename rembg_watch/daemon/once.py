@@ -38,7 +38,7 @@ class Once:
         return (
             hold is not None
             and hold.cause is Cause.RATE
-            and (self._parts.clocks.now() - hold.since).total_seconds() > _REFUSED_PATIENCE_S
+            and (self._parts.ports.clocks.now() - hold.since).total_seconds() > _REFUSED_PATIENCE_S
         )
 
     def _is_held_for_long(self) -> bool:
@@ -48,9 +48,9 @@ class Once:
         if hold is None and not parts.ledger.counts()[State.RECEIVED] and not parts.ports.outputs.blocked:
             self._held_since_s = None
             return False
-        if hold is not None and not CAUSES[hold.cause].passes and not hold.is_due(parts.clocks.now()):
+        if hold is not None and not CAUSES[hold.cause].passes and not hold.is_due(parts.ports.clocks.now()):
             return True  # one that is due is being looked at: that may end it
-        now_s = parts.clocks.monotonic()
+        now_s = parts.ports.clocks.monotonic()
         self._held_since_s = now_s if self._held_since_s is None else self._held_since_s
         return now_s - self._held_since_s > _PATIENCE_S
 

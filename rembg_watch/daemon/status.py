@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 
 from rembg_watch import __version__
+from rembg_watch.account.causes import CAUSES
 from rembg_watch.account.credits import next_day_at
+from rembg_watch.account.gate import Gate
 from rembg_watch.account.holds import FolderHold
-from rembg_watch.account.limits import Limit, limiting
 from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.daemon.assembly import Parts
 from rembg_watch.delivery.outputs import Blockage
@@ -20,29 +22,37 @@ from rembg_watch.pipeline import Recipe
 from rembg_watch.report.events import looks
 from rembg_watch.report.metrics import Figures
 from rembg_watch.report.screen import kept_folders
-from rembg_watch.report.status import (
-    FolderView,
-    Snapshot,
-    snapshot,
-    write_snapshot,
-)
+from rembg_watch.report.status import FolderView, Snapshot, snapshot, write_snapshot
 from rembg_watch.report.words import count_text, credits_text, utc_text
 
 _CALM_S = 15.0
 
 
-class StatusFile:
-    """
-    Write how everything stands for whoever looks; rarely while nothing happens, since counting is not free.
+class Limit(StrEnum):
+    """What keeps the pace from being higher now."""
 
-    Attributes:
-        last: What was written last.
-        sentence: What systemd was told last.
-    """
+    QUEUE = "queue"  # there is nothing more to do
+    WORKERS = "workers"
+    RATE = "gate"  # the short-term rate
+    HOLD = "hold"
+    CREDITS = "credits"
+    PREPARING = "preparing"  # the next pictures are being read, and few calls are under way
+    RETRY = "retry"  # what waits is to be tried again, later
+    FOLDER_BUDGET = "folder_budget"  # of the folders that have anything to do, as are the next three
+    OUTPUT = "output"
+    OFFLINE = "offline"
+    OPTIONS = "options"
+
+
+_MOST = 0.75  # a look catches some workers between two calls
+
+
+class StatusFile:
+    """Write how everything stands for whoever looks; rarely while nothing happens, since counting is not free."""
 
     def __init__(self, parts: Parts, path: Path) -> None:
-        self.last: Snapshot = {}
-        self.sentence = ""
+        self.last: Snapshot = {}  # what was written last
+        self.sentence = ""  # what systemd was told last
         self._parts = parts
         self._path = path
         self._pulse: object = None
@@ -52,9 +62,9 @@ class StatusFile:
     def write(self) -> None:
         """Write it if something happened, or the last report looks old."""
         parts = self._parts
-        now_s, hold = parts.clocks.monotonic(), parts.governor.standstill
+        now_s, hold = parts.ports.clocks.monotonic(), parts.governor.standstill
         pulse = (parts.metrics.heard, parts.governor.gate.holds, hold and hold.cause, parts.watcher.unsettled)
-        zero_s = parts.clocks.now().timestamp() - now_s
+        zero_s = parts.ports.clocks.now().timestamp() - now_s
         is_clock_set = abs(zero_s - self._zero_s) > _CALM_S  # by the new time the last report looks old
         if pulse == self._pulse and now_s - self._at_s < _CALM_S and not is_clock_set:
             return
@@ -70,7 +80,7 @@ class StatusFile:
 
 def snapshot_of(parts: Parts) -> Snapshot:
     """Say how everything stands, as one JSON object."""
-    recipes = list(parts.plan.recipes.values())
+    recipes = list(parts.ports.in_force.plan.recipes.values())
     figures, by_folder = parts.metrics.read(), parts.ledger.counts_by_folder()
     counts = {state: sum(one[state] for one in by_folder.values()) for state in State}
     rooms = {one.name: parts.balance.folder_room(one.name, one.daily_budget) for one in recipes}
@@ -83,7 +93,7 @@ def snapshot_of(parts: Parts) -> Snapshot:
         gate=gate_view(parts.governor.standstill),
         credits=credits_view(parts.balance.reading, left=parts.balance.left()),
         other_use=other_use_view(parts.balance.other_use),
-        now=parts.clocks.now(),
+        now=parts.ports.clocks.now(),
         folders=folders,
         figures=figures,
         limiting=limit.value,
@@ -127,19 +137,50 @@ def _limiting(
         workers=parts.workers,
         is_paced=parts.governor.is_pacing(),
         affordable=payable,
-        is_due=due_at is None or due_at <= parts.clocks.now(),  # None: all of them are under way
+        is_due=due_at is None or due_at <= parts.ports.clocks.now(),  # None: all of them are under way
         stalled=stalled,
     )
+
+
+def limiting(
+    gate: Gate,
+    *,
+    queued: int,
+    busy: int,
+    workers: int,
+    is_paced: bool,  # the pacer made calls wait lately
+    affordable: int | None,  # pictures that may still be paid; None: not known
+    is_due: bool = True,  # the turn of some of the jobs that wait has come
+    stalled: Mapping[Limit, int] | None = None,
+) -> Limit:
+    """
+    Say what limits now: workers, gate, credits, or what keeps the folders that have anything to do.
+
+    *queued* jobs wait in folders where nothing of their own keeps them, those in *stalled* in
+    the others, by what keeps these. *busy* workers have a call under way.
+    """
+    if queued <= 0:
+        kept = {limit: jobs for limit, jobs in (stalled or {}).items() if jobs > 0}
+        return max(kept, key=lambda limit: kept[limit], default=Limit.QUEUE)
+    if any(CAUSES[h.cause].is_about_credits for h in gate.holds):
+        return Limit.CREDITS
+    if gate.holds:
+        return Limit.HOLD
+    if affordable is not None and affordable <= 0:
+        return Limit.CREDITS
+    if not is_due:
+        return Limit.RETRY
+    if is_paced and busy < workers:
+        return Limit.RATE
+    return Limit.WORKERS if busy >= _MOST * workers else Limit.PREPARING
 
 
 def is_enough(queued: Mapping[str, int], *, payable: int | None, rooms: Mapping[str, int | None]) -> bool:
     """
     Say if credits and budgets last for all that is in line.
 
-    Args:
-        queued: Pictures in line, by folder.
-        payable: How many more the account pays for; None: not known.
-        rooms: How many more each folder's own budget leaves; None: it has none.
+    Where it is not known how many the account pays for, *payable* is None, and so is the
+    room of a folder that has no budget of its own.
     """
     if payable is not None and payable < sum(queued.values()):
         return False
@@ -152,7 +193,7 @@ def _folder_views(
     by_folder: Mapping[str, Mapping[State, int]],
     rooms: Mapping[str, int | None],
 ) -> list[FolderView]:
-    away, blocked, now = parts.watcher.away, parts.ports.outputs.blocked, parts.clocks.now()
+    away, blocked, now = parts.watcher.away, parts.ports.outputs.blocked, parts.ports.clocks.now()
     refused = {hold.folder: hold for hold in parts.governor.gate.folders}
     views = []
     for folder in recipes:

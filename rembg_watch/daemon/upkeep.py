@@ -22,27 +22,22 @@ def _guarded(parts: Parts) -> None:
     try:
         keep_up(parts)
     except Exception as error:  # noqa: BLE001 - upkeep waits for tomorrow; the pictures do not
-        if not parts.stopping.is_set():
-            parts.report(events.Mistake(where="upkeep", error=error))
+        if not parts.ports.stopping.is_set():
+            parts.ports.report(events.Mistake(where="upkeep", error=error))
 
 
 def keep_up(parts: Parts) -> None:
-    """Put away originals that had to stay, and forget what is old enough."""
-    _put_away_again(parts)
-    now, reading, plan = parts.clocks.now(), parts.balance.reading, parts.plan
+    """Put away originals that had to stay, since their place may be there again; forget what is old enough."""
+    parts.targets.make_missing()
+    for job in parts.ledger.to_dispose_of(parts.ports.in_force.plan.recipes):
+        if parts.ports.stopping.is_set():
+            break
+        afterwards.put_away(parts.ports, job)
+    now, reading, plan = parts.ports.clocks.now(), parts.balance.reading, parts.ports.in_force.plan
     if reading is not None and is_stale(reading, now=now):
         return  # not read for long, or a clock that is ahead: what is forgotten would be paid for again
     pruned = parts.ledger.prune(now - plan.keep)
     roots = {recipe.output for recipe in plan.recipes.values()}
     swept = sum(sweep_staging(root) for root in roots if root.is_dir())
     swept += parts.ports.spool.sweep_rejected(older_than=(now - _REJECTED_KEPT).timestamp())
-    parts.report(events.LedgerPruned(jobs=pruned.jobs, answers=swept, freed_bytes=pruned.freed_bytes))
-
-
-def _put_away_again(parts: Parts) -> None:
-    """Move or delete the originals that had to stay: what they are moved to may be there again."""
-    parts.targets.make_missing()
-    for job in parts.ledger.to_dispose_of(parts.plan.recipes):
-        if parts.stopping.is_set():
-            return
-        afterwards.put_away(parts.ports, job)
+    parts.ports.report(events.LedgerPruned(jobs=pruned.jobs, answers=swept, freed_bytes=pruned.freed_bytes))

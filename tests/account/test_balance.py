@@ -216,7 +216,7 @@ def test_every_other_use_is_summed_up_over_restarts_and_told_as_the_sum_doubles(
             studio.sandbox.use_app(1)
             life.governor.read_account()
         pay_for(life, 2)
-    with Life(life.studio, life.parts.plan.terms.policy) as again:
+    with Life(life.studio, life.ports.in_force.plan.terms.policy) as again:
         for _ in range(4):
             again.client.remove_background((tmp_path / "in/0.png").read_bytes())
             again.governor.read_account()
@@ -275,7 +275,7 @@ def test_a_reading_survives_a_restart_as_it_was(tmp_path: Path) -> None:
     with studio_with(tmp_path, credits=9, prepaid=3, is_synced=False).live() as life:
         life.governor.read_account()
         before = life.balance.reading
-    with Life(life.studio, life.parts.plan.terms.policy) as again:
+    with Life(life.studio, life.ports.in_force.plan.terms.policy) as again:
         assert again.balance.reading == before
         assert again.balance.room is None  # of this run nothing is known yet
         assert again.ledger.counts()[State.DONE] == 0

@@ -23,8 +23,8 @@ from rembg_watch.account.gate import (
     admit,
 )
 from rembg_watch.account.holds import DISK_LOOK_S, Hold, held, next_daily_at, probe_after_s
-from rembg_watch.account.limits import Limit, limiting
 from rembg_watch.account.notes import gate_from_note, gate_to_note
+from rembg_watch.daemon.status import Limit, limiting
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PERIOD_END = datetime(2026, 12, 5, tzinfo=UTC)

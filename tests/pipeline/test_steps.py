@@ -54,7 +54,7 @@ def test_a_call_ends_with_the_price_that_it_began_with(studio: Studio) -> None:
         studio.die_at = lambda step: step == "sending" and life.reload(price=Decimal(3)) is not None
         life.find()
         life.work()
-        assert life.parts.plan.terms.price == 3
+        assert life.ports.in_force.plan.terms.price == 3
         assert life.ledger.spending().charged == 1
         [delivered] = studio.reported(events.Delivered)
         assert delivered.charged == 1  # type: ignore[attr-defined]
