@@ -28,7 +28,8 @@ def init(
     if systemd:
         settings = settings_for(config, tolerate=FOR_LOOKING)
         is_crowded = settings.pool.workers >= MANY_WORKERS
-        say(drop_in(settings.folders, shares=shares(), chooses_processor=is_crowded).rstrip("\n"))
+        folders = [folder.folder() for folder in settings.folders]
+        say(drop_in(folders, shares=shares(), chooses_processor=is_crowded).rstrip("\n"))
         return
     if path.exists():
         raise UsageError(f"{path} already exists and is left unchanged: name another file, or move it away")

@@ -21,11 +21,8 @@ class AnswerFile:
     A temporary file for one answer; when its disk is full, the answer moves on to the next folder.
 
     As a context it removes the file at the end, unless ``finish`` was called: then its
-    content is whole and paid for, and stays until ``drop``.
-
-    Args:
-        folders: Where it may be, the best first.
-        suffix: The extension of its name.
+    content is whole and paid for, and stays until ``drop``. It is in the first of the
+    *folders* that takes it.
 
     Raises:
         OSError: None of them takes a file.

@@ -69,14 +69,6 @@ class _End:
         return self.is_mad or -self.code in _CRASHES
 
     @property
-    def has_no_end(self) -> bool:
-        return self.code == -signal.SIGPROF
-
-    @property
-    def took_too_long(self) -> bool:
-        return self.code == -signal.SIGALRM
-
-    @property
     def how(self) -> str:
         if self.is_mad:
             return "by talking nonsense"
@@ -260,9 +252,9 @@ class Decoders:
             if not isinstance(said, _End):
                 return said
             self._report(DecoderError(f"a process that verifies answers ended {said}"))
-            if said.took_too_long:
+            if said.code == -signal.SIGALRM:
                 raise TimeoutError(errno.ETIMEDOUT, f"not verified in {decoder.LIMIT_S:.0f} s", str(answer))
-            if said.has_no_end:
+            if said.code == -signal.SIGPROF:
                 return _blamed(answer, expected, f"it takes more than {decoder.PROCESSOR_LIMIT_S:.0f} s")
             crashes, kills = crashes + said.is_crash, kills + (not said.is_crash)
             if crashes == _TRIES:

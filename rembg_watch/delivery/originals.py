@@ -68,17 +68,8 @@ def dispose(
     """
     Keep, move or delete a source whose cutout stands.
 
-    It is looked at again at the last moment, so that a re-export is left alone. A name
-    that is taken in the done folder gets a number.
-
-    Args:
-        root: The folder that is watched.
-        source: The picture, relative to it.
-        version: What was delivered.
-        after: What to do.
-        done_root: Where originals go, mirrored; needed for ``move``. It must exist.
-        ways: How names are claimed.
-        step: Is told of each step.
+    It is looked at again at the last moment, so that a re-export is left alone. A move is to
+    the mirrored place below *done_root*, which must exist; a name that is taken there gets a number.
 
     Raises:
         OutputUnavailableError: One of the two folders refuses; the source is where it was.

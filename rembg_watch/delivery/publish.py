@@ -81,13 +81,8 @@ def stage(answer: Path, root: Path, target: bytes, *, step: Step = no_step) -> S
     """
     Copy an answer beside its final name and make it durable, with the directories it needs.
 
-    The root itself is never created: a missing one is a share that is offline.
-
-    Args:
-        answer: The verified answer, in the spool or wherever it stands.
-        root: The output root.
-        target: The final name, relative to *root*.
-        step: Is told of each step.
+    The final name is *target*, below the output *root*. The root itself is never
+    created: a missing one is a share that is offline.
 
     Raises:
         OutputUnavailableError: Try again later; nothing is left behind.
@@ -118,12 +113,8 @@ def publish(
     crash before *done* leaves. So a caller skips names that the ledger gives to
     another source, whose cutout may well be the same bytes.
 
-    Args:
-        staged: What ``stage`` made.
-        replace: What the ledger says our older output under this name holds. It is
-            replaced only if it still holds that: an edited one is a person's.
-        ways: How names are claimed.
-        step: Is told of each step.
+    *replace* is what the ledger says our older output under this name holds. That is
+    replaced only if it still holds it: an edited one is a person's.
 
     Raises:
         TargetTakenError: Try ``publish(staged.under(next_name))``, or ``discard`` it.

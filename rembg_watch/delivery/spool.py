@@ -16,13 +16,14 @@ from collections.abc import Container, Iterator
 from itertools import count
 from pathlib import Path
 
+from rembg_watch.host import disk
+
 _PART = ".part"
 _SPARE = ".spare"
 MOST_SPARES = 64
 LARGEST_SPARE_BYTES = 512 * 1024
 """A larger file goes back to the disk at once, and so do all where the disk gets full (``give_back``)."""
 
-_BLOCK_BYTES = 1024 * 1024
 _REJECTED = "rejected"
 
 
@@ -113,7 +114,7 @@ class Spool:
         """
         with answer.open("rb") as source, self.arriving(key) as part:
             whole = io.BufferedWriter(part)  # a disk that takes less than it is given says so only at the next write
-            shutil.copyfileobj(source, whole, _BLOCK_BYTES)
+            shutil.copyfileobj(source, whole, disk.BLOCK_BYTES)
             whole.flush()
         return self.keep(key)
 
@@ -143,15 +144,10 @@ class Spool:
 
     def sweep(self, needed: Container[str]) -> int:
         """
-        Remove what no job needs any more: unfinished parts, spare files, and answers that were published.
+        Remove what no job needs any more, unfinished parts and spare files too, and return how many files went.
 
-        Only for a start: while calls are under way, their parts are needed by nobody but them.
-
-        Args:
-            needed: The content keys whose answers are not yet published.
-
-        Returns:
-            How many files went.
+        *needed* are the content keys whose answers are not yet published. Only for a start:
+        while calls are under way, their parts are needed by nobody but them.
         """
         found = [Path(one.path) for one in os.scandir(self.directory) if one.is_file(follow_symlinks=False)]
         return sum(_removed(path) for path in found if path.name not in needed)
@@ -164,11 +160,8 @@ class Spool:
 
     def _sync(self) -> None:
         renamed = len(self._renamed)
-        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with disk.closing(os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
             os.fsync(fd)
-        finally:
-            os.close(fd)
         with contextlib.suppress(IndexError):
             for _ in range(renamed):  # those from before the sync: their new names are durable
                 self._spares.append(self._renamed.popleft())

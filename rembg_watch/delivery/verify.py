@@ -42,18 +42,12 @@ _DECODING = threading.BoundedSemaphore(AT_ONCE)  # one for each answer that is d
 
 
 class AnswerRejectedError(RembgWatchError):
-    """
-    The API said 200, but this is not the picture that was asked for.
-
-    Attributes:
-        reason: One sentence: what came instead of what.
-        code: The same for machines: empty, not_a_picture, wrong_format, truncated,
-            broken, downgraded, wrong_size.
-    """
+    """The API said 200, but this is not the picture that was asked for."""
 
     def __init__(self, reason: str, *, code: str) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = reason  # one sentence: what came instead of what
+        # the same for machines: empty, not_a_picture, wrong_format, truncated, broken, downgraded, wrong_size
         self.code = code
 
 

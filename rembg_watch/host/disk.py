@@ -55,12 +55,9 @@ def closing(fd: int) -> Iterator[int]:
 @contextlib.contextmanager
 def directory(root_fd: int, relative: bytes, *, make: bool = False) -> Iterator[int]:
     """
-    Open the directory *relative* to an open root, following no symbolic link.
+    Open the directory *relative* to an open root, following no symbolic link; empty is the root itself.
 
-    Args:
-        root_fd: An open directory.
-        relative: Names joined by ``/``; empty is the root itself.
-        make: Create what is missing; each new directory is durable before it is used.
+    With *make* what is missing is created; each new directory is durable before it is used.
 
     Raises:
         NotADirectoryError: A link or a file stands in the way.
@@ -304,19 +301,12 @@ def claim(from_fd: int, from_name: bytes, to_fd: int, to_name: bytes, *, ways: t
 
 
 class DeliveryError(RembgWatchError):
-    """
-    A file could not be put where it belongs.
-
-    Attributes:
-        reason: One sentence: what is wrong, where, and what to do.
-        code: The same for machines.
-        path: The file or folder it is about.
-    """
+    """A file could not be put where it belongs."""
 
     def __init__(self, reason: str, *, code: str, path: Path) -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.code = code
+        self.reason = reason  # one sentence: what is wrong, where, and what to do
+        self.code = code  # the same for machines
         self.path = path
 
 

@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Protocol, Self
+from typing import Self
+
+from rembg_watch.paths import Folder
 
 STATUS_BYTES = 512
 PINGS_PER_TIMEOUT = 3
@@ -36,11 +38,6 @@ class Notify:
         """Read the address that systemd put into NOTIFY_SOCKET."""
         found = (os.environ if environment is None else environment).get("NOTIFY_SOCKET", "")
         return cls(found if found[:1] in ("/", "@") else None)
-
-    @property
-    def is_heard(self) -> bool:
-        """Say whether a service manager gave an address."""
-        return self._address is not None
 
     def ready(self, status: str = "") -> bool:
         """Say that the daemon is up, or that a reload has ended."""
@@ -201,34 +198,6 @@ def awaits_disk(thread_id: int) -> bool:
 # --- the drop-in for the folders ----------------------------------------------------------------
 
 
-class FolderPaths(Protocol):
-    """What the drop-in has to know about a folder; the configuration's folders provide it."""
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-
-    @property
-    def input(self) -> Path:
-        """Where pictures are dropped."""
-
-    @property
-    def output(self) -> Path:
-        """Where cutouts appear."""
-
-    @property
-    def after(self) -> str:
-        """What happens to a source afterwards: keep, move or delete."""
-
-    @property
-    def done(self) -> Path | None:
-        """Where moved sources go."""
-
-    @property
-    def failed(self) -> Path | None:
-        """Where refused sources go."""
-
-
 HOMES = tuple(map(PurePath, ("/home", "/root", "/run/user")))
 """What ProtectHome replaces with empty folders."""
 
@@ -236,18 +205,14 @@ HIDDEN = (*HOMES, PurePath("/tmp"), PurePath("/var/tmp"))  # noqa: S108 - names,
 """The same, and what PrivateTmp replaces."""
 
 
-def drop_in(folders: Iterable[FolderPaths], *, shares: Iterable[PurePath] = (), chooses_processor: bool = False) -> str:
+def drop_in(folders: Iterable[Folder], *, shares: Iterable[PurePath] = (), chooses_processor: bool = False) -> str:
     """
     Write the drop-in that lets the sandboxed service read its inputs and write its outputs, and no more.
 
     Nothing else on the machine becomes writable, and a source can be changed only if the configuration moves
     or deletes it. For a folder on a share that comes and goes, the drop-in opens the share's own mount point: a
     sandbox that names a folder inside would keep the old mount after the share was lost, and never see the new one.
-
-    Args:
-        folders: The folders of the configuration.
-        shares: Mount points of network file systems, and of whatever else comes and goes.
-        chooses_processor: There are so many workers that they share a processor; see ``processors``.
+    Where there are so many workers that the pool *chooses_processor* (see ``processors``), it is let.
     """
     known = list(folders)
     points = sorted(shares, key=lambda point: -len(point.parts))
@@ -298,7 +263,7 @@ def _bytes_of(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
-def _opened(folder: FolderPaths, shares: Sequence[PurePath]) -> dict[PurePath, bool]:
+def _opened(folder: Folder, shares: Sequence[PurePath]) -> dict[PurePath, bool]:
     """List what to open for *folder*, and whether it has to be writable; a share is opened as a whole."""
     found: dict[PurePath, bool] = {}
     for path, is_writable in _needed(folder).items():
@@ -307,7 +272,7 @@ def _opened(folder: FolderPaths, shares: Sequence[PurePath]) -> dict[PurePath, b
     return found
 
 
-def _needed(folder: FolderPaths) -> dict[PurePath, bool]:
+def _needed(folder: Folder) -> dict[PurePath, bool]:
     """List each path that a folder needs, and whether it has to be writable."""
     changes_sources = folder.after in ("move", "delete") or folder.failed is not None
     needed: dict[PurePath, bool] = {folder.input: changes_sources, folder.output: True}
