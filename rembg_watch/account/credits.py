@@ -1,8 +1,4 @@
-"""
-What pictures cost, what the account can still pay, and where its credits went.
-
-Pure arithmetic on readings of the account; about waiting ``gate`` decides.
-"""
+"""What pictures cost, what the account can still pay, and where its credits went: arithmetic on readings of it."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,8 +1,4 @@
-"""
-The reasons why the account stands still: since when, until when, what looks at each and how often.
-
-What calls come to, and which holds follow, is ``gate``'s matter.
-"""
+"""The reasons why the account stands still: since when, until when, what looks at each and how often."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta

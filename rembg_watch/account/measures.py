@@ -52,10 +52,6 @@ class HeldRate:
     back_to: float | None = None  # the same, while on the way back to it
     doubted_until: float = NEVER
 
-    def is_far_above(self, rate: float, *, share: float) -> bool:
-        """Say whether *rate* is below that share of it."""
-        return self.rate is not None and rate < share * self.rate
-
 
 @dataclass(slots=True)
 class Stretch:

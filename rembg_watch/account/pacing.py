@@ -374,9 +374,10 @@ class Pacer:
         """Find out whether the rate has held, and then whether a little more holds."""
         stretch = self._stretch
         span_s = now - stretch.since
-        is_slowed = self._held.is_far_above(self.rate, share=SLOWED) and now - self._loss_at >= QUIET_S
+        held = self._held.rate
+        is_slowed = held is not None and self.rate < SLOWED * held and now - self._loss_at >= QUIET_S
         if is_slowed and span_s >= STEP_S and stretch.is_paced(0.9):
-            self._held = replace(self._held, back_to=self._held.rate)
+            self._held = replace(self._held, back_to=held)
         calls, least_s = self._proof()
         is_enough = self._granted - stretch.granted >= calls or span_s >= (STEP_PATIENCE_S if self._step else PROVEN_S)
         if span_s < least_s or not is_enough:

@@ -1,8 +1,4 @@
-"""
-How calls go: their pace, how long one takes, whether failures cost credits, and what of that is news.
-
-``pacing`` learns; here is said what is written down of it and reported.
-"""
+"""How calls go: their pace, how long one takes, whether failures cost credits, and what of that is news."""
 
 import copy
 from datetime import datetime, timedelta

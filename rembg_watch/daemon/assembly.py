@@ -20,6 +20,7 @@ from rembg_watch.config import FolderSettings, Settings
 from rembg_watch.daemon.arrivals import Arrivals
 from rembg_watch.daemon.target_folders import TargetFolders
 from rembg_watch.delivery.decoders import Decoders
+from rembg_watch.delivery.outputs import Outputs
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import ConfigError
 from rembg_watch.host.clocks import Clocks
@@ -238,6 +239,7 @@ def assemble(
         step=around.step,
         slots=slots_for(workers),
         contents=contents,
+        outputs=Outputs(),
         try_out=targets.try_out,
         verify=around.verify or decoders,
     )

@@ -89,13 +89,13 @@ def estimate(
         plan = plan_of(settings, stack.enter_context(build_client(settings, transport=transport)))
         ledger = _ledger(settings.state_dir, stack)
         terms = InForce(plan).terms
-        balance = Balance(terms=terms, ledger=ledger, keep=_forget, report=nobody, clocks=clocks)
+        balance = Balance(terms=terms, ledger=ledger, keep=lambda _name, _note: None, report=nobody, clocks=clocks)
         governor = Governor(
             terms=terms,
             balance=balance,
             has_room=lambda: enough_room(spool, LEAST_ROOM_BYTES, plan.reserve_bytes),
             report=nobody,
-            keep=_forget,
+            keep=lambda _name, _note: None,
             notes={name: ledger.note(name) for name in (GATE, PACE)},
             clocks=clocks,
         )
@@ -142,10 +142,6 @@ def _ledger(state_dir: Path, stack: ExitStack) -> Ledger:
         return stack.enter_context(open_ledger(state_dir, Access.READ))
     except NoLedgerError:
         return stack.enter_context(open_ledger(Path(stack.enter_context(TemporaryDirectory()))))
-
-
-def _forget(name: str, note: object) -> None:
-    """Keep no note: nothing has happened."""
 
 
 def _payable(governor: Governor) -> tuple[int, Hold | None]:
@@ -311,7 +307,6 @@ def _is_paid(key: str, plan: Plan, ledger: Ledger, spool: Spool | None) -> bool:
 def _limits(
     waiting: Mapping[str, int], turns: Sequence[Turn], away: Container[str], day_room: int, goes: int
 ) -> Iterator[str]:
-    """Say what lets no more pictures go."""
     rooms = {turn.folder: turn.at_most for turn in turns}
     for name in waiting:
         if name in rooms:

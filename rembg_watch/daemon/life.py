@@ -10,9 +10,9 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rembg_watch import __version__
-from rembg_watch.config import Settings
-from rembg_watch.daemon import leftovers, reload, upkeep
-from rembg_watch.daemon.assembly import RESUME, STATUS_NAME, Around, Parts, build
+from rembg_watch.config import FOR_RUN, Settings, load
+from rembg_watch.daemon import leftovers, upkeep
+from rembg_watch.daemon.assembly import RESUME, STATUS_NAME, Around, Parts, build, build_client, pace_of, plan_of
 from rembg_watch.daemon.once import Once
 from rembg_watch.daemon.status import StatusFile, snapshot_of
 from rembg_watch.errors import ConfigError, ExitCode, RembgWatchError
@@ -196,18 +196,31 @@ class Daemon:
         self.notify.ready(self.status.sentence)
 
     def _reload(self, path: Path) -> list[str]:
-        parts, before = self.parts, self.settings
-        after = reload.read(path, before, self._locks)
-        reload.change_plan(parts, after)
+        parts, before, after = self.parts, self.settings, load(path, tolerate=FOR_RUN)
+        known = {folder.input for folder in before.folders}
+        for folder in after.folders:
+            if folder.input not in known:
+                self._locks.take_input(folder.input)
+        self._change_plan(after)
         self.settings = after
         self._on_settings(after)
         parts.targets.make(after)
         self.notify.extend_timeout(_DRAIN_EXTENSION_S)
-        reload.change_folders(parts, after)
+        for name in parts.watcher.progress():
+            parts.heartbeat.forget(thread_name(name))
+        parts.watcher.change([folder.folder() for folder in after.folders], pace_of(after))
         self._start_watcher()
         leftovers.release_held(parts)
         parts.try_everything()
-        return reload.changes(before, after)
+        return changes(before, after)
+
+    def _change_plan(self, settings: Settings) -> None:
+        in_force = self.parts.ports.in_force
+        old_client = in_force.plan.client
+        in_force.plan = plan_of(settings, build_client(settings, transport=self._around.transport))
+        later = threading.Timer(settings.api.timeout_s * 2, old_client.close)  # calls in flight still use it
+        later.daemon = True
+        later.start()
 
     # --- shutdown -------------------------------------------------------------------------------
 
@@ -275,3 +288,14 @@ class Daemon:
                 self.parts.governor.recount()
                 break
         return self._once.verdict()
+
+
+def changes(before: Settings, after: Settings) -> list[str]:
+    """Say what a reload changed, and what needs a restart."""
+    fixed = {
+        "state_dir": after.state_dir != before.state_dir,
+        "pool.workers": after.pool.workers != before.pool.workers,
+    }
+    changed = [name for name in type(after).model_fields if getattr(after, name) != getattr(before, name)]
+    waiting = [f"{name} needs a restart" for name, is_changed in fixed.items() if is_changed]
+    return [f"{name} changed" for name in changed] + waiting

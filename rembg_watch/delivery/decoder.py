@@ -1,9 +1,8 @@
 """
 The process that decodes answers for the daemon: one picture at a time, asked and answered by the line.
 
-A decoder is C code that reads what came over the network. Here it may crash, hang or
-need a gigabyte, and nobody else does: this process holds no key, no ledger and no lock,
-and its end costs nothing. ``decoders`` starts it and talks to it.
+It holds no key, no ledger and no lock, and its end costs nothing; ``decoders`` says why
+there is such a process, starts it and talks to it.
 
 It reads JSON lines from standard input, answers each in one line and leaves when the
 other side closes, which the kernel does for a daemon that was killed, too.

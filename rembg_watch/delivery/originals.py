@@ -195,8 +195,6 @@ def _between(root: Path, source: bytes, other_root: Path) -> Iterator[tuple[int,
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """One source in one version, on its way from one open directory to another."""
-
     source: bytes
     version: Version
     from_fd: int

@@ -202,13 +202,9 @@ def _warning(picture: Image.Image, params: RemovalParams) -> str | None:
         return None
     if not picture.has_transparency_data:
         return "no_alpha"
-    low, high = _alpha_extremes(picture)
+    if "A" not in picture.getbands():
+        picture = picture.convert("RGBA")  # a palette or one colour that is transparent
+    low, high = cast(tuple[int, int], picture.getchannel("A").getextrema())
     if high == 0:
         return "all_transparent"
     return "all_opaque" if low == 255 else None
-
-
-def _alpha_extremes(picture: Image.Image) -> tuple[int, int]:
-    if "A" not in picture.getbands():
-        picture = picture.convert("RGBA")  # a palette or one colour that is transparent
-    return cast(tuple[int, int], picture.getchannel("A").getextrema())

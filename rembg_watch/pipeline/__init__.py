@@ -4,17 +4,11 @@ The way of one picture from the ledger to its place: prepare, call, verify, publ
 Three steps, each of which ends with everything it has learned on disk, so that a crash
 between any two of them loses no picture and pays for none twice without saying so:
 
-============  =====================================================================
-``prepare``   open and hash the source; take up an answer that was paid for before
-``call``      wait at the gate, send, keep the answer: the only step that costs money
-``finish``    verify the answer, publish it, put the source away
-============  =====================================================================
-
 =========================  ======================================================
 ``pipeline.steps``         ``Pipeline``: the three steps; read this first
-``pipeline.prepare``       the first step
-``pipeline.call``          the second: the only place where money is spent
-``pipeline.finish``        the last
+``pipeline.prepare``       open and hash the source; take up an answer that was paid for before
+``pipeline.call``          wait at the gate, send, keep the answer: the only step that costs money
+``pipeline.finish``        verify the answer, publish it, put the source away
 ``pipeline.ends``          what the end of a step means for its job
 ``pipeline.afterwards``    what becomes of the source
 ``pipeline.recovery``      what an earlier run, or a step that broke, left in the middle

@@ -1,8 +1,4 @@
-"""
-What the end of a step means for its job: it is written down, reported, and what follows on disk is done.
-
-What an error means is decided in ``account.retry``.
-"""
+"""What the end of a step means for its job: it is written down, reported, and what follows on disk is done."""
 
 from rembg_watch.jobs import Job, State, move
 from rembg_watch.ledger import StaleJobError
@@ -14,7 +10,7 @@ from rembg_watch.report import events
 
 
 def ended(ports: Ports, job: Job) -> Over:
-    """Report what a decided error means for the job, and do what follows from it on disk."""
+    """Report what became of the job, and do what follows from it on disk."""
     why = job.reason or ""
     match job.state:
         case State.FAILED:
@@ -31,6 +27,8 @@ def ended(ports: Ports, job: Job) -> Over:
             return Over(job=afterwards.set_aside(ports, job))
         case State.HELD:
             ports.report(events.Held(**events.of(job), why=why, code=job.code))
+        case State.VANISHED:
+            ports.report(events.Vanished(**events.of(job), why=why))
         case State.IN_DOUBT:
             ports.report(events.InDoubt(**events.of(job), why=why, will_retry=False, request_id=job.request_id))
         case _:
@@ -48,20 +46,13 @@ def ended(ports: Ports, job: Job) -> Over:
 
 def vanished(ports: Ports, job: Job, gone: SourceError) -> Over:
     """End a job whose source is not there any more, or not in this version; one that was sent goes on."""
-    if job.state is not State.QUEUED:
-        return Over(job=job)
-    try:
-        job = ports.ledger.record(move(job, State.VANISHED, at=ports.now(), reason=gone.reason, code=gone.code))
-    except StaleJobError as stale:
-        return Over(job=stale.job)
-    ports.report(events.Vanished(**events.of(job), why=gone.reason))
-    return Over(job=job)
+    return unsent(ports, job, State.VANISHED, gone) if job.state is State.QUEUED else Over(job=job)
 
 
-def failed(ports: Ports, job: Job, *, reason: str, code: str) -> Over:
-    """End a job that can never be sent."""
+def unsent(ports: Ports, job: Job, state: State, why: SourceError) -> Over:
+    """End a job that is not sent because of its source."""
     try:
-        job = ports.ledger.record(move(job, State.FAILED, at=ports.now(), reason=reason, code=code))
+        job = ports.ledger.record(move(job, state, at=ports.now(), reason=why.reason, code=why.code))
     except StaleJobError as stale:
         return Over(job=stale.job)
     return ended(ports, job)

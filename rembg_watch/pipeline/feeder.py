@@ -6,7 +6,6 @@ is claimed to be bought whose output is not known to take it.
 """
 
 from collections.abc import Callable, Container, Iterator
-from datetime import datetime
 
 from rembg_watch.account.balance import Balance
 from rembg_watch.account.gate import Gate, Go
@@ -71,7 +70,8 @@ class Feeder:
             return LOOK_S  # what is left is spoken for by what is under way
         answer = self._ports.governor.ask()
         if not isinstance(answer, Go):
-            return self._until(answer.until)
+            until_s = (answer.until - self._ports.now()).total_seconds() if answer.until else LEDGER_LOOK_S
+            return min(LEDGER_LOOK_S, max(0.01, until_s))
         return self._form_batch(1 if answer.is_canary else min(room, plan.batch_size), turns, answer)
 
     # --- whose turn it is -----------------------------------------------------------------------
@@ -128,11 +128,6 @@ class Feeder:
         """Return the seconds until a job of these folders is due; a long time if there is none."""
         due_at = self._ports.ledger.next_due_at([turn.folder for turn in turns], state) if turns else None
         return LEDGER_LOOK_S if due_at is None else (due_at - self._ports.now()).total_seconds()
-
-    def _until(self, moment: datetime | None) -> float:
-        if moment is None:
-            return LEDGER_LOOK_S
-        return min(LEDGER_LOOK_S, max(0.01, (moment - self._ports.now()).total_seconds()))
 
     # --- what would be left behind --------------------------------------------------------------
 

@@ -1,9 +1,4 @@
-"""
-Whether an output folder takes cut-outs: what is known of it, and a small file written to find out.
-
-Nothing is bought for an output that is not known to take it. What is known is kept in
-``delivery.outputs``.
-"""
+"""Whether an output folder takes cut-outs: a small file is written to find out, ``outputs`` keeps what is known."""
 
 import contextlib
 import os

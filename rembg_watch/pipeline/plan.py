@@ -40,24 +40,14 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """
-    All that a reload can change, frozen.
-
-    Attributes:
-        client: Sends the pictures.
-        terms: What a picture costs, what may be spent, when to try again.
-        recipes: The folders by their names, in the order of the configuration.
-        batch_size: The most pictures that are claimed after one look at the credits.
-        reserve_bytes: What has to stay free on this machine's disk.
-        keep: How long pictures are remembered after their source is gone.
-    """
+    """All that a reload can change, frozen."""
 
     client: Client
     terms: Terms
-    recipes: Mapping[str, Recipe]
-    batch_size: int = 50
-    reserve_bytes: int = 0
-    keep: timedelta = timedelta(days=365)
+    recipes: Mapping[str, Recipe]  # by their names, in the order of the configuration
+    batch_size: int = 50  # the most pictures that are claimed after one look at the credits
+    reserve_bytes: int = 0  # what has to stay free on this machine's disk
+    keep: timedelta = timedelta(days=365)  # how long pictures are remembered after their source is gone
 
 
 class InForce:

@@ -1,8 +1,6 @@
 """
 The bounded pool: who runs the steps of the pipeline, how many at once, and what they do next.
 
-::
-
     feeder ──claims a batch──> prepare ──────> call ───────> finish
     (1 thread)                 (2 to 8)      (workers, and   (2 to 16)
                                               some more)
@@ -146,7 +144,6 @@ class Pool:
         self._pulse.rest(FEEDER)
 
     def _nap(self, nap_s: float) -> None:
-        """Wait until something may have changed, looking up now and then."""
         clocks = self._ports.clocks
         until_s = clocks.monotonic() + nap_s
         while not self._ports.stopping.is_set():

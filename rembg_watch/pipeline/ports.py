@@ -2,18 +2,18 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
 from rembg_watch.account.governor import Governor
 from rembg_watch.delivery.outputs import Outputs
-from rembg_watch.delivery.publish import enough_room, try_out
+from rembg_watch.delivery.publish import enough_room
 from rembg_watch.delivery.spool import Spool
-from rembg_watch.delivery.verify import Expected, Verified, verify
+from rembg_watch.delivery.verify import Expected, Verified
 from rembg_watch.host.clocks import Clocks
-from rembg_watch.host.disk import Step, no_step
+from rembg_watch.host.disk import Step
 from rembg_watch.ledger import Ledger
 from rembg_watch.pipeline.contents import Contents
 from rembg_watch.pipeline.plan import InForce
@@ -26,26 +26,22 @@ Verify = Callable[[Path, Expected], Verified]
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """
-    Everything that a picture meets on its way.
-
-    Each part is safe to share between threads.
-    """
+    """Everything that a picture meets on its way; each part is safe to share between threads."""
 
     ledger: Ledger
     spool: Spool
     governor: Governor
     in_force: InForce
     report: Reporter
-    clocks: Clocks = field(default_factory=Clocks)
-    stopping: threading.Event = field(default_factory=threading.Event)
-    credits_left: Callable[[], Decimal | None] = lambda: None
-    step: Step = no_step  # is told of each step that is on disk; tests stop the world there
-    slots: Slots = field(default_factory=Slots)
-    contents: Contents = field(default_factory=Contents)
-    outputs: Outputs = field(default_factory=Outputs)
-    try_out: Callable[[Path], None] = try_out
-    verify: Verify = verify
+    clocks: Clocks
+    stopping: threading.Event
+    credits_left: Callable[[], Decimal | None]
+    step: Step  # is told of each step that is on disk; tests stop the world there
+    slots: Slots
+    contents: Contents
+    outputs: Outputs
+    try_out: Callable[[Path], None]
+    verify: Verify
 
     def now(self) -> datetime:
         """Return the present moment, aware, in UTC."""

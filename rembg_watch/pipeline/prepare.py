@@ -45,7 +45,7 @@ def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin:
     except (SourceGoneError, SourceChangedError) as gone:
         return ends.vanished(ports, job, gone)
     except SourceUnfitError as unfit:
-        return ends.failed(ports, job, reason=unfit.reason, code=unfit.code)
+        return ends.unsent(ports, job, State.FAILED, unfit)
     except (SourceUnreadableError, DeliveryError) as trouble:
         return _later(ports, plan, job, trouble.reason, trouble.code)
     ports.step("prepared")
@@ -130,10 +130,9 @@ def _take_up(ports: Ports, key: str, known: Job, answer: Path) -> bool:
 
 def _later(ports: Ports, plan: Plan, job: Job, reason: str, code: str) -> Over:
     retry_at = ports.now() + timedelta(seconds=_SOURCE_RETRY_S)
+    later = move(job, State.QUEUED, at=ports.now(), retry_at=retry_at, reason=reason, code=code)
     try:
-        later = ports.ledger.record(
-            move(job, State.QUEUED, at=ports.now(), retry_at=retry_at, reason=reason, code=code)
-        )
+        later = ports.ledger.record(later)
     except StaleJobError as stale:
         return Over(job=stale.job)
     ports.report(

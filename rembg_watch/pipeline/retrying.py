@@ -1,9 +1,4 @@
-"""
-The one retry loop: the daemon and ``remove`` send a picture again through it.
-
-What is tried again, after how long and how often is decided by pure functions in
-``account.retry``; tenacity runs the loop.
-"""
+"""The one retry loop, of the daemon and of ``remove``: ``account.retry`` decides, tenacity runs it."""
 
 from collections.abc import Callable
 from typing import TypeVar

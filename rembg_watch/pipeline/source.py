@@ -270,7 +270,6 @@ def _save_small_enough(
 
 
 def _upright(plain: PreparedSource, source: Path) -> Image.Image:
-    """Decode the source and turn it as its orientation says."""
     try:
         with Image.open(plain.open(), formats=(plain.kind.upper(),)) as picture:
             if max(picture.size) > MAX_SIDE_PX:

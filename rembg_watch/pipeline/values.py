@@ -1,8 +1,4 @@
-"""
-What goes from step to step of the pipeline: frozen values, and what is asked for by name.
-
-Nothing is done here.
-"""
+"""What goes from step to step of the pipeline: frozen values, and what is asked for by name."""
 
 import hashlib
 from dataclasses import dataclass
