@@ -92,9 +92,7 @@ class Pacer:
         self._is_cold = True  # nothing ever held
         self._has_lulled = False  # while starting, the workers were the limit
         self._block: Block | None = None
-        self._before: Pacer | None = (
-            None  # as it was when the gate last reopened, should that canary be refused after all
-        )
+        self._before: Pacer | None = None  # before the gate reopened, should the canary be refused after all
         self._next_at = now
         self._first_at = now
         self._granted = 0  # calls sent, less those refused

@@ -70,9 +70,7 @@ class Pool:
         self._pulse = pulse or Pulse()
         self._processor = here = processors.shared_processor(workers)
         preparers = max(2, min(MOST_PREPARERS, workers // 8))  # a share far away serves several at once
-        finishers = max(
-            2, min(MOST_FINISHERS, workers // 2)
-        )  # they mostly wait for the disk, which serves many at once
+        finishers = max(2, min(MOST_FINISHERS, workers // 2))  # they mostly wait for the disk, which serves many
         self._prepare = ThreadGroup("preparer", preparers, self._take_prepare, self._pulse, here)
         self._call = ThreadGroup("worker", _callers(workers), self._take_call, self._pulse, here)
         self._finish = ThreadGroup("finisher", finishers, self._take_finish, self._pulse, here)
@@ -109,7 +107,7 @@ class Pool:
         """
         Take nothing new, wait for the calls in flight and deliver their answers; then return.
 
-        While it waits, *on_wait* is called every so many seconds with the number of jobs still under way.
+        While it waits, *on_wait* is called every *every_s* with the number of jobs still under way.
         """
         self._ports.stopping.set()
         self._ports.governor.close()
