@@ -2,31 +2,41 @@
 The ledger's verbs over a database: ``port`` says what each one promises.
 
 Nothing is kept in memory but a counter; a job that is not in the database does not
-exist. What the verbs read and write stands in ``rows``, ``intake``, ``work``, ``calls``
-and ``targets``, in SQL that every database speaks; what is particular to one is in its
-store.
+exist. What is particular to one database is in its store.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import count
+from typing import Concatenate, ParamSpec
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from rembg_watch.jobs import WORKING, CallEnd, CallStart, Job, State, Unsettled, Version
 from rembg_watch.ledger import calls, intake, rows, targets, work
 from rembg_watch.ledger.port import EVERYTHING, Ledger
 from rembg_watch.ledger.schema import JOBS, NOTES, UNSETTLED
-from rembg_watch.ledger.store import Store
-from rembg_watch.ledger.values import Backlog, Json, Pruned, Recovery, Spending, Target, Turn, Which
+from rembg_watch.ledger.store import Store, T
+from rembg_watch.ledger.values import Json, Pruned, Recovery, Target, Turn, Which
 
 ADDED_AT_ONCE = 2_000
 """Sources in one transaction: few enough that a worker's commit does not wait long behind them."""
 
 _PRUNABLE = (State.DONE, State.VANISHED, State.FAILED, State.IN_DOUBT)
+
+_P = ParamSpec("_P")
+
+
+def _reads(look: Callable[Concatenate[Connection, _P], T]) -> Callable[Concatenate["SqlLedger", _P], T]:
+    """Make a verb of a function that looks at the tables."""
+
+    def verb(ledger: "SqlLedger", /, *args: _P.args, **named: _P.kwargs) -> T:
+        return ledger._read(lambda connection: look(connection, *args, **named))
+
+    return verb
 
 
 class SqlLedger(Ledger):
@@ -42,11 +52,8 @@ class SqlLedger(Ledger):
 
     # -- sources --------------------------------------------------------------------------
 
-    def known(self, folder: str, parent: bytes) -> Mapping[bytes, Version]:
-        return self._read(lambda connection: rows.known(connection, folder, parent))
-
-    def parents(self, folder: str) -> list[bytes]:
-        return self._read(lambda connection: rows.parents(connection, folder))
+    known = _reads(rows.known)
+    parents = _reads(rows.parents)
 
     def add(self, folder: str, sources: Iterable[tuple[bytes, Version]], at: datetime) -> int:
         add = partial(intake.add, folder=folder, at=at)
@@ -114,7 +121,7 @@ class SqlLedger(Ledger):
         return sum(self._little_by_little(partial(pull_in, folder=one), is_durable=False) for one in late)
 
     def hurry(self, folder: str, at: datetime, *, but: Collection[str] = ()) -> int:
-        return self._store.write(partial(work.hurry, folder=folder, but=but, at=at), is_durable=False)
+        return self._store.write(partial(work.hurry, folder=folder, at=at, but=but), is_durable=False)
 
     def retry(self, which: Which, at: datetime) -> int:
         states = (which.states or work.RETRYABLE) & work.RETRYABLE
@@ -125,11 +132,8 @@ class SqlLedger(Ledger):
         retry = partial(work.retry, at=at)
         return sum(self._store.write(partial(retry, ids=some)) for some in rows.slices(ids, ADDED_AT_ONCE))
 
-    def next_due_at(self, folders: Iterable[str], state: State = State.QUEUED) -> datetime | None:
-        return self._read(lambda connection: rows.next_due_at(connection, tuple(folders), state))
-
-    def queued(self, folders: Iterable[str] = ()) -> int:
-        return self._read(lambda connection: rows.queued(connection, tuple(folders)))
+    next_due_at = _reads(rows.next_due_at)
+    queued = _reads(rows.queued)
 
     def to_dispose_of(self, folders: Iterable[str]) -> list[Job]:
         due = (JOBS.c.folder.in_(tuple(folders)), JOBS.c.is_disposal_due.is_(True))
@@ -137,23 +141,18 @@ class SqlLedger(Ledger):
 
     # -- answers --------------------------------------------------------------------------
 
-    def answers_for(self, content_key: str) -> list[Job]:
-        return self._read(lambda connection: rows.answered(connection, content_key))
+    answers_for = _reads(rows.answered)
+    is_waiting_to_publish = _reads(rows.is_received)
+    is_undelivered = _reads(rows.is_undelivered)
+    spool_keys = _reads(rows.spool_keys)
 
     def answered_sizes(self) -> frozenset[int]:
         statement = select(JOBS.c.size_bytes).where(JOBS.c.answer_digest.is_not(None)).distinct()
         return self._read(lambda connection: frozenset(connection.scalars(statement)))
 
-    def is_waiting_to_publish(self, content_key: str) -> bool:
-        return self._read(lambda connection: rows.is_received(connection, content_key))
-
-    def is_undelivered(self, folder: str, *, but: Collection[str] = ()) -> bool:
-        return self._read(lambda connection: rows.is_undelivered(connection, folder, but))
-
-    def spool_keys(self) -> frozenset[str]:
-        return self._read(rows.spool_keys)
-
     # -- output names ---------------------------------------------------------------------
+
+    target = _reads(targets.at_name)
 
     def claim_target(self, folder: str, source: bytes, candidates: Iterable[bytes], at: datetime) -> bytes:
         names = targets.Candidates(candidates)
@@ -165,27 +164,10 @@ class SqlLedger(Ledger):
     def release_target(self, folder: str, source: bytes, target: bytes) -> bool:
         return self._store.write(partial(targets.release, folder=folder, source=source, target=target))
 
-    def target(self, folder: str, target: bytes) -> Target | None:
-        return self._read(lambda connection: targets.at_name(connection, folder, target))
-
-    def targets_of(self, folder: str, source: bytes) -> list[Target]:
-        return self._read(lambda connection: targets.of_source(connection, folder, source))
-
     # -- books ----------------------------------------------------------------------------
 
-    def last_call(self) -> int:
-        return self._read(calls.last)
-
-    def spending(
-        self,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        *,
-        folders: Iterable[str] = (),
-        after_call: int | None = None,
-    ) -> Spending:
-        only = frozenset(folders)
-        return self._read(lambda connection: calls.spending(connection, since, until, only, after_call))
+    last_call = _reads(calls.last)
+    spending = _reads(calls.spending)
 
     def note(self, name: str) -> Json:
         value = self._read(lambda connection: connection.scalar(select(NOTES.c.value).where(NOTES.c.name == name)))
@@ -196,6 +178,12 @@ class SqlLedger(Ledger):
         self._store.write(partial(_set_note, name=name, value=value), is_durable=is_durable)
 
     # -- views ----------------------------------------------------------------------------
+
+    counts_by_folder = _reads(rows.counts)
+    wanted = _reads(intake.wanted)
+    unsettled = _reads(intake.unsettled)
+    backlog = _reads(rows.backlog)
+    finished = _reads(rows.finished)
 
     def get(self, job_id: int) -> Job | None:
         return next(iter(self._read(lambda connection: rows.jobs_by_id(connection, [job_id]))), None)
@@ -214,24 +202,8 @@ class SqlLedger(Ledger):
         wanted = by_folder.values() if folder is None else [by_folder.get(folder, {})]
         return {state: sum(one.get(state, 0) for one in wanted) for state in State}
 
-    def counts_by_folder(self) -> dict[str, dict[State, int]]:
-        return self._read(rows.counts)
-
-    def wanted(self, folder: str, sources: Iterable[tuple[bytes, Version]]) -> frozenset[bytes]:
-        return self._read(lambda connection: intake.wanted(connection, folder, dict(sources)))
-
-    def unsettled(self, folder: str | None = None, *, limit: int | None = None) -> list[tuple[str, Unsettled]]:
-        return self._read(lambda connection: intake.unsettled(connection, folder, limit))
-
     def unsettled_count(self) -> int:
-        return self._read(lambda connection: rows.size_of(connection, UNSETTLED))
-
-    def backlog(self, at: datetime, folders: Iterable[str] = ()) -> Backlog:
-        return self._read(lambda connection: rows.backlog(connection, tuple(folders), at))
-
-    def finished(self, since: datetime) -> dict[State, int]:
-        states = (State.DONE, State.FAILED, State.VANISHED)
-        return self._read(lambda connection: rows.changed_since(connection, since, states))
+        return self._read(lambda connection: connection.scalar(select(func.count()).select_from(UNSETTLED)) or 0)
 
     # -- upkeep ---------------------------------------------------------------------------
 

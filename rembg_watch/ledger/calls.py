@@ -4,6 +4,7 @@ The books of what was paid: one row per call, from the intent to its end, and th
 Portable SQL. Whether a call may be made is not decided here (``admit``).
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import (
@@ -145,12 +146,14 @@ _UNDER_WAY = {
 
 def spending(
     connection: Connection,
-    since: datetime | None,
-    until: datetime | None,
-    folders: frozenset[str],
+    since: datetime | None = None,
+    until: datetime | None = None,
+    *,
+    folders: Iterable[str] = (),
     after_call: int | None = None,
 ) -> Spending:
     """Sum up the calls that began in a time; None is the beginning, and no end."""
+    only = frozenset(folders)
     total = dict.fromkeys((*_SUMS, *_UNDER_WAY), 0)
     for table, moment in ((CALLS, CALLS.c.started_at), (DAYS, DAYS.c.day)):
         if after_call is not None and table is DAYS:
@@ -159,7 +162,7 @@ def spending(
         statement = select(*sums.values()).select_from(table)
         statement = statement.where(moment >= since) if since else statement
         statement = statement.where(moment < until) if until else statement
-        statement = statement.where(table.c.folder.in_(sorted(folders))) if folders else statement
+        statement = statement.where(table.c.folder.in_(sorted(only))) if only else statement
         statement = statement if after_call is None else statement.where(CALLS.c.id > after_call)
         for name, value in zip(sums, connection.execute(statement).one(), strict=True):
             total[name] += int(value)

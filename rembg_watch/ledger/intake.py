@@ -5,13 +5,13 @@ Portable SQL. What is unsettled is written here too, for those who look from out
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from rembg_watch.jobs import State, Unsettled, Version
-from rembg_watch.ledger.rows import AnyRow, slices
+from rembg_watch.ledger.rows import slices
 from rembg_watch.ledger.schema import JOBS, UNSETTLED
 
 REPLACED = "a newer version of the source took its place"
@@ -80,8 +80,9 @@ def add(connection: Connection, folder: str, seen: Mapping[bytes, Version], at: 
     return len(plan.wanted)
 
 
-def wanted(connection: Connection, folder: str, seen: Mapping[bytes, Version]) -> frozenset[bytes]:
-    """Return which of the sources that were *seen* ``add`` would queue."""
+def wanted(connection: Connection, folder: str, sources: Iterable[tuple[bytes, Version]]) -> frozenset[bytes]:
+    """Return which of *sources* ``add`` would queue."""
+    seen = dict(sources)
     return frozenset(_plan(seen, _known(connection, folder, seen)).wanted)
 
 
@@ -101,30 +102,14 @@ def _known(connection: Connection, folder: str, sources: Iterable[bytes]) -> dic
     known: dict[bytes, list[_Known]] = {}
     for some in slices(sources):
         for row in connection.execute(_VERSIONS.where(JOBS.c.folder == folder, JOBS.c.source.in_(some))):
-            known.setdefault(row.source, []).append(_known_of(row))
+            version = Version(size_bytes=row.size_bytes, mtime_ns=row.mtime_ns, inode=row.inode)
+            one = _Known(row.id, version, State(row.state), row.gone_at is None, row.is_disposed)
+            known.setdefault(row.source, []).append(one)
     return known
 
 
-_VERSIONS = select(
-    JOBS.c.id,
-    JOBS.c.source,
-    JOBS.c.size_bytes,
-    JOBS.c.mtime_ns,
-    JOBS.c.inode,
-    JOBS.c.state,
-    JOBS.c.gone_at,
-    JOBS.c.is_disposed,
-)
-
-
-def _known_of(row: AnyRow) -> _Known:
-    return _Known(
-        id=row.id,
-        version=Version(size_bytes=row.size_bytes, mtime_ns=row.mtime_ns, inode=row.inode),
-        state=State(row.state),
-        stands=row.gone_at is None,
-        is_disposed=row.is_disposed,
-    )
+_KNOWN_BY = ("id", "source", "size_bytes", "mtime_ns", "inode", "state", "gone_at", "is_disposed")
+_VERSIONS = select(*(JOBS.c[name] for name in _KNOWN_BY))
 
 
 def _row(folder: str, source: bytes, version: Version, at: datetime) -> dict[str, object]:
@@ -132,9 +117,7 @@ def _row(folder: str, source: bytes, version: Version, at: datetime) -> dict[str
         "folder": folder,
         "parent": source.rpartition(b"/")[0],
         "source": source,
-        "size_bytes": version.size_bytes,
-        "mtime_ns": version.mtime_ns,
-        "inode": version.inode,
+        **asdict(version),
         "state": State.QUEUED.value,
         "enqueued_at": at,
         "changed_at": at,
@@ -200,22 +183,12 @@ def replace_unsettled(connection: Connection, folder: str, items: Mapping[bytes,
     for some in slices(old):
         connection.execute(delete(UNSETTLED).where(UNSETTLED.c.folder == folder, UNSETTLED.c.source.in_(some)))
     if new:
-        connection.execute(insert(UNSETTLED), [_unsettled_row(folder, one) for one in new])
+        connection.execute(insert(UNSETTLED), [{"folder": folder, **asdict(one)} for one in new])
     return bool(old or new)
 
 
-def _unsettled_row(folder: str, one: Unsettled) -> dict[str, object]:
-    return {
-        "folder": folder,
-        "source": one.source,
-        "size_bytes": one.size_bytes,
-        "since_at": one.since_at,
-        "reason": one.reason,
-    }
-
-
 def unsettled(
-    connection: Connection, folder: str | None = None, limit: int | None = None
+    connection: Connection, folder: str | None = None, *, limit: int | None = None
 ) -> list[tuple[str, Unsettled]]:
     """Return what is unsettled, the longest first, each with its folder."""
     statement = select(UNSETTLED).order_by(UNSETTLED.c.since_at, UNSETTLED.c.folder, UNSETTLED.c.source).limit(limit)

@@ -12,7 +12,6 @@ but of a long list, which is written in several transactions, what was written b
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
-from types import TracebackType
 from typing import Protocol, Self
 
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, Unsettled, Version
@@ -29,11 +28,7 @@ class Sources(Protocol):
         Return the version in which each source stands in one directory, by its name.
 
         Sources that vanished or that were moved away are not in it: seen again, they
-        are to be added again.
-
-        Args:
-            folder: The folder's name.
-            parent: The directory, relative to the folder's input root; empty for the root.
+        are to be added again. *parent* is relative to the folder's input root; empty for the root.
         """
 
     def parents(self, folder: str) -> list[bytes]:
@@ -41,7 +36,7 @@ class Sources(Protocol):
 
     def add(self, folder: str, sources: Iterable[tuple[bytes, Version]], at: datetime) -> int:
         """
-        Queue each source that is new or stands there in a new version.
+        Queue each source that is new or stands there in a new version; return how many jobs that makes.
 
         What is there already makes no second job. A newer version lets the older one
         vanish if that was not sent yet. A version that comes back is queued again if
@@ -51,19 +46,13 @@ class Sources(Protocol):
             folder: The folder's name.
             sources: Settled sources, relative to the folder's input root, with what a stat says of them.
             at: Now.
-
-        Returns:
-            How many jobs are newly queued.
         """
 
     def reject(self, folder: str, source: bytes, version: Version, at: datetime, *, reason: str, code: str) -> bool:
         """
-        List a source as failed that can never be sent: broken, or no picture at all. No call is ever made for it.
+        List a source as failed that can never be sent: broken, or no picture at all; return whether that is news.
 
-        A newer version of it is looked at like any other.
-
-        Returns:
-            Whether that is news.
+        No call is ever made for it. A newer version of it is looked at like any other.
         """
 
     def gone(self, folder: str, sources: Iterable[bytes], at: datetime) -> int:
@@ -165,18 +154,10 @@ class Jobs(Protocol):
         Calls that lie ahead count as made now: they belong to no budget of a day to come.
 
         Not durable: the next start sees the same.
-
-        Args:
-            folders: Whose jobs.
-            at: Now.
         """
 
     def hurry(self, folder: str, at: datetime, *, but: Collection[str] = ()) -> int:
-        """
-        Make the paid answers due now that a folder did not take, *but* those with certain codes; return how many.
-
-        Not durable.
-        """
+        """Make paid answers due that a folder refused, *but* those of certain codes; return how many. Not durable."""
 
     def retry(self, which: Which, at: datetime) -> int:
         """
@@ -249,9 +230,6 @@ class Targets(Protocol):
     def target(self, folder: str, target: bytes) -> Target | None:
         """Return who owns an output name, in whatever case or form, and what was last put there."""
 
-    def targets_of(self, folder: str, source: bytes) -> list[Target]:
-        """Return the output names of a source, the oldest first: more than one where the format changed."""
-
 
 class Books(Protocol):
     """What was paid, and the small things to remember."""
@@ -286,10 +264,7 @@ class Books(Protocol):
         """
         Remember a small value under a name; None forgets it.
 
-        Args:
-            name: What it is called.
-            value: Anything that JSON holds.
-            is_durable: False where an older value does after a power cut; cheaper.
+        Pass ``is_durable=False``, which is cheaper, where an older value will do after a power cut.
         """
 
 
@@ -349,7 +324,5 @@ class Ledger(Sources, Jobs, Answers, Targets, Books, Views, Protocol):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, bindparam, case, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, func, select, true
 
 from rembg_watch.jobs import Job, State, Version
 from rembg_watch.ledger.prepared import Prepared
@@ -154,25 +154,26 @@ def counts(connection: Connection) -> dict[str, dict[State, int]]:
     return by_folder
 
 
-def backlog(connection: Connection, folders: Sequence[str], at: datetime) -> Backlog:
-    """Sum up what is queued."""
+def backlog(connection: Connection, at: datetime, folders: Iterable[str] = ()) -> Backlog:
+    """Sum up what is queued, in these folders or in all."""
+    only = tuple(folders)
     statement = select(
         func.count(),
         func.coalesce(func.sum(JOBS.c.size_bytes), 0),
         func.coalesce(func.sum(case((JOBS.c.retry_at > at, 1), else_=0)), 0),
         func.min(JOBS.c.enqueued_at),
-    ).where(JOBS.c.state == State.QUEUED, *([JOBS.c.folder.in_(folders)] if folders else []))
+    ).where(JOBS.c.state == State.QUEUED, *([JOBS.c.folder.in_(only)] if only else []))
     jobs, size_bytes, waiting, oldest_at = connection.execute(statement).one()
     return Backlog(jobs=jobs, size_bytes=int(size_bytes), waiting=int(waiting), oldest_at=oldest_at)
 
 
-def queued(connection: Connection, folders: Sequence[str]) -> int:
+def queued(connection: Connection, folders: Iterable[str] = ()) -> int:
     """Count what is queued, by an index alone."""
-    statement = select(func.count()).where(JOBS.c.state == State.QUEUED.value)
-    return connection.scalar(statement.where(JOBS.c.folder.in_(folders)) if folders else statement) or 0
+    statement, only = select(func.count()).where(JOBS.c.state == State.QUEUED.value), tuple(folders)
+    return connection.scalar(statement.where(JOBS.c.folder.in_(only)) if only else statement) or 0
 
 
-def is_undelivered(connection: Connection, folder: str, but: Collection[str]) -> bool:
+def is_undelivered(connection: Connection, folder: str, *, but: Collection[str] = ()) -> bool:
     """Say whether a paid answer waits to be published in a folder, for another reason than *but* these codes."""
     return connection.scalar(select(JOBS.c.id).where(undelivered(folder, but)).limit(1)) is not None
 
@@ -183,7 +184,7 @@ def undelivered(folder: str, but: Collection[str]) -> ColumnElement[bool]:
     return and_(JOBS.c.state == State.RECEIVED.value, JOBS.c.folder == folder, code.not_in(sorted(but)))
 
 
-def next_due_at(connection: Connection, folders: Sequence[str], state: State) -> datetime | None:
+def next_due_at(connection: Connection, folders: Iterable[str], state: State = State.QUEUED) -> datetime | None:
     """Return when the next job that nobody has claimed is due."""
     moments = [_NEXT_DUE_AT.scalar(connection, {"state": state.value, "folder": folder}) for folder in folders]
     return min((moment for moment in moments if moment is not None), default=None)
@@ -196,8 +197,9 @@ _NEXT_DUE_AT = Prepared(
 )
 
 
-def changed_since(connection: Connection, since: datetime, states: Sequence[State]) -> dict[State, int]:
-    """Return how many jobs are in each of *states* since a moment or later."""
+def finished(connection: Connection, since: datetime) -> dict[State, int]:
+    """Return how many jobs came to an end at a moment or later, and still have."""
+    states = (State.DONE, State.FAILED, State.VANISHED)
     statement = select(JOBS.c.state, func.count()).where(JOBS.c.state.in_(states), JOBS.c.changed_at >= since)
     found = {State(state): count for state, count in connection.execute(statement.group_by(JOBS.c.state))}
     return {state: found.get(state, 0) for state in states}
@@ -208,8 +210,3 @@ def spool_keys(connection: Connection) -> frozenset[str]:
     needed = (State.SENDING, State.RECEIVED, State.IN_DOUBT)
     statement = select(JOBS.c.content_key).where(JOBS.c.state.in_(needed), JOBS.c.content_key.is_not(None))
     return frozenset(key for key in connection.scalars(statement) if key is not None)
-
-
-def size_of(connection: Connection, table: Table) -> int:
-    """Return how many rows a table has."""
-    return connection.scalar(select(func.count()).select_from(table)) or 0

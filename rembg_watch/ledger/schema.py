@@ -162,28 +162,11 @@ JOBS = Table(
 Index("jobs_by_version", JOBS.c.folder, JOBS.c.source, JOBS.c.mtime_ns, JOBS.c.inode, JOBS.c.size_bytes, unique=True)
 # PostgreSQL has such conditions too; to name them loads all of its dialects, 2.4 MB, and belongs where it is supported.
 _STANDS = JOBS.c.gone_at.is_(None)
-Index(
-    "jobs_that_stand",
-    JOBS.c.folder,
-    JOBS.c.parent,
-    JOBS.c.source,
-    unique=True,
-    sqlite_where=_STANDS,
-)
-_IN_LINE = JOBS.c.due_at.is_not(None)
-Index(
-    "jobs_in_line",
-    JOBS.c.state,
-    JOBS.c.folder,
-    JOBS.c.due_at,
-    JOBS.c.id,
-    sqlite_where=_IN_LINE,
-)
+Index("jobs_that_stand", JOBS.c.folder, JOBS.c.parent, JOBS.c.source, unique=True, sqlite_where=_STANDS)
+Index("jobs_in_line", JOBS.c.state, JOBS.c.folder, JOBS.c.due_at, JOBS.c.id, sqlite_where=JOBS.c.due_at.is_not(None))
 Index("jobs_by_state", JOBS.c.state, JOBS.c.folder, JOBS.c.changed_at)
-_HAS_CONTENT = JOBS.c.content_key.is_not(None)
-Index("jobs_by_content", JOBS.c.content_key, sqlite_where=_HAS_CONTENT)
-_DISPOSAL_DUE = JOBS.c.is_disposal_due.is_(True)
-Index("jobs_to_dispose_of", JOBS.c.folder, sqlite_where=_DISPOSAL_DUE)
+Index("jobs_by_content", JOBS.c.content_key, sqlite_where=JOBS.c.content_key.is_not(None))
+Index("jobs_to_dispose_of", JOBS.c.folder, sqlite_where=JOBS.c.is_disposal_due.is_(True))
 
 CALLS = Table(
     "calls",
@@ -235,12 +218,7 @@ TARGETS = Table(
 )
 """Which source owns which output name."""
 
-NOTES = Table(
-    "notes",
-    METADATA,
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
-)
+NOTES = Table("notes", METADATA, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 """Small things to remember, as JSON."""
 
 UNSETTLED = Table(

@@ -58,13 +58,7 @@ class SqliteStore(Store):
 
     @classmethod
     def open(cls, path: Path, access: Access, migrations: Sequence[Migration] = ON_SQLITE) -> "SqliteStore":
-        """
-        Open the ledger at *path*, after making sure that it is one and is sound.
-
-        Raises:
-            NoLedgerError: There is none, and *access* makes none.
-            LedgerError: It is damaged, newer than this program, or no ledger.
-        """
+        """Open the ledger at *path*, after making sure that it is one and is sound; see ``open_ledger``."""
         if not path.exists():
             refuse_remains(path)
             if access is not Access.OWN:
@@ -150,14 +144,11 @@ class SqliteStore(Store):
     def _transaction(self, is_durable: bool) -> Iterator[Connection]:  # noqa: FBT001 - a callback with one meaning
         if self._connection is None:  # of a ledger that is being made
             self._connection = self._writers.connect()
-        self._sync_fully(self._connection, is_durable)
+        if is_durable is not self._is_full_sync:
+            _driver(self._connection).execute(f"PRAGMA synchronous={'FULL' if is_durable else 'NORMAL'}")
+            self._is_full_sync = is_durable
         with self._connection.begin():
             yield self._connection
-
-    def _sync_fully(self, connection: Connection, is_full: bool) -> None:  # noqa: FBT001
-        if is_full is not self._is_full_sync:
-            _driver(connection).execute(f"PRAGMA synchronous={'FULL' if is_full else 'NORMAL'}")
-            self._is_full_sync = is_full
 
     @contextlib.contextmanager
     def _explaining(self) -> Iterator[None]:

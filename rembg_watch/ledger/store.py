@@ -14,7 +14,11 @@ Work: TypeAlias = Callable[[Connection], T]
 
 
 class Store(Protocol):
-    """An open database. Any thread may read and write; other processes may too, beside it."""
+    """
+    An open database. Any thread may read and write; other processes may too, beside it.
+
+    What the database refuses is a ``LedgerError``; then, and where *work* raises, nothing was stored.
+    """
 
     def write(self, work: Work[T], *, is_durable: bool = True) -> T:
         """
@@ -25,27 +29,13 @@ class Store(Protocol):
         Args:
             work: What to do with the database.
             is_durable: False for what may be lost in a power cut, though not in a crash of this process.
-
-        Raises:
-            LedgerError: The database refused; nothing was stored.
-            Exception: What *work* raised; nothing was stored.
         """
 
     def read(self, work: Work[T]) -> T:
-        """
-        Execute *work*, which only looks, on a connection that sees what is committed.
-
-        Raises:
-            LedgerError: The database refused.
-        """
+        """Execute *work*, which only looks, on a connection that sees what is committed."""
 
     def shrink(self) -> int:
-        """
-        Give room that holds nothing back to the disk; return the bytes.
-
-        Raises:
-            LedgerError: The database refused.
-        """
+        """Give room that holds nothing back to the disk; return the bytes."""
 
     def close(self) -> None:
         """Let go of the database; what was committed stays."""

@@ -6,13 +6,14 @@ they are. Portable SQL; whether a file stands under a name is not known here.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from datetime import datetime
 from itertools import islice
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from rembg_watch.ledger.prepared import Prepared
-from rembg_watch.ledger.rows import AnyRow, slices
+from rembg_watch.ledger.rows import slices
 from rembg_watch.ledger.schema import JOBS, TARGETS
 from rembg_watch.ledger.values import Target, TargetsTakenError, name_key
 
@@ -35,11 +36,6 @@ class Candidates:
 
     def __bool__(self) -> bool:
         return any(True for _ in self)
-
-
-def of_source(connection: Connection, folder: str, source: bytes) -> list[Target]:
-    """Return the names that a source owns, the oldest first."""
-    return [_target(row) for row in _OF_SOURCE.all(connection, {"folder": folder, "source": source})]
 
 
 _IN_FOLDER = select(TARGETS).where(TARGETS.c.folder == bindparam("folder"))
@@ -67,12 +63,13 @@ _CLAIM_BEST = Prepared(
 def at_name(connection: Connection, folder: str, target: bytes) -> Target | None:
     """Return who owns a name, in whatever case or form it is spelled."""
     row = _AT_NAME.first(connection, {"folder": folder, "key": name_key(target)})
-    return None if row is None else _target(row)
+    return None if row is None else Target(**{one.name: getattr(row, one.name) for one in fields(Target)})
 
 
 def own(connection: Connection, folder: str, source: bytes, candidates: Candidates) -> bytes | None:
     """Return the first of *candidates* that the source owns already, as it is spelled there."""
-    owned = {name_key(one.target): one.target for one in of_source(connection, folder, source)}
+    rows = _OF_SOURCE.all(connection, {"folder": folder, "source": source})
+    owned = {row.key: row.target for row in rows}
     return next((owned[key] for key in map(name_key, candidates) if key in owned), None) if owned else None
 
 
@@ -120,23 +117,20 @@ def publish(connection: Connection, published: Target) -> None:
         "this_folder": published.folder,
         "this_source": published.source,
         "this_key": name_key(published.target),
-        "target": published.target,
-        "digest": published.digest,
-        "size_bytes": published.size_bytes,
-        "mtime_ns": published.mtime_ns,
-        "inode": published.inode,
+        **{name: getattr(published, name) for name in _PUBLISHED},
     }
     if _PUBLISH.run(connection, values) == 0:
         raise TargetsTakenError(published.folder, published.source)
 
 
+_PUBLISHED = ("target", "digest", "size_bytes", "mtime_ns", "inode")
 _PUBLISH = Prepared(
     update(TARGETS).where(
         TARGETS.c.folder == bindparam("this_folder"),
         TARGETS.c.source == bindparam("this_source"),
         TARGETS.c.key == bindparam("this_key"),
     ),
-    sets=("target", "digest", "size_bytes", "mtime_ns", "inode"),
+    sets=_PUBLISHED,
 )
 
 
@@ -148,15 +142,3 @@ def prune(connection: Connection, before: datetime, limit: int) -> int:
     for some in slices(ids):
         connection.execute(delete(TARGETS).where(TARGETS.c.id.in_(some)))
     return len(ids)
-
-
-def _target(row: AnyRow) -> Target:
-    return Target(
-        folder=row.folder,
-        target=row.target,
-        source=row.source,
-        digest=row.digest,
-        size_bytes=row.size_bytes,
-        mtime_ns=row.mtime_ns,
-        inode=row.inode,
-    )

@@ -245,7 +245,7 @@ def _doubt(connection: Connection, job: Job, at: datetime) -> None:
     record(connection, doubted, CallEnd(Charge.MAYBE, call.credits, "crash"), keeps_claim=False)
 
 
-def hurry(connection: Connection, folder: str, but: Collection[str], at: datetime) -> int:
+def hurry(connection: Connection, folder: str, at: datetime, *, but: Collection[str] = ()) -> int:
     """Make paid answers due that wait to be published in a folder, but for those with certain codes."""
     waiting = (undelivered(folder, but), JOBS.c.claimed_by.is_(None), JOBS.c.due_at > at)
     return connection.execute(update(JOBS).where(*waiting).values(due_at=at)).rowcount

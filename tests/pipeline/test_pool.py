@@ -260,8 +260,9 @@ def test_a_delivery_waits_for_no_commit_to_have_its_name(studio: Studio) -> None
         studio.die_at = lambda step: step == "received"
         with pytest.raises(Crash):
             life.work()
-        [target] = life.ledger.targets_of("f", b"a/1.jpg")
-    assert target.target == b"a/1.webp"
+        target = life.ledger.target("f", b"a/1.webp")
+    assert target is not None
+    assert target.source == b"a/1.jpg"
 
 
 def looks_again(life: Life) -> None:
