@@ -1,4 +1,4 @@
-"""What happens to the daemon itself: start, stop, reload, mistakes, its ledger and its disk."""
+"""What happens to the daemon itself: start, stop, reload, mistakes, its ledger."""
 
 import traceback
 from dataclasses import dataclass
@@ -220,42 +220,3 @@ class LedgerPruned(Event):
             f"ledger pruned: {count_text(self.jobs, 'old job')} and {count_text(self.answers, 'spooled answer')}, "
             f"{size_text(self.freed_bytes)} freed"
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retried(Event):
-    """A person put jobs back in line."""
-
-    jobs: int
-
-    def _says(self) -> str:
-        return f"{count_text(self.jobs, 'job')} put back in line by hand"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskFull(Event):
-    """No answer could be kept, so none is asked for."""
-
-    level: ClassVar[Level] = Level.ERROR
-    lasting: ClassVar[Lasting] = Lasting("disk", "path")
-    path: bytes
-    free_bytes: int
-    needed_bytes: int
-
-    def _says(self) -> str:
-        return (
-            f"the disk of {show(self.path)} is full ({size_text(self.free_bytes)} left, "
-            f"{size_text(self.needed_bytes)} needed); nothing is sent until there is space"
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskFree(Event):
-    """There is space again."""
-
-    lasting: ClassVar[Lasting] = Lasting("disk", "path", is_over=True)
-    path: bytes
-    free_bytes: int
-
-    def _says(self) -> str:
-        return f"the disk of {show(self.path)} has space again ({size_text(self.free_bytes)}); work goes on"

@@ -6,86 +6,15 @@ same words. It does not know who listens, when it happened (reporters have clock
 Whoever reports or listens imports this module; where each event is written down is its own matter.
 """
 
-# ruff: noqa: I001 - one list of names for each subject
-
 from collections.abc import Callable
 
-from rembg_watch.report.account_events import (
-    BRIEF_S as BRIEF_S,
-    LONG_S as LONG_S,
-    LOOKS as LOOKS,
-    AccountDiffers as AccountDiffers,
-    BatchFormed as BatchFormed,
-    CreditsRead as CreditsRead,
-    FailuresCost as FailuresCost,
-    GateOpened as GateOpened,
-    GateShut as GateShut,
-    Pause as Pause,
-    RateLearned as RateLearned,
-    looks as looks,
-)
-from rembg_watch.report.daemon_events import (
-    ClockSetBack as ClockSetBack,
-    DiskFree as DiskFree,
-    DiskFull as DiskFull,
-    DoubtsAsked as DoubtsAsked,
-    DoubtsSettled as DoubtsSettled,
-    LedgerPruned as LedgerPruned,
-    Mistake as Mistake,
-    Recovered as Recovered,
-    Reloaded as Reloaded,
-    ReloadRefused as ReloadRefused,
-    ReporterFailed as ReporterFailed,
-    Retried as Retried,
-    Started as Started,
-    Stopped as Stopped,
-    Stopping as Stopping,
-    Stuck as Stuck,
-    Unstuck as Unstuck,
-)
-from rembg_watch.report.event import (
-    IN_SENTENCE as IN_SENTENCE,
-    Condition as Condition,
-    Event as Event,
-    Fact as Fact,
-    FolderEvent as FolderEvent,
-    Level as Level,
-    PictureEvent as PictureEvent,
-    facts as facts,
-    kind as kind,
-    of as of,
-)
-from rembg_watch.report.folder_events import (
-    Enqueued as Enqueued,
-    FolderOffline as FolderOffline,
-    FolderOnline as FolderOnline,
-    Found as Found,
-    ObserverRebuilt as ObserverRebuilt,
-    Overflowed as Overflowed,
-    PassedOver as PassedOver,
-    Polling as Polling,
-    Rescanned as Rescanned,
-    Settled as Settled,
-    Unsettled as Unsettled,
-)
-from rembg_watch.report.picture_events import (
-    CallEnded as CallEnded,
-    CallStarted as CallStarted,
-    Delivered as Delivered,
-    Disposed as Disposed,
-    Failed as Failed,
-    Held as Held,
-    InDoubt as InDoubt,
-    NameRefused as NameRefused,
-    NotDisposed as NotDisposed,
-    OriginalsStay as OriginalsStay,
-    OutputBlocked as OutputBlocked,
-    OutputFree as OutputFree,
-    Released as Released,
-    Reused as Reused,
-    Vanished as Vanished,
-    WillRetry as WillRetry,
-)
+from rembg_watch.report.account_events import *
+from rembg_watch.report.daemon_events import *
+from rembg_watch.report.daemon_events import ReporterFailed
+from rembg_watch.report.event import *
+from rembg_watch.report.event import Event
+from rembg_watch.report.folder_events import *
+from rembg_watch.report.picture_events import *
 
 Reporter = Callable[[Event], None]
 """Whoever gets the events; it must be quick and may be called from any thread."""

@@ -89,15 +89,12 @@ class Logs:
             noisy.setLevel(logging.WARNING)
         logging.captureWarnings(capture=True)
         self._undo.callback(logging.captureWarnings, capture=False)
-        self._undo.enter_context(_last_words(self._mourn))
+        self._undo.enter_context(_last_words(self))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Give everything back as it was."""
         self._undo.close()
-
-    def _mourn(self, where: str, error: BaseException) -> None:
-        self(Mistake(where=where, error=error))
 
     def _drop_quiet(self, _logger: object, method: str, line: Line) -> Line:
         if logging.getLevelNamesMapping()[method.upper()] < self._threshold:
@@ -130,7 +127,7 @@ class _Foreign(logging.Handler):
 
 
 @contextlib.contextmanager
-def _last_words(tell: Callable[[str, BaseException], None]) -> Iterator[None]:
+def _last_words(report: Reporter) -> Iterator[None]:
     """Tell what would otherwise be printed raw, key and all, when the process or a thread dies of it."""
     process, thread = sys.excepthook, threading.excepthook
 
@@ -138,11 +135,12 @@ def _last_words(tell: Callable[[str, BaseException], None]) -> Iterator[None]:
         if isinstance(error, KeyboardInterrupt):
             process(kind_of, error, trace)
         else:
-            tell("the main thread", error)
+            report(Mistake(where="the main thread", error=error))
 
     def of_thread(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None:
-            tell(f"thread {args.thread.name if args.thread else '?'}", args.exc_value)
+            name = args.thread.name if args.thread else "?"
+            report(Mistake(where=f"thread {name}", error=args.exc_value))
 
     sys.excepthook, threading.excepthook = of_process, of_thread
     try:

@@ -43,9 +43,9 @@ class Problem:
 
     at: datetime
     kind: str
-    why: str
     folder: str | None = None
     source: str | None = None
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,20 +171,14 @@ class Metrics:
 
     def _count(self, event: Event) -> None:
         match event:
-            case Delivered():
-                self._counts["delivered"] += 1
-                self._rate.add(self._clock())
-            case Reused():
-                self._counts["reused"] += 1
-                self._rate.add(self._clock())
             case Enqueued():
                 self._counts["enqueued"] += event.count
-            case CallStarted():
-                self._counts["in_flight"] += 1
             case CallEnded():
                 self._call_ended(event)
-            case Failed() | Vanished() | WillRetry() | InDoubt():
+            case _ if type(event) in _COUNTED:
                 self._counts[_COUNTED[type(event)]] += 1
+        if isinstance(event, Delivered | Reused):
+            self._rate.add(self._clock())
 
     def _call_ended(self, event: CallEnded) -> None:
         self._counts["in_flight"] -= 1
@@ -196,17 +190,19 @@ class Metrics:
             self._calls_s.append(event.duration_s)
 
 
-_COUNTED: dict[type[Event], str] = {Failed: "failed", Vanished: "vanished", WillRetry: "retries", InDoubt: "doubts"}
+_COUNTED: dict[type[Event], str] = {
+    Delivered: "delivered",
+    Reused: "reused",
+    CallStarted: "in_flight",
+    Failed: "failed",
+    Vanished: "vanished",
+    WillRetry: "retries",
+    InDoubt: "doubts",
+}
 
 
 def _problem(event: Event, *, at: datetime) -> Problem:
-    if isinstance(event, Failed | InDoubt):
-        return Problem(at=at, kind=kind(event), why=event.why, folder=event.folder, source=show(event.source))
-    place = event if isinstance(event, PictureEvent) else None
-    return Problem(
-        at=at,
-        kind=kind(event),
-        why=event.sentence(utc_text),
-        folder=place.folder if place else None,
-        source=show(place.source) if place else None,
-    )
+    why = event.why if isinstance(event, Failed | InDoubt) else event.sentence(utc_text)
+    if not isinstance(event, PictureEvent):
+        return Problem(at=at, kind=kind(event), why=why)
+    return Problem(at=at, kind=kind(event), folder=event.folder, source=show(event.source), why=why)

@@ -16,14 +16,7 @@ from rich.text import Text
 
 from rembg_watch.report.events import Pause, looks
 from rembg_watch.report.status import Liveness, Snapshot, moment
-from rembg_watch.report.words import (
-    WallClock,
-    When,
-    count_text,
-    other_use_text,
-    rate_text,
-    span_text,
-)
+from rembg_watch.report.words import WallClock, When, count_text, other_use_text, rate_text, span_text
 
 ERRORS_SHOWN = 5
 
@@ -239,11 +232,10 @@ def _were(number: int) -> str:
 def _folders(folders: Sequence[Mapping[str, Any]], *, clock: WallClock) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     for number, folder in enumerate(folders):
-        calm = folder["state"] in ("watching", "polling")
         grid.add_row(
             "Folders" if not number else "",
             Text(folder["name"], style="bold"),
-            Text(folder["state"], style="" if calm else "yellow"),
+            Text(folder["state"], style="" if folder["state"] == "watching" else "yellow"),
         )
         reason = _reason(folder, since=clock.since, until=clock.until)
         for line in filter(None, (reason, f"from {folder['input']}", f"to   {folder['output']}")):

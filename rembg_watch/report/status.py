@@ -8,7 +8,7 @@ looks into no ledger and asks no account: whoever calls brings the numbers.
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -18,7 +18,7 @@ from typing import Any
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Spending
 from rembg_watch.report.events import Pause
-from rembg_watch.report.metrics import Figures, time_to_go_s
+from rembg_watch.report.metrics import Figures, Problem, time_to_go_s
 from rembg_watch.report.words import credits_number
 
 Snapshot = dict[str, Any]
@@ -109,15 +109,15 @@ def snapshot(
         "unsettled": unsettled,
         "gate": _gate(gate),
         "credits": {
-            "included": _number(credits.included),
-            "prepaid": _number(credits.prepaid),
-            "spendable": _number(credits.spendable),
+            "included": _value(credits.included),
+            "prepaid": _value(credits.prepaid),
+            "spendable": _value(credits.spendable),
             "period_end": stamp(credits.period_end_at),
             "read_at": stamp(credits.read_at),
         },
-        "spending": None if spending is None else _spending(spending),
-        "other_use": None if other_use is None else _other_use(other_use),
-        "folders": [_folder(folder) for folder in folders],
+        "spending": None if spending is None else _values(spending),
+        "other_use": None if other_use is None else _values(other_use),
+        "folders": [_values(folder) for folder in folders],
         "limiting": limiting,
         **_work(figures, jobs, will_end=will_end and gate.is_open),
         "version": version,
@@ -146,13 +146,8 @@ def _gate(gate: GateView) -> Snapshot:
 
 def _work(figures: Figures | None, jobs: Mapping[str, int], *, will_end: bool) -> Snapshot:
     if figures is None:
-        return {
-            "since": None,
-            "rate": {"short_per_s": 0, "long_per_s": 0},
-            "eta_s": None,
-            "totals": {},
-            "last_errors": [],
-        }
+        rate = {"short_per_s": 0, "long_per_s": 0}
+        return {"since": None, "rate": rate, "eta_s": None, "totals": {}, "last_errors": []}
     waiting_pictures = jobs[State.QUEUED] + jobs[State.SENDING] + jobs[State.RECEIVED]
     counted = ("enqueued", "delivered", "reused", "failed", "vanished", "retries", "doubts", "calls", "in_flight")
     return {
@@ -166,47 +161,22 @@ def _work(figures: Figures | None, jobs: Mapping[str, int], *, will_end: bool) -
             "answer_bytes": figures.answer_bytes,
             "call_mean_s": figures.call_mean_s,
         },
-        "last_errors": [
-            {"at": stamp(one.at), "kind": one.kind, "folder": one.folder, "source": one.source, "why": one.why}
-            for one in figures.last_problems
-        ],
+        "last_errors": [_values(one) for one in figures.last_problems],
     }
 
 
-def _spending(spending: Spending) -> Snapshot:
-    return {
-        "calls": spending.calls,
-        "charged": credits_number(spending.charged),
-        "doubtful": credits_number(spending.doubtful),
-        "in_doubt": spending.in_doubt,
-        "under_way": spending.under_way,
-        "under_way_credits": credits_number(spending.under_way_credits),
-        "refused": spending.refused,
-        "doubles": spending.doubles,
-        "repeats": spending.repeats,
-    }
+def _values(view: Spending | OtherUseView | FolderView | Problem) -> Snapshot:
+    """Give all fields of *view* under their own names: they are part of what ``status --json`` promises."""
+    return {one.name: _value(getattr(view, one.name)) for one in fields(view)}
 
 
-def _other_use(use: OtherUseView) -> Snapshot:
-    return {
-        "since": stamp(use.since),
-        "by_app": credits_number(use.by_app),
-        "more": credits_number(use.more),
-        "fewer": credits_number(use.fewer),
-    }
-
-
-def _folder(folder: FolderView) -> Snapshot:
-    return {
-        "name": folder.name,
-        "input": folder.input,
-        "output": folder.output,
-        "state": folder.state,
-        "why": folder.why,
-        "since": stamp(folder.since),
-        "until": stamp(folder.until),
-        "waiting": folder.waiting,
-    }
+def _value(value: object) -> object:
+    match value:
+        case datetime():
+            return stamp(value)
+        case Decimal():
+            return credits_number(value)
+    return value
 
 
 def stamp(at: datetime | None) -> str | None:
@@ -217,10 +187,6 @@ def stamp(at: datetime | None) -> str | None:
 def moment(stamp: object) -> datetime | None:
     """Read back what ``stamp`` wrote; None for anything else."""
     return datetime.fromisoformat(stamp) if isinstance(stamp, str) else None
-
-
-def _number(amount: Decimal | None) -> int | float | None:
-    return None if amount is None else credits_number(amount)
 
 
 # --- the file -----------------------------------------------------------------------------------

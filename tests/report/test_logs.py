@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -22,9 +23,9 @@ import pytest
 
 from rembg_watch.report.events import (
     Delivered,
-    DiskFree,
-    DiskFull,
     Event,
+    FolderOffline,
+    FolderOnline,
     GateOpened,
     GateShut,
     Held,
@@ -404,66 +405,62 @@ class Told:
 
 
 @pytest.fixture
-def reported() -> Told:
+def told() -> Told:
     return Told()
 
 
-FULL = DiskFull(path=b"/srv", free_bytes=1, needed_bytes=2)
-FREE = DiskFree(path=b"/srv", free_bytes=9)
+AWAY = FolderOffline(folder="a", path=b"/srv", why="it does not exist")
+BACK = FolderOnline(folder="a", path=b"/srv", away_s=9)
 
 
-def test_a_condition_is_told_when_it_begins_and_when_it_ends(reported: Told) -> None:
-    assert reported(FULL, FULL, FULL, FREE, FREE) == ["disk_full", "disk_free"]
+def test_a_condition_is_told_when_it_begins_and_when_it_ends(told: Told) -> None:
+    assert told(AWAY, AWAY, AWAY, BACK, BACK) == ["folder_offline", "folder_online"]
 
 
-def test_a_condition_that_comes_back_is_told_again(reported: Told) -> None:
-    assert reported(FULL, FREE, FULL) == ["disk_full", "disk_free", "disk_full"]
+def test_a_condition_that_comes_back_is_told_again(told: Told) -> None:
+    assert told(AWAY, BACK, AWAY) == ["folder_offline", "folder_online", "folder_offline"]
 
 
-def test_an_end_without_a_beginning_is_no_news(reported: Told) -> None:
-    assert reported(FREE, GateOpened(reason="credits", shut_s=5)) == []
+def test_an_end_without_a_beginning_is_no_news(told: Told) -> None:
+    assert told(BACK, GateOpened(reason="credits", shut_s=5)) == []
 
 
-def test_the_same_pause_for_another_reason_is_news(reported: Told) -> None:
+def test_the_same_pause_for_another_reason_is_news(told: Told) -> None:
     spent, again, key = (GateShut(reason=reason) for reason in ("credits", "credits", "key_refused"))
-    assert reported(spent, again, key, GateOpened(reason="key_refused", shut_s=60)) == [
+    assert told(spent, again, key, GateOpened(reason="key_refused", shut_s=60)) == [
         "gate_shut",
         "gate_shut",
         "gate_opened",
     ]
 
 
-def test_a_later_end_of_the_same_pause_is_no_news(reported: Told) -> None:
-    assert reported(GateShut(reason="credits", until=AT), GateShut(reason="credits", until=AT.replace(hour=20))) == [
+def test_a_later_end_of_the_same_pause_is_no_news(told: Told) -> None:
+    assert told(GateShut(reason="credits", until=AT), GateShut(reason="credits", until=AT.replace(hour=20))) == [
         "gate_shut"
     ]
 
 
-def test_conditions_of_two_places_are_two(reported: Told) -> None:
-    assert reported(FULL, DiskFull(path=b"/var", free_bytes=1, needed_bytes=2), FREE) == [
-        "disk_full",
-        "disk_full",
-        "disk_free",
-    ]
+def test_conditions_of_two_places_are_two(told: Told) -> None:
+    assert told(AWAY, replace(AWAY, path=b"/var"), BACK) == ["folder_offline", "folder_offline", "folder_online"]
 
 
-def test_a_thousand_pictures_held_for_one_reason_are_one_line(reported: Told) -> None:
+def test_a_thousand_pictures_held_for_one_reason_are_one_line(told: Told) -> None:
     held = [Held(folder="a", source=str(n).encode(), job=n, why="bad options") for n in range(1000)]
-    assert reported(*held, Released(folder="a", count=1000)) == ["held", "released"]
+    assert told(*held, Released(folder="a", count=1000)) == ["held", "released"]
 
 
-def test_what_goes_on_for_long_is_told_again_now_and_then(reported: Told) -> None:
-    assert reported(FULL) == ["disk_full"]
-    reported.now_s = 3599
-    assert reported(FULL) == []
-    reported.now_s = 3600
-    assert reported(FULL) == ["disk_full"]
-    reported.now_s = 7199
-    assert reported(FULL) == []
+def test_what_goes_on_for_long_is_told_again_now_and_then(told: Told) -> None:
+    assert told(AWAY) == ["folder_offline"]
+    told.now_s = 3599
+    assert told(AWAY) == []
+    told.now_s = 3600
+    assert told(AWAY) == ["folder_offline"]
+    told.now_s = 7199
+    assert told(AWAY) == []
 
 
-def test_single_events_are_always_told(reported: Told) -> None:
-    assert reported(DELIVERED, DELIVERED, Stopping(in_flight=0, queued=0)) == ["delivered", "delivered", "stopping"]
+def test_single_events_are_always_told(told: Told) -> None:
+    assert told(DELIVERED, DELIVERED, Stopping(in_flight=0, queued=0)) == ["delivered", "delivered", "stopping"]
 
 
 def test_libraries_that_speak_of_themselves_are_heard_from_a_warning_on() -> None:

@@ -11,7 +11,6 @@ from rembg_watch.report.events import (
     CallEnded,
     CallStarted,
     Delivered,
-    DiskFull,
     Enqueued,
     Failed,
     InDoubt,
@@ -20,6 +19,7 @@ from rembg_watch.report.events import (
     OutputFree,
     Reused,
     Stopping,
+    Stuck,
     Vanished,
     WillRetry,
 )
@@ -114,11 +114,11 @@ def test_the_last_problems_are_kept_newest_first(metrics: Metrics) -> None:
 
 
 def test_a_problem_without_a_picture_is_kept_with_its_sentence(metrics: Metrics) -> None:
-    metrics(DiskFull(path=b"/srv", free_bytes=0, needed_bytes=1))
+    metrics(Stuck(part="feeder", silent_s=90))
     metrics(Mistake(where="the pool", error=ValueError("bad")))
     last, first = metrics.read().last_problems
     assert (last.folder, last.source, last.why) == (None, None, "unforeseen error in the pool: ValueError: bad")
-    assert first.why.startswith("the disk of /srv is full")
+    assert first.why.startswith("feeder has not moved for 1 min 30 s")
 
 
 def test_what_goes_on_is_listed_once_until_it_has_ended_or_changed(metrics: Metrics) -> None:
