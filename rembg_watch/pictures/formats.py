@@ -49,36 +49,17 @@ SUFFIXES: dict[Kind, str] = {Kind.JPEG: ".jpg", Kind.PNG: ".png", Kind.WEBP: ".w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """
-    What can be said of a file from outside.
+    """What can be said of a file from outside."""
 
-    Attributes:
-        kind: What the service would take it for; None if it would refuse it.
-        name: What it is, with its article, for a sentence.
-        width_px: As stored, before any orientation; 0 if the header does not say.
-        height_px: As stored; 0 if the header does not say.
-        orientation: The EXIF tag, 1 to 8; 1 if there is none.
-        is_whole: Nothing is missing at its end.
-        why: What is missing, for a sentence; empty if it is whole.
-        is_foreign: It is surely of a kind that the service refuses, not merely unfinished.
-        data_at: Where the compressed picture begins, for ``has_jpeg_end``.
-    """
-
-    kind: Kind | None
-    name: str
-    width_px: int = 0
+    kind: Kind | None  # what the service would take it for; None if it would refuse it
+    name: str  # what it is, with its article, for a sentence
+    width_px: int = 0  # as stored, before any orientation; 0 if the header does not say
     height_px: int = 0
-    orientation: int = 1
-    is_whole: bool = False
-    why: str = ""
-    is_foreign: bool = False
-    data_at: int = 0
-
-    @property
-    def upright_px(self) -> tuple[int, int]:
-        """Width and height as a person sees the picture, turned as its orientation says."""
-        sides = (self.width_px, self.height_px)
-        return sides if self.orientation < 5 else sides[::-1]
+    orientation: int = 1  # the EXIF tag, 1 to 8; 1 if there is none
+    is_whole: bool = False  # nothing is missing at its end
+    why: str = ""  # what is missing, for a sentence; empty if it is whole
+    is_foreign: bool = False  # surely of a kind that the service refuses, not merely unfinished
+    data_at: int = 0  # where the compressed picture begins, for ``has_jpeg_end``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,13 +214,10 @@ def _inspect_jpeg(head: bytes, end: _End) -> Look:
     # A preview in the header has an end mark of its own: only one behind the data counts.
     least = data_at or len(head)
     is_whole = end.last(b"\xff\xd9") >= least and needed <= end.size_bytes
-    why = "" if is_whole else CUT_SHORT
-    return _picture(Kind.JPEG, width, height, orientation=orientation, is_whole=is_whole, why=why, data_at=data_at)
+    return _picture(Kind.JPEG, width, height, orientation=orientation, is_whole=is_whole, data_at=data_at)
 
 
-def _picture(
-    kind: Kind, width: int, height: int, *, is_whole: bool, why: str, orientation: int = 1, data_at: int = 0
-) -> Look:
+def _picture(kind: Kind, width: int, height: int, *, is_whole: bool, orientation: int = 1, data_at: int = 0) -> Look:
     return Look(
         kind=kind,
         name=NAMES[kind],
@@ -247,7 +225,7 @@ def _picture(
         height_px=height,
         orientation=orientation,
         is_whole=is_whole,
-        why=why,
+        why="" if is_whole else CUT_SHORT,
         data_at=data_at,
     )
 
@@ -325,8 +303,7 @@ def _inspect_png(head: bytes, end: _End) -> Look:
     for name, begin, stop in _png_chunks(head):
         if name == b"eXIf":
             orientation = _orientation(head[begin:stop])
-    why = "" if is_whole else CUT_SHORT
-    return _picture(Kind.PNG, width, height, orientation=orientation, is_whole=is_whole, why=why)
+    return _picture(Kind.PNG, width, height, orientation=orientation, is_whole=is_whole)
 
 
 def _png_chunks(head: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -344,8 +321,7 @@ def _inspect_webp(head: bytes, end: _End) -> Look:
     (length,) = _read("<I", head, 4) or (0,)
     is_whole = 12 <= length <= end.size_bytes - 8 and not end.is_blank
     width, height = _webp_sides(head)
-    why = "" if is_whole else CUT_SHORT
-    return _picture(Kind.WEBP, width, height, orientation=_webp_orientation(end), is_whole=is_whole, why=why)
+    return _picture(Kind.WEBP, width, height, orientation=_webp_orientation(end), is_whole=is_whole)
 
 
 def _webp_sides(head: bytes) -> tuple[int, int]:
@@ -388,7 +364,7 @@ def _inspect_bmp(head: bytes, end: _End) -> Look:
     # Some programs state a wrong length, so where it can be worked out it is.
     needed = data_at + (width * bits + 31) // 32 * 4 * height if packing == _PLAIN else stated
     is_whole = end.size_bytes >= needed
-    return _picture(Kind.BMP, width, height, is_whole=is_whole, why="" if is_whole else CUT_SHORT)
+    return _picture(Kind.BMP, width, height, is_whole=is_whole)
 
 
 # --- everything else -----------------------------------------------------------------------------

@@ -34,17 +34,7 @@ SLICE_S = 0.1
 
 
 class FolderWatch:
-    """
-    Watch one folder, from one thread.
-
-    Args:
-        folder: What is watched and what belongs to it.
-        ledger: Where whole pictures are put in line.
-        pace: How long things take.
-        report: Is told what happens.
-        clock: Monotonic seconds.
-        utcnow: The wall clock.
-    """
+    """Watch one folder, from one thread; *clock* counts monotonic seconds."""
 
     def __init__(
         self,
@@ -124,7 +114,7 @@ class FolderWatch:
         if self._is_there():
             self._guard.check(now)
             self._take_marks()
-            is_more = self._intake.turn(now, self._asks_for_writers)
+            is_more = self._intake.turn(now, lambda directory: not self._scan.is_shared(directory))
             self._walk()
             self._was_at_rest = self._scan.is_complete and self._scan.is_idle and self._intake.is_quiet
             next_s = now if is_more else self._next_s()
@@ -142,17 +132,11 @@ class FolderWatch:
         marks_s = float("inf") if since_s is None else since_s + DEBOUNCE_S
         return min(self._root_at_s, marks_s, self._scan.next_s(), self._intake.next_s())
 
-    def _asks_for_writers(self, directory: bytes) -> bool:
-        return not self._scan.is_shared(directory)
-
     def _walk(self) -> None:
         walk = self._scan.step(self._now, SLICE_S)
         if walk is not None and walk.is_deep:
-            self._report(
-                events.Rescanned(
-                    folder=self.folder.name, files=walk.files, duration_s=walk.cost_s, because=walk.because
-                )
-            )
+            name, cost_s = self.folder.name, walk.cost_s
+            self._report(events.Rescanned(folder=name, files=walk.files, duration_s=cost_s, because=walk.because))
 
     # -- the root --------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ listed. Where files are found is decided elsewhere (``scan``), and the settle ru
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from rembg_watch.jobs import Unsettled
@@ -38,20 +38,12 @@ LISTED = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """
-    How long things take.
+    """How long things take."""
 
-    Attributes:
-        settle_s: A file is read after it has not changed for so long.
-        scan_interval_s: How often a folder is walked.
-        grace_s: After so long a settled file that is no whole picture counts as failed.
-        mode: Whether notices are asked for; ``auto`` does where they can be trusted.
-    """
-
-    settle_s: float = 3.0
-    scan_interval_s: float = 30.0
-    grace_s: float = 300.0
-    mode: Literal["auto", "events", "poll"] = "auto"
+    settle_s: float = 3.0  # a file is read after it has not changed for so long
+    scan_interval_s: float = 30.0  # how often a folder is walked
+    grace_s: float = 300.0  # after so long a settled file that is no whole picture counts as failed
+    mode: Literal["auto", "events", "poll"] = "auto"  # auto asks for notices where they can be trusted
 
     @property
     def patience_s(self) -> float:
@@ -60,17 +52,7 @@ class Pace:
 
 
 class Intake:
-    """
-    Keep the files of one folder that are no jobs yet.
-
-    Args:
-        folder: What is watched and what belongs to it.
-        root: Its input root as the file system takes it.
-        ledger: Where whole pictures are put in line.
-        pace: How long things take.
-        report: Is told what happens.
-        utcnow: The wall clock.
-    """
+    """Keep the files of one folder, whose input root is *root*, that are no jobs yet."""
 
     def __init__(
         self,
@@ -80,7 +62,7 @@ class Intake:
         pace: Pace,
         *,
         report: Reporter,
-        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
+        utcnow: Callable[[], datetime],
     ) -> None:
         self._name, self._root, self._ledger, self._pace = folder.name, root, ledger, pace
         self._report, self._utcnow = report, utcnow
@@ -138,14 +120,9 @@ class Intake:
 
     def turn(self, now: float, asks_for_writers: Callable[[bytes], bool]) -> bool:
         """
-        Look at files that may have settled, and put whole pictures in line.
+        Look at files that may have settled, and put whole pictures in line; return whether more wait for a look.
 
-        Args:
-            now: Monotonic seconds.
-            asks_for_writers: Whether the kernel knows who writes in a directory.
-
-        Returns:
-            Whether more are waiting for a look.
+        *asks_for_writers* says whether the kernel knows who writes in a directory.
         """
         self._report_found()
         due = self._settler.due(now, AT_ONCE)
@@ -169,7 +146,7 @@ class Intake:
 
     def _is_ready(self, source: bytes, found: FileStat, now: float) -> bool:
         """Say if it is time to open a file; an empty one is opened only to give it up."""
-        if self._settler.settled(source, now) is not None:
+        if self._settler.has_settled(source, now):
             return True
         self._report_if_old(source, now)
         return found.size_bytes == 0 and self._is_last(source, now)
@@ -256,10 +233,10 @@ class Intake:
             Unsettled(source=source, size_bytes=0, since_at=zero_at + timedelta(seconds=since_s), reason=reason)
             for source, (reason, since_s) in self._blocked.items()
         ]
-        for one in self._settler.pending(max(0, LISTED - len(listed))):
-            since_at = zero_at + timedelta(seconds=one.since_s)
+        for source, one in self._settler.pending(max(0, LISTED - len(listed))):
+            since_at = zero_at + timedelta(seconds=one.first_seen_s)
             listed.append(
-                Unsettled(source=one.key, size_bytes=one.stat.size_bytes, since_at=since_at, reason=one.reason)
+                Unsettled(source=source, size_bytes=one.stat.size_bytes, since_at=since_at, reason=one.reason)
             )
         return listed
 

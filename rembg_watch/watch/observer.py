@@ -143,29 +143,19 @@ MARKED = 5000
 
 @dataclass(slots=True)
 class Taken:
-    """
-    What was marked since the last time.
+    """What was marked since the last time."""
 
-    Attributes:
-        names: The names noticed in each directory; None: too many to keep.
-        lost: The directories that are not watched any more.
-        has_overflowed: Notices were dropped.
-        since_s: When the first mark was made; None: there is none.
-    """
-
-    names: dict[bytes, set[bytes] | None] = field(default_factory=dict)
-    lost: set[bytes] = field(default_factory=set)
-    has_overflowed: bool = False
-    since_s: float | None = None
+    names: dict[bytes, set[bytes] | None] = field(default_factory=dict)  # noticed in each directory; None: too many
+    lost: set[bytes] = field(default_factory=set)  # the directories that are not watched any more
+    has_overflowed: bool = False  # notices were dropped
+    since_s: float | None = None  # when the first mark was made
 
 
 class Marks:
     """
     Keep what was noticed until it is looked at: each mark in no time, and never an exception.
 
-    Args:
-        wake: Is called at the first mark after ``take``.
-        clock: Monotonic seconds.
+    *wake* is called at the first mark after ``take``.
     """
 
     def __init__(self, wake: Callable[[], None], clock: Callable[[], float]) -> None:

@@ -36,18 +36,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """
-    What was found.
-
-    Attributes:
-        verdict: What becomes of the file.
-        reason: Why; a sentence about "it" where it may pass, a whole one where it was refused.
-        code: The same for machines.
-    """
+    """What was found."""
 
     verdict: Verdict
-    reason: str = ""
-    code: str = ""
+    reason: str = ""  # a sentence about "it" where it may pass, a whole one where it was refused
+    code: str = ""  # the same for machines
 
 
 def file_stat(found: os.stat_result) -> FileStat:
@@ -115,8 +108,7 @@ def _probe_open(fd: int, seen: FileStat, *, asks_for_writers: bool, is_last: boo
 def _judge(look: formats.Look, size_bytes: int, *, is_last: bool) -> Judgement:
     unfinished = formats.why_not_a_picture(look)
     if unfinished is not None:
-        is_final = is_last or look.is_foreign
-        if is_final:
+        if is_last or look.is_foreign:
             return Judgement(Verdict.REFUSED, unfinished.reason, unfinished.code)
         return Judgement(Verdict.UNFINISHED, look.why, unfinished.code)
     refusal = formats.why_not_sendable(look, size_bytes)

@@ -41,36 +41,20 @@ class Surroundings:
 
 @dataclass(slots=True)
 class Directory:
-    """
-    What is remembered of one directory.
+    """What is remembered of one directory."""
 
-    Attributes:
-        inode: With *device*, which directory it is.
-        device: See *inode*.
-        mtime_ns: Its own time when it was last looked at.
-        mtime_since_s: When it was first seen with that time.
-        is_sure: Whether a later change must show in its time.
-        names: A sum over the names and inodes in it.
-        looked_at_s: When its files were last looked at.
-        cost_s: How long that took.
-        is_shared: Whether its time cannot be trusted, so that names are compared.
-        descriptor: Of its watch; None if there is none.
-        children: The names of its sub-directories.
-        has_held: Whether anything was ever found in it.
-    """
-
-    inode: int
+    inode: int  # with the device, which directory it is
     device: int
-    is_shared: bool
-    mtime_ns: int = -1
-    mtime_since_s: float = 0.0
-    is_sure: bool = False
-    names: int = 0
-    looked_at_s: float = float("-inf")
-    cost_s: float = 0.0
-    descriptor: int | None = None
-    children: frozenset[bytes] = frozenset()
-    has_held: bool = False
+    is_shared: bool  # its time cannot be trusted, so that names are compared
+    mtime_ns: int = -1  # its own time when it was last looked at
+    mtime_since_s: float = 0.0  # when it was first seen with that time
+    is_sure: bool = False  # a later change must show in its time
+    names: int = 0  # a sum over the names and inodes in it
+    looked_at_s: float = float("-inf")  # when its files were last looked at
+    cost_s: float = 0.0  # how long that took
+    descriptor: int | None = None  # of its watch; None if there is none
+    children: frozenset[bytes] = frozenset()  # the names of its sub-directories
+    has_held: bool = False  # whether anything was ever found in it
 
     def note_time(self, mtime_ns: int, now: float, *, wall_s: Callable[[], float]) -> None:
         """Remember its time, and trust it once it has been the same for longer than a tick of its clock."""
@@ -235,17 +219,13 @@ class Scan:
         if gone:
             self._around.missing(gone)
 
-    def look_below(self, directory: bytes) -> None:
-        """Look soon at a directory that is new or may have changed as a whole."""
-        self._urgent.append((directory, False))
-
     def lose_watch(self, directory: bytes) -> None:
         """Note that the kernel does not watch a directory any more."""
         record = self._directories.get(directory)
         if record is not None:
             record.descriptor = None
             record.is_sure = False
-            self.look_below(directory)
+            self._urgent.append((directory, False))
 
     def _look_at_name(self, directory: bytes, name: bytes) -> bytes | None:
         """Look at one name; return its path if a file is missing there."""
@@ -262,7 +242,7 @@ class Scan:
         if stat.S_ISDIR(found.st_mode):
             if enters(self._folder, source):
                 self._directories[directory].children |= {name}
-                self.look_below(source)
+                self._urgent.append((source, False))
         elif self._is_candidate(directory, name, _Named(self._path(source), found)):
             self._around.seen(source, file_stat(found))
         return None

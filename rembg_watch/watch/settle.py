@@ -38,37 +38,15 @@ class FileStat:
 
 @dataclass(slots=True)
 class Sighting:
-    """
-    The looks at one file so far.
+    """The looks at one file so far, on the caller's monotonic clock."""
 
-    Attributes:
-        stat: What the last look showed.
-        first_seen_s: When it was seen for the first time.
-        since_s: When it was first seen as it is now.
-        looks: How often it was seen as it is now.
-        due_s: When it is to be looked at again.
-        reason: Why it is not settled, for a sentence about "it".
-        is_put_off: It had settled and was not whole or could not be read.
-    """
-
-    stat: FileStat
+    stat: FileStat  # what the last look showed
     first_seen_s: float
-    since_s: float
-    looks: int
-    due_s: float
-    reason: str
-    is_put_off: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending(Generic[Key]):
-    """A file that is not settled: why, and since when, on the caller's monotonic clock."""
-
-    key: Key
-    reason: str
-    since_s: float
-    stat: FileStat
-    is_put_off: bool
+    since_s: float  # when it was first seen as it is now
+    looks: int  # how often it was seen as it is now
+    due_s: float  # when it is to be looked at again
+    reason: str  # why it is not settled, for a sentence about "it"
+    is_put_off: bool = False  # it had settled and was not whole or could not be read
 
 
 def is_settled(sighting: Sighting, *, now: float, settle_s: float) -> bool:
@@ -93,21 +71,13 @@ class Settler(Generic[Key]):
     def __len__(self) -> int:
         return len(self._sightings)
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._sightings
-
     @property
     def is_quiet(self) -> bool:
         """Whether time alone brings nothing on: all that is unsettled was put off."""
         return all(sighting.is_put_off for sighting in self._sightings.values())
 
     def see(self, key: Key, stat: FileStat, now: float) -> bool:
-        """
-        Note one look; every change starts the wait again.
-
-        Returns:
-            Whether it was never seen before.
-        """
+        """Note one look; every change starts the wait again. Return whether it was never seen before."""
         sighting = self._sightings.get(key)
         if sighting is None:
             self._begin(key, stat, first_seen_s=now, now=now)
@@ -155,19 +125,10 @@ class Settler(Generic[Key]):
             heapq.heappop(self._order)
         return None
 
-    def settled(self, key: Key, now: float) -> FileStat | None:
-        """Return what a file looks like if it has settled by now, else None."""
+    def has_settled(self, key: Key, now: float) -> bool:
+        """Say if a file is known and has settled by now."""
         sighting = self._sightings.get(key)
-        if sighting is None or not is_settled(sighting, now=now, settle_s=self._settle_s):
-            return None
-        return sighting.stat
-
-    def take_settled(self, now: float) -> list[tuple[Key, FileStat]]:
-        """Remove and return every file that has settled by now."""
-        found = [(key, stat) for key in self._sightings if (stat := self.settled(key, now)) is not None]
-        for key, _ in found:
-            self.forget(key)
-        return found
+        return sighting is not None and is_settled(sighting, now=now, settle_s=self._settle_s)
 
     def put_off(self, key: Key, *, until_s: float, reason: str) -> None:
         """Look at a settled file again at *until_s* only, or as soon as it changes: it is not whole yet."""
@@ -194,16 +155,7 @@ class Settler(Generic[Key]):
         """Let a file go, settled or vanished; say if it was known."""
         return self._sightings.pop(key, None) is not None
 
-    def pending(self, limit: int | None = None) -> list[Pending[Key]]:
+    def pending(self, limit: int | None = None) -> list[tuple[Key, Sighting]]:
         """List the files that are not settled, all or the first *limit*, the one that was seen first first."""
-        return [
-            Pending(
-                key=key,
-                reason=sighting.reason,
-                since_s=sighting.first_seen_s,
-                stat=sighting.stat,
-                is_put_off=sighting.is_put_off,
-            )
-            # a file keeps its place until it is forgotten: they are in the order of their first look
-            for key, sighting in itertools.islice(self._sightings.items(), limit)
-        ]
+        # a file keeps its place until it is forgotten: they are in the order of their first look
+        return list(itertools.islice(self._sightings.items(), limit))

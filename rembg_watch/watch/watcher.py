@@ -1,6 +1,4 @@
-"""
-Watch all folders, each in a thread of its own, so that a share that hangs holds up no other.
-"""
+"""Watch all folders, each in a thread of its own, so that a share that hangs holds up no other."""
 
 import threading
 import time
@@ -33,11 +31,8 @@ class Watcher:
 
     Args:
         folders: What is watched. Their inputs do not overlap.
-        ledger: Where whole pictures are put in line; it is called from all threads.
-        pace: How long things take.
-        report: Is told what happens, from all threads.
+        ledger: Where whole pictures are put in line; it is called from all threads, as *report* is.
         clock: Monotonic seconds.
-        utcnow: The wall clock.
         beat: Is told a thread's name whenever its folder gets its turn.
         rest: Is told it when the folder may be left alone for a while.
     """

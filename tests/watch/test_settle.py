@@ -15,6 +15,14 @@ def settler() -> Settler[str]:
     return Settler(SETTLE_S)
 
 
+def taken(files: Settler[str], now: float) -> list[tuple[str, FileStat]]:
+    """Take every file that has settled by now, as the intake does."""
+    found = [(name, one.stat) for name, one in files.pending() if files.has_settled(name, now)]
+    for name, _ in found:
+        files.forget(name)
+    return found
+
+
 @pytest.mark.parametrize(
     ("size_bytes", "looks", "age_s", "expected"),
     [
@@ -37,9 +45,9 @@ def test_a_file_settles_after_the_settle_time_and_is_taken_once() -> None:
     files = settler()
     assert files.see("a.jpg", WHOLE, 0.0) is True
     assert files.see("a.jpg", WHOLE, 2.0) is False
-    assert files.take_settled(2.9) == []
-    assert files.take_settled(3.0) == [("a.jpg", WHOLE)]
-    assert files.take_settled(4.0) == []
+    assert taken(files, 2.9) == []
+    assert taken(files, 3.0) == [("a.jpg", WHOLE)]
+    assert taken(files, 4.0) == []
     assert len(files) == 0
 
 
@@ -50,34 +58,34 @@ def test_every_change_starts_the_wait_again(field: str) -> None:
     files.see("a.jpg", WHOLE, 0.0)
     files.see("a.jpg", changed, 2.9)
     files.see("a.jpg", changed, 3.1)
-    assert files.take_settled(5.8) == []
-    assert files.take_settled(5.9) == [("a.jpg", changed)]
+    assert taken(files, 5.8) == []
+    assert taken(files, 5.9) == [("a.jpg", changed)]
 
 
 def test_an_old_date_does_not_make_a_file_older() -> None:
     files = settler()
     files.see("copied.jpg", replace(WHOLE, mtime_ns=0), 1000.0)
     files.see("copied.jpg", replace(WHOLE, mtime_ns=0), 1002.0)
-    assert files.take_settled(1002.9) == []
+    assert taken(files, 1002.9) == []
 
 
 def test_a_change_back_to_an_earlier_look_is_a_change_too() -> None:
     files = settler()
     for now, stat in [(0.0, WHOLE), (1.0, replace(WHOLE, size_bytes=5)), (2.0, WHOLE), (2.5, WHOLE)]:
         files.see("a.jpg", stat, now)
-    assert files.take_settled(4.9) == []
-    assert files.take_settled(5.0) == [("a.jpg", WHOLE)]
+    assert taken(files, 4.9) == []
+    assert taken(files, 5.0) == [("a.jpg", WHOLE)]
 
 
 def test_an_empty_file_waits_for_ever_and_settles_once_it_is_filled() -> None:
     files = settler()
     for now in range(0, 600, 3):
         files.see("a.jpg", replace(WHOLE, size_bytes=0), float(now))
-    assert files.take_settled(600.0) == []
-    assert files.pending()[0].reason == EMPTY
+    assert taken(files, 600.0) == []
+    assert files.pending()[0][1].reason == EMPTY
     files.see("a.jpg", WHOLE, 600.0)
     files.see("a.jpg", WHOLE, 603.0)
-    assert files.take_settled(603.0) == [("a.jpg", WHOLE)]
+    assert taken(files, 603.0) == [("a.jpg", WHOLE)]
 
 
 def test_the_next_look_is_due_when_the_file_can_have_settled() -> None:
@@ -125,7 +133,7 @@ def test_what_is_put_off_is_not_looked_at_before_its_time_unless_it_changes() ->
     files.see("b.jpg", replace(WHOLE, size_bytes=1000), 50.0)
     assert files.due(52.9) == []
     assert files.due(53.0) == ["b.jpg"]
-    assert [(one.key, one.reason, one.is_put_off) for one in files.pending()] == [
+    assert [(name, one.reason, one.is_put_off) for name, one in files.pending()] == [
         ("a.jpg", "its end is missing", True),
         ("b.jpg", CHANGING, False),
     ]
@@ -150,20 +158,19 @@ def test_a_put_off_file_has_settled_all_the_same() -> None:
     files.see("a.jpg", WHOLE, 0.0)
     files.see("a.jpg", WHOLE, 3.0)
     files.put_off("a.jpg", until_s=300.0, reason="its end is missing")
-    assert files.settled("a.jpg", 300.0) == WHOLE
+    assert files.has_settled("a.jpg", 300.0)
     assert files.unchanged_s("a.jpg", 300.0) == 300.0
 
 
 def test_what_is_forgotten_is_never_named_again() -> None:
     files = settler()
     files.see("a.jpg", WHOLE, 0.0)
-    assert "a.jpg" in files
     assert files.forget("a.jpg") is True
     assert files.forget("a.jpg") is False
-    assert "a.jpg" not in files
+    assert len(files) == 0
     assert files.due(99.0) == []
     assert files.next_due_s() is None
-    assert files.settled("a.jpg", 99.0) is None
+    assert not files.has_settled("a.jpg", 99.0)
 
 
 def test_pending_lists_the_oldest_first_with_reason_and_first_look() -> None:
@@ -171,7 +178,7 @@ def test_pending_lists_the_oldest_first_with_reason_and_first_look() -> None:
     files.see("old.jpg", replace(WHOLE, size_bytes=0), 1.0)
     files.see("new.jpg", WHOLE, 5.0)
     files.see("old.jpg", WHOLE, 6.0)
-    assert [(one.key, one.since_s, one.reason) for one in files.pending()] == [
+    assert [(name, one.first_seen_s, one.reason) for name, one in files.pending()] == [
         ("old.jpg", 1.0, CHANGING),
         ("new.jpg", 5.0, CHANGING),
     ]
@@ -190,7 +197,7 @@ def test_a_file_is_only_ever_taken_after_looking_the_same_for_the_whole_time(ste
         changed_at = now if size_bytes != last else changed_at
         last = size_bytes
         files.see("a.jpg", replace(WHOLE, size_bytes=size_bytes), now)
-        for _, stat in files.take_settled(now):
+        for _, stat in taken(files, now):
             assert now - changed_at >= SETTLE_S
             assert stat.size_bytes == size_bytes > 0
             last = -1
@@ -203,6 +210,6 @@ def test_the_list_of_what_is_unsettled_can_be_cut_and_begins_with_what_waits_lon
     files.see("c", replace(WHOLE, size_bytes=2), 5.0)  # a change starts its wait again, and it was still seen first
     files.forget("a")
     files.see("a", WHOLE, 6.0)
-    assert [one.key for one in files.pending()] == ["c", "b", "a"]
-    assert [one.key for one in files.pending(2)] == ["c", "b"]
+    assert [name for name, _ in files.pending()] == ["c", "b", "a"]
+    assert [name for name, _ in files.pending(2)] == ["c", "b"]
     assert files.pending(0) == []
