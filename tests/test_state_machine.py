@@ -336,7 +336,7 @@ class StudioMachine(RuleBasedStateMachine):
     def trouble(self, trouble: str) -> None:
         """Let something be missing, and everything else come back."""
         sandbox = self.studio.sandbox
-        sandbox.included, sandbox.prepaid = (0, 1) if trouble == "credits" else (PLENTY, 0)
+        sandbox.account.included, sandbox.account.prepaid = (0, 1) if trouble == "credits" else (PLENTY, 0)
         if trouble == "output" and self.output.exists():
             self.output.rename(self.away)
         elif self.away.exists() and not self.output.exists():
@@ -358,7 +358,7 @@ class StudioMachine(RuleBasedStateMachine):
     def come_to_rest(self) -> None:
         """Take all troubles away, let time pass and a person say "again": then everything must be in its place."""
         self.studio.sandbox.clear_faults()
-        self.studio.sandbox.included = PLENTY
+        self.studio.sandbox.account.included = PLENTY
         self.dies_at = self.trick = None
         if self.away.exists():
             self.away.rename(self.output)

@@ -128,10 +128,6 @@ class Account:
         """Take a payment back, into the period that it came from."""
         self._book(charge, sign=-1)
 
-    def set_usage(self, start: int, usage: Usage) -> None:
-        """Write the history of a billing window, as if it had been lived."""
-        self.cycles[start] = usage
-
     def _book(self, charge: Charge, *, sign: int) -> None:
         self.prepaid -= sign * charge.prepaid
         self.months[charge.month] = _add(self.months.get(charge.month), charge, sign)
@@ -171,9 +167,8 @@ class Account:
         for start in sorted(starts, reverse=True):
             usage = self.cycles.get(start, Usage())
             end = self._window_from(start, now).end
-            rows.append(
-                {"periodStartUnix": start, "periodEndUnix": end, "appUsage": usage.app, "apiUsage": usage.api},
-            )
+            used = {"appUsage": usage.app, "apiUsage": usage.api}
+            rows.append({"periodStartUnix": start, "periodEndUnix": end, **used})
         return rows
 
     def _window_from(self, start: int, now: datetime) -> Window:

@@ -11,15 +11,13 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import Executor
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import closing, suppress
+from typing import Any
 from urllib.parse import parse_qsl
 
+from rembg_watch.sandbox.emulator import Emulator
 from rembg_watch.sandbox.exchange import SERVER_HEADERS, Breakage, Mishap, Orders, Reply, Request
 from rembg_watch.sandbox.upload import UploadReader
-
-if TYPE_CHECKING:
-    from rembg_watch.sandbox.emulator import Emulator
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,7 +34,7 @@ class GoneError(Exception):
 class App:
     """The ASGI application of one sandbox."""
 
-    def __init__(self, sandbox: "Emulator", executor: Executor) -> None:
+    def __init__(self, sandbox: Emulator, executor: Executor) -> None:
         self._sandbox = sandbox
         self._executor = executor
         self.stopping = asyncio.Event()
@@ -68,21 +66,9 @@ class App:
 
     async def _removed(self, scope: Scope, receive: Receive) -> Reply:
         headers = _headers(scope)
-        reader = UploadReader(headers.get("content-type"))
-        try:
+        with closing(UploadReader(headers.get("content-type"))) as reader:
             orders = await self._upload(scope, receive, reader, headers)
-            return await self._in_thread(
-                Request(
-                    method=scope["method"],
-                    path=scope["path"],
-                    headers=headers,
-                    fields=reader.fields,
-                    image=reader.image(),
-                    orders=orders,
-                )
-            )
-        finally:
-            reader.close()
+            return await self._in_thread(reader.request(scope["method"], scope["path"], headers, orders))
 
     async def _upload(
         self, scope: Scope, receive: Receive, reader: UploadReader, headers: dict[str, str]
@@ -95,7 +81,7 @@ class App:
             reader.feed(chunk)
             if orders is None and reader.filename is not None and scope["method"] == "POST":
                 orders = self._sandbox.draw(scope["path"], reader.filename)
-            if orders is not None and (orders.is_early or _cuts_upload(orders, reader.received_bytes, length)):
+            if orders is not None and (orders.is_early or orders.cuts_upload(reader.received_bytes, length)):
                 break
         return orders
 
@@ -188,11 +174,6 @@ async def _reset(scope: Scope, receive: Receive) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
     await _gone(receive)
-
-
-def _cuts_upload(orders: Orders, received: int, length: int) -> bool:
-    breakage = orders.breakage
-    return breakage is not None and breakage.mishap is Mishap.CUT_UPLOAD and received >= length * breakage.share
 
 
 def _headers(scope: Scope) -> dict[str, str]:

@@ -7,18 +7,16 @@ that a web page elsewhere cannot change them.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from rembg_watch.sandbox.account import limit_from
+from rembg_watch.sandbox.account import Limit, limit_from
+from rembg_watch.sandbox.emulator import Emulator
 from rembg_watch.sandbox.exchange import OrderError, Reply, Request, error_reply, json_reply
 from rembg_watch.sandbox.faults import Fault, fault_from, parse_fault
-
-if TYPE_CHECKING:
-    from rembg_watch.sandbox.emulator import Emulator
 
 METHODS = {
     "/sandbox/state": "GET",
@@ -30,7 +28,7 @@ SAMPLES = "/sandbox/samples/"
 MAX_SHIFT_S = 50 * 365 * 86_400.0
 
 
-def respond(sandbox: "Emulator", request: Request) -> Reply | None:
+def respond(sandbox: Emulator, request: Request) -> Reply | None:
     """Answer a control request; None where the path is not one of these."""
     match request.method, request.path:
         case "GET", "/sandbox/state":
@@ -60,7 +58,7 @@ def _sample(name: str) -> Reply | None:
     return Reply(status=200, headers={"content-type": f"image/{kind}"}, body=path.read_bytes())
 
 
-def state(sandbox: "Emulator") -> dict[str, object]:
+def state(sandbox: Emulator) -> dict[str, object]:
     """Tell the books: what was asked, answered, billed and what stands."""
     with sandbox.lock:
         account = sandbox.account
@@ -87,7 +85,7 @@ def state(sandbox: "Emulator") -> dict[str, object]:
         }
 
 
-def _requests(sandbox: "Emulator", query: dict[str, str]) -> dict[str, object]:
+def _requests(sandbox: Emulator, query: dict[str, str]) -> dict[str, object]:
     since = _asked(query, "since", 0)
     with sandbox.lock:
         records = [r for r in sandbox.requests if r.number > since]
@@ -101,7 +99,7 @@ def _asked(query: dict[str, str], name: str, otherwise: int) -> int:
     return int(text) if re.fullmatch("[0-9]{1,15}", text) else otherwise
 
 
-def _settings(sandbox: "Emulator", request: Request) -> Reply:
+def _settings(sandbox: Emulator, request: Request) -> Reply:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return error_reply(415, "Settings are taken as application/json")
     try:
@@ -114,7 +112,8 @@ def _settings(sandbox: "Emulator", request: Request) -> Reply:
     return json_reply(200, state(sandbox))
 
 
-Change = Callable[["Emulator"], None]
+Change = Callable[[Emulator], object]
+Setter = Callable[[Emulator, Any], object]
 
 
 def _read_changes(wanted: object) -> list[Change]:
@@ -127,102 +126,9 @@ def _change(name: str, value: object) -> Change:
     """Read one setting now, so that a mistake in the last one leaves the first undone."""
     if name not in _CHANGES:
         raise OrderError(f"there is no setting '{name}'; there are {', '.join(sorted(_CHANGES))}")
-    return _CHANGES[name](name, value)
-
-
-def _account(attribute: str) -> Callable[[str, object], Change]:
-    def read(name: str, value: object) -> Change:
-        amount = _whole(name, value)
-        return lambda sandbox: setattr(sandbox.account, attribute, amount)
-
-    return read
-
-
-def _account_flag(name: str, value: object) -> Change:
-    wanted = _flag(name, value)
-    return lambda sandbox: setattr(sandbox.account, name, wanted)
-
-
-def _is_down(name: str, value: object) -> Change:
-    wanted = _flag(name, value)
-    return lambda sandbox: setattr(sandbox, "is_down", wanted)
-
-
-def _latency(name: str, value: object) -> Change:
-    seconds = _real(name, value)
-    return lambda sandbox: setattr(sandbox, "latency_s", seconds)
-
-
-def _rate(_: str, value: object) -> Change:
-    limit = limit_from("" if value is None else str(value))
-    return lambda sandbox: setattr(sandbox, "rate", limit)
-
-
-def _faults(_: str, value: object) -> Change:
-    if not isinstance(value, list):
-        raise OrderError("'faults' must be a list of orders")
-    faults: list[Fault] = [_fault(f) for f in value]
-
-    def apply(sandbox: "Emulator") -> None:
-        sandbox.clear_faults()
-        for fault in faults:
-            sandbox.add_fault(fault)
-
-    return apply
-
-
-def _fault(order: object) -> Fault:
-    if isinstance(order, dict):
-        return fault_from(order)
-    return parse_fault(str(order))
-
-
-def _shift(name: str, value: object) -> Change:
-    seconds = _real(name, value)
-    return lambda sandbox: sandbox.shift_clock(seconds=seconds)
-
-
-def _new_period(name: str, value: object) -> Change:
-    return (lambda sandbox: sandbox.start_new_period()) if _flag(name, value) else (lambda _: None)
-
-
-def _reset(name: str, value: object) -> Change:
-    return (lambda sandbox: sandbox.reset_log()) if _flag(name, value) else (lambda _: None)
-
-
-def _app_usage(name: str, value: object) -> Change:
-    pictures = _whole(name, value)
-    return lambda sandbox: sandbox.use_app(pictures)
-
-
-def _unknown_key(_: str, value: object) -> Change:
-    if value not in ("refuse", "anonymous"):
-        raise OrderError("'unknown_key' must be refuse or anonymous")
-    return lambda sandbox: setattr(sandbox, "unknown_key", value)
-
-
-def _daily_limit(name: str, value: object) -> Change:
-    limit = _whole(name, value)
-    return lambda sandbox: setattr(sandbox.anonymous, "per_day", limit)
-
-
-_CHANGES: dict[str, Callable[[str, object], Change]] = {
-    "credits": _account("included"),
-    "prepaid": _account("prepaid"),
-    "price": _account("price"),
-    "is_synced": _account_flag,
-    "is_verified": _account_flag,
-    "is_down": _is_down,
-    "latency_s": _latency,
-    "rate": _rate,
-    "faults": _faults,
-    "shift_s": _shift,
-    "new_period": _new_period,
-    "reset": _reset,
-    "use_app": _app_usage,
-    "unknown_key": _unknown_key,
-    "daily_limit": _daily_limit,
-}
+    read, set_ = _CHANGES[name]
+    wanted = read(name, value)
+    return lambda sandbox: set_(sandbox, wanted)
 
 
 def _whole(name: str, value: object) -> int:
@@ -241,3 +147,57 @@ def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise OrderError(f"'{name}' must be true or false, got: {value!r}")
     return value
+
+
+def _rate(_: str, value: object) -> Limit | None:
+    return limit_from("" if value is None else str(value))
+
+
+def _faults(_: str, value: object) -> list[Fault]:
+    if not isinstance(value, list):
+        raise OrderError("'faults' must be a list of orders")
+    return [fault_from(order) if isinstance(order, dict) else parse_fault(str(order)) for order in value]
+
+
+def _unknown_key(_: str, value: object) -> object:
+    if value not in ("refuse", "anonymous"):
+        raise OrderError("'unknown_key' must be refuse or anonymous")
+    return value
+
+
+def _order(sandbox: Emulator, faults: Iterable[Fault]) -> None:
+    sandbox.clear_faults()
+    for fault in faults:
+        sandbox.add_fault(fault)
+
+
+def _of_account(attribute: str) -> Setter:
+    return lambda sandbox, wanted: setattr(sandbox.account, attribute, wanted)
+
+
+def _of_sandbox(attribute: str) -> Setter:
+    return lambda sandbox, wanted: setattr(sandbox, attribute, wanted)
+
+
+def _if_wanted(change: Change) -> Setter:
+    return lambda sandbox, is_wanted: change(sandbox) if is_wanted else None
+
+
+_CHANGES: dict[str, tuple[Callable[[str, object], object], Setter]] = {
+    "credits": (_whole, _of_account("included")),
+    "prepaid": (_whole, _of_account("prepaid")),
+    "price": (_whole, _of_account("price")),
+    "is_synced": (_flag, _of_account("is_synced")),
+    "is_verified": (_flag, _of_account("is_verified")),
+    "is_down": (_flag, _of_sandbox("is_down")),
+    "latency_s": (_real, _of_sandbox("latency_s")),
+    "rate": (_rate, _of_sandbox("rate")),
+    "faults": (_faults, _order),
+    "shift_s": (_real, lambda sandbox, seconds: sandbox.shift_clock(seconds=seconds)),
+    "new_period": (_flag, _if_wanted(Emulator.start_new_period)),
+    "reset": (_flag, _if_wanted(Emulator.reset_log)),
+    "use_app": (_whole, Emulator.use_app),
+    "unknown_key": (_unknown_key, _of_sandbox("unknown_key")),
+    "daily_limit": (_whole, lambda sandbox, limit: setattr(sandbox.anonymous, "per_day", limit)),
+}
+"""How each setting is read, and what is done with it then."""

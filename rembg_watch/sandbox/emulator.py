@@ -23,10 +23,9 @@ from rembg_watch.sandbox.render import Cutter, UndecodableError
 from rembg_watch.sandbox.rules import Problem
 
 LOG_LENGTH = 20_000
-LOGGED_CHARACTERS = 500
+LOGGED_CHARACTERS = 500  # of a text, so that nobody fills the memory with it
 RMBG = "/rmbg"
 USAGE = "/api/membership-usage"
-MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "BMP": "image/bmp"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +45,6 @@ class RequestRecord:
     billed: int = 0  # credits
     fault: str | None = None
     error: str | None = None
-
-
-def utc_now() -> datetime:
-    """Return the present moment, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 class Emulator:
@@ -88,7 +82,7 @@ class Emulator:
         rate: float | str | Limit | None = None,
         latency_s: float = 0.0,
         engine: str = "u2net",
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         is_synced: bool = True,
         is_verified: bool = True,
         membership: str = "Premium-20000",
@@ -171,26 +165,6 @@ class Emulator:
         with self.lock:
             return self.account.spendable(self.now)
 
-    @property
-    def included(self) -> int:
-        """Included credits of the plan, per period."""
-        return self.account.included
-
-    @included.setter
-    def included(self, included: int) -> None:
-        with self.lock:
-            self.account.included = included
-
-    @property
-    def prepaid(self) -> int:
-        """Credits that do not come back with a period."""
-        return self.account.prepaid
-
-    @prepaid.setter
-    def prepaid(self, prepaid: int) -> None:
-        with self.lock:
-            self.account.prepaid = prepaid
-
     def add_fault(self, fault: Fault | str, **measures: object) -> None:
         """Order a fault: a ``Fault``, a phrase for ``parse_fault``, or a kind with its measures by name."""
         if isinstance(fault, str):
@@ -214,7 +188,7 @@ class Emulator:
             start = self.account.window(self.now).start
             for _ in range(months_ago):
                 start = self.account.window(datetime.fromtimestamp(start - 1, UTC)).start
-            self.account.set_usage(start, Usage(app=app, api=api))
+            self.account.cycles[start] = Usage(app=app, api=api)
 
     # -- requests -----------------------------------------------------------------------------------
 
@@ -237,24 +211,23 @@ class Emulator:
 
     def respond(self, request: Request) -> Reply:
         """Answer one request; the bill and the log are written before this returns."""
-        if request.path == RMBG and request.method == "POST":
-            return self._remove(request)
-        if request.path == USAGE and request.method == "GET":
-            return _membership_usage(self, request)
-        return self.respond_beside(request)
+        if (request.method, request.path) not in {("POST", RMBG), ("GET", USAGE)}:
+            return self.respond_beside(request)
+        orders = request.orders or self.draw(request.path, request.image.filename if request.image else None)
+        if orders.refusal is not None:
+            self._note(request, orders.refusal, fault=orders.names[-1])
+            return replace(orders.refusal, delay_s=orders.delay_s, breakage=orders.breakage)
+        if request.path == USAGE:
+            return _membership_usage(self, request, orders)
+        return self._remove(replace(request, orders=orders), orders)
 
     def respond_beside(self, request: Request) -> Reply:
         """Answer what is no request to the API."""
         del request
         return error_reply(404, "Not found")
 
-    def _remove(self, request: Request) -> Reply:
-        orders = request.orders or self.draw(RMBG, request.image.filename if request.image else None)
-        request = replace(request, orders=orders)
+    def _remove(self, request: Request, orders: Orders) -> Reply:
         delay_s = self.latency_s + orders.delay_s
-        if orders.refusal is not None:
-            self._note(request, orders.refusal, fault=orders.names[-1])
-            return replace(orders.refusal, delay_s=orders.delay_s, breakage=orders.breakage)
         wish, problems = rules.read_wish(request.fields)
         problems = rules.check_image(request.image) + problems
         with self.lock:
@@ -309,6 +282,7 @@ class Emulator:
         """Write one request into the log and the counters; *charge* is what was paid for it and kept."""
         image = request.image
         key = request.headers.get("x-api-key")
+        params = request.fields.items() or request.query
         delays = request.orders.names if request.orders else ()
         record = RequestRecord(
             number=next(self._numbers),
@@ -319,7 +293,7 @@ class Emulator:
             filename=image.filename[:LOGGED_CHARACTERS] if image else None,
             sha256=image.sha256 if image else None,
             size_bytes=image.size_bytes if image else 0,
-            params=_logged(request.fields.items() or request.query),
+            params=tuple((name[:LOGGED_CHARACTERS], value[:LOGGED_CHARACTERS]) for name, value in params),
             key="none" if not key else "known" if key == self.key else "unknown",
             billed=charge.included + charge.prepaid if isinstance(charge, Charge) else 0,
             fault=fault or (delays[-1] if delays else None),
@@ -347,7 +321,7 @@ def _refuse_credentials(sandbox: Emulator, headers: Mapping[str, str]) -> Reply 
 def _picture_reply(sandbox: Emulator, body: bytes, wish: rules.Wish) -> Reply:
     if wish.return_base64 and sandbox.answers_base64:
         return Reply(status=200, headers={"content-type": "text/plain"}, body=base64.b64encode(body))
-    return Reply(status=200, headers={"content-type": MEDIA_TYPES[wish.format]}, body=body)
+    return Reply(status=200, headers={"content-type": f"image/{wish.format.lower()}"}, body=body)
 
 
 def _give_back(sandbox: Emulator, charge: Charge | DailyQuota) -> None:
@@ -379,22 +353,13 @@ def _free(
     return reply
 
 
-def _membership_usage(sandbox: Emulator, request: Request) -> Reply:
-    orders = request.orders or sandbox.draw(USAGE, None)
-    if orders.refusal is not None:
-        sandbox._note(request, orders.refusal, fault=orders.names[-1])
-        return replace(orders.refusal, delay_s=orders.delay_s, breakage=orders.breakage)
+def _membership_usage(sandbox: Emulator, request: Request, orders: Orders) -> Reply:
     reply = _usage_reply(sandbox, request)
     with sandbox.lock:
         fault = sandbox.orders.after(USAGE, None, sandbox._random.random())
     reply = fault.spoil(reply) if fault else reply
     sandbox._note(request, reply, fault=fault.kind if fault else None)
     return replace(reply, delay_s=orders.delay_s)
-
-
-def _logged(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Return names and values as the log keeps them: cut, so that nobody fills the memory with them."""
-    return tuple((name[:LOGGED_CHARACTERS], value[:LOGGED_CHARACTERS]) for name, value in pairs)
 
 
 def _spoiled_wish(wish: rules.Wish, fault: Fault | None) -> tuple[rules.Wish, bool]:

@@ -71,6 +71,11 @@ class Orders:
     names: tuple[str, ...] = ()
     is_early: bool = False  # the refusal does not wait for the rest of the body
 
+    def cuts_upload(self, received_bytes: int, length_bytes: int) -> bool:
+        """Say whether the upload is to be cut off now that so much of it has come."""
+        cut = self.breakage
+        return cut is not None and cut.mishap is Mishap.CUT_UPLOAD and received_bytes >= length_bytes * cut.share
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

@@ -12,13 +12,7 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
 from rembg_watch.sandbox.exchange import Breakage, Mishap, OrderError, Orders, Reply, error_reply
-from rembg_watch.sandbox.rules import (
-    DAILY_LIMIT,
-    INVALID_KEY,
-    MONTHLY_LIMIT,
-    TOO_QUICK,
-    UNVERIFIED_EMAIL,
-)
+from rembg_watch.sandbox.rules import DAILY_LIMIT, INVALID_KEY, MONTHLY_LIMIT, TOO_QUICK, UNVERIFIED_EMAIL
 
 
 class FaultKind(StrEnum):

@@ -58,12 +58,11 @@ class UndecodableError(Exception):
 class Cutter:
     """Turns uploads into answers with one engine, which is made when the first picture comes."""
 
-    def __init__(self, engine: str = "u2net", *, is_upright: bool = True, keeps_profile: bool = True) -> None:
+    def __init__(self, engine: str = "u2net", *, is_upright: bool = True) -> None:
         if engine not in ENGINE_NAMES:
             raise ValueError(f"there is no engine '{engine}'; there are u2net, fast and flat")
         self.engine = engine
         self.is_upright = is_upright
-        self.keeps_profile = keeps_profile
         self._made: Engine | None = None
         self._making = threading.Lock()
         self._large = threading.Lock()  # two of the largest pictures at once would need gigabytes
@@ -95,7 +94,7 @@ class Cutter:
 
     def _cut(self, file: BinaryIO, wish: Wish, *, is_downgraded: bool) -> bytes:
         source = _open(file, is_upright=self.is_upright)
-        profile = source.info.get("icc_profile") if self.keeps_profile else None
+        profile = source.info.get("icc_profile")
         picture = source.convert("RGBA")
         alpha = self._engine().alpha(_on_white(picture))
         if picture.getchannel("A").getextrema() != (255, 255):  # what was see-through stays so

@@ -10,10 +10,10 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rembg_watch.sandbox.app import App
+from rembg_watch.sandbox.emulator import Emulator
 from rembg_watch.sandbox.exchange import MissingExtraError
 
 try:
@@ -21,9 +21,6 @@ try:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 except ImportError as error:
     raise MissingExtraError("uvicorn") from error
-
-if TYPE_CHECKING:
-    from rembg_watch.sandbox.emulator import Emulator
 
 WORKER_THREADS = 8
 START_S = 30.0
@@ -45,7 +42,7 @@ class _OpenProtocol(H11Protocol):
 class LoopbackServer:
     """A running server; ``start`` returns when it listens, ``stop`` when it has ended."""
 
-    def __init__(self, sandbox: "Emulator", host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, sandbox: Emulator, host: str = "127.0.0.1", port: int = 0) -> None:
         self.sandbox = sandbox
         self._socket = _bound(host, port)
         self._host = host
@@ -55,7 +52,7 @@ class LoopbackServer:
         self._app: App | None = None
         self._server: uvicorn.Server | None = None
         self._is_listening = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sandbox-server", daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="sandbox-server", daemon=True)
 
     @property
     def base_url(self) -> str:
@@ -94,13 +91,8 @@ class LoopbackServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def _run(self) -> None:
-        asyncio.run(self._serve())
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -135,7 +127,7 @@ class _AnnouncingServer(uvicorn.Server):
 
 
 def run_server(
-    sandbox: "Emulator", *, host: str = "127.0.0.1", port: int = 0, on_listening: Callable[[LoopbackServer], None]
+    sandbox: Emulator, *, host: str = "127.0.0.1", port: int = 0, on_listening: Callable[[LoopbackServer], None]
 ) -> None:
     """
     Serve until SIGINT or SIGTERM, then return; call from the main thread.
@@ -146,11 +138,8 @@ def run_server(
         PortError: the address cannot be listened on.
     """
     is_over = threading.Event()
-
-    def end(_signal: int, _frame: object) -> None:
-        is_over.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    ends = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: is_over.set()) for number in ends}
     try:
         sandbox.cutter.warm_up()
         with LoopbackServer(sandbox, host, port).start() as server:

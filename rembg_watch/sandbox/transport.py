@@ -7,15 +7,13 @@ a real connection would raise, and time-outs come at once instead of after a wai
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from contextlib import closing
 
 import httpx
 
+from rembg_watch.sandbox.emulator import Emulator
 from rembg_watch.sandbox.exchange import SERVER_HEADERS, Breakage, Mishap, Orders, Reply, Request
 from rembg_watch.sandbox.upload import UploadReader
-
-if TYPE_CHECKING:
-    from rembg_watch.sandbox.emulator import Emulator
 
 Trace = Callable[[str, dict[str, object]], None]
 SLICE_BYTES = 16_384
@@ -24,7 +22,7 @@ SLICE_BYTES = 16_384
 class SandboxTransport(httpx.BaseTransport):
     """Answers every host alike; the path alone decides."""
 
-    def __init__(self, sandbox: "Emulator") -> None:
+    def __init__(self, sandbox: Emulator) -> None:
         self._sandbox = sandbox
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -39,21 +37,9 @@ class SandboxTransport(httpx.BaseTransport):
             return self._carry_out(request, self._removed(request, trace), trace)
 
     def _removed(self, request: httpx.Request, trace: Trace) -> Reply:
-        reader = UploadReader(request.headers.get("content-type"))
-        try:
+        with closing(UploadReader(request.headers.get("content-type"))) as reader:
             orders = self._upload(request, reader, trace)
-            return self._sandbox.respond(
-                Request(
-                    method=request.method,
-                    path=request.url.path,
-                    headers=_headers(request),
-                    fields=reader.fields,
-                    image=reader.image(),
-                    orders=orders,
-                )
-            )
-        finally:
-            reader.close()
+            return self._sandbox.respond(reader.request(request.method, request.url.path, _headers(request), orders))
 
     def _upload(self, request: httpx.Request, reader: UploadReader, trace: Trace) -> Orders | None:
         """Read the body; stop early where the connection is to be reset under the upload."""
@@ -65,7 +51,7 @@ class SandboxTransport(httpx.BaseTransport):
             reader.feed(chunk)
             if orders is None and reader.filename is not None and request.method == "POST":
                 orders = self._sandbox.draw(request.url.path, reader.filename)
-            if orders is not None and cuts_upload(orders, reader.received_bytes, length):
+            if orders is not None and orders.cuts_upload(reader.received_bytes, length):
                 trace("http11.send_request_body.failed", {})
                 return orders
         trace("http11.send_request_body.complete", {"return_value": None})
@@ -117,12 +103,6 @@ class _Body(httpx.SyncByteStream):
             return httpx.ReadTimeout("timed out", request=self._request)
         words = f"peer closed connection without sending complete message body (received {sent} bytes, "
         return httpx.RemoteProtocolError(f"{words}expected {len(self._body)})", request=self._request)
-
-
-def cuts_upload(orders: Orders, received: int, length: int) -> bool:
-    """Say whether the upload is to be cut off now, *received* of *length* bytes having come."""
-    breakage = orders.breakage
-    return breakage is not None and breakage.mishap is Mishap.CUT_UPLOAD and received >= length * breakage.share
 
 
 def _drained(stream: object, trace: Trace) -> bytes:

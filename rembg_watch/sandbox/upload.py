@@ -8,9 +8,10 @@ yields what could be read of it: the rules then say that no picture came.
 
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from typing import BinaryIO, cast
 
-from rembg_watch.sandbox.exchange import MissingExtraError, Upload
+from rembg_watch.sandbox.exchange import MissingExtraError, Orders, Request, Upload
 from rembg_watch.sandbox.rules import MAX_UPLOAD_BYTES
 
 try:
@@ -65,6 +66,10 @@ class UploadReader:
             sha256=self._digest.hexdigest(),
             content_type=self._type,
         )
+
+    def request(self, method: str, path: str, headers: Mapping[str, str], orders: Orders | None) -> Request:
+        """Return the request that the form came with, as far as it came."""
+        return Request(method=method, path=path, headers=headers, fields=self.fields, image=self.image(), orders=orders)
 
     def close(self) -> None:
         """Forget the picture."""

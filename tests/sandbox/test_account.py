@@ -200,7 +200,7 @@ def test_without_sync_the_cycle_is_the_month_and_says_so() -> None:
 
 def test_cycles_are_listed_newest_first_and_everything_else_is_ignored() -> None:
     customer = account(included=10)
-    customer.set_usage(unix(2026, 9, 30, 8, 30), Usage(app=5, api=7))
+    customer.cycles[unix(2026, 9, 30, 8, 30)] = Usage(app=5, api=7)
     customer.charge(NOW)
     query = {"listBillingCycles": "true", "year": "nonsense", "periodStartUnix": "1"}
     assert customer.membership_usage(query, NOW) == {

@@ -411,8 +411,8 @@ def test_a_missing_library_is_named_with_what_to_do(name: str) -> None:
 def test_credits_can_be_added_while_it_runs(ask: Ask) -> None:
     sandbox = flat(credits=0)
     assert ask(sandbox).status_code == 429
-    sandbox.included = 1
-    sandbox.prepaid = 1
+    sandbox.account.included = 1
+    sandbox.account.prepaid = 1
     assert [ask(sandbox).status_code for _ in range(3)] == [200, 200, 429]
 
 
