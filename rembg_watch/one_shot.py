@@ -69,19 +69,13 @@ class NotSentHereError(RembgWatchError):
 
 
 class UndeliveredError(RembgWatchError):
-    """
-    The answer was paid for, and is not where it was wanted.
-
-    Attributes:
-        path: Where it is kept.
-        ends_all: The next picture would be paid for and end the same way.
-    """
+    """The answer was paid for, and is not where it was wanted."""
 
     def __init__(self, why: str, path: Path, *, ends_all: bool = False) -> None:
         kept = show(os.fsencode(path))
         super().__init__(f"{why.rstrip('.')}; the answer was paid for and is kept in {kept}")
         self.path = path
-        self.ends_all = ends_all
+        self.ends_all = ends_all  # the next picture would be paid for and end the same way
 
 
 class Transfer:
@@ -120,26 +114,15 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneShot:
-    """
-    Sends pictures, one after the other.
-
-    Attributes:
-        client: Sends them.
-        params: What is asked of the API.
-        options: How pictures are read and cut-outs written.
-        scratch: A private folder for what comes by a pipe and for copies.
-        display: Shows the progress.
-        sleep: Waits between two tries.
-        chance: Returns numbers in [0, 1), so that many callers do not return at the same moment.
-    """
+    """Sends pictures, one after the other."""
 
     client: Client
     params: RemovalParams
     options: Options
-    scratch: Path
+    scratch: Path  # a private folder for what comes by a pipe and for copies
     display: Display
-    sleep: Callable[[float], object] = time.sleep
-    chance: Callable[[], float] = random.random
+    sleep: Callable[[float], object] = time.sleep  # waits between two tries
+    chance: Callable[[], float] = random.random  # in [0, 1), so that many callers do not return at the same moment
 
     def send(self, request: Request) -> Delivered:
         """

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import inf
 from time import monotonic
-from types import TracebackType
 from typing import Protocol, Self
 
 SLOWEST_BYTES_PER_S = 32 * 1024
@@ -130,9 +129,7 @@ class Deadline:
         WATCH.add(self)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.is_met()
         WATCH.remove(self)
 

@@ -1,6 +1,4 @@
-"""
-One request on its way, and its answer as it comes in: what the client makes of httpx's requests, answers and errors.
-"""
+"""One request on its way, and its answer as it comes in: what the client makes of httpx's requests and errors."""
 
 import json
 import re
@@ -206,10 +204,8 @@ def json_of(answer: Answer) -> object:
         body += block
         if len(body) > LARGEST_ACCOUNT_BYTES:
             raise _too_large("The answer about the account is endless.")
-    try:
+    with suppress(ValueError, RecursionError):
         return json.loads(body)
-    except (ValueError, RecursionError):
-        pass
     raise answer.error([body])
 
 

@@ -114,11 +114,8 @@ def parameter_problems(values: Mapping[str, object]) -> list[FieldError]:
     """List everything that is wrong with *values*, parameter by parameter; what is left out is at its default."""
     checks = [(name, check(name, values[name])) for name, check in _CHECKS.items() if name in values]
     problems = [FieldError(name, problem) for name, problem in checks if problem]
-    problems += [
-        FieldError(name, f"'{name}' is not a parameter. Known: {', '.join(_CHECKS)}")
-        for name in values
-        if name not in _CHECKS
-    ]
+    unknown = [name for name in values if name not in _CHECKS]
+    problems += [FieldError(name, f"'{name}' is not a parameter. Known: {', '.join(_CHECKS)}") for name in unknown]
     if values.get("mask") is True and values.get("bg_color") is not None:
         both = "Cannot use 'mask=true' together with 'bg_color'. Choose one or the other."
         problems.append(FieldError("mask", both))
@@ -140,16 +137,17 @@ def usage_query(
         InvalidRequestError: It contradicts itself or names no month that is; ``details`` has each problem.
     """
     flags = ",".join([expand] if isinstance(expand, str) else expand)
-    start = _unix_s(period_start) if isinstance(period_start, datetime) else period_start
+    start: object = period_start
+    if isinstance(period_start, datetime) and period_start.tzinfo:  # without a zone it is refused as no number
+        start = int(period_start.timestamp())
     problems = [
         *_range_problems("year", year, 9999),
         *_range_problems("month", month, 12),
         *_range_problems("periodStartUnix", start, LAST_UNIX_S, least=0),
     ]
     if start is not None and (year is not None or month is not None):
-        problems.append(
-            FieldError("periodStartUnix", "'periodStartUnix' cannot be used together with 'year' or 'month'")
-        )
+        both = "'periodStartUnix' cannot be used together with 'year' or 'month'"
+        problems.append(FieldError("periodStartUnix", both))
     if flags and not re.fullmatch(r"\w+(,\w+)*", flags, re.ASCII):
         problems.append(FieldError("expand", f"'expand' is a list of names with commas between, got: {_shown(flags)}"))
     _refuse(problems, "invalid_query")
@@ -165,11 +163,6 @@ def _range_problems(name: str, value: object, most: int, least: int = 1) -> Iter
         yield FieldError(name, f"'{name}' must be an integer, got: {_shown(value)}")
     elif not least <= value <= most:
         yield FieldError(name, f"'{name}' must be between {least} and {most}, got: {_shown(value)}")
-
-
-def _unix_s(moment: datetime) -> object:
-    """Return whole Unix seconds; a moment without a zone stays what it is, to be refused as no number."""
-    return int(moment.timestamp()) if moment.tzinfo else moment
 
 
 def _refuse(problems: Sequence[FieldError], code: str) -> None:

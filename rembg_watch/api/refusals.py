@@ -63,6 +63,10 @@ def _parameter(scenario: str, pattern: str, code: str, field: str | None) -> Row
     return Row(scenario=scenario, status=400, pattern=pattern, code=code, error=ParameterRefusedError, field=field)
 
 
+def _account(scenario: str, status: int, pattern: str, code: str, error: type[RefusedError]) -> Row:
+    return Row(scenario=scenario, status=status, pattern=pattern, code=code, error=error)
+
+
 def _throttled(scenario: str, pattern: str, code: str, throttle: Throttle) -> Row:
     return Row(scenario=scenario, status=429, pattern=pattern, code=code, error=ThrottledError, throttle=throttle)
 
@@ -84,21 +88,11 @@ ERROR_TABLE: tuple[Row, ...] = (
     _parameter("bad format", r"invalid format .*allowed formats", "format_unknown", "format"),
     _parameter("bad bg_color", r"invalid color format", "bg_color_unknown", "bg_color"),
     _parameter("mask with bg_color", r"'mask=true' together with 'bg_color'", "mask_with_bg_color", "mask"),
-    Row(
-        scenario="key and user token both sent",
-        status=400,
-        pattern=r"cannot use both api key and user token",
-        code="key_and_token",
-        error=KeyRefusedError,
+    _account(
+        "key and user token both sent", 400, r"cannot use both api key and user token", "key_and_token", KeyRefusedError
     ),
-    Row(scenario="invalid key", status=401, pattern=r"invalid api key", code="invalid_api_key", error=KeyRefusedError),
-    Row(
-        scenario="e-mail not verified",
-        status=403,
-        pattern=r"address not verified",
-        code="email_not_verified",
-        error=EmailNotVerifiedError,
-    ),
+    _account("invalid key", 401, r"invalid api key", "invalid_api_key", KeyRefusedError),
+    _account("e-mail not verified", 403, r"address not verified", "email_not_verified", EmailNotVerifiedError),
     _throttled("too fast (short-term)", r"too quickly", "too_quickly", Throttle.SHORT_TERM),
     _throttled("daily limit (anonymous)", r"daily limit", "daily_limit", Throttle.DAILY),
     _throttled("monthly limit (authenticated)", r"monthly limit", "monthly_limit", Throttle.MONTHLY),

@@ -6,7 +6,7 @@ cannot be understood is a ``BadAnswerError``. A cutout is in ``cutout``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
@@ -122,10 +122,7 @@ def _billing_cycle(found: Mapping[str, object]) -> BillingCycle:
     included = _amount(found, "includedCredits", Decimal(0))
     used = _amount(found, "usedIncludedCredits", period.used)
     return BillingCycle(
-        period_start_at=period.period_start_at,
-        period_end_at=period.period_end_at,
-        app_usage=period.app_usage,
-        api_usage=period.api_usage,
+        **asdict(period),
         included_credits=included,
         prepaid_credits=_amount(found, "prepaidCredits", Decimal(0)),
         used_included=used,

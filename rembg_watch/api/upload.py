@@ -233,25 +233,18 @@ def _check(source: Source) -> None:
     """Refuse what the API would refuse, in its words; width and height are left to the API."""
     ending = PurePath(source.name).suffix.lstrip(".").lower()
     size_mb = source.size_bytes / 1024**2
-    checks = [
-        (source.size_bytes == 0, "picture_empty", "Uploaded file is empty (0 bytes)."),
-        (
-            source.size_bytes > LARGEST_PICTURE_BYTES,
-            "picture_too_large",
-            f"File size ({size_mb:.1f} MB) exceeds the maximum allowed size of 50 MB.",
-        ),
-        (
-            ending not in ALLOWED_ENDINGS,
-            "picture_type_unsupported",
-            f"File type '.{ending}' is not supported. Allowed formats: {', '.join(ALLOWED_ENDINGS)}",
-        ),
-        (
-            source.size_bytes > 0 and Format.of(source.head) is None,
-            "picture_corrupt",
-            "File does not appear to be a valid image (invalid file signature)",
-        ),
-    ]
-    found = [(code, message) for is_wrong, code, message in checks if is_wrong]
+    found = []
+    if source.size_bytes == 0:
+        found.append(("picture_empty", "Uploaded file is empty (0 bytes)."))
+    if source.size_bytes > LARGEST_PICTURE_BYTES:
+        found.append(("picture_too_large", f"File size ({size_mb:.1f} MB) exceeds the maximum allowed size of 50 MB."))
+    if ending not in ALLOWED_ENDINGS:
+        allowed = ", ".join(ALLOWED_ENDINGS)
+        found.append(
+            ("picture_type_unsupported", f"File type '.{ending}' is not supported. Allowed formats: {allowed}")
+        )
+    if source.size_bytes > 0 and Format.of(source.head) is None:
+        found.append(("picture_corrupt", "File does not appear to be a valid image (invalid file signature)"))
     if found:
         raise InvalidRequestError(
             message=" ".join(message for _, message in found),
@@ -332,12 +325,7 @@ class MultipartBody:
         return self._source.start is not None and not self.is_let_go and self.failure is None
 
     def rewind(self) -> None:
-        """
-        Go back to the beginning, to be sent once more.
-
-        Raises:
-            NotSentError: The picture cannot be read again.
-        """
+        """Go back to the beginning, to be sent once more; see ``Source.rewind``."""
         self._source.rewind()
 
     def __iter__(self) -> Iterator[bytes]:

@@ -57,7 +57,7 @@ def findings(reading: Reading, ask: Ask | None, *, now: datetime) -> Iterator[Fi
 
 
 def _note(what: str) -> Finding:
-    return Finding(severity=Severity.NOTE, kind=FindingKind.ACCOUNT, what=what)
+    return Finding(Severity.NOTE, FindingKind.ACCOUNT, what)
 
 
 def _key_file(reading: Reading, settings: Settings) -> Iterator[Finding]:
@@ -70,24 +70,22 @@ def _key_file(reading: Reading, settings: Settings) -> Iterator[Finding]:
         return
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
         what = f"others can read or change the key file {path} (mode {stat.S_IMODE(mode):04o})"
-        yield Finding(
-            severity=Severity.WARNING, kind=FindingKind.KEY, what=what, where="[api] key_file", todo=f"chmod 600 {path}"
-        )
+        yield Finding(Severity.WARNING, FindingKind.KEY, what, where="[api] key_file", todo=f"chmod 600 {path}")
 
 
 def _trouble(error: RembgError, reading: Reading) -> Finding:
     if isinstance(error, KeyRefusedError):
         what = f"the API does not accept the key from {reading.key_source}: {error.message}"
         todo = "put the key from your account page there"
-        return Finding(severity=Severity.ERROR, kind=FindingKind.KEY_REFUSED, what=what, where="[api]", todo=todo)
+        return Finding(Severity.ERROR, FindingKind.KEY_REFUSED, what, where="[api]", todo=todo)
     if isinstance(error, EmailNotVerifiedError):
         what, todo = f"the account may not be used yet: {error.message}", "open the link in the vendor's e-mail"
-        return Finding(severity=Severity.ERROR, kind=FindingKind.ACCOUNT, what=what, todo=todo)
+        return Finding(Severity.ERROR, FindingKind.ACCOUNT, what, todo=todo)
     if isinstance(error, ThrottledError):
         what = f"the account could not be read just now: {error.message}"
-        return Finding(severity=Severity.WARNING, kind=FindingKind.ACCOUNT, what=what, todo="try again in a while")
+        return Finding(Severity.WARNING, FindingKind.ACCOUNT, what, todo="try again in a while")
     what, todo = f"the account could not be read: {error.message}", "check the network, the proxy and [api] usage_url"
-    return Finding(severity=Severity.ERROR, kind=FindingKind.ACCOUNT, what=what, where="[api] usage_url", todo=todo)
+    return Finding(Severity.ERROR, FindingKind.ACCOUNT, what, where="[api] usage_url", todo=todo)
 
 
 def _credits(account: Account, settings: Settings) -> Iterator[Finding]:
@@ -97,12 +95,9 @@ def _credits(account: Account, settings: Settings) -> Iterator[Finding]:
         yield _note(what)
     elif room < each:
         keeping = f" and {settings.credits.reserve:f} are kept in reserve" if settings.credits.reserve else ""
-        yield Finding(
-            severity=Severity.WARNING,
-            kind=FindingKind.ACCOUNT,
-            what=f"{what}{keeping}: not enough for one picture",
-            todo="buy credits or wait for the next billing period; work waits and goes on by itself",
-        )
+        what = f"{what}{keeping}: not enough for one picture"
+        todo = "buy credits or wait for the next billing period; work waits and goes on by itself"
+        yield Finding(Severity.WARNING, FindingKind.ACCOUNT, what, todo=todo)
     else:
         yield _note(f"{what}, enough for {int(max(room, Decimal(0)) // each)} pictures")
 
@@ -112,12 +107,9 @@ def _clock(account: Account, now: datetime) -> Iterator[Finding]:
     cycle = account.billing_cycle
     if cycle is None or cycle.period_start_at - _CLOCK_SLACK <= now <= cycle.period_end_at + _CLOCK_SLACK:
         return
-    yield Finding(
-        severity=Severity.WARNING,
-        kind=FindingKind.MACHINE,
-        what=(
-            f"by this machine's clock it is {now:%Y-%m-%d %H:%M} UTC, but the account's current billing period "
-            f"runs from {cycle.period_start_at:%Y-%m-%d} to {cycle.period_end_at:%Y-%m-%d}"
-        ),
-        todo="set the clock (timedatectl set-ntp true), or daily budgets and waiting times will be wrong",
+    what = (
+        f"by this machine's clock it is {now:%Y-%m-%d %H:%M} UTC, but the account's current billing period "
+        f"runs from {cycle.period_start_at:%Y-%m-%d} to {cycle.period_end_at:%Y-%m-%d}"
     )
+    todo = "set the clock (timedatectl set-ntp true), or daily budgets and waiting times will be wrong"
+    yield Finding(Severity.WARNING, FindingKind.MACHINE, what, todo=todo)

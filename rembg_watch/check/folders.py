@@ -7,13 +7,12 @@ trial shows, and what kind of file system each folder is on.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rembg_watch.config import Finding, FindingKind, FolderSettings, Settings, Severity
-from rembg_watch.config.origins import Loc
-from rembg_watch.config.rules import is_away, targets
+from rembg_watch.config.rules import Where, is_away, targets
 from rembg_watch.delivery.publish import try_out
 from rembg_watch.host import disk
 from rembg_watch.host.mounts import Mount, mount_of, mounted
@@ -21,19 +20,8 @@ from rembg_watch.host.mounts import Mount, mount_of, mounted
 _MOST_ENTRIES = 300_000
 
 
-Where = Callable[[Loc], str]
-
-
 def findings(settings: Settings, trees: "Mapping[Path, Tree]", *, proc: Path, where: Where) -> Iterator[Finding]:
-    """
-    Report the folders that cannot be used as configured.
-
-    Args:
-        settings: The configuration.
-        trees: What ``trees`` counted.
-        proc: Where procfs is mounted.
-        where: Says where a setting is in the configuration.
-    """
+    """Report the folders that cannot be used as configured; *where* says where a setting is in the configuration."""
     table = mounted(proc)
     yield from _state_dir(settings, table, where(("state_dir",)))
     for number, folder in enumerate(settings.folders):
@@ -55,7 +43,7 @@ def _written(path: Path, *, where: str, what: str) -> Iterator[Finding]:
     if path.is_dir() and os.access(path, os.W_OK | os.X_OK) and (complaint := tried(path)):
         said = f"{what} {path} cannot be used: {complaint}"
         todo = "let this user create, rename and remove files there, or choose another folder"
-        yield Finding(severity=Severity.ERROR, kind=FindingKind.ACCESS, what=said, where=where, todo=todo)
+        yield Finding(Severity.ERROR, FindingKind.ACCESS, said, where=where, todo=todo)
 
 
 def tried(path: Path) -> str:
@@ -81,7 +69,7 @@ def _state_dir(settings: Settings, table: list[Mount], where: str) -> Iterator[F
         todo = "set state_dir to a folder on a disk that survives a restart"
     else:
         return
-    yield Finding(severity=Severity.WARNING, kind=FindingKind.MACHINE, what=what, where=where, todo=todo)
+    yield Finding(Severity.WARNING, FindingKind.MACHINE, what, where=where, todo=todo)
 
 
 @dataclass
@@ -125,7 +113,7 @@ def _input(folder: FolderSettings, tree: Tree, where: str) -> Iterator[Finding]:
         first = disk.shown(Path(os.fsdecode(tree.unreadable[0])))
         what = f"{len(tree.unreadable)} of the files and folders in {folder.input} cannot be read, the first is {first}"
         todo = "let this user read them, or they will never be sent"
-        yield Finding(severity=Severity.WARNING, kind=FindingKind.ACCESS, what=what, where=where, todo=todo)
+        yield Finding(Severity.WARNING, FindingKind.ACCESS, what, where=where, todo=todo)
 
 
 def _polled(folder: FolderSettings, settings: Settings, mount: Mount | None, where: str) -> Iterator[Finding]:
@@ -135,10 +123,10 @@ def _polled(folder: FolderSettings, settings: Settings, mount: Mount | None, whe
     every = f"{settings.watch.scan_interval_s:g} s"
     if settings.watch.mode == "events":
         todo = f'set mode = "auto" under [watch]; until then a scan finds new files every {every}'
-        yield Finding(severity=Severity.WARNING, kind=FindingKind.MACHINE, what=what, where=where, todo=todo)
+        yield Finding(Severity.WARNING, FindingKind.MACHINE, what, where=where, todo=todo)
     else:
         what = f"{what}: the folder is scanned every {every}"
-        yield Finding(severity=Severity.NOTE, kind=FindingKind.MACHINE, what=what, where=where)
+        yield Finding(Severity.NOTE, FindingKind.MACHINE, what, where=where)
 
 
 def _moving(folder: FolderSettings, where: str) -> Iterator[Finding]:
@@ -148,4 +136,4 @@ def _moving(folder: FolderSettings, where: str) -> Iterator[Finding]:
     with contextlib.suppress(OSError):
         if folder.done.stat().st_dev != folder.input.stat().st_dev:
             what = f"{folder.done} is not on the same disk as {folder.input}: originals are copied there, then removed"
-            yield Finding(severity=Severity.NOTE, kind=FindingKind.MACHINE, what=what, where=where)
+            yield Finding(Severity.NOTE, FindingKind.MACHINE, what, where=where)

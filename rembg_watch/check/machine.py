@@ -1,6 +1,4 @@
-"""
-What this machine allows: kernel limits, open files, free space, a plausible clock.
-"""
+"""What this machine allows: kernel limits, open files, free space, a plausible clock."""
 
 import contextlib
 import os
@@ -31,7 +29,7 @@ def findings(settings: Settings, trees: Mapping[Path, Tree], *, now: datetime, p
 
 
 def _warning(what: str, todo: str, *, where: str = "") -> Finding:
-    return Finding(severity=Severity.WARNING, kind=FindingKind.MACHINE, what=what, where=where, todo=todo)
+    return Finding(Severity.WARNING, FindingKind.MACHINE, what, where=where, todo=todo)
 
 
 def _watches(settings: Settings, trees: Mapping[Path, Tree], proc: Path) -> Iterator[Finding]:

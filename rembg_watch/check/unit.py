@@ -5,6 +5,7 @@ This asks systemd for the unit's properties. Where systemd is not running or doe
 the unit, there is nothing to report.
 """
 
+import contextlib
 import os
 import pwd
 import re
@@ -128,14 +129,12 @@ def with_credential(reading: Reading, service: Mapping[str, str]) -> Reading:
         return reading
     rest = tuple(found for found in reading.findings if found.what != NO_KEY)
     path, source = credential_path(service), f"credential {CREDENTIAL} of {service.get('Id', UNIT)}"
-    try:
+    key, complaint = None, None
+    with contextlib.suppress(OSError):
         key, complaint = (None, None) if path is None else clean_key(path.read_bytes()[:8192])
-    except OSError:
-        key, complaint = None, None
     if complaint:
-        rest += (
-            _error(FindingKind.KEY, f"the API key {complaint}", source, f"put the key into {path} and nothing else"),
-        )
+        todo = f"put the key into {path} and nothing else"
+        rest += (_error(FindingKind.KEY, f"the API key {complaint}", source, todo),)
     api = settings.api.model_copy(update={"key": SecretStr(key) if key else None})
     settings = settings.model_copy(update={"api": api})
     return replace(reading, findings=rest, settings=settings, key_source=source if key else None)
@@ -158,11 +157,11 @@ def findings(reading: Reading, service: Mapping[str, str], *, user_id: int) -> I
 
 
 def _error(kind: FindingKind, what: str, where: str, todo: str = "") -> Finding:
-    return Finding(severity=Severity.ERROR, kind=kind, what=what, where=where, todo=todo)
+    return Finding(Severity.ERROR, kind, what, where=where, todo=todo)
 
 
 def _note(what: str, todo: str = "") -> Finding:
-    return Finding(severity=Severity.NOTE, kind=FindingKind.MACHINE, what=what, where=UNIT, todo=todo)
+    return Finding(Severity.NOTE, FindingKind.MACHINE, what, where=UNIT, todo=todo)
 
 
 def _command(service: Mapping[str, str]) -> str:
@@ -174,13 +173,8 @@ def _version(service: Mapping[str, str]) -> Iterator[Finding]:
     version = service.get("Version", "")
     if version.isdecimal() and int(version) < OLDEST_SYSTEMD:
         what = f"systemd {version} does not support credentials; they need version {OLDEST_SYSTEMD} or later"
-        yield Finding(
-            severity=Severity.WARNING,
-            kind=FindingKind.MACHINE,
-            what=what,
-            where=UNIT,
-            todo="name a key_file that the service may read",
-        )
+        todo = "name a key_file that the service may read"
+        yield Finding(Severity.WARNING, FindingKind.MACHINE, what, UNIT, todo)
 
 
 def _credential(settings: Settings, service: Mapping[str, str]) -> Iterator[Finding]:
@@ -191,20 +185,16 @@ def _credential(settings: Settings, service: Mapping[str, str]) -> Iterator[Find
     elif not _has_credential(service) and settings.api.key_file is None:
         what = "the service is given no key: there is neither a credential api_key nor a key_file"
         todo = f"add LoadCredential={CREDENTIAL}:/etc/rembg-watch/api_key"
-        yield Finding(severity=Severity.WARNING, kind=FindingKind.KEY, what=what, where=UNIT, todo=todo)
+        yield Finding(Severity.WARNING, FindingKind.KEY, what, where=UNIT, todo=todo)
 
 
 def _state(reading: Reading, settings: Settings, service: Mapping[str, str]) -> Iterator[Finding]:
     """``status`` has to read the same ledger that the service writes."""
     given = [f"/var/lib/{name.partition(':')[0]}" for name in words(service.get("StateDirectory", ""))]
     if given and not reading.chooses_state_dir and str(settings.state_dir) not in given:
-        yield Finding(
-            severity=Severity.WARNING,
-            kind=FindingKind.SETTING,
-            what=f"the service keeps its ledger in {given[0]}, but other commands look for it in {settings.state_dir}",
-            where="state_dir",
-            todo=f'set state_dir = "{given[0]}"',
-        )
+        what = f"the service keeps its ledger in {given[0]}, but other commands look for it in {settings.state_dir}"
+        todo = f'set state_dir = "{given[0]}"'
+        yield Finding(Severity.WARNING, FindingKind.SETTING, what, "state_dir", todo)
     elif not Protection(service).is_writable(settings.state_dir):
         what = f"the service cannot write its state folder {settings.state_dir}"
         todo = "remove state_dir, or add it to ReadWritePaths="
@@ -233,9 +223,8 @@ def _user(settings: Settings, service: Mapping[str, str], user_id: int) -> Itera
         user, tried_by = pwd.getpwnam(name), pwd.getpwuid(user_id).pw_name
     except KeyError:
         if name:
-            yield _error(
-                FindingKind.MACHINE, f"the service should run as {name}, a user that this machine does not have", UNIT
-            )
+            what = f"the service should run as {name}, a user that this machine does not have"
+            yield _error(FindingKind.MACHINE, what, UNIT)
         return
     if user.pw_uid in {0, user_id}:
         return
@@ -245,9 +234,8 @@ def _user(settings: Settings, service: Mapping[str, str], user_id: int) -> Itera
     denied = [path for path, need in needs.items() if not _is_allowed(path, need, user.pw_uid, groups)]
     for path in denied:
         what = f"the service runs as {name}, who {'cannot write' if needs[path] & os.W_OK else 'cannot read'} {path}"
-        yield _error(
-            FindingKind.ACCESS, what, f"{UNIT} User=", f"give {path} to {name}, or to a group that {name} is in"
-        )
+        todo = f"give {path} to {name}, or to a group that {name} is in"
+        yield _error(FindingKind.ACCESS, what, f"{UNIT} User=", todo)
     if not denied:
         what = f"the folders were tried as {tried_by}, but the service runs as {name}"
         yield _note(what, f"to try them as the service: sudo -u {name} rembg-watch check --config FILE")

@@ -1,5 +1,6 @@
 """``check``: everything that could go wrong, before the first picture is paid for."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -22,21 +23,8 @@ def check(
     """Report everything that could go wrong; costs nothing."""
     found = findings(read(find(config)), ask=None if offline else over_network())
     if as_json:
-        say_json(
-            {
-                "ok": not any(one.severity is Severity.ERROR for one in found),
-                "findings": [
-                    {
-                        "severity": one.severity.value,
-                        "kind": one.kind.value,
-                        "what": one.what,
-                        "where": one.where,
-                        "todo": one.todo,
-                    }
-                    for one in found
-                ],
-            }
-        )
+        is_ok = not any(one.severity is Severity.ERROR for one in found)
+        say_json({"ok": is_ok, "findings": [asdict(one) for one in found]})
         raise typer.Exit(verdict(found))
     for one in found:
         mark, style = _MARKS[one.severity]

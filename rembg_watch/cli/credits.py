@@ -11,19 +11,10 @@ from rich.table import Table
 from rembg_watch.api.errors import InvalidRequestError
 from rembg_watch.api.params import usage_query
 from rembg_watch.api.responses import BillingPeriod
+from rembg_watch.cli import credits_view
 from rembg_watch.cli.configured import AsJson, ConfigFile, KeyFile, account_settings, reporting_key_refusal
 from rembg_watch.cli.console import OUT, say, say_json
-from rembg_watch.cli.credits_view import (
-    HISTORY_WIDTH,
-    AccountView,
-    BarCharacters,
-    UsageQuery,
-    as_plain_values,
-    history_lines,
-    history_table,
-    plain_lines,
-    rows,
-)
+from rembg_watch.cli.credits_view import AccountView, BarCharacters, UsageQuery
 from rembg_watch.config import Settings
 from rembg_watch.daemon import build_client
 from rembg_watch.errors import UsageError
@@ -59,22 +50,21 @@ def credits_(
         periods = client.billing_cycles() if history else None
     view = AccountView(account=account, query=query, now=datetime.now(UTC), periods=periods)
     if as_json:
-        say_json(as_plain_values(view))
+        say_json(credits_view.as_plain_values(view))
     elif OUT.is_terminal:
         _show_on_terminal(view)
     else:
-        for line in plain_lines(view):
+        for line in credits_view.plain_lines(view):
             say(line)
 
 
 def _impatient(settings: Settings) -> Settings:
     api = settings.api
-    return settings.model_copy(
-        update={"api": api.model_copy(update={"timeout_s": min(api.timeout_s, LONGEST_ANSWER_S)})}
-    )
+    timeout_s = min(api.timeout_s, LONGEST_ANSWER_S)
+    return settings.model_copy(update={"api": api.model_copy(update={"timeout_s": timeout_s})})
 
 
-# --- what was query ------------------------------------------------------------------------------
+# --- what was asked ------------------------------------------------------------------------------
 
 
 def _query(month: str | None, period: int | None) -> UsageQuery:
@@ -90,9 +80,8 @@ def _query(month: str | None, period: int | None) -> UsageQuery:
         usage_query(year=query.year, month=query.month, period_start=query.period_start_unix)
     except InvalidRequestError as error:
         names = {"year": "--month", "month": "--month", "periodStartUnix": "--period"}
-        raise UsageError(
-            "\n".join(f"{names.get(str(one.field), one.field)}: {one.message}" for one in error.details)
-        ) from error
+        problems = [f"{names.get(str(one.field), one.field)}: {one.message}" for one in error.details]
+        raise UsageError("\n".join(problems)) from error
     return query
 
 
@@ -103,11 +92,11 @@ LABEL_WIDTH, LONGEST_BAR = 14, 50
 
 
 def _show_on_terminal(view: AccountView) -> None:
-    characters = BarCharacters.of(OUT.encoding)
+    characters, bar_width = BarCharacters.of(OUT.encoding), min(LONGEST_BAR, OUT.width - LABEL_WIDTH)
     grid = Table.grid(padding=(0, 2), pad_edge=False)
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    for label, text in rows(view, bar_width=min(LONGEST_BAR, OUT.width - LABEL_WIDTH), characters=characters):
+    for label, text in credits_view.rows(view, bar_width=bar_width, characters=characters):
         grid.add_row(label, text)
     OUT.print(grid)
     if view.periods is not None:
@@ -116,8 +105,8 @@ def _show_on_terminal(view: AccountView) -> None:
 
 
 def _show_history(periods: Sequence[BillingPeriod], now: datetime, characters: BarCharacters) -> None:
-    if periods and OUT.width >= HISTORY_WIDTH:
-        OUT.print(history_table(periods, now=now, width=OUT.width, characters=characters))
+    if periods and OUT.width >= credits_view.HISTORY_WIDTH:
+        OUT.print(credits_view.history_table(periods, now=now, width=OUT.width, characters=characters))
         return
-    for line in history_lines(periods):
+    for line in credits_view.history_lines(periods):
         say(line)

@@ -1,6 +1,5 @@
 """The progress of ``once``: a bar on a terminal, plain lines elsewhere."""
 
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -22,9 +21,7 @@ class PlainProgress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
     def around(self, report: Reporter) -> Reporter:
@@ -53,9 +50,7 @@ class TerminalProgress(PlainProgress):
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def around(self, report: Reporter) -> Reporter:

@@ -157,19 +157,12 @@ _ADVICE = {
 
 
 class _Run:
-    """
-    One run through all pictures, with a line for each.
-
-    Args:
-        one_shot: Sends them.
-        key_source: Where the key is from, for a sentence.
-        answers_on_stdout: Standard output belongs to the cut-out, so lines go to standard error.
-    """
+    """One run through all pictures, with a line for each."""
 
     def __init__(self, one_shot: OneShot, key_source: str, *, answers_on_stdout: bool) -> None:
         self._one_shot = one_shot
         self._key_source = key_source
-        self._print = note if answers_on_stdout else say
+        self._print = note if answers_on_stdout else say  # standard output may belong to the cut-out
         self._codes: list[ExitCode] = []
         self._server_failures = 0  # in a row
         self._delivered = 0

@@ -1,5 +1,6 @@
 """What ``remove`` was called with: parameters, pictures and targets, with all problems reported together."""
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -118,11 +119,11 @@ def _format_by_extension(file: Path | None, chosen: str | None, *, applies: bool
     if file is None or not applies or not file.suffix:
         return str(Format.WEBP), []
     named = Format.named(file.suffix[1:])
+    if named is None and chosen is None:
+        known = "name it .webp, .png, .jpg or .bmp, or give --format"
+        return str(Format.WEBP), [f"-o {file}: the API does not produce {file.suffix} pictures: {known}"]
     if named is None:
-        known = "name it .webp, .png, .jpg or .bmp, or give --format" if chosen is None else ""
-        return str(Format.WEBP), [
-            f"-o {file}: the API does not produce {file.suffix} pictures: {known}"
-        ] if known else []
+        return str(Format.WEBP), []
     if chosen is not None and Format.named(chosen) not in {None, named}:
         return str(named), [f"-o {file}: the extension says {named}, but --format says {chosen}"]
     return str(named), []
@@ -156,10 +157,8 @@ def _names(source: Path, ending: str) -> Iterator[str]:
     if not is_like_the_source:
         yield f"{source.name}{ending}"
     yield f"{source.stem}-cutout{ending}"
-    number = 2
-    while True:
+    for number in itertools.count(2):
         yield f"{source.stem}-cutout-{number}{ending}"
-        number += 1
 
 
 def _key(path: Path) -> bytes:

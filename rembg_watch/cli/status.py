@@ -1,6 +1,7 @@
 """``status``: what the daemon does or waits for now, from its status file and the ledger."""
 
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -27,27 +28,19 @@ def status(
 ) -> None:
     """Show the queue, the gate, credits, the rate and the last errors."""
     settings = settings_for(config, tolerate=FOR_LOOKING)
-    if not watch:
-        found, alive = _look(settings)
-        if as_json:
-            say_json(found | {"running": alive is not Liveness.GONE})
-        else:
-            OUT.print(render(found, now=_now(), alive=alive))
-        return
-    if as_json:
-        _stream(settings)
-    with Live(console=OUT, auto_refresh=False, screen=OUT.is_terminal) as screen:
+    is_live = watch and not as_json
+    with Live(console=OUT, auto_refresh=False, screen=OUT.is_terminal) if is_live else nullcontext() as screen:
         while True:
             found, alive = _look(settings)
-            screen.update(render(found, now=_now(), alive=alive), refresh=True)
+            if as_json:
+                say_json(found | {"running": alive is not Liveness.GONE})
+            elif screen is not None:
+                screen.update(render(found, now=_now(), alive=alive), refresh=True)
+            else:
+                OUT.print(render(found, now=_now(), alive=alive))
+            if not watch:
+                return
             time.sleep(WATCH_S)
-
-
-def _stream(settings: Settings) -> None:
-    while True:
-        found, alive = _look(settings)
-        say_json(found | {"running": alive is not Liveness.GONE})
-        time.sleep(WATCH_S)
 
 
 def _look(settings: Settings) -> tuple[Snapshot, Liveness]:

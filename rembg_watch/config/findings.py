@@ -33,7 +33,7 @@ class FindingKind(StrEnum):
     ACCOUNT = "account"  # the way to the API, credits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that somebody should know: what, where, and what to do."""
 

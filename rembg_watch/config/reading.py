@@ -34,21 +34,10 @@ OTHER_VARIABLES = frozenset({"REMBG_WATCH_CONFIG"})
 
 FOR_RUN = frozenset({FindingKind.AWAY, FindingKind.ACCESS})
 """A share that is offline or read-only at the start is standby, not an error: other folders have their service."""
-FOR_LOOKING = frozenset(
-    {
-        FindingKind.AWAY,
-        FindingKind.ACCESS,
-        FindingKind.PLACE,
-        FindingKind.STATE,
-        FindingKind.KEY,
-        FindingKind.NO_FOLDERS,
-    }
-)
-"""``status``, ``jobs`` and ``retry`` need the ledger alone."""
-FOR_ACCOUNT = frozenset(
-    {FindingKind.AWAY, FindingKind.ACCESS, FindingKind.PLACE, FindingKind.STATE, FindingKind.NO_FOLDERS}
-)
+FOR_ACCOUNT = FOR_RUN | {FindingKind.PLACE, FindingKind.STATE, FindingKind.NO_FOLDERS}
 """``credits`` and ``remove`` need the key, but no folder."""
+FOR_LOOKING = FOR_ACCOUNT | {FindingKind.KEY}
+"""``status``, ``jobs`` and ``retry`` need the ledger alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +116,7 @@ def read(path: Path | None, *, environ: Mapping[str, str] | None = None) -> Read
     """
     environ = os.environ if environ is None else environ
     draft = _Draft(path=path)
-    tree = draft.file()
-    tree = merged(tree, draft.environment(environ))
+    tree = merged(draft.file(), draft.environment(environ))
     if path is not None and draft.is_unreadable:
         return Reading(path=path, settings=None, findings=tuple(draft.findings))
     has_state_dir = "state_dir" in tree
@@ -175,7 +163,7 @@ class _Draft:
         self, what: str, *, loc: Loc = (), todo: str = "", kind: FindingKind = FindingKind.SETTING, where: str = ""
     ) -> None:
         place = where or self._place(loc)
-        self.findings.append(Finding(severity=Severity.ERROR, kind=kind, what=what, where=place, todo=todo))
+        self.findings.append(Finding(Severity.ERROR, kind, what, where=place, todo=todo))
 
     def file(self) -> Tree:
         """Read the file, if there is one, and make its paths relative to its own folder."""
@@ -197,12 +185,8 @@ class _Draft:
         api = tree.get("api")
         if isinstance(api, dict) and "key" in api:
             del api["key"]
-            self._wrong(
-                "the API key must not stand in this file, which is copied and shown too easily",
-                loc=("api", "key"),
-                todo=KEY_PLACES,
-                kind=FindingKind.KEY,
-            )
+            what = "the API key must not stand in this file, which is copied and shown too easily"
+            self._wrong(what, loc=("api", "key"), todo=KEY_PLACES, kind=FindingKind.KEY)
 
     def environment(self, environ: Mapping[str, str]) -> Tree:
         """Read every variable with our prefix, one by one, so that each can be named."""
@@ -252,9 +236,8 @@ class _Draft:
             self._wrong("must be a list of tables", loc=("folders",), todo="write [[folders]], in two brackets")
             given = (given,)
         if not isinstance(given, list | tuple):
-            self._wrong(
-                "must be a list of tables", loc=("folders",), todo="write [[folders]] above each folder's settings"
-            )
+            todo = "write [[folders]] above each folder's settings"
+            self._wrong("must be a list of tables", loc=("folders",), todo=todo)
             return ()
         self.names = {
             number: item["name"] for number, item in enumerate(given) if _is_table(item) and strings_of(item, "name")
@@ -295,28 +278,22 @@ class _Draft:
         source, key, complaint = find_key(settings.api, environ, variable=self.variables.get(("api", "key")))
         if complaint:
             todo = "put the key there and nothing else, where this user may read it"
-            self._wrong(f"the API key {complaint}", where=self._key_place(source), kind=FindingKind.KEY, todo=todo)
+            # the path of a key file is not repeated, it may be the key itself
+            where = self._place(("api", "key_file")) if source.startswith(KEY_FILE) else source
+            self._wrong(f"the API key {complaint}", where=where, kind=FindingKind.KEY, todo=todo)
         elif key is None and not any(found.kind is FindingKind.KEY for found in self.findings):
             self._wrong(NO_KEY, loc=("api", "key_file"), kind=FindingKind.KEY, todo=KEY_PLACES)
         api = settings.api.model_copy(update={"key": SecretStr(key) if key else None})
         return settings.model_copy(update={"api": api}), source if key else None
-
-    def _key_place(self, source: str) -> str:
-        """Name the place of a bad key; the path of a key file is not repeated, it may be the key itself."""
-        return self._place(("api", "key_file")) if source.startswith(KEY_FILE) else source
 
 
 def _is_table(value: object) -> TypeGuard[Tree]:
     return isinstance(value, dict)
 
 
-def _unreadable(error: Exception) -> tuple[str, str]:
+def _unreadable(error: OSError | UnicodeDecodeError | tomllib.TOMLDecodeError) -> tuple[str, str]:
     if isinstance(error, tomllib.TOMLDecodeError):
         return f"is not TOML: {error}", "correct that line"
     if isinstance(error, UnicodeDecodeError):
         return f"is not UTF-8 text (byte {error.start})", "save it as UTF-8"
-    return f"cannot be read: {_reason(error)}", "let the user that runs this read it"
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror or type(error).__name__).lower() if isinstance(error, OSError) else str(error)
+    return f"cannot be read: {(error.strerror or type(error).__name__).lower()}", "let the user that runs this read it"

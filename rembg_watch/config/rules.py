@@ -30,10 +30,7 @@ def problems(settings: Settings, *, where: Where | None = None) -> list[Finding]
     found = [*_no_folders(settings), *_names(settings), *_afters(settings), *_options(settings)]
     found += [*_overlaps(settings), *_state_dir(settings), *_inputs(settings), *_targets(settings)]
     where = where or dotted
-    return [
-        Finding(severity=severity, kind=kind, what=what, where=where(loc), todo=todo)
-        for severity, kind, loc, what, todo in found
-    ]
+    return [Finding(severity, kind, what, where=where(loc), todo=todo) for severity, kind, loc, what, todo in found]
 
 
 _Row = tuple[Severity, FindingKind, Loc, str, str]
@@ -45,9 +42,8 @@ def _error(kind: FindingKind, loc: Loc, what: str, todo: str) -> _Row:
 
 def _no_folders(settings: Settings) -> Iterator[_Row]:
     if not settings.folders:
-        yield _error(
-            FindingKind.NO_FOLDERS, ("folders",), "no folder is watched", "add [[folders]] with name, input and output"
-        )
+        todo = "add [[folders]] with name, input and output"
+        yield _error(FindingKind.NO_FOLDERS, ("folders",), "no folder is watched", todo)
 
 
 def _names(settings: Settings) -> Iterator[_Row]:
@@ -63,10 +59,8 @@ def _names(settings: Settings) -> Iterator[_Row]:
 def _afters(settings: Settings) -> Iterator[_Row]:
     for number, folder in enumerate(settings.folders):
         if folder.after == "move" and folder.done is None:
-            what = 'after = "move" needs to know where to'
-            yield _error(
-                FindingKind.SETTING, ("folders", number, "after"), what, "set done to a folder for the originals"
-            )
+            what, todo = 'after = "move" needs to know where to', "set done to a folder for the originals"
+            yield _error(FindingKind.SETTING, ("folders", number, "after"), what, todo)
         if folder.after != "move" and folder.done is not None:
             what = f'done is not used with after = "{folder.after}"'
             todo = 'set after = "move", or remove done'
@@ -140,12 +134,10 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _state_dir(settings: Settings) -> Iterator[_Row]:
-    loc: Loc = ("state_dir",)
     if complaint := unwritable(settings.state_dir):
         what = f"ledger and spool cannot be kept in {settings.state_dir}: {complaint}"
-        yield _error(
-            FindingKind.STATE, loc, what, "let this user write there, or set another state_dir on a local disk"
-        )
+        todo = "let this user write there, or set another state_dir on a local disk"
+        yield _error(FindingKind.STATE, ("state_dir",), what, todo)
 
 
 def _inputs(settings: Settings) -> Iterator[_Row]:
@@ -156,25 +148,16 @@ def _inputs(settings: Settings) -> Iterator[_Row]:
             yield _error(FindingKind.AWAY, loc, what, "create it, mount its share, or correct the path")
         elif complaint := _unreadable(folder.input):
             what = f"the input folder {folder.input} cannot be watched: {complaint}"
-            yield _error(
-                FindingKind.PLACE if complaint == _NO_FOLDER else FindingKind.ACCESS,
-                loc,
-                what,
-                "let this user read and enter it, or correct the path",
-            )
+            kind = FindingKind.PLACE if complaint == _NO_FOLDER else FindingKind.ACCESS
+            yield _error(kind, loc, what, "let this user read and enter it, or correct the path")
 
 
 def _targets(settings: Settings) -> Iterator[_Row]:
     for number, folder in enumerate(settings.folders):
         for name, path in targets(folder).items():
             if complaint := unwritable(path):
-                kind = (
-                    FindingKind.AWAY
-                    if is_away(path)
-                    else FindingKind.PLACE
-                    if complaint == _NO_FOLDER
-                    else FindingKind.ACCESS
-                )
+                kind = FindingKind.PLACE if complaint == _NO_FOLDER else FindingKind.ACCESS
+                kind = FindingKind.AWAY if is_away(path) else kind
                 what = f"the {name} folder {path} cannot be written: {complaint}"
                 yield _error(kind, ("folders", number, name), what, _ACCESS if complaint != _READ_ONLY else _SANDBOX)
 

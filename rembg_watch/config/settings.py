@@ -345,15 +345,10 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: object, **__: object
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take values as given; who said what is settled before, where it can be told."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        del settings_cls
         return (init_settings,)
 
 
@@ -363,10 +358,6 @@ def default_state_dir(environ: Mapping[str, str], path: Path | None = None) -> P
 
     What systemd gives comes first. A configuration in /etc/rembg-watch belongs to the
     service, so whoever asks for its status must find the service's own ledger.
-
-    Args:
-        environ: The environment.
-        path: The configuration file.
 
     Raises:
         RuntimeError: There is neither a state folder nor a home in *environ*, nor for this user.

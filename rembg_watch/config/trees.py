@@ -1,6 +1,4 @@
-"""
-Tables as TOML and the environment give them, before anything is known to be right.
-"""
+"""Tables as TOML and the environment give them, before anything is known to be right."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""
-The tour for newcomers: the sandbox, sample pictures and the real daemon, from nothing to a contact sheet.
-"""
+"""The tour for newcomers: the sandbox, sample pictures and the real daemon, from nothing to a contact sheet."""
 
 from rembg_watch.demo.tour import run_demo
 

@@ -37,14 +37,9 @@ def draw(pairs: Sequence[Pair], *, title: str, subtitle: str, columns: int = 2) 
     rows = -(-len(pairs) // columns)
     cell_width = 2 * _TILE_PX + _GAP_PX
     cell_height = _TILE_PX + _CAPTION_PX
-    sheet = Image.new(
-        "RGB",
-        (
-            columns * cell_width + (columns + 1) * 2 * _GAP_PX,
-            _HEADER_PX + rows * (cell_height + _GAP_PX) + _GAP_PX,
-        ),
-        _PAPER,
-    )
+    width = columns * cell_width + (columns + 1) * 2 * _GAP_PX
+    height = _HEADER_PX + rows * (cell_height + _GAP_PX) + _GAP_PX
+    sheet = Image.new("RGB", (width, height), _PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((2 * _GAP_PX, 16), title, fill=_INK, font=ImageFont.load_default(22))
     pen.text((2 * _GAP_PX, 44), subtitle, fill=_FAINT, font=ImageFont.load_default(13))
