@@ -133,12 +133,7 @@ class Answer:
         self.arrived_at = datetime.now(UTC)
         self._response = response
         self._key = key
-        self._deadline = deadline
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the call began."""
-        return self._deadline.elapsed_s
+        self.deadline = deadline
 
     def blocks(self, on_progress: OnProgress | None = None) -> Iterator[bytes]:
         """Yield the body as it comes."""
@@ -146,14 +141,14 @@ class Answer:
         total_bytes = int(stated) if re.fullmatch(r"[0-9]{1,15}", stated) else None
         read_bytes = loaded_bytes = 0
         for block in self._response.iter_bytes():  # as it comes: what waits for a full block earns no time
-            self._deadline.moved(len(block))
+            self.deadline.moved(len(block))
             read_bytes += len(block)
             # what an in-process transport had ready did not come over a wire
             loaded_bytes = self._response.num_bytes_downloaded or read_bytes
             if on_progress:
                 on_progress(Progress(loaded_bytes, total_bytes))
             yield block
-        if not self._deadline.is_met() or loaded_bytes < (total_bytes or 0):
+        if not self.deadline.is_met() or loaded_bytes < (total_bytes or 0):
             # without a stated length, a connection that was cut looks like the end of the answer
             raise httpx.ReadError("the answer broke off")
 
@@ -191,7 +186,7 @@ def cutout_of(answer: Answer, sink: Sink, on_download: OnProgress | None) -> Cut
         content_type=kind.content_type,
         request_id=request_id(answer.headers),
         rate_limit=rate_limit(answer.headers, now=answer.arrived_at),
-        elapsed_s=answer.elapsed_s,
+        elapsed_s=answer.deadline.elapsed_s,
     )
 
 

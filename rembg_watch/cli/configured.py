@@ -13,7 +13,6 @@ import typer
 from rembg_watch.api.errors import KeyRefusedError
 from rembg_watch.cli.console import note
 from rembg_watch.config import FOR_ACCOUNT, FOR_LOOKING, Settings, find, load, read
-from rembg_watch.config.findings import FindingKind
 from rembg_watch.errors import ConfigError, ExitCode
 from rembg_watch.ledger import Access, Ledger, open_ledger
 from rembg_watch.report.logs import Logs
@@ -40,19 +39,9 @@ KeyFile = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
-def settings_for(config: Path | None, *, tolerate: frozenset[FindingKind]) -> Settings:
-    """
-    Read the configuration.
-
-    Raises:
-        ConfigError: There is none, or it cannot be used for this.
-    """
-    return load(find(config), tolerate=tolerate)
-
-
 def ledger_of(config: Path | None, access: Access) -> Ledger:
     """Open the ledger of a configuration, beside a daemon that may be running."""
-    return open_ledger(settings_for(config, tolerate=FOR_LOOKING).state_dir, access)
+    return open_ledger(load(find(config), tolerate=FOR_LOOKING).state_dir, access)
 
 
 def logs_for(settings: Settings, *, level: str | None = None) -> Logs:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from rembg_watch.cli.configured import ConfigFile, settings_for
+from rembg_watch.cli.configured import ConfigFile
 from rembg_watch.cli.console import note, say
-from rembg_watch.config import FOR_LOOKING, template
+from rembg_watch.config import FOR_LOOKING, find, load, template
 from rembg_watch.errors import UsageError
 from rembg_watch.host.mounts import shares
 from rembg_watch.host.processors import MANY_WORKERS
@@ -26,7 +26,7 @@ def init(
 ) -> None:
     """Write a commented configuration."""
     if systemd:
-        settings = settings_for(config, tolerate=FOR_LOOKING)
+        settings = load(find(config), tolerate=FOR_LOOKING)
         is_crowded = settings.pool.workers >= MANY_WORKERS
         folders = [folder.folder() for folder in settings.folders]
         say(drop_in(folders, shares=shares(), chooses_processor=is_crowded).rstrip("\n"))

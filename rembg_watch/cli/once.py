@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from rembg_watch.cli.configured import AsJson, ConfigFile, logs_for, settings_for
+from rembg_watch.cli.configured import AsJson, ConfigFile, logs_for
 from rembg_watch.cli.console import ERR, OUT, say, say_json
 from rembg_watch.cli.progress import PlainProgress, TerminalProgress, summary
-from rembg_watch.config import FOR_RUN
+from rembg_watch.config import FOR_RUN, find, load
 from rembg_watch.daemon import Daemon
 from rembg_watch.daemon.estimate import Estimate, estimate
 from rembg_watch.errors import ExitCode
@@ -29,7 +29,7 @@ def once(
 ) -> None:
     """Process everything that is there now, then exit."""
     limit_heaps()
-    settings = settings_for(config, tolerate=frozenset() if dry_run else FOR_RUN)
+    settings = load(find(config), tolerate=frozenset() if dry_run else FOR_RUN)
     if dry_run:
         found = estimate(settings)
         if as_json:

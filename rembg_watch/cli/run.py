@@ -1,7 +1,7 @@
 """``run``: the daemon."""
 
-from rembg_watch.cli.configured import ConfigFile, logs_for, settings_for
-from rembg_watch.config import FOR_RUN, Settings, find
+from rembg_watch.cli.configured import ConfigFile, logs_for
+from rembg_watch.config import FOR_RUN, Settings, find, load
 from rembg_watch.daemon import Daemon
 from rembg_watch.host.memory import limit_heaps
 from rembg_watch.report.logs import OncePerCondition
@@ -11,7 +11,7 @@ def run(config: ConfigFile = None) -> None:
     """Watch the folders until SIGTERM; SIGHUP reloads."""
     limit_heaps()
     path = find(config)
-    settings = settings_for(path, tolerate=FOR_RUN)
+    settings = load(path, tolerate=FOR_RUN)
     logs = logs_for(settings)
 
     def on_settings(changed: Settings) -> None:

@@ -10,9 +10,9 @@ from rich.live import Live
 
 from rembg_watch.account.notes import BASELINE, GATE, OTHER_USE, gate_from_note, reading_from_note, use_from_note
 from rembg_watch.account.views import credits_view, gate_view, other_use_view
-from rembg_watch.cli.configured import AsJson, ConfigFile, settings_for
+from rembg_watch.cli.configured import AsJson, ConfigFile
 from rembg_watch.cli.console import OUT, say_json
-from rembg_watch.config import FOR_LOOKING, Settings
+from rembg_watch.config import FOR_LOOKING, Settings, find, load
 from rembg_watch.daemon import STATUS_NAME
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, open_ledger
 from rembg_watch.report.screen import render
@@ -27,7 +27,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the queue, the gate, credits, the rate and the last errors."""
-    settings = settings_for(config, tolerate=FOR_LOOKING)
+    settings = load(find(config), tolerate=FOR_LOOKING)
     is_live = watch and not as_json
     with Live(console=OUT, auto_refresh=False, screen=OUT.is_terminal) if is_live else nullcontext() as screen:
         while True:

@@ -31,16 +31,7 @@ def template(
     key_file: Path | str | None = None,
     state_dir: Path | str | None = None,
 ) -> str:
-    """
-    Write a configuration that works for one folder and explains everything else.
-
-    Args:
-        input: Where pictures are dropped.
-        output: Where cut-outs appear.
-        name: What the folder is called.
-        key_file: The file that holds the API key; None: environment or credential.
-        state_dir: Where ledger and spool are kept; None: the default.
-    """
+    """Write a configuration that works for one folder and explains everything else; None leaves a setting out."""
     chosen = {"state_dir": state_dir, "key_file": key_file, "name": name, "input": input, "output": output}
     given = {setting: str(value) for setting, value in chosen.items() if value is not None}
     return "\n".join([_HEAD, *_table(Settings, (), given)]).rstrip("\n") + "\n"

@@ -28,10 +28,7 @@ def find_key(
     """
     Take the key from the strongest of its places.
 
-    Args:
-        api: The settings, which may hold the key of the environment and name a file.
-        environ: The environment, where systemd says which credentials there are.
-        variable: The environment variable that gave ``api.key``.
+    *variable* is the environment variable that gave ``api.key``.
 
     Returns:
         The place, the key and the complaint: of the last two at most one is there,

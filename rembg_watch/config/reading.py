@@ -94,8 +94,7 @@ def load(
     Args:
         path: The file; None: environment alone.
         environ: The environment; default: this process's.
-        tolerate: Kinds of problems that the caller can live with; see ``FOR_RUN``,
-            ``FOR_LOOKING`` and ``FOR_ACCOUNT``.
+        tolerate: Kinds of problems that the caller can live with; see ``FOR_RUN`` and the like.
 
     Raises:
         ConfigError: Something is wrong that the caller cannot live with.

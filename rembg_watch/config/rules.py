@@ -23,9 +23,7 @@ def problems(settings: Settings, *, where: Where | None = None) -> list[Finding]
     """
     List everything that is wrong with *settings*, on paper and on this disk, all at once.
 
-    Args:
-        settings: What was understood of the configuration.
-        where: Names the place of a setting; default: table and key.
+    *where* names the place of a setting; by default, table and key.
     """
     found = [*_no_folders(settings), *_names(settings), *_afters(settings), *_options(settings)]
     found += [*_overlaps(settings), *_state_dir(settings), *_inputs(settings), *_targets(settings)]

@@ -60,17 +60,13 @@ def _toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
 
 
-def known() -> Iterator[Loc]:
+def known(model: type[BaseModel] = Settings, above: Loc = ()) -> Iterator[Loc]:
     """List every setting by its way from the top; a folder's without its number."""
-    yield from _walk(Settings, ())
-
-
-def _walk(model: type[BaseModel], above: Loc) -> Iterator[Loc]:
     for name, field in model.model_fields.items():
         loc = (*above, name)
         inner = FolderSettings if name == "folders" else field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _walk(inner, loc)
+            yield from known(inner, loc)
         else:
             yield loc
 
@@ -90,12 +86,9 @@ def suggestion(loc: Loc) -> str:
         return f"did you mean {near[0]}?"
     elsewhere = {str(key[-1]): key for key in every}
     if found := difflib.get_close_matches(name, elsewhere, n=1, cutoff=0.8):
-        return f"did you mean {_spoken(elsewhere[found[0]])}?"
+        place = elsewhere[found[0]]
+        return f"did you mean {f'{place[0]}, above the first [table]' if len(place) == 1 else dotted(place)}?"
     return "known here: " + ", ".join(sorted(here)) if here else "remove it"
-
-
-def _spoken(loc: Loc) -> str:
-    return f"{loc[0]}, above the first [table]" if len(loc) == 1 else dotted(loc)
 
 
 def variable_suggestion(name: str) -> str:

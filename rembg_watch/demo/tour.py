@@ -42,13 +42,9 @@ Say = Callable[[str], None]
 
 def run_demo(folder: Path | None, *, say: Say, note: Say, console: Console) -> ExitCode:
     """
-    Show the whole way of a picture and end.
+    Show the whole way of a picture in *folder*, or in a new temporary folder, which stays, and end.
 
-    Args:
-        folder: Where to make everything; None: a new temporary folder, which stays.
-        say: Prints a line of the answer.
-        note: Prints a line beside it.
-        console: Where the progress bar goes.
+    *say* prints a line of the answer, *note* a line beside it.
 
     Raises:
         UsageError: The sandbox is not installed, or *folder* is not empty.

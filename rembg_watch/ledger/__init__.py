@@ -1,9 +1,10 @@
 """
 The durable table of all jobs, and of every call that was paid for.
 
-The backlog lives here and not in memory; what is not recorded here did not happen. This
-package alone speaks SQL. It decides nothing about errors (``account.retry``), looks at no
-picture and at no folder, and holds no lock against a second daemon (``host.locks``).
+The backlog lives here and not in memory; what is not recorded here did not happen. This package
+alone speaks SQL, the same for every database but in ``sqlite``. It decides nothing about errors
+(``account.retry``) or whether a call may be made (``account.gate``), looks at no picture and at no
+folder, and holds no lock against a second daemon (``host.locks``).
 
 ==============  ===================================================================
 ``port``        ``Ledger``: every verb, and what is promised of it

@@ -1,8 +1,4 @@
-"""
-The books of what was paid: one row per call, from the intent to its end, and their sums.
-
-Portable SQL. Whether a call may be made is not decided here (``admit``).
-"""
+"""The books of what was paid: one row per call, from the intent to its end, and their sums."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -88,15 +84,7 @@ _END_OPEN = Prepared(
 
 
 def end(connection: Connection, job: Job, call: CallEnd) -> CallEnd | None:
-    """
-    Write down what the last call of *job* came to.
-
-    Returns:
-        How it was booked before, if its end was known already and a doubt is now resolved.
-
-    Raises:
-        ValueError: No call was ever made for the job.
-    """
+    """Write down what the last call of *job* came to; return how it was booked before, if its end was known already."""
     row = newest(connection, job.id)
     if row is None:
         raise ValueError(f"job {job.id} made no call that could end")

@@ -68,10 +68,6 @@ class SharedCommits:
         """
         Execute *work* in a transaction and return when it is committed.
 
-        Args:
-            work: What to do with the database.
-            is_durable: False for what may be lost in a power cut, though not in a crash of this process.
-
         Raises:
             Exception: What *work* raised, or the commit; then nothing of it is stored.
         """

@@ -1,8 +1,4 @@
-"""
-What the watch side writes: sources that came, were replaced, went away or came back.
-
-Portable SQL. What is unsettled is written here too, for those who look from outside.
-"""
+"""What the watch side writes: sources that came, were replaced, went away or came back, and what is unsettled."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field

@@ -77,7 +77,7 @@ class Jobs(Protocol):
         self, limit: int, *, at: datetime, run_id: str, turns: Iterable[Turn], state: State = State.QUEUED
     ) -> list[Job]:
         """
-        Take up to *limit* jobs that are due, so that nobody else takes them.
+        Take up to *limit* jobs that are due, so that nobody else takes them; return them in the order of work.
 
         Folders with a higher priority go first; folders of the same priority take
         turns; in each the oldest goes first. A job waits while an older version of
@@ -92,9 +92,6 @@ class Jobs(Protocol):
             run_id: Who claims.
             turns: The folders that may have jobs claimed.
             state: ``queued`` for what is to be sent, ``received`` for paid answers that wait to be published.
-
-        Returns:
-            The jobs, in the order in which they should be worked on.
         """
 
     def release(self, jobs: Iterable[Job]) -> int:

@@ -1,8 +1,4 @@
-"""
-How a row becomes a job, and how a choice of jobs becomes a condition.
-
-Portable SQL, as everywhere in this package but in ``sqlite``. Nothing is written here.
-"""
+"""How a row becomes a job, and how a choice of jobs becomes a condition. Nothing is written here."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime

@@ -74,12 +74,7 @@ def own(connection: Connection, folder: str, source: bytes, candidates: Candidat
 
 
 def claim(connection: Connection, folder: str, source: bytes, candidates: Candidates, at: datetime) -> bytes:
-    """
-    Give the source the first name that nobody else owns; its own one first.
-
-    Raises:
-        TargetsTakenError: Other sources own all of them.
-    """
+    """Give the source the first name that nobody else owns, its own one first; see ``Targets.claim_target``."""
     best = next(iter(candidates), None)
     if best is not None and _claim_best(connection, folder, source, best, at):
         return best
@@ -107,12 +102,7 @@ def release(connection: Connection, folder: str, source: bytes, target: bytes) -
 
 
 def publish(connection: Connection, published: Target) -> None:
-    """
-    Write down what now stands under a name.
-
-    Raises:
-        TargetsTakenError: The source does not own the name.
-    """
+    """Write down what now stands under a name, or raise ``TargetsTakenError`` where the source does not own it."""
     values = {
         "this_folder": published.folder,
         "this_source": published.source,

@@ -144,14 +144,8 @@ def record(connection: Connection, job: Job, call: CallStart | CallEnd | None, *
     """
     Store a job that was moved on, with the call that began or ended.
 
-    What is expected is tried at once, with all that speaks against it as a condition; what
-    it was that spoke against it is looked up only then.
-
-    Raises:
-        StaleJobError: Somebody recorded the job since it was read.
-        IllegalTransitionError: The stored state cannot become this one.
-        SendingTwiceError: Another job is sending the same content.
-        ValueError: What is recorded about calls does not fit the state.
+    What is expected is tried at once, with all that speaks against it as a condition; what it was
+    that spoke against it is looked up only then, and raised as ``Jobs.record`` promises.
     """
     if isinstance(call, CallStart) is not (job.state is State.SENDING) or (
         isinstance(call, CallStart) and job.content_key is None

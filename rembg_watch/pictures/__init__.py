@@ -1,8 +1,1 @@
-"""
-What can be known of a picture without decoding it.
-
-========================  =============================================================
-``pictures.formats``      what the bytes at the ends of a file say (core)
-``pictures.inspection``   reads those bytes from an open file
-========================  =============================================================
-"""
+"""What can be known of a picture without decoding it: ``inspection`` reads its two ends, ``formats`` judges."""

@@ -124,20 +124,15 @@ class Metrics:
         self._since = wall()
         self._counts: Counter[str] = Counter()
         self._charged = Decimal(0)
-        self._heard = 0
+        self.heard = 0  # events so far: as long as it stands still, so do the figures
         self._rate = MovingRate(since_s=clock())
         self._calls_s: deque[float] = deque(maxlen=CALLS_AVERAGED)
         self._problems: deque[tuple[Problem, Condition | None]] = deque(maxlen=PROBLEMS_KEPT)
 
-    @property
-    def heard(self) -> int:
-        """How many events there were: as long as it stands still, so do the figures."""
-        return self._heard
-
     def __call__(self, event: Event) -> None:
         """Count *event*."""
         with self._lock:
-            self._heard += 1
+            self.heard += 1
             self._count(event)
             self._end(event.condition)
             if (event.level >= Level.ERROR or isinstance(event, InDoubt)) and not self._is_listed(event.condition):

@@ -52,19 +52,15 @@ class Emulator:
     The API emulated.
 
     Args:
-        key: The API key that is taken.
-        credits: Included credits of the plan, per period.
-        prepaid: Credits that do not come back.
+        credits: Included credits of the plan, per period; *prepaid* ones do not come back.
         price: Credits for one picture.
         rate: Short-term limit: a number of requests a second, a phrase for ``limit_from``, a ``Limit``, or None.
         latency_s: How long each ``/rmbg`` answer takes at the least.
         engine: ``u2net``, ``fast`` or ``flat``; see ``cutout``.
         clock: Tells the present moment; limits and periods follow it.
         is_synced: Whether billing windows follow the subscription or the UTC calendar month.
-        is_verified: Whether the e-mail address is verified.
         daily_limit: Pictures a day for callers without a key.
         unknown_key: ``refuse`` with 401, or ``anonymous``: treat as a caller without a key.
-        faults: Orders to misbehave.
         seed: Of the chance in faults that strike a share of the requests.
         is_upright: Whether the orientation tag of a picture is applied.
         answers_base64: Whether ``return_base64=true`` is answered with base64 text. The vendor's own client

@@ -54,7 +54,7 @@ def document() -> Schema:
                 "Error": _error_schema(),
                 "MembershipUsage": _usage_schema(),
                 "BillingCycle": _cycle_schema(),
-                "BillingCycleList": _cycle_list_schema(),
+                "BillingCycleList": _object({"billingCycles": {"type": "array", "items": _object(_cycle_fields())}}),
             },
         },
     }
@@ -333,7 +333,3 @@ def _cycle_schema() -> Schema:
             },
         }
     )
-
-
-def _cycle_list_schema() -> Schema:
-    return _object({"billingCycles": {"type": "array", "items": _object(_cycle_fields())}})

@@ -69,13 +69,9 @@ class Cutter:
 
     def cut(self, file: BinaryIO, wish: Wish, *, sha256: str = "", is_downgraded: bool = False) -> bytes:
         """
-        Answer *wish* for the picture in *file*.
+        Answer *wish* for the picture in *file*, by a thumbnail if it *is_downgraded*.
 
-        Args:
-            file: The upload, from its first byte.
-            wish: What was asked for.
-            sha256: Digest of the upload; the flat engine takes its colour from it.
-            is_downgraded: Return a thumbnail whatever was wished for.
+        The flat engine takes its colour from the digest of the upload.
 
         Raises:
             UndecodableError: the file is no whole picture.

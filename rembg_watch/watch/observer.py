@@ -60,7 +60,7 @@ class Observer:
         self._id = CallbackId(id(self))
         self._canary_id = CallbackId(id(self) + 1)
         self._is_stopping = False
-        self._echoes = 0
+        self.echoes = 0  # answers that came to ``ping``
         self._reader = InotifyFD()
         self._reader.name = "observer"
         self._reader.start()
@@ -69,11 +69,6 @@ class Observer:
     def is_alive(self) -> bool:
         """Whether notices are still being read."""
         return self._reader.is_alive()
-
-    @property
-    def echoes(self) -> int:
-        """How many answers came to ``ping``."""
-        return self._echoes
 
     def watch(self, path: bytes, label: bytes) -> int:
         """
@@ -117,7 +112,7 @@ class Observer:
     def on_event(self, event: InotifyEvent) -> None:
         """Pass one notice on."""
         if event.mask & InotifyConstants.IN_OPEN:
-            self._echoes += 1
+            self.echoes += 1
             return
         label = self._labels.get(event.wd)
         if label is not None and not self._is_stopping:
