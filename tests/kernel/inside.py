@@ -22,7 +22,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from rembg_watch.daemon.targets import may_be_made
+from rembg_watch.daemon.target_folders import may_be_made
 from rembg_watch.host.mounts import mount_of, mounted
 from rembg_watch.jobs import Unsettled, Version
 from rembg_watch.paths import Folder
