@@ -31,10 +31,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
         {State.QUEUED, State.SENDING, State.RECEIVED, State.DONE, State.FAILED, State.HELD, State.VANISHED}
     ),
     State.SENDING: frozenset({State.QUEUED, State.RECEIVED, State.FAILED, State.HELD, State.IN_DOUBT, State.VANISHED}),
-    State.RECEIVED: frozenset({State.RECEIVED, State.DONE, State.FAILED, State.QUEUED, State.IN_DOUBT}),
+    State.RECEIVED: frozenset({State.RECEIVED, State.DONE, State.FAILED, State.HELD, State.QUEUED, State.IN_DOUBT}),
     State.DONE: frozenset({State.DONE, State.QUEUED}),
     State.FAILED: frozenset({State.FAILED, State.QUEUED, State.VANISHED}),
-    State.HELD: frozenset({State.QUEUED, State.VANISHED}),
+    State.HELD: frozenset({State.QUEUED, State.RECEIVED, State.VANISHED}),
     State.IN_DOUBT: frozenset({State.IN_DOUBT, State.RECEIVED, State.QUEUED, State.VANISHED}),
     State.VANISHED: frozenset({State.QUEUED}),
 }
@@ -43,9 +43,9 @@ From each state, the states that may follow.
 
 A state that may follow itself gets a new reason or a later turn (``queued``,
 ``received``), is booked differently (``in_doubt``), or has its source put away
-(``done``, ``failed``). ``retry`` by a person and a source that comes back are what
-leads back to ``queued``. ``received`` is never held: its answer is paid for, and only
-this state keeps it in the spool.
+(``done``, ``failed``). ``retry`` or ``redo`` by a person and a source that comes back
+are what leads back to ``queued``. An answer that surprises goes from ``received`` to
+``held``, stays in the spool, and comes back from there when a person accepts it.
 """
 
 WORKING = frozenset({State.SENDING, State.RECEIVED})
@@ -89,6 +89,10 @@ class Job:
     code: str | None = None  # the same for machines
     field: str | None = None  # the request field that the API complained of
     request_id: str | None = None
+    finding: str | None = None  # what ``verify`` found odd about the answer, as a code; None: nothing
+    is_accepted: bool = False  # a person takes the answer as it is, of whatever size
+    made_with: str | None = None  # the options that the answer was asked for with, as a digest
+    redo_at: datetime | None = None  # an answer from before this moment is not taken for it: it is paid for anew
     is_disposal_due: bool = False  # the source is still to be moved or deleted
     is_disposed: bool = False  # we moved or deleted the source ourselves
     gone_at: datetime | None = None  # since when the source does not stand there in this version, when it was read

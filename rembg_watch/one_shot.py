@@ -71,11 +71,10 @@ class NotSentHereError(RembgWatchError):
 class UndeliveredError(RembgWatchError):
     """The answer was paid for, and is not where it was wanted."""
 
-    def __init__(self, why: str, path: Path, *, ends_all: bool = False) -> None:
+    def __init__(self, why: str, path: Path) -> None:
         kept = show(os.fsencode(path))
         super().__init__(f"{why.rstrip('.')}; the answer was paid for and is kept in {kept}")
         self.path = path
-        self.ends_all = ends_all  # the next picture would be paid for and end the same way
 
 
 class Transfer:
@@ -198,11 +197,12 @@ class OneShot:
             params=self.params, width=picture.width, height=picture.height, may_be_turned=picture.may_be_turned
         )
         try:
-            verified = verify(answer, expected)
+            verified = verify(
+                answer, expected
+            )  # one of an unexpected size is paid for: it is delivered, with a warning
             self._put(self._as_written(answer), request.target)
         except (AnswerRejectedError, disk.DeliveryError, OSError) as error:
-            ends_all = isinstance(error, AnswerRejectedError) and error.code == "downgraded"
-            raise UndeliveredError(_why_undelivered(error, request), answer, ends_all=ends_all) from error
+            raise UndeliveredError(_why_undelivered(error, request), answer) from error
         except KeyboardInterrupt:
             self.display.message(f"{request.name}: interrupted; the answer was paid for and is kept in {answer}")
             raise

@@ -29,6 +29,7 @@ class Cause(StrEnum):
     DISK = "disk_full"
     PAUSED = "paused"  # by a person
     PARAMETERS = "parameters_refused"  # of one folder
+    SURPRISES = "unexpected_answers"  # of one folder: several answers in a row were not of the size that was expected
 
 
 class Probe(StrEnum):
@@ -163,6 +164,13 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
     ),
     Cause.PAUSED: CauseRow(pause=Pause("somebody has paused it", "It goes on when it is told to.")),
     Cause.PARAMETERS: CauseRow(pause=Pause("the API does not accept the folder's options", "Correct them and reload.")),
+    Cause.SURPRISES: CauseRow(
+        pause=Pause(
+            "the folder's answers are not of the size that was expected",
+            'Look at them: "rembg-watch accept --folder" takes such answers from now on, "retry" tries again.',
+        ),
+        is_said_by_api=False,
+    ),
 }
 
 REFUSALS: Final[Mapping[Outcome, Cause]] = {

@@ -125,7 +125,7 @@ class Gate:
         return next((h for h in self.holds if h.cause is cause), None)
 
     def refusing(self, folder: str, options: str) -> FolderHold | None:
-        """Return the hold of a folder whose options the API refused, if they are these."""
+        """Return the hold of a folder, if it is held for these options."""
         return next((f for f in self.folders if f.folder == folder and f.options == options), None)
 
     def after(
@@ -150,7 +150,7 @@ class Gate:
         if outcome is Outcome.DISK:
             return gate._held(look_at_disk(now, text))
         if outcome is Outcome.PARAMETERS:
-            gate = gate._with_folder(FolderHold(folder=go.need.folder, options=go.need.options, since=now, text=text))
+            gate = gate.holding_folder(FolderHold(folder=go.need.folder, options=go.need.options, since=now, text=text))
         if outcome in (Outcome.TROUBLE, Outcome.DOUBT):
             gate = gate._troubled(outcome, go, now, jitter, text)
             return gate._by_answer(is_answered=is_answered)
@@ -333,7 +333,8 @@ class Gate:
             return self
         return replace(self, holds=tuple(h for h in self.holds if h.cause not in causes))
 
-    def _with_folder(self, hold: FolderHold) -> "Gate":
+    def holding_folder(self, hold: FolderHold) -> "Gate":
+        """Return the gate with a folder held, unless it is already."""
         if self.refusing(hold.folder, hold.options) is not None:
             return self
         return replace(self, folders=(*(f for f in self.folders if f.folder != hold.folder), hold))
@@ -347,7 +348,7 @@ def admit(gate: Gate, need: Need, *, now: datetime) -> Answer:
     """Say whether a call may go now, and if not, when to ask again."""
     folder = gate.refusing(need.folder, need.options)
     if folder is not None:
-        return Halt(until=None, reason=words(CAUSES[Cause.PARAMETERS].pause, folder.text), cause=Cause.PARAMETERS)
+        return Halt(until=None, reason=words(CAUSES[folder.cause].pause, folder.text), cause=folder.cause)
     gate = _passed(gate, now)
     shut = [h for h in gate.holds if not h.is_due(now)]
     if shut:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rembg_watch.account.balance import Balance
-from rembg_watch.account.causes import Outcome, Probe
+from rembg_watch.account.causes import Cause, Outcome, Probe
 from rembg_watch.account.credits import AccountRead
 from rembg_watch.account.gate import Answer, Ask, Gate, Go, Halt, Need, Wait, admit
-from rembg_watch.account.holds import CLOCK_SET_BACK, Hold
+from rembg_watch.account.holds import CLOCK_SET_BACK, FolderHold, Hold
 from rembg_watch.account.notes import GATE, PACE, gate_from_note, gate_to_note, pace_from_note
 from rembg_watch.account.outbox import Keep, Outbox
 from rembg_watch.account.retry import Decision, decide
@@ -213,6 +213,14 @@ class Governor:
         """Learn that a call brought the picture that was asked for."""
         with self._outbox.after(self._changed):
             self._swap(self.gate.after(Outcome.ACCEPTED, ticket.go, now=self._clocks.now()))
+
+    def hold_folder(self, folder: str, options: str, *, cause: Cause, text: str) -> bool:
+        """Send nothing of a folder until its options change or a person has looked; say whether that is news."""
+        with self._outbox.after(self._changed):
+            hold = FolderHold(folder=folder, options=options, since=self._clocks.now(), text=text, cause=cause)
+            before = self.gate
+            self._swap(before.holding_folder(hold))
+            return self.gate is not before
 
     def unsent(self, ticket: Ticket) -> None:
         """Learn that a call never went out."""

@@ -71,12 +71,13 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderHold:
-    """A folder whose options the API refused: it waits until they change."""
+    """A folder of which nothing is sent: the API refused its options, or its answers surprise; until they change."""
 
     folder: str
-    options: str  # the options that were refused, in any stable spelling
+    options: str  # the options that it is held for, in any stable spelling
     since: datetime
     text: str | None = None
+    cause: Cause = Cause.PARAMETERS
 
 
 def probe_after_s(cause: Cause, step: int, *, may_cost: bool = False) -> float:

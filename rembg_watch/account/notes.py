@@ -127,6 +127,7 @@ class _FolderNote(_Note):
     options: str
     since: Moment
     text: Words
+    cause: Cause = Cause.PARAMETERS
 
 
 def gate_to_note(gate: Gate) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import typer
 
 from rembg_watch import __version__
 from rembg_watch.api.errors import RembgError
+from rembg_watch.cli.accept import accept
 from rembg_watch.cli.check import check
 from rembg_watch.cli.console import note
 from rembg_watch.cli.credits import credits_
@@ -16,6 +17,7 @@ from rembg_watch.cli.demo import demo
 from rembg_watch.cli.init import init
 from rembg_watch.cli.jobs import jobs
 from rembg_watch.cli.once import once
+from rembg_watch.cli.redo import redo
 from rembg_watch.cli.remove import remove
 from rembg_watch.cli.retry import retry
 from rembg_watch.cli.run import run
@@ -57,6 +59,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "status": status,
     "jobs": jobs,
     "retry": retry,
+    "accept": accept,
+    "redo": redo,
     "check": check,
     "credits": credits_,
     "sandbox": sandbox,

@@ -1,17 +1,20 @@
 """``jobs``: the pictures in the ledger, with the state of each and the reason for it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from rembg_watch.cli.configured import AsJson, ConfigFile, ledger_of
+from rembg_watch.cli import cutouts
+from rembg_watch.cli.configured import AsJson, ConfigFile
 from rembg_watch.cli.console import OUT, say, say_json
+from rembg_watch.config import FOR_LOOKING, find, load
 from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import Access, Ledger, Which
+from rembg_watch.ledger import Access, Ledger, Which, open_ledger
+from rembg_watch.report import events
 from rembg_watch.report.words import credits_number, show, size_text
 
 _STYLES = {
@@ -40,15 +43,17 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List pictures with their state, and the reason if there is one."""
-    with ledger_of(config, Access.READ) as ledger:
+    settings = load(find(config), tolerate=FOR_LOOKING)
+    with open_ledger(settings.state_dir, Access.READ) as ledger:
         if unsettled:
             _show_unsettled(ledger, folder, limit, as_json=as_json)
             return
         found = _chosen(ledger, patterns, state, folder, limit)
+        gone = cutouts.missing(found, settings)
         if as_json:
-            say_json([_job_json(job) for job in found])
+            say_json([_job_json(job) | {"is_missing": job.id in gone} for job in found])
         else:
-            _show_jobs(found)
+            _show_jobs(found, gone)
 
 
 def _chosen(
@@ -61,7 +66,7 @@ def _chosen(
     return sorted(found.values(), key=lambda job: job.changed_at, reverse=True)[:limit]
 
 
-def _show_jobs(found: Iterable[Job]) -> None:
+def _show_jobs(found: Iterable[Job], gone: Container[int]) -> None:
     table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
     for heading in ("state", "picture", "size", "changed", "cut-out or reason"):
         table.add_column(heading, overflow="fold", no_wrap=heading in ("state", "size", "changed"))
@@ -71,12 +76,22 @@ def _show_jobs(found: Iterable[Job]) -> None:
             Text(f"{job.folder}/{show(job.source)}"),
             size_text(job.version.size_bytes),
             f"{job.changed_at.astimezone():%Y-%m-%d %H:%M}",
-            Text(job.reason or (show(job.target) if job.target else "")),
+            Text(_outcome(job, is_gone=job.id in gone)),
         )
     if table.row_count:
         OUT.print(table)
     else:
         say("no jobs")
+
+
+def _outcome(job: Job, *, is_gone: bool) -> str:
+    """Say where the cut-out is, or why there is none."""
+    if job.finding is not None and job.state is State.HELD:
+        return f"{job.reason}; {events.ACCEPT_OR_REDO}"
+    if job.reason or not job.target:
+        return job.reason or ""
+    missing = '; it is missing: "rembg-watch redo" makes it anew' if is_gone else ""
+    return f"{show(job.target)}{missing}{events.odd_text(job.finding)}"
 
 
 def _job_json(job: Job) -> dict[str, Any]:
@@ -90,6 +105,7 @@ def _job_json(job: Job) -> dict[str, Any]:
         "target": show(job.target) if job.target else None,
         "reason": job.reason,
         "code": job.code,
+        "finding": job.finding,
         "field": job.field,
         "attempts": job.attempts,
         "doubts": job.doubts,

@@ -29,6 +29,7 @@ from rembg_watch.one_shot import (
     UndeliveredError,
     scratch_folder,
 )
+from rembg_watch.pipeline.surprises import IN_A_ROW
 from rembg_watch.report.words import count_text, size_text, span_text
 
 
@@ -165,6 +166,7 @@ class _Run:
         self._print = note if answers_on_stdout else say  # standard output may belong to the cut-out
         self._codes: list[ExitCode] = []
         self._server_failures = 0  # in a row
+        self._surprises: list[str] = []  # the kinds of the last answers of an unexpected size, in a row
         self._delivered = 0
 
     def send_all(self, requests: Sequence[Request]) -> ExitCode:
@@ -183,16 +185,26 @@ class _Run:
     def _send(self, request: Request) -> bool:
         """Send one picture; return whether the next is worth sending."""
         try:
-            line = _delivered_line(self._one_shot.send(request))
+            delivered = self._one_shot.send(request)
         except NotSentHereError as error:
             return self._failed(f"{request.name}: not sent: {error}", error)
         except UndeliveredError as error:
-            return self._failed(f"{request.name}: failed: {error}", error) and not error.ends_all
+            return self._failed(f"{request.name}: failed: {error}", error)
         except RembgError as error:
             return self._failed(f"{request.name}: failed: {self._reason(error)}", error) and not self._ends_all(error)
-        self._print(line)
+        self._print(_delivered_line(delivered))
         self._delivered += 1
         self._server_failures = 0
+        return not self._surprises_in_a_row(delivered)
+
+    def _surprises_in_a_row(self, delivered: Delivered) -> bool:
+        """Say whether the last answers all had an unexpected size: a person should look before more is paid."""
+        surprise = delivered.verified.surprise
+        self._surprises = [] if surprise is None else [*self._surprises, surprise.code][-IN_A_ROW:]
+        if len(self._surprises) < IN_A_ROW or len(set(self._surprises)) > 1:
+            return False
+        self._print(f"{IN_A_ROW} answers in a row are not of the size that was expected: look at them first")
+        self._codes.append(ExitCode.SOME_FAILED)
         return True
 
     def _failed(self, line: str, error: Exception) -> bool:
@@ -227,5 +239,6 @@ def _delivered_line(delivered: Delivered) -> str:
     """Describe a cut-out and say where it is."""
     found, request = delivered.verified, delivered.request
     facts = f"{found.width} x {found.height} px, {size_text(found.size_bytes)}, {span_text(delivered.elapsed_s)}"
-    odd = f"; check it: {_WARNINGS[found.warning]}" if found.warning else ""
+    what = found.surprise.reason if found.surprise else _WARNINGS[found.warning] if found.warning else ""
+    odd = f"; check it: {what}" if what else ""
     return f"{request.name} -> {request.target_name} ({facts}){odd}"

@@ -9,7 +9,9 @@ from rembg_watch.cli.configured import ConfigFile, ledger_of
 from rembg_watch.cli.console import say
 from rembg_watch.daemon import RESUME
 from rembg_watch.jobs import State
-from rembg_watch.ledger import Access, Which
+from rembg_watch.ledger import Access, Ledger, Which
+from rembg_watch.report.events import ACCEPT_OR_REDO
+from rembg_watch.report.words import count_text
 
 
 def retry(
@@ -40,6 +42,7 @@ def retry(
             which = Which(states=frozenset(state or ()), folders=frozenset(folder or ()), pattern=pattern)
             count += ledger.retry(which, now)
         ledger.set_note(RESUME, now.isoformat(), is_durable=False)
+        held, done = _left_alone(ledger, patterns or [], frozenset(folder or ()), is_all=everything)
     if not is_choice:
         say(
             "every pause is retried now; nothing was put back in the queue: "
@@ -47,3 +50,15 @@ def retry(
         )
         return
     say(f"{count} put back in the queue" if count else "nothing to put back in the queue; every pause is retried now")
+    if held:
+        say(f"held until you decide: {count_text(held, 'answer')} of an unexpected size; {ACCEPT_OR_REDO}")
+    if done and not count:
+        say(f'delivered already: {count_text(done, "picture")}; "rembg-watch redo" makes cut-outs anew, at a price')
+
+
+def _left_alone(ledger: Ledger, patterns: list[str], folders: frozenset[str], *, is_all: bool) -> tuple[int, int]:
+    """Count what was meant and is not for ``retry``: answers of an unexpected size, and what is delivered already."""
+    surprises = [Which(folders=folders, pattern=pattern, has_surprise=True) for pattern in patterns or [None]]  # type: ignore[list-item]
+    held = {job.id for which in surprises for job in ledger.jobs(which)} if patterns or folders or is_all else set()
+    delivered = [Which(folders=folders, pattern=one, states=frozenset({State.DONE})) for one in patterns]
+    return len(held), len({job.id for which in delivered for job in ledger.jobs(which)})

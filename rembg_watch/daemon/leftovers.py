@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rembg_watch.account.balance import spent_since_baseline
 from rembg_watch.account.credits import Billed, resolve_doubt, settled_after_s
@@ -13,8 +13,12 @@ from rembg_watch.daemon.assembly import KEY_DIGEST, Parts, key_digest
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import StaleJobError, Which
 from rembg_watch.ledger.port import Books
+from rembg_watch.ledger.values import Json
 from rembg_watch.pipeline import Plan, afterwards, recovery
 from rembg_watch.report import events
+
+OPTIONS_NOTE = "options of each folder"
+"""The ledger's note of the options that each folder's pictures were asked for with, as digests."""
 
 
 def forget_another_key(parts: Parts, settings: Settings) -> None:
@@ -49,10 +53,24 @@ def take_up(parts: Parts) -> Sequence[Job]:
 def release_held(parts: Parts) -> None:
     """Put held pictures back in line whose folder's options are not the refused ones any more."""
     for name in to_release(parts.ports.in_force.plan, parts.governor.gate):
-        held = Which(states=frozenset({State.HELD}), folders=frozenset({name}))
+        held = Which(states=frozenset({State.HELD}), folders=frozenset({name}), has_surprise=False)
         count = parts.ledger.retry(held, parts.ports.clocks.now())
         if count:
             parts.ports.report(events.Released(folder=name, count=count))
+
+
+def report_other_options(parts: Parts) -> None:
+    """Say how many cut-outs were made with other options, once after each change: they stay as they are."""
+    noted = parts.ledger.note(OPTIONS_NOTE)
+    before: Mapping[str, Json] = noted if isinstance(noted, dict) else {}
+    now = {name: recipe.options_digest for name, recipe in parts.ports.in_force.plan.recipes.items()}
+    if before == now:
+        return
+    for name, options in now.items():
+        count = parts.ledger.made_otherwise(name, options) if before.get(name, options) != options else 0
+        if count:
+            parts.ports.report(events.MadeOtherwise(folder=name, count=count))
+    parts.ledger.set_note(OPTIONS_NOTE, {**before, **now})
 
 
 def to_release(plan: Plan, gate: Gate) -> list[str]:

@@ -122,6 +122,7 @@ class Daemon:
             )
         )
         parts.targets.make(settings)
+        leftovers.report_other_options(parts)
         self._doubts.begin(leftovers.take_up(parts))
         upkeep.begin(parts)
         self._start_watcher()
@@ -211,6 +212,7 @@ class Daemon:
         parts.watcher.change([folder.folder() for folder in after.folders], pace_of(after))
         self._start_watcher()
         leftovers.release_held(parts)
+        leftovers.report_other_options(parts)
         parts.try_everything()
         return changes(before, after)
 

@@ -24,7 +24,7 @@ from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from rembg_watch import __version__
 from rembg_watch.api.params import Format, RemovalParams
-from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified, verify
+from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Surprise, Verified, verify
 from rembg_watch.host.memory import limit_heaps
 
 HELLO = f"ready {__version__}\n".encode()
@@ -74,7 +74,8 @@ def reply(line: bytes) -> bytes:
     except Exception:  # noqa: BLE001 - whoever asked decides then, and sees the error itself
         said = ["error", traceback.format_exc()[-2000:]]
     else:
-        said = ["verified", found.width, found.height, found.kind, found.size_bytes, found.warning]
+        odd = found.surprise and [found.surprise.reason, found.surprise.code]
+        said = ["verified", found.width, found.height, found.kind, found.size_bytes, found.warning, odd]
     return json.dumps(said).encode() + b"\n"
 
 
@@ -88,13 +89,14 @@ def understood(line: bytes) -> Verified | AnswerRejectedError | None:
     kind, *said = json.loads(line)
     match kind:
         case "verified":
-            width, height, name, size_bytes, warning = said
+            width, height, name, size_bytes, warning, odd = said
             return Verified(
                 width=int(width),
                 height=int(height),
                 kind=Format(name),
                 size_bytes=int(size_bytes),
                 warning=None if warning is None else str(warning),
+                surprise=None if odd is None else Surprise(reason=str(odd[0]), code=str(odd[1])),
             )
         case "rejected":
             reason, code = said

@@ -5,9 +5,13 @@ An answer that was paid for is looked at before it is delivered: that it is a wh
 picture, of the format and of a size that the request and the source explain. It does
 not judge how well the background was removed, and it changes nothing on disk.
 
-How the API rounds, whether it enlarges, and whether it turns or resizes first is not
-documented. Each is accepted: a wrong "no" costs a credit, and what must be caught (a
-preview instead of the picture, an error page, a broken download) is far off.
+What is no picture, or not whole, is rejected: the call may be made again. A whole picture
+of another size than expected is a surprise, not a rejection: the same bytes would bring
+the same answer, so a person decides, and nothing is paid for again by itself.
+
+How the API rounds, whether it enlarges, whether it turns by the EXIF orientation and
+whether it turns or resizes first is not documented. Each is accepted: a wrong "no" costs a
+credit, and what must be caught (a preview instead of the picture) is far off.
 """
 
 import math
@@ -58,7 +62,7 @@ class Expected:
     params: RemovalParams
     width: int  # of the source as it was sent
     height: int
-    may_be_turned: bool = False  # it was sent lying on its side by its EXIF orientation: the API may set it up
+    may_be_turned: bool = False  # it is not an upright copy of ours: the API may turn it by an orientation in it
 
     @classmethod
     def of_unknown_source(cls, params: RemovalParams) -> Self:
@@ -67,14 +71,28 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Surprise:
+    """A whole picture of another size than the request and the source explain."""
+
+    reason: str  # "the answer is W x H, expected W x H"
+    code: str  # wrong_size, or downgraded: so small that it looks like a preview
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A whole picture that fits what was asked for."""
+    """A whole picture of the format that was asked for."""
 
     width: int
     height: int
     kind: Format
     size_bytes: int
     warning: str | None = None  # no_alpha, all_opaque or all_transparent: whole, but is it a cutout?
+    surprise: Surprise | None = None  # None: it is of a fitting size
+
+    @property
+    def finding(self) -> str | None:
+        """What is odd about it, as a code; None: nothing."""
+        return self.surprise.code if self.surprise else self.warning
 
 
 def verify(answer: Path, expected: Expected) -> Verified:
@@ -93,7 +111,8 @@ def verify(answer: Path, expected: Expected) -> Verified:
             code="wrong_format",
         )
     width, height, warning = _decode(answer, kind, expected)
-    return Verified(width=width, height=height, kind=kind, size_bytes=size_bytes, warning=warning)
+    surprise = None if fits(width, height, expected) else _surprise(width, height, expected)
+    return Verified(width=width, height=height, kind=kind, size_bytes=size_bytes, warning=warning, surprise=surprise)
 
 
 def _kind(answer: Path, size_bytes: int) -> Format:
@@ -113,7 +132,7 @@ def _kind(answer: Path, size_bytes: int) -> Format:
 def _decode(answer: Path, kind: Format, expected: Expected) -> tuple[int, int, str | None]:
     try:
         with _DECODING, Image.open(answer, formats=(kind.upper(),)) as picture:
-            _check_size(picture.width, picture.height, expected)  # before it is decoded: a bomb has no fitting size
+            _check_pixels(picture)  # before it is decoded: it may be a bomb
             picture.load()
             return picture.width, picture.height, _warning(picture, expected.params)
     except AnswerRejectedError:
@@ -126,31 +145,30 @@ def _decode(answer: Path, kind: Format, expected: Expected) -> tuple[int, int, s
         raise broken(kind, error) from error
 
 
+def _check_pixels(picture: Image.Image) -> None:
+    if picture.width * picture.height > _LARGEST_PIXELS:
+        what = f"The answer is {picture.width} x {picture.height} px, more than there can be."
+        raise AnswerRejectedError(what, code="too_large")
+
+
 def broken(kind: Format, why: object) -> AnswerRejectedError:
     """Say that no picture comes out of an answer, and *why*."""
     return AnswerRejectedError(f"The answer is a {kind.upper()} picture that cannot be decoded: {why}.", code="broken")
 
 
-def _check_size(width: int, height: int, expected: Expected) -> None:
-    if fits(width, height, expected):
-        return
-    if expected.width == 0:
-        raise AnswerRejectedError(f"The answer is {width} x {height} px, more than there can be.", code="wrong_size")
-    usual = next(_sizes(expected))
-    asked = f"about {usual[0]:.0f} x {usual[1]:.0f} px was expected"
-    if (width, height) == _DOWNGRADED or width * height * 4 < usual[0] * usual[1]:
-        raise AnswerRejectedError(
-            f"The answer is only {width} x {height} px where {asked}: such previews come when an account is out of "
-            f"credits. Look at the account.",
-            code="downgraded",
-        )
-    raise AnswerRejectedError(f"The answer is {width} x {height} px where {asked}.", code="wrong_size")
+def _surprise(width: int, height: int, expected: Expected) -> Surprise:
+    wanted = next(_sizes(expected))
+    reason = f"the answer is {width} x {height}, expected {wanted[0]:.0f} x {wanted[1]:.0f}"
+    if (width, height) == _DOWNGRADED or width * height * 4 < wanted[0] * wanted[1]:
+        reason += "; such previews come when an account is out of credits: look at the account"
+        return Surprise(reason=reason, code="downgraded")
+    return Surprise(reason=reason, code="wrong_size")
 
 
 def fits(width: int, height: int, expected: Expected) -> bool:
     """Say if a picture of this size can be the answer to what was asked."""
     if expected.width == 0:
-        return width * height <= _LARGEST_PIXELS
+        return True
     return any(_near(width, w) and _near(height, h) for w, h in _sizes(expected))
 
 

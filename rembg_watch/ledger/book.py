@@ -127,11 +127,28 @@ class SqlLedger(Ledger):
         states = (which.states or work.RETRYABLE) & work.RETRYABLE
         if not states:
             return 0
-        meant = replace(which, states=states)
+        meant = replace(which, states=states, has_surprise=False)
         ids = self._read(lambda connection: rows.ids_of(connection, meant, JOBS.c.gone_at.is_(None), limit=None))
         retry = partial(work.retry, at=at)
         return sum(self._store.write(partial(retry, ids=some)) for some in rows.slices(ids, ADDED_AT_ONCE))
 
+    def accept(self, which: Which, at: datetime) -> int:
+        meant = replace(which, has_surprise=True)
+        ids = self._read(lambda connection: rows.ids_of(connection, meant, limit=None))
+        accept = partial(work.accept, at=at)
+        return sum(self._store.write(partial(accept, ids=some)) for some in rows.slices(ids, ADDED_AT_ONCE))
+
+    def redoable(self, which: Which) -> Iterator[Job]:
+        ids = self._read(lambda connection: rows.ids_of(connection, which, *work.REDOABLE_NOW, limit=None))
+        for some in rows.slices(ids):
+            yield from self._read(partial(rows.jobs_by_id, ids=some))
+
+    def redo(self, jobs: Iterable[Job], at: datetime) -> int:
+        redo = partial(work.redo, at=at)
+        ids = (job.id for job in jobs)
+        return sum(self._store.write(partial(redo, ids=some)) for some in rows.slices(ids, ADDED_AT_ONCE))
+
+    made_otherwise = _reads(rows.made_otherwise)
     next_due_at = _reads(rows.next_due_at)
     queued = _reads(rows.queued)
 

@@ -146,6 +146,8 @@ def queued_anew(at: datetime) -> dict[str, object]:
         "reason": None,
         "code": None,
         "field": None,
+        "finding": None,
+        "is_accepted": False,
         "revision": JOBS.c.revision + 1,
     }
 

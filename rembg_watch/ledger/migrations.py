@@ -72,6 +72,14 @@ _VERSION_1 = (
     """,
 )
 
+_VERSION_2 = (
+    "ALTER TABLE jobs ADD COLUMN finding TEXT",
+    "ALTER TABLE jobs ADD COLUMN is_accepted BOOLEAN DEFAULT false NOT NULL",
+    "ALTER TABLE jobs ADD COLUMN made_with VARCHAR(32)",
+    "ALTER TABLE jobs ADD COLUMN redo_at BIGINT",
+)
+"""Answers that surprise are held and accepted by a person; cut-outs are made anew where that is asked for."""
+
 
 def _step(*statements: str) -> Migration:
     def take(connection: Connection) -> None:
@@ -81,7 +89,7 @@ def _step(*statements: str) -> Migration:
     return take
 
 
-ON_SQLITE: tuple[Migration, ...] = (_step(*_VERSION_1),)
+ON_SQLITE: tuple[Migration, ...] = (_step(*_VERSION_1), _step(*_VERSION_2))
 """From nothing to today's tables in SQLite; a ledger's version is how many of them it has had."""
 
 

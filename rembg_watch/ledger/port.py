@@ -160,8 +160,26 @@ class Jobs(Protocol):
         """
         Put failed, held and in-doubt jobs back in line, with all their attempts; return how many.
 
-        A job whose source is not there any more stays as it is.
+        A job whose source is not there any more stays as it is, and so does one whose
+        answer surprised: ``accept`` and ``redo`` are for those.
         """
+
+    def accept(self, which: Which, at: datetime) -> int:
+        """Let answers of an unexpected size, held for a person, be published as they are; return how many."""
+
+    def redoable(self, which: Which) -> Iterator[Job]:
+        """Yield the jobs that ``redo`` takes: done or held for their answer, and the source stands where it was."""
+
+    def redo(self, jobs: Iterable[Job], at: datetime) -> int:
+        """
+        Put jobs back in line to be made anew, at the price of a call each; return how many.
+
+        No answer from before *at* is taken for them, their own one included. The old
+        cut-out stands until the new one takes its place.
+        """
+
+    def made_otherwise(self, folder: str, options: str) -> int:
+        """Return how many cut-outs of a folder, whose sources stand, were not asked for with *options* (a digest)."""
 
     def next_due_at(self, folders: Iterable[str], state: State = State.QUEUED) -> datetime | None:
         """Return when the next unclaimed job of these folders is due; in the past if one is."""

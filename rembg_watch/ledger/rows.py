@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, func, select, true
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, func, or_, select, true
 
 from rembg_watch.jobs import Job, State, Version
 from rembg_watch.ledger.prepared import Prepared
@@ -33,6 +33,10 @@ RECORDED = (
     "code",
     "field",
     "request_id",
+    "finding",
+    "is_accepted",
+    "made_with",
+    "redo_at",
     "is_disposal_due",
     "is_disposed",
 )
@@ -40,6 +44,10 @@ RECORDED = (
 
 _PLAIN = ("id", "folder", "source", "enqueued_at", *RECORDED, "gone_at", "revision")
 _ALL_OF_IT = select(*(JOBS.c[name] for name in (*_VERSION, "state", *_PLAIN)))
+
+
+SURPRISED = and_(JOBS.c.state == State.HELD.value, JOBS.c.finding.is_not(None))
+"""A job whose answer is of an unexpected size: it is in the spool, and a person decides."""
 
 
 def slices(values: Iterable[T], size: int = SLICE) -> Iterator[list[T]]:
@@ -73,7 +81,7 @@ ANSWERS = 20
 _ANSWERED = Prepared(
     _ALL_OF_IT.where(JOBS.c.content_key == bindparam("content_key"), JOBS.c.answer_digest.is_not(None))
     .order_by(
-        case((JOBS.c.state == State.RECEIVED.value, 0), (JOBS.c.state == State.DONE.value, 1), else_=2),
+        case((JOBS.c.state == State.RECEIVED.value, 0), (SURPRISED, 0), (JOBS.c.state == State.DONE.value, 1), else_=2),
         JOBS.c.id.desc(),
     )
     .limit(ANSWERS)
@@ -81,12 +89,14 @@ _ANSWERED = Prepared(
 
 
 def is_received(connection: Connection, content_key: str) -> bool:
-    """Say whether a job has an answer to one request that it did not publish yet."""
+    """Say whether a job has an answer to one request in the spool that it did not publish yet."""
     return _RECEIVED.scalar(connection, {"content_key": content_key}) is not None
 
 
 _RECEIVED = Prepared(
-    select(JOBS.c.id).where(JOBS.c.content_key == bindparam("content_key"), JOBS.c.state == State.RECEIVED.value)
+    select(JOBS.c.id).where(
+        JOBS.c.content_key == bindparam("content_key"), or_(JOBS.c.state == State.RECEIVED.value, SURPRISED)
+    )
 )
 
 
@@ -104,6 +114,7 @@ def condition(which: Which) -> ColumnElement[bool]:
         *([JOBS.c.folder.in_(sorted(which.folders))] if which.folders else []),
         *([JOBS.c.id.in_(sorted(which.ids))] if which.ids else []),
         *([JOBS.c.changed_at >= which.since] if which.since else []),
+        *([] if which.has_surprise is None else [SURPRISED if which.has_surprise else ~SURPRISED]),
     )
 
 
@@ -204,5 +215,13 @@ def finished(connection: Connection, since: datetime) -> dict[State, int]:
 def spool_keys(connection: Connection) -> frozenset[str]:
     """Return the content keys of the jobs that may still need their spooled answer."""
     needed = (State.SENDING, State.RECEIVED, State.IN_DOUBT)
-    statement = select(JOBS.c.content_key).where(JOBS.c.state.in_(needed), JOBS.c.content_key.is_not(None))
+    may_need = or_(JOBS.c.state.in_(needed), SURPRISED)
+    statement = select(JOBS.c.content_key).where(may_need, JOBS.c.content_key.is_not(None))
     return frozenset(key for key in connection.scalars(statement) if key is not None)
+
+
+def made_otherwise(connection: Connection, folder: str, options: str) -> int:
+    """Return how many cut-outs of a folder, whose sources stand, were not asked for with these options."""
+    other = or_(JOBS.c.made_with.is_(None), JOBS.c.made_with != options)
+    these = (JOBS.c.state == State.DONE.value, JOBS.c.folder == folder, JOBS.c.gone_at.is_(None), other)
+    return connection.scalar(select(func.count()).where(*these)) or 0

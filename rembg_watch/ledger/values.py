@@ -58,6 +58,7 @@ class Which:
     ids: frozenset[int] = frozenset()
     pattern: str | None = None  # a glob over the source's path; ``*`` crosses directories
     since: datetime | None = None  # changed at this moment or later
+    has_surprise: bool | None = None  # whether an answer of an unexpected size waits for a person; None: either
 
     def accepts(self, source: bytes) -> bool:
         """Say if *source* is a path that the pattern means."""

@@ -19,7 +19,7 @@ from rembg_watch.jobs import TRANSITIONS, WORKING, CallEnd, CallStart, IllegalTr
 from rembg_watch.ledger import calls
 from rembg_watch.ledger.intake import queued_anew
 from rembg_watch.ledger.prepared import Prepared
-from rembg_watch.ledger.rows import RECORDED, jobs_by_id, jobs_where, slices, undelivered
+from rembg_watch.ledger.rows import RECORDED, SURPRISED, jobs_by_id, jobs_where, slices, undelivered
 from rembg_watch.ledger.schema import JOBS, Moment
 from rembg_watch.ledger.values import CLOCK_READ_SKEW, Recovery, SendingTwiceError, StaleJobError, Turn, take_turns
 
@@ -253,3 +253,27 @@ def retry(connection: Connection, ids: Sequence[int], at: datetime) -> int:
         values = queued_anew(at) | {"due_at": JOBS.c.enqueued_at, "is_disposal_due": False}
         queued += connection.execute(update(JOBS).where(*meant).values(values)).rowcount
     return queued
+
+
+def accept(connection: Connection, ids: Sequence[int], at: datetime) -> int:
+    """Let held answers of an unexpected size be published as they are."""
+    accepted = 0
+    for some in slices(ids):
+        values = {"state": State.RECEIVED.value, "is_accepted": True, "changed_at": at, "due_at": JOBS.c.enqueued_at}
+        values |= {"claimed_by": None, "retry_at": None, "reason": None, "code": None, "revision": JOBS.c.revision + 1}
+        accepted += connection.execute(update(JOBS).where(JOBS.c.id.in_(some), SURPRISED).values(values)).rowcount
+    return accepted
+
+
+def redo(connection: Connection, ids: Sequence[int], at: datetime) -> int:
+    """Put jobs back in line to be paid for anew that are done, or whose answer surprised, and whose source stands."""
+    queued = 0
+    for some in slices(ids):
+        values = queued_anew(at) | {"due_at": at, "enqueued_at": at, "redo_at": at, "answer_digest": None}
+        values |= {"answer_bytes": 0, "is_disposal_due": False}
+        queued += connection.execute(update(JOBS).where(JOBS.c.id.in_(some), *REDOABLE_NOW).values(values)).rowcount
+    return queued
+
+
+REDOABLE_NOW = (or_(JOBS.c.state == State.DONE.value, SURPRISED), JOBS.c.gone_at.is_(None))
+"""What a job is that can be made anew: it has a cut-out, or an answer that surprised, and its source stands."""

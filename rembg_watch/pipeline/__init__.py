@@ -10,6 +10,7 @@ between any two of them loses no picture and pays for none twice without saying 
 ``pipeline.call``          wait at the gate, send, keep the answer: the only step that costs money
 ``pipeline.finish``        verify the answer, publish it, put the source away
 ``pipeline.ends``          what the end of a step means for its job
+``pipeline.surprises``     answers of an unexpected size: held until a person decides
 ``pipeline.afterwards``    what becomes of the source
 ``pipeline.recovery``      what an earlier run, or a step that broke, left in the middle
 ``pipeline.pool``          who runs the steps, how many at once

@@ -126,6 +126,8 @@ class Attempt:
             at=ports.clocks.now(),
             answer_digest=cutout.sha256,
             answer_bytes=cutout.size_bytes,
+            made_with=self.ready.recipe.options_digest,
+            redo_at=None,
             request_id=cutout.request_id,
             retry_at=None,
             reason=None,

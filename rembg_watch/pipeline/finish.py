@@ -16,7 +16,7 @@ from rembg_watch.host.disk import Content, DeliveryError, OutputUnavailableError
 from rembg_watch.jobs import CallEnd, Job, State, move
 from rembg_watch.ledger import Target
 from rembg_watch.paths import mirror
-from rembg_watch.pipeline import afterwards, ends
+from rembg_watch.pipeline import afterwards, ends, surprises
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.values import Blocked, Over, Paid, need_of
 from rembg_watch.report import events
@@ -36,12 +36,14 @@ def finish(ports: Ports, paid: Paid) -> Over | Blocked:
 def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
     answer = ports.spool.path(key)
     try:
-        ports.verify(answer, paid.expected or Expected.of_unknown_source(paid.recipe.params))
+        verified = ports.verify(answer, paid.expected or Expected.of_unknown_source(paid.recipe.params))
     except (AnswerRejectedError, FileNotFoundError) as rejected:
         return _rejected(ports, paid, key, rejected)
     ports.step("verified")
     if paid.ticket is not None:
         ports.governor.accepted(paid.ticket)
+    if verified.surprise is not None and not surprises.is_accepted(ports, paid.job):
+        return surprises.hold(ports, paid, verified.surprise)
     try:
         published = _publish(ports, paid, answer)
     except TargetRefusedError as refused:
@@ -61,6 +63,8 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
             reason=None,
             code=None,
             field=None,
+            finding=verified.finding,
+            is_accepted=False,
             is_disposal_due=paid.recipe.after != "keep",
         ),
         published=_target(paid.job, published),
@@ -154,7 +158,8 @@ def _unpublished(ports: Ports, job: Job, trouble: DeliveryError, retry_s: float)
 def _report_delivered(ports: Ports, paid: Paid, job: Job) -> None:
     target = job.target or b""
     if paid.ticket is None:
-        ports.report(events.Reused(**events.of(job), target=target, answer_bytes=job.answer_bytes))
+        reused = events.Reused(**events.of(job), target=target, answer_bytes=job.answer_bytes, finding=job.finding)
+        ports.report(reused)
         return
     ports.report(
         events.Delivered(
@@ -164,6 +169,7 @@ def _report_delivered(ports: Ports, paid: Paid, job: Job) -> None:
             charged=paid.price,
             credits_left=ports.credits_left(),
             answer_bytes=job.answer_bytes,
+            finding=job.finding,
         )
     )
 

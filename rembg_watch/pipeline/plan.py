@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
 from rembg_watch.account.terms import Terms
@@ -17,7 +19,7 @@ from rembg_watch.api.params import RemovalParams
 from rembg_watch.paths import After
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What is done with the pictures of one folder."""
 
@@ -36,6 +38,11 @@ class Recipe:
     def options(self) -> str:
         """The parameters in one stable spelling, as the content key and a folder's hold know them."""
         return self.params.canonical()
+
+    @cached_property
+    def options_digest(self) -> str:
+        """The same in few characters, as the ledger keeps it with each cut-out."""
+        return sha256(self.options.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

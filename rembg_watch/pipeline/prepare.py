@@ -74,9 +74,13 @@ def _answered_before(
         if ports.contents.is_asked_by_another(key, job.id):
             prepared.close()
             return Twin(job=job, content_key=key)
+        if job.redo_at is not None and not _forget_answer(ports, key):
+            prepared.close()
+            return _later(ports, plan, job, "the answer from before is still being delivered elsewhere", "redo_waits")
         try:
             answered = ports.ledger.answers_for(key)
-            standing = answers_standing(key, answered, plan.recipes, ports.spool)
+            fresh = [one for one in answered if job.redo_at is None or one.changed_at > job.redo_at]
+            standing = answers_standing(key, fresh, plan.recipes, ports.spool)
             known = next((one for one, path in standing if _take_up(ports, key, one, path)), None)
         except DeliveryError as away:  # it may be paid for: better wait for the folder than pay again
             prepared.close()
@@ -84,12 +88,26 @@ def _answered_before(
         if known is None:
             ports.contents.begin(key, job.id)
             return Ready(job=job, recipe=recipe, prepared=prepared, is_first=not answered)
-        answer = {"answer_digest": known.answer_digest, "answer_bytes": known.answer_bytes}
+        answer = {"answer_digest": known.answer_digest, "answer_bytes": known.answer_bytes, "redo_at": None}
+        answer |= {"made_with": recipe.options_digest}
         received = ports.ledger.record(
             move(job, State.RECEIVED, at=ports.now(), retry_at=None, reason=None, code=None, **answer)
         )
     with prepared:
         return Paid(job=received, recipe=recipe, expected=expected_of(prepared, recipe))
+
+
+def _forget_answer(ports: Ports, key: str) -> bool:
+    """
+    Let go of a spooled answer that is to be paid for anew: after a crash it would pass for the new one.
+
+    Returns:
+        False while another job has still to publish it.
+    """
+    if ports.ledger.is_waiting_to_publish(key):
+        return False
+    ports.spool.drop(key)
+    return True
 
 
 def answers_standing(

@@ -88,7 +88,11 @@ class PreparedSource:
     width: int  # as a decoder sees what is sent
     height: int
     is_upright_copy: bool = False
-    may_be_turned: bool = False  # it is sent as it is although its EXIF orientation swaps width and height
+
+    @property
+    def may_be_turned(self) -> bool:
+        """Whether the answer may have its sides swapped: what is sent as it is may hold an orientation."""
+        return not self.is_upright_copy
 
     def open(self) -> BinaryIO:
         """Hand out the file from its start, for each attempt anew; it stays this value's to close."""
@@ -157,7 +161,6 @@ def measure(source: Path, version: Version, *, upright: bool, step: Step = no_st
             width=look.width_px,
             height=look.height_px,
             is_upright_copy=upright and look.orientation != 1,
-            may_be_turned=look.orientation >= 5,
         )
     except BaseException:
         file.close()
@@ -250,7 +253,6 @@ def _upright_copy(plain: PreparedSource, source: Path, scratch: Path, largest_by
         size_bytes=content.size_bytes,
         width=picture.width,
         height=picture.height,
-        may_be_turned=False,
     )
 
 

@@ -8,6 +8,22 @@ from typing import ClassVar
 from rembg_watch.report.event import FolderEvent, Lasting, Level, PictureEvent
 from rembg_watch.report.words import count_text, credits_text, show, size_text, span_text
 
+ACCEPT_OR_REDO = '"rembg-watch accept" delivers it as it is, "rembg-watch redo" pays again'
+"""What a person can do with an answer of an unexpected size."""
+
+_ODD = {
+    "no_alpha": "it has no transparency",
+    "all_opaque": "nothing in it is transparent",
+    "all_transparent": "all of it is transparent",
+    "wrong_size": "it is not of the size that was expected",
+    "downgraded": "it is much smaller than expected",
+}
+
+
+def odd_text(finding: str | None) -> str:
+    """Say what is odd about a cutout that was delivered, to be put behind a sentence; nothing if nothing is."""
+    return f"; look at it: {_ODD.get(finding, finding)}" if finding else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallStarted(PictureEvent):
@@ -47,11 +63,18 @@ class Delivered(PictureEvent):
     charged: Decimal
     credits_left: Decimal | None = None
     answer_bytes: int = 0
+    finding: str | None = None  # what is odd about it, as a code
+
+    @property
+    def level(self) -> Level:
+        """Return how much it matters: an odd cutout should be looked at."""
+        return Level.WARNING if self.finding else Level.INFO
 
     def _says(self) -> str:
         left = f", {credits_text(self.credits_left)} left" if self.credits_left is not None else ""
         cost = credits_text(self.charged)
-        return f"{self.picture} delivered as {show(self.target)} in {span_text(self.duration_s)} ({cost}{left})"
+        odd = odd_text(self.finding)
+        return f"{self.picture} delivered as {show(self.target)} in {span_text(self.duration_s)} ({cost}{left}){odd}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +83,11 @@ class Reused(PictureEvent):
 
     target: bytes
     answer_bytes: int = 0
+    finding: str | None = None
 
     def _says(self) -> str:
-        return f"{self.picture} delivered as {show(self.target)} without a call: the same picture was paid for before"
+        known = "the same picture was paid for before"
+        return f"{self.picture} delivered as {show(self.target)} without a call: {known}{odd_text(self.finding)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +131,50 @@ class Held(PictureEvent):
 
     def _says(self) -> str:
         return f"{self.picture} is held: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerHeld(PictureEvent):
+    """An answer came that is whole and of another size than expected: it is kept, and a person decides."""
+
+    level: ClassVar[Level] = Level.WARNING
+    why: str
+    code: str
+    charged: Decimal = Decimal(0)
+
+    def _says(self) -> str:
+        return f"{self.picture} is held: {self.why}; {ACCEPT_OR_REDO}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderHeld(FolderEvent):
+    """Several answers in a row surprised in the same way: nothing more is bought for the folder."""
+
+    level: ClassVar[Level] = Level.ERROR
+    count: int
+    why: str
+    code: str
+
+    def _says(self) -> str:
+        return (
+            f"{self.folder} is held: {self.count} answers in a row are not of the size that was expected ({self.why}); "
+            f'"rembg-watch accept --folder {self.folder}" takes such answers from now on, "rembg-watch retry" goes on'
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeOtherwise(FolderEvent):
+    """A folder's options have changed; what was delivered with others is not touched by itself."""
+
+    count: int
+
+    def _says(self) -> str:
+        what = "picture was" if self.count == 1 else "pictures were"
+        stay = "stays as it is" if self.count == 1 else "stay as they are"
+        return (
+            f"{self.folder}: {self.count:,} {what} delivered with other options and {stay}; "
+            f'"rembg-watch redo --folder {self.folder}" makes them anew'
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

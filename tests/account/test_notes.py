@@ -39,7 +39,8 @@ GATE_NOTE: dict[str, Any] = json.loads("""{
      "picture_at": null, "spendable": null}
   ],
   "folders": [
-    {"folder": "ä", "options": "format=png", "since": "2026-11-22T12:00:00.250000+00:00", "text": "no such format"}
+    {"folder": "ä", "options": "format=png", "since": "2026-11-22T12:00:00.250000+00:00", "text": "no such format",
+     "cause": "parameters_refused"}
   ]
 }""")
 GATE = Gate(

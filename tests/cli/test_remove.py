@@ -345,7 +345,6 @@ ENDINGS = [
     ("redirect", "redirect", 1, "that is never followed", 1),
     ("server down for two", "status:status=503", 75, "nothing was charged", 2),
     ("a proxy in between", "html", 75, "it may have been charged", 2),
-    ("a preview instead", "wrong_size:billed=true", 1, "such previews come when an account is out of credits", 1),
 ]
 
 
@@ -365,6 +364,22 @@ def test_what_every_other_picture_would_meet_ends_the_round(
     assert "c.jpg: not sent, for the same reason" in ended.out
     assert len(removals(sandbox)) == calls
     assert files(desk) == set(names)
+
+
+def test_answers_of_an_unexpected_size_are_delivered_with_a_warning_and_the_third_in_a_row_is_the_last(
+    call: Call, serve: Serve, desk: Path, make_picture: Make
+) -> None:
+    sandbox = serve(faults=["wrong_size:billed=true"])
+    names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    for name in names:
+        (desk / name).write_bytes(make_picture(1200, 900))
+    ended = call("remove", *names)
+    assert ended.code == 1, ended.out
+    assert ended.out.count("check it: the answer is 460 x 345, expected 1200 x 900; such previews come") == 3
+    assert "3 answers in a row are not of the size that was expected: look at them first" in ended.out
+    assert "d.jpg: not sent, for the same reason" in ended.out
+    assert len(removals(sandbox)) == 3
+    assert files(desk) == {*names, "a.webp", "b.webp", "c.webp"}
 
 
 def test_a_server_that_fails_for_one_picture_alone_does_not_stop_the_others(

@@ -120,10 +120,28 @@ def test_another_format_than_the_one_asked_for_is_rejected(tmp_path: Path, asked
 
 @pytest.mark.parametrize("size", [(460, 460), (460, 306), (300, 200)])
 def test_a_preview_instead_of_the_picture_is_called_by_its_name(tmp_path: Path, size: tuple[int, int]) -> None:
-    error = rejection(tmp_path, encoded(cutout(size), Format.WEBP), expected())
-    assert error.code == "downgraded"
-    assert f"{size[0]} x {size[1]}" in error.reason
-    assert "1200 x 800" in error.reason
+    found = verify(answer_of(tmp_path, encoded(cutout(size), Format.WEBP)), expected())
+    assert found.surprise is not None
+    assert found.finding == found.surprise.code == "downgraded"
+    assert f"the answer is {size[0]} x {size[1]}, expected 1200 x 800; such previews come" in found.surprise.reason
+
+
+@pytest.mark.parametrize("size", [(1200, 700), (1100, 800), (2400, 1600), (1, 1200), (800, 1200)])
+@pytest.mark.parametrize("kind", [Format.WEBP, Format.PNG, Format.JPEG, Format.BMP])
+def test_a_whole_answer_of_another_size_is_a_surprise_and_no_rejection(
+    tmp_path: Path, size: tuple[int, int], kind: Format
+) -> None:
+    mode = "RGB" if kind in (Format.JPEG, Format.BMP) else "RGBA"
+    found = verify(answer_of(tmp_path, encoded(cutout(size, mode), kind)), expected(format=kind))
+    assert (found.width, found.height) == size
+    assert found.surprise is not None
+    assert found.surprise.reason.startswith(f"the answer is {size[0]} x {size[1]}, expected 1200 x 800")
+
+
+def test_an_answer_of_another_size_that_does_not_decode_is_rejected(tmp_path: Path) -> None:
+    data = bytearray(encoded(cutout((1100, 700)), Format.PNG))
+    data[len(data) // 2 : len(data) // 2 + 64] = bytes(64)
+    assert rejection(tmp_path, bytes(data), expected(format=Format.PNG)).code == "broken"
 
 
 def test_a_preview_is_no_preview_where_it_was_asked_for(tmp_path: Path) -> None:
@@ -145,13 +163,13 @@ def bomb(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("side", [11_000, 14_143, 20_001, 100_000])
 def test_a_decompression_bomb_is_rejected_before_it_is_decoded(tmp_path: Path, side: int) -> None:
-    assert rejection(tmp_path, bomb(side, side), expected(format=Format.PNG)).code in {"wrong_size", "broken"}
+    assert rejection(tmp_path, bomb(side, side), expected(format=Format.PNG)).code in {"too_large", "broken"}
 
 
 @pytest.mark.parametrize("side", [14_200, 19_000, 100_000])
 def test_a_bomb_is_rejected_even_where_the_source_is_not_known_any_more(tmp_path: Path, side: int) -> None:
     wanted = Expected.of_unknown_source(RemovalParams(format=Format.PNG))
-    assert rejection(tmp_path, bomb(side, side), wanted).code in {"wrong_size", "broken"}
+    assert rejection(tmp_path, bomb(side, side), wanted).code in {"too_large", "broken"}
 
 
 def test_any_size_fits_a_source_that_is_not_known_any_more(tmp_path: Path) -> None:

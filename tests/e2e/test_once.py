@@ -302,10 +302,9 @@ def test_a_few_errors_of_the_server_are_ridden_out_by_once(studio: Studio) -> No
 
 
 def test_answers_that_are_no_pictures_are_never_delivered(studio: Studio) -> None:
-    spoilt = ("json", "truncated", "wrong_size")
+    spoilt = ("json", "truncated")
     for number, kind in enumerate(spoilt):
-        size = (1200, 800) if kind == "wrong_size" else (64, 48)
-        studio.put(f"{kind}.jpg", picture(number, size=size))
+        studio.put(f"{kind}.jpg", picture(number, size=(64, 48)))
         studio.sandbox.add_fault(kind, file=f"{kind}.jpg", count=1)
     said = studio.cli("once")
     assert said.code == 0, said.text
@@ -313,6 +312,88 @@ def test_answers_that_are_no_pictures_are_never_delivered(studio: Studio) -> Non
     assert set(outputs) == {f"{kind}.png" for kind in spoilt}
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in outputs.values())
     assert studio.billed_twice == len(spoilt), "each was paid, was worth nothing and was asked for once more"
+
+
+def surprised(studio: Studio, *names: str) -> None:
+    """Have the answers to these pictures be of an unexpected size."""
+    for number, name in enumerate(names):
+        studio.put(name, picture(number, size=(1200, 800)))
+        studio.sandbox.add_fault("wrong_size", file=name, count=1)
+
+
+def test_an_answer_of_an_unexpected_size_is_held_until_it_is_accepted(studio: Studio) -> None:
+    surprised(studio, "a.jpg")
+    studio.drop("good.jpg", 7)
+    said = studio.cli("once")
+    assert said.code == 75, said.text
+    assert set(studio.outputs()) == {"good.png"}
+    (job,) = studio.jobs("--state", "held")
+    assert job["reason"].startswith("the answer is 460 x 307, expected 1200 x 800; such previews come when an account")
+    listed = " ".join(studio.cli("jobs", "--state", "held").out.split())
+    assert '"rembg-watch accept" delivers it as it is, "rembg-watch redo" pays again' in listed
+    assert "network" not in said.text
+    assert "held until you decide: 1 answer of an unexpected size" in studio.cli("retry", "--all").out
+    assert studio.cli("once").code == 75
+    assert studio.sandbox.billed == 2, "however often it is looked at, it is paid for once"
+    assert studio.cli("accept", "a*").out.strip() == "1 answer accepted and delivered next"
+    assert studio.cli("once").code == 0
+    assert set(studio.outputs()) == {"good.png", "a.png"}
+    assert studio.sandbox.billed == 2
+    assert "look at it: it is much smaller than expected" in " ".join(studio.cli("jobs", "a*").out.split())
+
+
+def test_a_folder_is_held_after_three_of_them_and_may_take_them_from_now_on(studio: Studio) -> None:
+    surprised(studio, *(f"{number}.jpg" for number in range(9)))
+    studio.configure(pool={"workers": 1})
+    said = studio.cli("once")
+    assert said.code == 75, said.text
+    assert 3 <= (paid := studio.sandbox.billed) <= 4, "the next one may be under way when the third is looked at"
+    assert "3 answers in a row are not of the size that was expected" in said.text
+    name = studio.status()["folders"][0]["name"]
+    assert studio.status()["folders"][0]["state"] == "held"
+    told = studio.cli("accept", "--folder", name)
+    assert told.out.splitlines() == [
+        f"{paid} answers accepted and delivered next",
+        f"{name} takes answers of any size from now on",
+    ]
+    assert studio.cli("once").code == 0
+    assert len(studio.outputs()) == studio.sandbox.billed == 9
+    assert studio.cli("accept", "--folder", "other").code == 2
+    assert studio.cli("accept").code == 2
+
+
+def test_redo_says_its_price_and_makes_cutouts_anew(studio: Studio) -> None:
+    for number in range(3):
+        studio.drop(f"{number}.jpg", number)
+    assert studio.cli("once").code == 0
+    (studio.root / "out/1.png").unlink()
+    assert "it is missing" in " ".join(studio.cli("jobs", "1*").out.split())
+    assert "delivered already: 1 picture" in studio.cli("retry", "1*").out
+    assert studio.cli("redo").code == 2
+    assert studio.cli("redo", "*").code == 2, "nobody was asked"
+    assert studio.cli("redo", "nothing*").out.startswith("there is nothing to make anew")
+    assert studio.cli("once").code == 0
+    assert studio.sandbox.billed == 3
+    said = studio.cli("redo", "--missing", "--yes")
+    assert said.out.splitlines()[0] == "1 cut-out made anew for up to 1 credit (missing from the output: 1)"
+    assert studio.cli("once").code == 0
+    assert (len(studio.outputs()), studio.sandbox.billed) == (3, 4)
+
+
+def test_a_change_of_options_says_what_stays_as_it_is(studio: Studio) -> None:
+    for number in range(3):
+        studio.drop(f"{number}.jpg", number)
+    assert "other options" not in studio.cli("once").text
+    name = studio.status()["folders"][0]["name"]
+    studio.configure(options={"format": "png", "w": 20})
+    told = (
+        f'3 pictures were delivered with other options and stay as they are; "rembg-watch redo --folder {name}" makes'
+    )
+    assert told in studio.cli("once").text
+    assert told not in studio.cli("once").text, "once is enough"
+    assert studio.cli("redo", "--folder", name, "--yes").code == 0
+    assert studio.cli("once").code == 0
+    assert studio.sandbox.billed == 6
 
 
 def test_an_answer_that_never_is_a_picture_ends_in_doubt_after_one_more_try(studio: Studio) -> None:

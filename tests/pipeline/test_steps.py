@@ -362,7 +362,7 @@ def test_a_picture_that_the_api_refuses_is_set_aside_with_its_reason(tmp_path: P
     assert studio.sandbox.billed == 0
 
 
-@pytest.mark.parametrize("fault", ["empty", "garbage", "json", "cut_picture", "wrong_size", "wrong_format"])
+@pytest.mark.parametrize("fault", ["empty", "garbage", "json", "cut_picture", "wrong_format"])
 def test_an_answer_that_is_no_result_is_not_delivered_and_asked_for_once_more(tmp_path: Path, fault: str) -> None:
     studio = Studio.make(tmp_path)
     studio.drop("a.jpg", size=(600, 500))

@@ -120,6 +120,7 @@ def test_a_collector_reads_the_sentence_and_the_facts(stream: io.StringIO) -> No
         "duration_s": 2.34,
         "charged": 1,
         "credits_left": 1239,
+        "finding": None,
         "answer_bytes": 0,
     }
 

@@ -1,0 +1,68 @@
+"""``redo``: cut-outs are made anew, each at the price of a call, after that was said and agreed to."""
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+
+from rembg_watch.cli import cutouts
+from rembg_watch.cli.configured import ConfigFile
+from rembg_watch.cli.console import say
+from rembg_watch.config import FOR_LOOKING, find, load
+from rembg_watch.errors import ExitCode, UsageError
+from rembg_watch.jobs import Job
+from rembg_watch.ledger import Access, Ledger, Which, open_ledger
+from rembg_watch.report.words import count_text, credits_text
+
+
+def redo(
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATTERN]...", help="Make paths anew that match these globs: 'shoot-7/*'."),
+    ] = None,
+    config: ConfigFile = None,
+    folder: Annotated[list[str] | None, typer.Option("--folder", "-f", help="Only in these folders.")] = None,
+    missing: Annotated[bool, typer.Option("--missing", help="Only those whose cut-out is not there any more.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: agree to the price.")] = False,
+) -> None:
+    """
+    Make cut-outs anew, with the options as they are now; each costs a call.
+
+    The old cut-out stands until the new one takes its place. Pictures that were moved or
+    deleted after they were delivered have to be put back into their folder instead.
+    """
+    if not patterns and not folder and not missing:
+        raise UsageError("say what to make anew: give a pattern ('shoot-7/*', or '*' for all), --folder or --missing")
+    settings = load(find(config), tolerate=FOR_LOOKING)
+    names = {one.name for one in settings.folders}
+    with open_ledger(settings.state_dir, Access.JOIN) as ledger:
+        found = {job.id: job for job in _chosen(ledger, patterns, folder) if job.folder in names}
+        gone = cutouts.missing(found.values(), settings)
+        meant = [job for job in found.values() if job.id in gone or not missing]
+        if not meant:
+            say("there is nothing to make anew: no cut-out that was delivered, and whose picture stands, is meant")
+            return
+        price = settings.credits.per_image * len(meant)
+        lost = f" (missing from the output: {len(gone):,})" if gone else ""
+        say(f"{count_text(len(meant), 'cut-out')} made anew for up to {credits_text(Decimal(price))}{lost}")
+        _agree(yes)
+        count = ledger.redo(meant, datetime.now(UTC))
+    say(f"{count:,} put in the queue; the old cut-outs stay until the new ones replace them")
+
+
+def _chosen(ledger: Ledger, patterns: list[str] | None, folders: list[str] | None) -> Iterator[Job]:
+    for pattern in patterns or [None]:  # type: ignore[list-item]  # no pattern is one choice, too
+        yield from ledger.redoable(Which(folders=frozenset(folders or ()), pattern=pattern))
+
+
+def _agree(yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("nothing was put in the queue: --yes agrees to the price where nobody can be asked")
+    if not typer.confirm("Go on?"):
+        say("nothing was put in the queue")
+        raise typer.Exit(ExitCode.OK)
