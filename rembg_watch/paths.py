@@ -21,11 +21,11 @@ After = Literal["keep", "move", "delete"]
 NAME_BYTES = 255
 """The longest name that the usual file systems take."""
 
-PICTURE_SUFFIXES = frozenset({b".jpg", b".jpeg", b".png", b".webp", b".bmp"})
-"""What is taken when a folder does not say; in any case."""
+PICTURE_SUFFIXES = frozenset(b".jpg .jpeg .jfif .jpe .jif .pjpeg .png .webp .bmp .dib".split())
+"""What is taken when a folder does not say; in any case. What such a file really is its content says."""
 
 OTHER_PICTURE_SUFFIXES = frozenset(
-    b".tif .tiff .heic .heif .avif .gif .psd .psb .dng .cr2 .cr3 .nef .arw .raf .orf .rw2 .jxl .jp2 .jfif".split()
+    b".tif .tiff .heic .heif .avif .gif .psd .psb .dng .cr2 .cr3 .nef .arw .raf .orf .rw2 .jxl .jp2".split()
 )
 """Pictures that the service does not take; whoever drops them should hear of it."""
 

@@ -53,6 +53,12 @@ def first(source: bytes, count: int = 4, extension: str = ".webp") -> list[bytes
         b"partly.jpg",
         b"~a.jpg",
         b"captureone.jpg",
+        b"from the web.jfif",
+        b"A.JFIF",
+        b"a.jpe",
+        b"a.Jif",
+        b"a.pjpeg",
+        b"a.DIB",
     ],
 )
 def test_every_picture_type_that_can_be_sent_is_taken_when_nothing_is_said(source: bytes) -> None:
