@@ -171,8 +171,9 @@ class WatchSettings(Section):
         ge=0,
         le=604_800,
         description=(
-            "A file that has settled but is not a whole picture (cut short, not a picture at all) is listed as\n"
-            "failed after so long, at no cost. It is looked at again when it changes."
+            "A file that has settled but does not look like a whole picture (cut short, not a picture at all)\n"
+            "is decoded after so long: if that works it is sent, if not it is listed as failed, at no cost.\n"
+            "It is looked at again when it changes."
         ),
     )
 

@@ -1,40 +1,40 @@
 """
 What kind of picture an open file holds, and whether it is whole: reads as little of it as that takes.
 
-What the bytes mean is decided in ``formats``; nothing is decoded here.
+What the bytes mean is decided in ``formats``; the one look for which a picture is decoded is in ``decoding``.
 """
 
 import os
-from collections.abc import Iterator
 
 from rembg_watch.pictures import formats
-
-_BLOCK_BYTES = 1 << 20
+from rembg_watch.pictures.decoding import decodes
+from rembg_watch.pictures.reader import Reader
 
 
 def inspect(fd: int) -> formats.Look:
-    """Say what kind of file an open one is, from its two ends."""
-    size_bytes = os.fstat(fd).st_size
-    tail = os.pread(fd, formats.TAIL_BYTES, max(0, size_bytes - formats.TAIL_BYTES))
-    found = formats.inspect(os.pread(fd, formats.HEAD_BYTES, 0), tail, size_bytes)
-    if found.kind is None or found.width_px:
-        return found
-    return formats.inspect(os.pread(fd, formats.LONG_HEAD_BYTES, 0), tail, size_bytes)
+    """Say what kind of file an open one is, and whether it is whole; nobody is told how it is to be turned."""
+    return formats.inspect(_reader(fd))
 
 
 def inspect_to_the_end(fd: int) -> formats.Look:
     """
-    Say what kind of file an open one is, and search all of a JPEG whose tail shows no end.
+    Say all that there is to say of an open file, its orientation too.
 
-    Some cameras append a film to a picture, or a second one: it is whole all the same.
+    If its parts do not say that it is whole, a decoder has the last word.
+
+    Raises:
+        UndecidedError: The decoder cannot be asked now.
     """
-    look = inspect(fd)
-    if look.is_whole or not look.data_at or not formats.has_jpeg_end(_data(fd, look.data_at)):
-        return look
-    return formats.finished(look)
+    reader = _reader(fd)
+    look = formats.inspect(reader, wants_orientation=True)
+    if formats.may_be_decoded(look, reader.size_bytes) and _is_decoded(fd, look):
+        return formats.finished(look)
+    return look
 
 
-def _data(fd: int, offset: int) -> Iterator[bytes]:
-    while block := os.pread(fd, _BLOCK_BYTES, offset):
-        yield block
-        offset += len(block)
+def _is_decoded(fd: int, look: formats.Look) -> bool:
+    return look.kind is not None and decodes(fd, look.kind.upper(), formats.MAX_SIDE_PX)
+
+
+def _reader(fd: int) -> Reader:
+    return Reader(lambda count, at: os.pread(fd, count, at), os.fstat(fd).st_size)

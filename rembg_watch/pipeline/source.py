@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host import disk
@@ -47,6 +47,20 @@ _COPIES: dict[Kind, tuple[dict[str, Any], ...]] = {
     Kind.BMP: ({"format": "BMP"},),
 }
 """How a copy is saved: as the first says, or as the next where the service would find that too large."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What sets a picture of each orientation upright."""
+
+_TOLD_OF_TURNS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+"""Where a picture in memory keeps its orientation: a copy that is upright must not have it."""
 
 
 class SourceError(RembgWatchError):
@@ -88,6 +102,7 @@ class PreparedSource:
     width: int  # as a decoder sees what is sent
     height: int
     is_upright_copy: bool = False
+    orientation: int = 1  # of the source
 
     @property
     def may_be_turned(self) -> bool:
@@ -161,6 +176,7 @@ def measure(source: Path, version: Version, *, upright: bool, step: Step = no_st
             width=look.width_px,
             height=look.height_px,
             is_upright_copy=upright and look.orientation != 1,
+            orientation=look.orientation,
         )
     except BaseException:
         file.close()
@@ -277,7 +293,10 @@ def _upright(plain: PreparedSource, source: Path) -> Image.Image:
             if max(picture.size) > MAX_SIDE_PX:
                 raise ValueError("its header contradicts itself")  # noqa: TRY301  # one place tells what is broken
             picture.load()
-            return ImageOps.exif_transpose(picture)
+            turned = picture.transpose(_TURNS[plain.orientation])
+            for name in _TOLD_OF_TURNS:
+                turned.info.pop(name, None)
+            return turned
     except OSError as error:
         if error.errno is not None:
             raise _unreadable(error, source) from error

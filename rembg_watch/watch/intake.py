@@ -23,6 +23,9 @@ from rembg_watch.watch.settle import FileStat, Settler
 AT_ONCE = 500
 """How many files are looked at before anything else gets its turn."""
 
+DECODED_AT_ONCE = 3
+"""How many doubtful pictures are decoded before anything else gets its turn; each may take half a minute."""
+
 NEWS_S = 60.0
 """A file that has not moved for longer is told of, and looked at again so often."""
 
@@ -70,6 +73,7 @@ class Intake:
         self._blocked: dict[bytes, tuple[str, float]] = {}
         self._reported: dict[bytes, str] = {}
         self._found = 0
+        self._decoded = 0
         self._listed: list[Unsettled] | None = None
         self._listed_at_s = float("-inf")
         self._zero_at: datetime | None = None
@@ -126,9 +130,12 @@ class Intake:
         """
         self._report_found()
         due = self._settler.due(now, AT_ONCE)
+        self._decoded = 0
         missing: list[bytes] = []
         whole: list[tuple[bytes, FileStat]] = []
         for source in due:
+            if self._decoded == DECODED_AT_ONCE:
+                break  # the others are due again a settle time from now
             try:
                 found = file_stat(os.lstat(self._root + b"/./" + source))
             except (FileNotFoundError, NotADirectoryError):
@@ -157,6 +164,7 @@ class Intake:
     def _is_whole(self, source: bytes, found: FileStat, now: float, asks_for_writers: Callable[[bytes], bool]) -> bool:
         asks = asks_for_writers(source.rpartition(b"/")[0])
         probed = probe(self._root, source, found, asks_for_writers=asks, is_last=self._is_last(source, now))
+        self._decoded += probed.took_long
         match probed.verdict:
             case Verdict.WHOLE:
                 return True

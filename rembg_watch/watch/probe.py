@@ -1,7 +1,7 @@
 """
 Open a settled file and say whether it is a whole picture that can be sent.
 
-It reads the two ends of the file and asks the kernel whether a program still has it open for
+It looks through the parts of the file and asks the kernel whether a program still has it open for
 writing. How long an unfinished file may take is decided in ``intake``, and what its bytes mean
 in ``formats``. The file is never changed and never held open.
 """
@@ -11,7 +11,7 @@ import fcntl
 import functools
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from rembg_watch.host import disk
@@ -41,6 +41,7 @@ class Judgement:
     verdict: Verdict
     reason: str = ""  # a sentence about "it" where it may pass, a whole one where it was refused
     code: str = ""  # the same for machines
+    took_long: bool = False  # it was decoded for that, or somebody tried: many of these hold up everybody else
 
 
 def file_stat(found: os.stat_result) -> FileStat:
@@ -69,7 +70,7 @@ def probe(
         source: The file, relative to it; no part of it is followed if it is a link.
         seen: What it looked like when it settled.
         asks_for_writers: Ask for programs that write to it; network file systems answer nonsense.
-        is_last: Its time is up: search all of a JPEG for its end, and refuse it if there is none.
+        is_last: Its time is up: decode what does not look whole, and refuse what cannot be decoded.
     """
     parent, name = disk.split(source)
     try:
@@ -98,8 +99,11 @@ def _probe_open(fd: int, seen: FileStat, *, asks_for_writers: bool, is_last: boo
         return Judgement(Verdict.CHANGED)
     if asks_for_writers and has_writer(fd):
         return Judgement(Verdict.STUCK, OPEN_ELSEWHERE, "open_elsewhere")
-    look = inspection.inspect_to_the_end(fd) if is_last else inspection.inspect(fd)
-    found = _judge(look, seen.size_bytes, is_last=is_last)
+    look = inspection.inspect(fd)
+    took_long = is_last and formats.may_be_decoded(look, seen.size_bytes)
+    if took_long:
+        look = inspection.inspect_to_the_end(fd)
+    found = replace(_judge(look, seen.size_bytes, is_last=is_last), took_long=took_long)
     if file_stat(os.fstat(fd)) != seen:
         return Judgement(Verdict.CHANGED)
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageChops, ImageCms
+from PIL import Image, ImageChops, ImageCms, ImageOps
 
 from rembg_watch.host import disk
 from rembg_watch.host.disk import OutputUnavailableError
@@ -22,6 +22,7 @@ from rembg_watch.pipeline.source import (
     filename_for,
     open_picture,
 )
+from tests.pictures.places import PLACES, STRAIGHT, done, said
 
 ORIENTATION = 0x0112
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -305,7 +306,8 @@ def test_a_copy_that_would_be_too_large_is_saved_again_smaller(tmp_path: Path, s
 def png_of(width: int, height: int) -> bytes:
     """A PNG as far as its header and its end tell."""
     header = struct.pack(">I4sIIBBBBBI", 13, b"IHDR", width, height, 8, 2, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + header + bytes.fromhex("0000000049454e44ae426082")
+    data = struct.pack(">I4sI", 0, b"IDAT", 0)
+    return b"\x89PNG\r\n\x1a\n" + header + data + bytes.fromhex("0000000049454e44ae426082")
 
 
 @pytest.mark.parametrize(
@@ -383,6 +385,37 @@ def test_a_picture_that_is_not_whole_is_never_sent_though_a_person_asks_for_it_a
     with pytest.raises(SourceUnfitError) as caught:
         open_picture(path, disk.version_of(path.stat()), scratch=scratch)
     assert caught.value.code == "not_whole"
+
+
+@pytest.mark.parametrize("data", PLACES.values(), ids=PLACES.keys())
+def test_the_copy_is_upright_wherever_the_orientation_stood_and_has_none_itself(
+    tmp_path: Path, scratch: Path, data: bytes
+) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    with open_picture(path, disk.version_of(path.stat()), scratch=scratch) as prepared:
+        sent = content_of(prepared)
+        assert (prepared.width, prepared.height, prepared.is_upright_copy) == (8, 16, True)
+        assert (said(sent), done(sent)) == (1, 1)
+        wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+        difference = ImageChops.difference(Image.open(io.BytesIO(sent)).convert("RGB"), wanted)
+        assert max(high for _, high in difference.getextrema()) <= 40, "a small JPEG of noise at the worst"
+
+
+@pytest.mark.parametrize("data", STRAIGHT.values(), ids=STRAIGHT.keys())
+def test_a_picture_that_no_decoder_turns_is_sent_as_it_is(tmp_path: Path, scratch: Path, data: bytes) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(data)
+    with open_picture(path, disk.version_of(path.stat()), scratch=scratch) as prepared:
+        assert content_of(prepared) == data
+
+
+def test_a_picture_without_an_end_mark_that_can_be_decoded_is_sent(tmp_path: Path, scratch: Path) -> None:
+    path = tmp_path / "x.png"
+    save(path, Image.effect_noise((200, 200), 50))
+    path.write_bytes(path.read_bytes()[:-12])
+    with open_picture(path, disk.version_of(path.stat()), scratch=scratch) as prepared:
+        assert content_of(prepared) == path.read_bytes()
 
 
 def test_a_picture_with_a_long_film_behind_it_is_whole(tmp_path: Path, scratch: Path) -> None:

@@ -1,3 +1,4 @@
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -6,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from rembg_watch.report import events
+from rembg_watch.watch.intake import DECODED_AT_ONCE
 
 
 def test_what_lies_there_at_the_start_settles_before_it_goes_in_line(studio: Any) -> None:
@@ -240,6 +243,34 @@ def test_what_never_becomes_a_picture_is_written_down_after_the_grace_time(
     studio.passes(2000)
     assert len(studio.reported(events.Failed)) == 3
     assert studio.ledger.added == []
+
+
+def test_what_can_be_decoded_without_its_end_is_sent_after_the_grace_time_and_a_few_at_a_time(studio: Any) -> None:
+    png = noisy_png()
+    for number in range(DECODED_AT_ONCE + 2):
+        studio.drop(f"{number}.png", png[:-12])
+    studio.drop("half.png", png[:-3000])
+    studio.begin(settle_s=3, grace_s=300, scan_interval_s=900)
+    studio.passes(299)
+    assert (studio.ledger.names, studio.ledger.rejected) == ([], {})
+    studio.passes(1.5)
+    assert len(studio.ledger.names) + len(studio.ledger.rejected) == DECODED_AT_ONCE, "the others have to wait a while"
+    studio.passes(300)
+    assert sorted(studio.ledger.names) == [b"%d.png" % number for number in range(DECODED_AT_ONCE + 2)]
+    assert [code for code, _ in studio.ledger.rejected.values()] == ["not_whole"]
+
+
+def test_a_whole_picture_with_a_film_behind_it_is_sent_at_once(studio: Any, picture: Callable[..., bytes]) -> None:
+    studio.drop("motion.jpg", picture() + bytes(range(200)) * 1000)
+    studio.begin(settle_s=3, grace_s=300)
+    studio.passes(4)
+    assert studio.ledger.names == [b"motion.jpg"]
+
+
+def noisy_png() -> bytes:
+    out = io.BytesIO()
+    Image.effect_noise((80, 60), 60).save(out, "PNG")
+    return out.getvalue()
 
 
 def test_a_refused_file_is_looked_at_again_when_its_bytes_change(studio: Any, picture: Callable[..., bytes]) -> None:

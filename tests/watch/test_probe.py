@@ -1,3 +1,4 @@
+import io
 import mmap
 import os
 import struct
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from rembg_watch.watch.probe import LINK, NO_FILE, OPEN_ELSEWHERE, Judgement, Verdict, file_stat, has_writer, probe
 from rembg_watch.watch.settle import FileStat
@@ -109,12 +111,32 @@ def test_half_a_picture_is_unfinished_and_refused_when_its_time_is_up(
     assert late.reason.startswith("It is a JPEG picture, but its end is missing")
 
 
-def test_a_film_behind_a_picture_is_searched_past_when_its_time_is_up(
-    path: Path, picture: Callable[..., bytes]
-) -> None:
+def test_a_film_behind_a_picture_is_searched_past_at_once(path: Path, picture: Callable[..., bytes]) -> None:
     path.write_bytes(picture() + bytes(range(200)) * 2000)
+    assert probed(path) == Judgement(Verdict.WHOLE)
+
+
+def test_a_picture_without_an_end_mark_that_can_be_decoded_goes_in_line_when_its_time_is_up(path: Path) -> None:
+    out = io.BytesIO()
+    Image.effect_noise((64, 48), 60).save(out, "PNG")
+    path.write_bytes(out.getvalue()[:-12])
+    assert (probed(path).verdict, probed(path).took_long) == (Verdict.UNFINISHED, False)
+    assert probed(path, is_last=True) == Judgement(Verdict.WHOLE, took_long=True)
+    path.write_bytes(out.getvalue()[:-2000])
+    late = probed(path, is_last=True)
+    assert (late.verdict, late.code, late.took_long) == (Verdict.REFUSED, "not_whole", True)
+
+
+@pytest.mark.parametrize("kind", ["BMP", "WEBP", "PNG", "JPEG"])
+def test_space_that_was_reserved_is_waited_for(path: Path, kind: str) -> None:
+    out = io.BytesIO()
+    Image.effect_noise((200, 150), 60).convert("RGB").save(out, kind)
+    with path.open("wb") as file:
+        file.truncate(len(out.getvalue()))
+        file.write(out.getvalue()[: len(out.getvalue()) // 10])
     assert probed(path).verdict is Verdict.UNFINISHED
-    assert probed(path, is_last=True) == Judgement(Verdict.WHOLE)
+    path.write_bytes(out.getvalue())
+    assert probed(path).verdict is Verdict.WHOLE
 
 
 def test_a_foreign_file_is_refused_at_once(path: Path) -> None:
@@ -139,7 +161,9 @@ def test_an_empty_file_is_refused_when_its_time_is_up(path: Path) -> None:
 
 def test_a_picture_beyond_the_limits_is_refused_at_once(path: Path) -> None:
     sides = struct.pack(">IIBBBBB", 12_000, 8, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + sides + bytes(4) + b"\0\0\0\0IEND\xaeB`\x82")
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + sides + bytes(4) + b"\0\0\0\0IDAT" + bytes(4) + b"\0\0\0\0IEND\xaeB`\x82"
+    )
     found = probed(path)
     assert (found.verdict, found.code) == (Verdict.REFUSED, "too_wide")
     assert "12000 x 8" in found.reason

@@ -1,0 +1,113 @@
+"""
+Ask a decoder about a picture whose parts do not say that it is whole.
+
+Some programs leave out an end mark and every viewer shows the picture all the same. So before such a
+file is given up it is decoded once, at no credit, in a process of its own: what stands in a watched
+folder may come from anybody, and a decoder that crashes, hangs or needs gigabytes must not be the
+daemon. This is rare, so that the process is started for one picture and ends with it.
+"""
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+PROCESSOR_LIMIT_S = 20
+LIMIT_S = 30.0
+"""After so long a picture counts as one that cannot be decoded; the largest take a few seconds."""
+
+MEMORY_BYTES = 3 << 30
+"""What the process may ask for; the largest picture that the service takes needs less than half."""
+
+COMMAND = (sys.executable, "-P", "-S", "-W", "ignore", "-c", "from rembg_watch.pictures.decoding import main; main()")
+_HANDED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME")
+_YES, _NO = 0, 3
+
+
+class UndecidedError(OSError):
+    """No process to decode a picture can be started now: nothing is known of the picture."""
+
+
+def decodes(fd: int, kind: str, largest_side_px: int, command: Sequence[str] = COMMAND) -> bool:
+    """
+    Say if the picture in an open file can be decoded to its last pixel.
+
+    Args:
+        fd: The file; it is read from its start.
+        kind: What it is, as Pillow calls it.
+        largest_side_px: A picture with a longer side is none.
+        command: Starts the process.
+
+    Raises:
+        UndecidedError: That cannot be found out now.
+    """
+    try:
+        ended = subprocess.run(  # noqa: S603  # our own program
+            [*command, kind, str(largest_side_px)],
+            stdin=fd,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=_environment(),
+            timeout=LIMIT_S,
+            check=False,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise UndecidedError(
+            getattr(error, "errno", None), f"no process can be started to decode it: {error}"
+        ) from error
+    if ended.returncode in {_YES, _NO} or ended.returncode < 0:
+        return ended.returncode == _YES
+    raise UndecidedError(None, f"the process that should decode it ended with exit code {ended.returncode}")
+
+
+def _environment() -> dict[str, str]:
+    """Hand on where modules are found, and what an interpreter needs: nothing that is the daemon's, such as its key."""
+    places = [str(Path(place or ".").absolute()) for place in sys.path]
+    handed_on = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+    return handed_on | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(places))}
+
+
+def main() -> None:
+    """Decode what comes by standard input, and say by the exit code how it went."""
+    _be_harmless()
+    kind, largest_side_px = sys.argv[1], int(sys.argv[2])
+    os._exit(_YES if _is_decoded(kind, largest_side_px) else _NO)
+
+
+def _be_harmless() -> None:
+    for limit, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, PROCESSOR_LIMIT_S),
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # whoever started the daemon has set a lower one
+            resource.setrlimit(limit, (value, value))
+    signal.alarm(int(LIMIT_S))  # if the daemon is gone meanwhile nobody else ends this process
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+
+
+def _is_decoded(kind: str, largest_side_px: int) -> bool:
+    from PIL import Image  # whoever only asks needs no decoder
+
+    warnings.simplefilter("ignore")
+    Image.MAX_IMAGE_PIXELS = 2 * largest_side_px**2
+    try:
+        with os.fdopen(os.dup(0), "rb") as file:
+            file.seek(0)
+            with Image.open(file, formats=(kind,)) as picture:
+                if max(picture.size) > largest_side_px:
+                    return False
+                picture.load()
+    except Exception:  # noqa: BLE001  # whatever a decoder raises, this is its answer
+        return False
+    return True

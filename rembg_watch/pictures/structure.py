@@ -1,0 +1,45 @@
+"""What the reader of a format says of a file."""
+
+from dataclasses import dataclass
+
+from rembg_watch.pictures.reader import Reader
+
+CUT_SHORT = "its end is missing, so it was not copied or saved completely"
+NO_PICTURE = "there is no picture in it"
+BLANK_END = "its end is blank, so it was probably not copied completely"
+
+MOST_PARTS = 100_000
+"""After so many segments or chunks a file is given up: no picture has them, and each takes its time."""
+
+LEAST_BLANK_BYTES = 16
+"""Fewer zeros than that may well end a tiny picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """
+    What the parts of a file say, without a look into the compressed picture.
+
+    Attributes:
+        width_px: As stored, before any orientation; 0 if the header does not say.
+        height_px: As stored; 0 if the header does not say.
+        orientation: As EXIF counts it, 1 to 8; 1 if there is none, or if nobody asked.
+        why: What is missing, for a sentence; empty if it is whole.
+        is_hopeless: A decoder that takes it all the same would be wrong.
+    """
+
+    width_px: int = 0
+    height_px: int = 0
+    orientation: int = 1
+    why: str = ""
+    is_hopeless: bool = False
+
+
+def has_blank_end(reader: Reader, end: int, size_bytes: int) -> bool:
+    """
+    Say if the last tenth of what ends at *end* and is *size_bytes* long is blank.
+
+    Programs that copy reserve the whole length first. What has no end mark looks whole
+    from then on.
+    """
+    return reader.is_blank(end - max(LEAST_BLANK_BYTES, size_bytes // 10), end)
