@@ -218,7 +218,7 @@ class _Line:
 
 def _walk(settings: Settings, line: _Line) -> tuple[int, Container[str]]:
     """Look until everything has settled that will; return how many have not, and which folders are not there."""
-    pace = replace(pace_of(settings), scan_interval_s=5.0, grace_s=0.0, mode="poll")
+    pace = replace(pace_of(settings), scan_interval_s=5.0, mode="poll")
     watcher = Watcher([folder.folder() for folder in settings.folders], line, pace)
     until = time.monotonic() + 10 * settings.watch.settle_s + 60.0
     while time.monotonic() < until:

@@ -271,7 +271,17 @@ def test_what_was_deleted_or_replaced_while_nobody_watched_costs_nothing(shop: S
     sources[1].write_text("Dear client")
     sources[2].unlink()
     found = shop.check()
-    assert (found.pictures, found.now, len(found.rejected)) == (0, 0, 1)
+    assert (found.pictures, found.now, found.unsettled) == (0, 0, 1), "a text may still become a picture"
+
+
+def test_what_does_not_look_whole_is_foretold_as_the_run_treats_it(shop: Shop) -> None:
+    shop.tables = {"watch": {"settle_s": 0.05, "scan_interval_s": 0.2, "grace_s": 300}}
+    film, half = shop.drop("a/film.jpg"), shop.drop("a/half.jpg", 1)
+    film.write_bytes(film.read_bytes() + bytes(range(200)) * 1000)
+    half.write_bytes(half.read_bytes()[:-200])
+    found = shop.check()
+    assert (found.pictures, found.now, found.unsettled, found.rejected) == (1, 1, 1, ())
+    assert shop.sandbox.billed == 1
 
 
 def test_a_source_that_was_moved_away_and_back_is_not_paid_again_though_its_cutout_is_gone(shop: Shop) -> None:
