@@ -122,7 +122,7 @@ def _kind(answer: Path, size_bytes: int) -> Format:
         look = inspection.inspect(file.fileno())
     if look.kind is None:
         raise AnswerRejectedError(f"The answer is {look.name}, not a picture.", code="not_a_picture")
-    if not look.is_whole:
+    if not look.is_all_there:
         raise AnswerRejectedError(
             f"The answer is {look.name} that breaks off after {size_bytes} bytes.", code="truncated"
         )

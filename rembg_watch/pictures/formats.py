@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from rembg_watch.pictures import bmp, foreign, jpeg, png, webp
 from rembg_watch.pictures.reader import Reader
-from rembg_watch.pictures.structure import Structure
+from rembg_watch.pictures.structure import BLANK_END, Structure
 
 MAX_UPLOAD_BYTES = 50 * 1024 * 1024
 """The service's "50 MB", read generously: it refuses what is too large by itself and at no cost."""
@@ -52,6 +52,11 @@ class Look:
     why: str = ""  # what is missing, for a sentence; empty if it is whole
     is_foreign: bool = False  # surely of a kind that the service refuses, not merely unfinished
     is_hopeless: bool = False  # not whole, and a decoder that takes it all the same would be wrong
+
+    @property
+    def is_all_there(self) -> bool:
+        """Whether it is whole, if nobody is still writing: a BMP ends blank if the picture has a black edge."""
+        return self.is_whole or (self.kind is Kind.BMP and self.why == BLANK_END)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,13 @@ def test_a_whole_picture_of_each_format_is_accepted(tmp_path: Path, kind: Format
     assert verified == Verified(width=1200, height=800, kind=kind, size_bytes=len(data), warning=None)
 
 
+def test_a_bmp_on_black_is_whole_though_it_ends_in_nothing_but_zeros(tmp_path: Path) -> None:
+    picture = cutout(mode="RGB")
+    picture.paste("black", (0, 0, 1200, 200))  # the rows of the top are the last ones of the file
+    verified = verify(answer_of(tmp_path, encoded(picture, Format.BMP)), expected(format="bmp", bg_color="#000000"))
+    assert (verified.width, verified.height) == SOURCE
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "P"])
 def test_a_mask_of_any_grey_is_accepted_without_a_warning(tmp_path: Path, mode: str) -> None:
     data = encoded(cutout().getchannel("A").convert(mode), Format.PNG)

@@ -97,9 +97,8 @@ def test_a_picture_of_which_something_is_missing_is_not_whole(data: bytes) -> No
 def test_any_trailer_behind_any_part(data: bytes, trailer: bytes, repeated: int, share: float) -> None:
     long = (trailer * (1 + repeated // (1 + len(trailer))))[:100_000]
     assert is_whole(data + long)
-    cut = data[: int(len(data) * share)] + long
-    if is_whole(cut) and share < 0.9:
-        assert decodes(cut), "what looks whole and is not was cut behind the picture at most"
+    if data in (JPEG, PNG) and b"\xff\xd9" not in long:  # the others have no end of their own
+        assert not is_whole(data[: int((len(data) - 4) * share)] + long), "but for the checksum of the end"
 
 
 # --- JPEG -----------------------------------------------------------------------------------------
