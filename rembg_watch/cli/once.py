@@ -73,6 +73,7 @@ def _as_json(found: Estimate) -> dict[str, Any]:
         "time_s": round(found.time_s, 1),
         "pace_is_learned": found.is_learned,
         "unsettled": found.unsettled,
+        "unsettled_files": [{"folder": f, "source": show(s), "reason": r} for f, s, r in found.unsettled_files],
         "rejected": [{"folder": f, "source": show(s), "reason": r} for f, s, r in found.rejected],
     }
 
@@ -91,6 +92,7 @@ def _lines(found: Estimate) -> list[str]:
         lines.append(f"about {span_text(max(1.0, found.time_s))} {basis}")
     if found.unsettled:
         lines.append(f"{count_text(found.unsettled, 'file')} not whole yet and not counted")
+    lines += [f"{folder}/{show(source)} would not be sent yet: {why}" for folder, source, why in found.unsettled_files]
     lines += [f"{folder}/{show(source)} would not be sent: {why}" for folder, source, why in found.rejected]
     return lines
 

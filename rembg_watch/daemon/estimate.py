@@ -68,6 +68,7 @@ class Estimate:
     is_learned: bool  # the pace is one that was seen, not the cautious first guess
     unsettled: int
     rejected: tuple[tuple[str, bytes, str], ...]
+    unsettled_files: tuple[tuple[str, bytes, str], ...]  # the first of them, with what each waits for
 
     @property
     def time_s(self) -> float:
@@ -102,7 +103,7 @@ def estimate(
         if leftovers.has_another_key(ledger, settings):
             governor.resume()
         line = _Line(ledger, _in_line(ledger, plan, leftovers.to_release(plan, governor.gate)))
-        unsettled, away = _walk(settings, line)
+        unsettled, listing, away = _walk(settings, line)
         line.drop_vanished(plan, away)
         if ledger.note(RESUME) is not None:
             governor.resume()
@@ -134,6 +135,7 @@ def estimate(
         is_learned=is_learned,
         unsettled=unsettled,
         rejected=tuple(line.rejected),
+        unsettled_files=tuple((folder, one.source, one.reason) for folder, items in listing.items() for one in items),
     )
 
 
@@ -216,8 +218,8 @@ class _Line:
         return False
 
 
-def _walk(settings: Settings, line: _Line) -> tuple[int, Container[str]]:
-    """Look until everything has settled that will; return how many have not, and which folders are not there."""
+def _walk(settings: Settings, line: _Line) -> tuple[int, Mapping[str, Sequence[Unsettled]], Container[str]]:
+    """Look until everything has settled that will; return how many have not, which, and what folders are not there."""
     pace = replace(pace_of(settings), scan_interval_s=5.0, mode="poll")
     watcher = Watcher([folder.folder() for folder in settings.folders], line, pace)
     until = time.monotonic() + 10 * settings.watch.settle_s + 60.0
@@ -226,9 +228,9 @@ def _walk(settings: Settings, line: _Line) -> tuple[int, Container[str]]:
         if watcher.is_at_rest:
             break
         time.sleep(min(0.2, max(0.0, next_s - time.monotonic())))
-    unsettled, away = watcher.unsettled, watcher.away
+    unsettled, listing, away = watcher.unsettled, watcher.listing(), watcher.away
     watcher.stop()
-    return unsettled, away
+    return unsettled, listing, away
 
 
 # --- what is to be paid ---------------------------------------------------------------------------

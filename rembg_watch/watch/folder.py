@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from rembg_watch.host.mounts import Identity, Mount, identify, is_bare, mount_here
+from rembg_watch.jobs import Unsettled
 from rembg_watch.ledger.port import Sources
 from rembg_watch.paths import Folder, suffix
 from rembg_watch.report import events
@@ -85,6 +86,10 @@ class FolderWatch:
     def is_away(self) -> bool:
         """Whether the folder is not there now."""
         return self._away_since_s is not None
+
+    def listing(self, now: float) -> list[Unsettled]:
+        """List what is unsettled, and why."""
+        return self._intake.listing(now)
 
     @property
     def unsettled(self) -> int:

@@ -230,12 +230,13 @@ class Intake:
         if self._settler and now < self._listed_at_s + LIST_S:
             return
         self._listed_at_s = now
-        listed = self._unsettled(now)
+        listed = self.listing(now)
         if listed != self._listed:
             self._ledger.set_unsettled(self._name, listed)
             self._listed = listed
 
-    def _unsettled(self, now: float) -> list[Unsettled]:
+    def listing(self, now: float) -> list[Unsettled]:
+        """List what is unsettled, and why."""
         zero_at = self._zero(now)
         listed = [
             Unsettled(source=source, size_bytes=0, since_at=zero_at + timedelta(seconds=since_s), reason=reason)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from rembg_watch.errors import RembgWatchError
+from rembg_watch.jobs import Unsettled
 from rembg_watch.ledger.port import Sources
 from rembg_watch.paths import Folder
 from rembg_watch.report import events
@@ -73,6 +74,11 @@ class Watcher:
     def unsettled(self) -> int:
         """How many files were seen and are no jobs yet."""
         return sum(one.unsettled for one in self._folders.values())
+
+    def listing(self) -> Mapping[str, Sequence[Unsettled]]:
+        """List what is unsettled in each folder, and why; for a caller with a loop of its own."""
+        now = self._clock()
+        return {name: one.listing(now) for name, one in self._folders.items()}
 
     @property
     def away(self) -> frozenset[str]:

@@ -272,6 +272,7 @@ def test_what_was_deleted_or_replaced_while_nobody_watched_costs_nothing(shop: S
     sources[2].unlink()
     found = shop.check()
     assert (found.pictures, found.now, found.unsettled) == (0, 0, 1), "a text may still become a picture"
+    assert found.unsettled_files == (("a", b"2.png", "it is a text"),)
 
 
 def test_what_does_not_look_whole_is_foretold_as_the_run_treats_it(shop: Shop) -> None:

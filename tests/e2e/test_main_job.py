@@ -69,7 +69,7 @@ def test_what_is_no_picture_causes_no_call_and_is_listed_with_a_reason(studio: S
     studio.put("@eaDir/IMG_1.jpg", picture(3))
     studio.put("letter.jpg", b"Dear client, this is a text renamed to .jpg. " * 40)
     studio.put("empty.jpg", b"")
-    studio.put("half.png", picture(4, "png")[:-20])
+    studio.put("half.png", picture(4, "png")[:-60])
     with studio.running() as daemon:
         studio.drop("real.jpg", 5)
         daemon.wait_until(lambda: "real.png" in studio.outputs(), "the real picture")

@@ -52,9 +52,10 @@ def test_a_dry_run_says_what_it_would_send_and_cost_and_sends_nothing(open_studi
     assert said.code == 0, said.text
     assert "4 pictures" in said.out
     assert "3 credits needed, 2 credits can be spent: 1 credit too few" in said.out
-    assert "letter.jpg would not be sent" in said.out
+    assert "letter.jpg would not be sent yet: it is a text" in said.out
     told = studio.cli("once", "--dry-run", "--json").json
     assert (told["pictures"], told["doubles"], told["credits"], told["spendable"]) == (4, 1, 3, 2)
+    assert (told["unsettled"], [one["source"] for one in told["unsettled_files"]]) == (1, ["letter.jpg"])
     assert studio.calls == []
     assert studio.outputs() == {}
     assert not studio.state.exists()
