@@ -175,7 +175,7 @@ def test_an_answer_that_is_not_what_was_asked_for_is_kept_and_not_delivered(
     send: Send, desk: Path, picture: Path
 ) -> None:
     sandbox = Sandbox(KEY, engine="flat", faults=["wrong_format"])
-    kept = kept_where(send, Request(source=picture, target=desk / "a.webp"), sandbox=sandbox)
+    kept_where(send, Request(source=picture, target=desk / "a.webp"), sandbox=sandbox)
     assert files(desk) == {"a.jpg"}
 
 
