@@ -32,6 +32,7 @@ from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Pipeline, Plan, Port
 from rembg_watch.pipeline.contents import Contents
 from rembg_watch.pipeline.pool import Pool, low_mark, slots_for
 from rembg_watch.pipeline.ports import Verify
+from rembg_watch.pipeline.source import upright_here
 from rembg_watch.pipeline.threads import Pulse
 from rembg_watch.pipeline.under_way import UnderWay
 from rembg_watch.report import events
@@ -242,6 +243,7 @@ def assemble(
         outputs=Outputs(),
         try_out=targets.try_out,
         verify=around.verify or decoders,
+        upright=decoders.upright if around.verify is None else upright_here,
     )
     watcher = Watcher(
         folders, Arrivals(ports, under_way), pace, report=report, beat=heartbeat.beat, rest=heartbeat.rest

@@ -1,11 +1,12 @@
 """
-The process that decodes answers for the daemon: one picture at a time, asked and answered by the line.
+The process that decodes for the daemon: one picture at a time, asked and answered by the line.
 
-It holds no key, no ledger and no lock, and its end costs nothing; ``decoders`` says why
-there is such a process, starts it and talks to it.
+It verifies answers and sets sources upright. It holds no key, no ledger and no lock, and
+its end costs nothing; ``decoders`` says why there is such a process, starts it and talks to it.
 
-It reads JSON lines from standard input, answers each in one line and leaves when the
-other side closes, which the kernel does for a daemon that was killed, too.
+It reads JSON lines from its standard input, which is a socket: the files of a source come
+with the line. It answers each in one line and leaves when the other side closes, which the
+kernel does for a daemon that was killed, too.
 """
 
 import contextlib
@@ -14,7 +15,9 @@ import json
 import os
 import resource
 import signal
+import socket
 import traceback
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +28,9 @@ from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from rembg_watch import __version__
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Surprise, Verified, verify
-from rembg_watch.host.memory import limit_heaps
+from rembg_watch.host.memory import limit_heaps, memory_bytes
+from rembg_watch.pictures.formats import Kind
+from rembg_watch.pictures.upright import CopyTooLargeError, Turn, UndecodableError, Upright, make_upright
 
 HELLO = f"ready {__version__}\n".encode()
 """Said once, before the first answer: it works, and is of the same version as whoever asks."""
@@ -42,6 +47,12 @@ watchdog allows a part of the daemon to be silent.
 LIMIT_S = 100.0
 """After so long on one picture it is ended (SIGALRM), whatever held it up: a disk, or a machine that is too busy."""
 
+UPRIGHT, UPRIGHT_FILES = "upright", 3
+"""The question with files, and how many there are: the source, the copy, and one for what need not be in memory."""
+
+MEMORY_SHARE = 0.65
+"""How much of the memory there is one picture may take: more address space than that is refused to the process."""
+
 _FIRST_TO_GO = "500"  # where memory runs out, this process goes, and not the daemon with its calls in flight
 
 
@@ -49,7 +60,12 @@ def question(answer: Path, expected: Expected) -> bytes:
     """Put into one line what ``verify`` is called with."""
     path = json.dumps(os.fsencode(os.path.abspath(answer)).decode("latin-1"))  # noqa: PTH100 - it resolves no link
     turned = "true" if expected.may_be_turned else "false"
-    return f"[{path},{expected.width},{expected.height},{turned},{_as_json(expected.params)}]\n".encode()
+    return f'["verify",{path},{expected.width},{expected.height},{turned},{_as_json(expected.params)}]\n'.encode()
+
+
+def upright_question(turn: Turn) -> bytes:
+    """Put into one line what ``make_upright`` is called with, but for its three files, which go with the line."""
+    return json.dumps([UPRIGHT, turn.kind, turn.orientation, turn.largest_bytes]).encode() + b"\n"
 
 
 @lru_cache(maxsize=256)
@@ -59,29 +75,75 @@ def _as_json(params: RemovalParams) -> str:
 
 def asked(line: bytes) -> tuple[Path, Expected]:
     """Read a ``question``."""
-    path, width, height, may_be_turned, params = json.loads(line)
+    _, path, width, height, may_be_turned, params = json.loads(line)
     answer = Path(os.fsdecode(path.encode("latin-1")))
     wanted = RemovalParams(**params)
     return answer, Expected(params=wanted, width=width, height=height, may_be_turned=may_be_turned)
 
 
-def reply(line: bytes) -> bytes:
-    """Verify what a ``question`` asks about and put what came of it into one line; errors of any other kind as text."""
+def reply(line: bytes, fds: Sequence[int] = ()) -> bytes:
+    """Do what a question asks for and put what came of it into one line; errors of any other kind as text."""
     try:
-        found = verify(*asked(line))
-    except AnswerRejectedError as rejected:
-        said: list[object] = ["rejected", rejected.reason, rejected.code]
+        said = _made_upright(line, fds) if line.startswith(b'["upright"') else _verified(line)
     except Exception:  # noqa: BLE001 - whoever asked decides then, and sees the error itself
         said = ["error", traceback.format_exc()[-2000:]]
-    else:
-        odd = found.surprise and [found.surprise.reason, found.surprise.code]
-        said = ["verified", found.width, found.height, found.kind, found.size_bytes, found.warning, odd]
     return json.dumps(said).encode() + b"\n"
 
 
-def understood(line: bytes) -> Verified | AnswerRejectedError | None:
+def _verified(line: bytes) -> list[object]:
+    try:
+        found = verify(*asked(line))
+    except AnswerRejectedError as rejected:
+        return ["rejected", rejected.reason, rejected.code]
+    except MemoryError:
+        return ["memory"]
+    odd = found.surprise and [found.surprise.reason, found.surprise.code]
+    return ["verified", found.width, found.height, found.kind, found.size_bytes, found.warning, odd]
+
+
+def _made_upright(line: bytes, fds: Sequence[int]) -> list[object]:
+    _, kind, orientation, largest_bytes = json.loads(line)
+    turn = Turn(kind=Kind(kind), orientation=orientation, largest_bytes=largest_bytes)
+    try:
+        with os.fdopen(fds[0], "rb") as source, os.fdopen(fds[1], "r+b") as copy, os.fdopen(fds[2], "r+b") as scratch:
+            made = make_upright(source, copy, scratch, turn)
+    except UndecodableError as broken:
+        return ["undecodable", str(broken)]
+    except CopyTooLargeError as larger:
+        return ["too_large", str(larger)]
+    except MemoryError:
+        return ["memory"]
+    except OSError as refused:
+        return ["refused", refused.errno, refused.strerror, refused.filename]
+    return ["upright", made.width, made.height]
+
+
+def upright_made(line: bytes) -> Upright | Exception:
     """
-    Read a ``reply``; None is an error that is no verdict.
+    Read a reply to an ``upright_question``: what ``make_upright`` returned or raised.
+
+    Raises:
+        ValueError, TypeError, RecursionError: It is no reply, so whoever said it is out of its mind.
+    """
+    match json.loads(line):
+        case ["upright", int(width), int(height)]:
+            return Upright(width=width, height=height)
+        case ["too_large", str(text)]:
+            return CopyTooLargeError(text)
+        case ["undecodable", str(text)]:
+            return UndecodableError(text)
+        case ["memory"]:
+            return MemoryError()
+        case ["refused", int(number), text, str(place)]:
+            return OSError(number, str(text), place)
+        case ["error", str(text)]:
+            return UndecodableError(text.strip().rpartition("\n")[2])
+    raise ValueError("not a reply")
+
+
+def understood(line: bytes) -> Verified | AnswerRejectedError | MemoryError | None:
+    """
+    Read a ``reply`` to a ``question``; None is an error that is no verdict.
 
     Raises:
         ValueError, TypeError, RecursionError: It is no reply, so whoever said it is out of its mind.
@@ -101,6 +163,8 @@ def understood(line: bytes) -> Verified | AnswerRejectedError | None:
         case "rejected":
             reason, code = said
             return AnswerRejectedError(str(reason), code=str(code))
+        case "memory":
+            return MemoryError()
         case "error":
             return None
     raise ValueError("not a reply")
@@ -114,12 +178,13 @@ def main() -> None:
     out = os.dup(1)
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - what a library prints is no reply
         os.dup2(nowhere.fileno(), 1)
+    asker = socket.socket(fileno=0)
     with contextlib.suppress(BrokenPipeError):
         os.write(out, HELLO)
-        while line := _line():
+        while (asked_for := _asked_for(asker))[0]:
             signal.setitimer(signal.ITIMER_PROF, PROCESSOR_LIMIT_S)
             signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
-            said = reply(line)
+            said = reply(*asked_for)
             signal.setitimer(signal.ITIMER_REAL, 0)
             os.write(out, said)
     os._exit(0)  # there is nothing to put in order
@@ -131,21 +196,30 @@ def _be_harmless() -> None:
         signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
+    with contextlib.suppress(OSError, ValueError):
+        most = _used_bytes() + int(MEMORY_SHARE * memory_bytes())
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     with contextlib.suppress(OSError, ValueError):  # a service may set no limits; systemd has set this one
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
 
 
-def _line() -> bytes:
-    """Read one line, or nothing if the other side has closed."""
-    line = b""
+def _used_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[0]
+    return int(pages) * resource.getpagesize()
+
+
+def _asked_for(asker: socket.socket) -> tuple[bytes, list[int]]:
+    """Read one line, with the files that came with it; nothing if the other side has closed."""
+    line, fds = b"", []
     while not line.endswith(b"\n"):
-        read = os.read(0, LONGEST_LINE_BYTES)
+        read, more, _, _ = socket.recv_fds(asker, LONGEST_LINE_BYTES, UPRIGHT_FILES)
         if not read:
-            return b""
+            return b"", []
         line += read
-    return line
+        fds += more
+    return line, fds
 
 
 if __name__ == "__main__":

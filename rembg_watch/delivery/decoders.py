@@ -1,16 +1,19 @@
 """
-Processes that decode answers, so that no decoder runs where the daemon lives.
+Processes that decode answers and sources, so that no decoder runs where the daemon lives.
 
-A decoder is C code that reads what came over the network. It may crash, needs hundreds of
-megabytes for a large picture, and copies them while it holds the interpreter's lock, so
-that no other thread moves. So a few children do it (``decoder``), one picture at a time
-each. They are started when they are needed, the one that rested last is asked first, and
-one that nobody asks ends.
+A decoder is C code that reads what came over the network or from a stranger's camera. It may
+crash, needs hundreds of megabytes for a large picture, and copies them while it holds the
+interpreter's lock, so that no other thread moves. So a few children do it (``decoder``), one
+picture at a time each. They are started when they are needed, the one that rested last is
+asked first, and one that nobody asks ends. How many decode at once is bounded by the memory
+that their pictures need: a large one takes the places of several.
 
-A wrong "no" costs a credit. So a picture is at fault only where that is sure: two
+A wrong "no" costs a credit. So an answer is at fault only where that is sure: two
 processes crashed on it, or it took more processor time than any picture needs. One that
 was not done in time for another reason is left for later. Whatever else befalls a child,
-or if none can be started, the answer is verified in this process.
+or if none can be started, the answer is verified in this process. A source that ends two
+processes, by whatever signal, is at fault: memory that it took from them, it would take
+from the daemon.
 """
 
 import contextlib
@@ -19,28 +22,47 @@ import os
 import queue
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 import PIL
 
 import rembg_watch
 from rembg_watch.delivery import decoder
-from rembg_watch.delivery.verify import AT_ONCE, AnswerRejectedError, Expected, Verified, broken, verify
+from rembg_watch.delivery.verify import (
+    AT_ONCE,
+    AnswerRejectedError,
+    Expected,
+    Verified,
+    broken,
+    verify,
+    verify_undecoded,
+)
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host import processors
 from rembg_watch.host.disk import BLOCK_BYTES
+from rembg_watch.host.memory import memory_bytes
+from rembg_watch.pictures.formats import Kind
+from rembg_watch.pictures.upright import BYTES_PER_PX, SOURCE, Turn, UndecodableError, Upright, make_upright
+
+T = TypeVar("T")
 
 IDLE_S = 30.0
 
 # Without ``site``: its work is done, ``_environment`` hands on what came of it.
 COMMAND = (sys.executable, "-P", "-S", "-W", "ignore", "-c", "from rembg_watch.delivery.decoder import main; main()")
+
+LEAST_IN_USE_BYTES = 480 * 1024 * 1024
+IN_USE_SHARE = 0.5
+"""What pictures that are being decoded may need together, of the memory there is; one that needs more goes alone."""
 
 _START_LIMIT_S = 30.0
 _END_LIMIT_S = 5.0
@@ -85,12 +107,13 @@ class _Child:
 
     def __init__(self, command: Sequence[str]) -> None:
         self._words, words = os.pipe()
+        self._to, theirs = socket.socketpair()
         try:
             for fd in (self._words, words):
                 os.set_blocking(fd, False)  # so that nobody ever waits for them to be read
             self._process = subprocess.Popen(  # noqa: S603  # our own program
                 command,
-                stdin=subprocess.PIPE,
+                stdin=theirs.fileno(),
                 stdout=subprocess.PIPE,
                 stderr=words,
                 bufsize=0,
@@ -100,12 +123,13 @@ class _Child:
             )
         except BaseException:
             os.close(self._words)
+            self._to.close()
             raise
         finally:
             os.close(words)
-        assert self._process.stdin is not None
+            theirs.close()
         assert self._process.stdout is not None
-        self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
+        self._from = self._process.stdout.fileno()
         self.pid = self._process.pid
         processors.let_go(self.pid)
         self.rests_since_s = time.monotonic()
@@ -121,17 +145,20 @@ class _Child:
             said += read
         return said == decoder.HELLO
 
-    def ask(self, question: bytes) -> bytes | None:
+    def ask(self, question: bytes, files: Sequence[int] = ()) -> bytes | None:
         """Return its answer; None if it ended."""
         try:
-            os.write(self._to, question)
+            if files:
+                socket.send_fds(self._to, [question], files)
+            else:
+                self._to.sendall(question)
             said = os.read(self._from, decoder.LONGEST_LINE_BYTES)
             while said and not said.endswith(b"\n") and len(said) < decoder.LONGEST_LINE_BYTES:
                 more = os.read(self._from, decoder.LONGEST_LINE_BYTES)
                 if not more:
                     return None
                 said += more
-        except BrokenPipeError:
+        except ConnectionError:
             return None
         return said or None
 
@@ -144,10 +171,10 @@ class _Child:
 
     def dismiss(self) -> None:
         """Let it go: it reads that nobody will ask any more."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        self._to.close()
+        if self._process.stdout is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdout.close()
 
     def ended(self, *, is_mad: bool = False) -> _End:
         """Wait for its end, let nothing of it stay behind, and say how it was."""
@@ -184,8 +211,11 @@ class Decoders:
         self._command = command
         self._idle_s = idle_s
         self._places: queue.SimpleQueue[None] = queue.SimpleQueue()  # a semaphore that costs next to nothing
-        for _ in range(most or AT_ONCE):
+        self._most = most or AT_ONCE
+        for _ in range(self._most):
             self._places.put(None)
+        self._each_bytes = max(LEAST_IN_USE_BYTES, int(IN_USE_SHARE * memory_bytes())) // self._most
+        self._gathering = threading.Lock()  # held while one takes several places, lest two wait for each other's
         self._lock = threading.Lock()  # guards ``_all``; a child may be killed under it, which never waits
         self._all: set[_Child] = set()
         self._idle: deque[_Child] = deque()  # who rested last stands right; each act on it is atomic
@@ -200,17 +230,75 @@ class Decoders:
             AnswerRejectedError: It is not what was asked for.
             OSError: The answer cannot be read from the disk; a TimeoutError: not now.
         """
-        self._places.get()
-        try:
+        needed_bytes = expected.width * expected.height * BYTES_PER_PX[Kind(expected.params.format)]
+        with self._places_for(needed_bytes):
             found = self._asked(answer, expected)
-        finally:
-            self._places.put(None)
         if found is None:
             with processors.anywhere():
                 return verify(answer, expected)
+        if isinstance(found, MemoryError):
+            return verify_undecoded(answer, expected)
         if isinstance(found, AnswerRejectedError):
             raise found
         return found
+
+    def upright(self, source: BinaryIO, copy: BinaryIO, scratch: BinaryIO, turn: Turn, *, px: int) -> Upright:
+        """
+        Have a source of so many pixels set upright, as ``make_upright`` does.
+
+        Raises:
+            UndecodableError: It is broken, or ended two processes.
+            CopyTooLargeError: Every copy comes out larger than it may be.
+            MemoryError: There is not enough for it.
+            OSError: The disk refused; a TimeoutError: not now.
+        """
+        with self._places_for(px * BYTES_PER_PX[turn.kind]):
+            made = self._upright_by_a_child(source, (copy, scratch), decoder.upright_question(turn))
+            if made is None:
+                with processors.anywhere():
+                    return make_upright(source, copy, scratch, turn)
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    def _upright_by_a_child(
+        self, source: BinaryIO, others: Sequence[BinaryIO], question: bytes
+    ) -> Upright | Exception | None:
+        """Ask until there is a verdict; None if no child can be had."""
+        files = [file.fileno() for file in (source, *others)]
+        child = self._rested() or self._fresh()
+        for ends in range(1, _TRIES + 1):
+            source.seek(0)
+            if child is None:
+                return None
+            said = self._heard(child, question, decoder.upright_made, files)
+            if not isinstance(said, _End):
+                return said
+            self._report(DecoderError(f"a process that sets pictures upright ended {said}"))
+            if said.code == -signal.SIGALRM:
+                return TimeoutError(errno.ETIMEDOUT, f"not set upright in {decoder.LIMIT_S:.0f} s", SOURCE)
+            if said.code == -signal.SIGPROF:
+                return UndecodableError(f"it takes more than {decoder.PROCESSOR_LIMIT_S:.0f} s")
+            if ends == _TRIES:
+                return UndecodableError(f"two processes ended on it, the last one {said.how}")
+            child = self._fresh()
+        return None
+
+    @contextlib.contextmanager
+    def _places_for(self, needed_bytes: int) -> Iterator[None]:
+        """Wait until a picture may be decoded that needs so much: a large one takes several places, at most all."""
+        count = min(self._most, 1 + needed_bytes // self._each_bytes)
+        if count == 1:
+            self._places.get()
+        else:
+            with self._gathering:
+                for _ in range(count):
+                    self._places.get()
+        try:
+            yield
+        finally:
+            for _ in range(count):
+                self._places.put(None)
 
     @property
     def pids(self) -> frozenset[int]:
@@ -242,13 +330,13 @@ class Decoders:
 
     # --- one picture ----------------------------------------------------------------------------
 
-    def _asked(self, answer: Path, expected: Expected) -> Verified | AnswerRejectedError | None:
+    def _asked(self, answer: Path, expected: Expected) -> Verified | AnswerRejectedError | MemoryError | None:
         """Ask until there is a verdict; None if there is none to be had from a child."""
         question = decoder.question(answer, expected)
         child = self._rested() or self._fresh()
         crashes = kills = 0
         while child is not None:
-            said = self._heard(child, question)
+            said = self._heard(child, question, decoder.understood)
             if not isinstance(said, _End):
                 return said
             self._report(DecoderError(f"a process that verifies answers ended {said}"))
@@ -259,14 +347,16 @@ class Decoders:
             crashes, kills = crashes + said.is_crash, kills + (not said.is_crash)
             if crashes == _TRIES:
                 return _blamed(answer, expected, f"the decoder ends {said.how} on it")
+            if kills == _TRIES and said.code == -signal.SIGKILL:
+                return MemoryError()  # by the kernel, most likely: what they could not have, the daemon cannot either
             child = self._fresh() if kills < _TRIES else None
         return None
 
-    def _heard(self, child: _Child, question: bytes) -> Verified | AnswerRejectedError | _End | None:
+    def _heard(self, child: _Child, question: bytes, read: Callable[[bytes], T], files: Sequence[int] = ()) -> T | _End:
         try:
-            said = child.ask(question)
+            said = child.ask(question, files)
             if said is not None:
-                found = decoder.understood(said)
+                found = read(said)
                 self._rest(child)
                 return found
         except (ValueError, TypeError, RecursionError):

@@ -27,6 +27,8 @@ from PIL import Image
 from rembg_watch.api.params import LONGEST_SIDE_PX, Format, RemovalParams
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.pictures import inspection
+from rembg_watch.pictures.formats import Kind, Look
+from rembg_watch.pictures.upright import is_too_much
 
 Size = tuple[float, float]
 
@@ -86,7 +88,7 @@ class Verified:
     height: int
     kind: Format
     size_bytes: int
-    warning: str | None = None  # no_alpha, all_opaque or all_transparent: whole, but is it a cutout?
+    warning: str | None = None  # no_alpha, all_opaque or all_transparent: is it a cutout? not_decoded: is it whole?
     surprise: Surprise | None = None  # None: it is of a fitting size
 
     @property
@@ -104,18 +106,48 @@ def verify(answer: Path, expected: Expected) -> Verified:
         OSError: The answer cannot be read from the disk.
     """
     size_bytes = answer.stat().st_size
-    kind = _kind(answer, size_bytes)
+    look = _look(answer, size_bytes)
+    kind = _asked_kind(look, expected)
+    if is_too_much(Kind(kind), look.width_px * look.height_px):
+        return verify_undecoded(answer, expected)
+    width, height, warning = _decode(answer, kind, expected)
+    return _verified(width, height, kind, size_bytes, warning, expected)
+
+
+def verify_undecoded(answer: Path, expected: Expected) -> Verified:
+    """
+    Say of an answer what its structure and its header say, where there is not enough memory to decode it.
+
+    It was paid for, and nothing speaks against it: it is delivered, and a person is told.
+
+    Raises:
+        AnswerRejectedError: It is not what was asked for.
+        OSError: The answer cannot be read from the disk.
+    """
+    size_bytes = answer.stat().st_size
+    look = _look(answer, size_bytes)
+    kind = _asked_kind(look, expected)
+    return _verified(look.width_px, look.height_px, kind, size_bytes, "not_decoded", expected)
+
+
+def _verified(
+    width: int, height: int, kind: Format, size_bytes: int, warning: str | None, expected: Expected
+) -> Verified:
+    surprise = None if fits(width, height, expected) else _surprise(width, height, expected)
+    return Verified(width=width, height=height, kind=kind, size_bytes=size_bytes, warning=warning, surprise=surprise)
+
+
+def _asked_kind(look: Look, expected: Expected) -> Format:
+    kind = Format(str(look.kind))
     if kind is not expected.params.format:
         raise AnswerRejectedError(
             f"The answer is a {kind.upper()} picture, but {expected.params.format.upper()} was asked for.",
             code="wrong_format",
         )
-    width, height, warning = _decode(answer, kind, expected)
-    surprise = None if fits(width, height, expected) else _surprise(width, height, expected)
-    return Verified(width=width, height=height, kind=kind, size_bytes=size_bytes, warning=warning, surprise=surprise)
+    return kind
 
 
-def _kind(answer: Path, size_bytes: int) -> Format:
+def _look(answer: Path, size_bytes: int) -> Look:
     if size_bytes == 0:
         raise AnswerRejectedError("The answer is empty (0 bytes).", code="empty")
     with answer.open("rb") as file:
@@ -126,13 +158,14 @@ def _kind(answer: Path, size_bytes: int) -> Format:
         raise AnswerRejectedError(
             f"The answer is {look.name} that breaks off after {size_bytes} bytes.", code="truncated"
         )
-    return Format(look.kind)
+    _check_pixels(look.width_px, look.height_px)
+    return look
 
 
 def _decode(answer: Path, kind: Format, expected: Expected) -> tuple[int, int, str | None]:
     try:
         with _DECODING, Image.open(answer, formats=(kind.upper(),)) as picture:
-            _check_pixels(picture)  # before it is decoded: it may be a bomb
+            _check_pixels(*picture.size)  # before it is decoded: its header may lie
             picture.load()
             return picture.width, picture.height, _warning(picture, expected.params)
     except AnswerRejectedError:
@@ -145,9 +178,9 @@ def _decode(answer: Path, kind: Format, expected: Expected) -> tuple[int, int, s
         raise broken(kind, error) from error
 
 
-def _check_pixels(picture: Image.Image) -> None:
-    if picture.width * picture.height > _LARGEST_PIXELS:
-        what = f"The answer is {picture.width} x {picture.height} px, more than there can be."
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > _LARGEST_PIXELS:
+        what = f"The answer is {width} x {height} px, more than there can be."
         raise AnswerRejectedError(what, code="too_large")
 
 

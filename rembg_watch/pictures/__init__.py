@@ -1,5 +1,5 @@
 """
-What can be known of a picture without decoding it, and the one case in which it is decoded for that.
+What can be known of a picture without decoding it, and the two cases in which it is decoded all the same.
 
 ========================  =============================================================
 ``pictures.reader``       reads a file where it is asked for (core)
@@ -13,5 +13,6 @@ What can be known of a picture without decoding it, and the one case in which it
 ``pictures.formats``      what a file is, and why it would be refused (core)
 ``pictures.decoding``     decodes a doubtful picture in a process of its own
 ``pictures.inspection``   says all that of an open file
+``pictures.upright``      decodes a picture and writes it anew, upright
 ========================  =============================================================
 """

@@ -18,6 +18,7 @@ from rembg_watch.ledger import Ledger
 from rembg_watch.pipeline.contents import Contents
 from rembg_watch.pipeline.plan import InForce
 from rembg_watch.pipeline.slots import Slots
+from rembg_watch.pipeline.source import MakeUpright
 from rembg_watch.report.events import Reporter
 
 Verify = Callable[[Path, Expected], Verified]
@@ -42,6 +43,7 @@ class Ports:
     outputs: Outputs
     try_out: Callable[[Path], None]
     verify: Verify
+    upright: MakeUpright
 
     def now(self) -> datetime:
         """Return the present moment, aware, in UTC."""

@@ -54,7 +54,7 @@ def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin:
 
 def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
     source = recipe.input / fsdecode(job.source)
-    return open_picture(source, job.version, scratch=ports.spool.directory, upright=recipe.upright)
+    return open_picture(source, job.version, scratch=ports.spool.directory, upright=recipe.upright, make=ports.upright)
 
 
 def _recovered(ports: Ports, recipe: Recipe, job: Job) -> Paid:

@@ -3,64 +3,38 @@ What is sent for a source: an open file, its digest and its size in pixels.
 
 A picture that lies straight is sent byte for byte. One that its EXIF orientation turns
 is, where so wished, sent as an upright copy, since removers tend to ignore the tag. The
-copy keeps colour profile and resolution and has no other metadata; it lives in a file
-without a name, so that nothing is left of it, whatever happens. The source is only read.
+copy lives in a file without a name, so that nothing is left of it, whatever happens. The source is only read.
 """
 
 import errno
 import os
 import re
 import tempfile
-import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
-
-from PIL import Image
+from typing import BinaryIO, Protocol, Self, cast
 
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host import disk
 from rembg_watch.host.disk import Step, no_step
-from rembg_watch.host.processors import anywhere
 from rembg_watch.jobs import Version
 from rembg_watch.pictures import inspection
-from rembg_watch.pictures.formats import MAX_SIDE_PX, MAX_UPLOAD_BYTES, SUFFIXES, Kind, Look, why_not_sendable
+from rembg_watch.pictures.formats import MAX_UPLOAD_BYTES, SUFFIXES, Kind, Look, why_not_sendable
+from rembg_watch.pictures.upright import SOURCE, CopyTooLargeError, Turn, UndecodableError, Upright, make_upright
 
-# Both this module and ``verify`` look at the sides before anything is decoded; this is for headers that lie.
-Image.MAX_IMAGE_PIXELS = 2 * MAX_SIDE_PX**2
 
-# Decoding is bound by the processor: more at once are not faster and need up to 800 MB each.
-_DECODING = threading.BoundedSemaphore(min(4, os.cpu_count() or 1))
+class MakeUpright(Protocol):
+    """Sets a source upright; see ``make_upright``."""
 
-_COPIES: dict[Kind, tuple[dict[str, Any], ...]] = {
-    Kind.JPEG: (
-        {"format": "JPEG", "quality": 95, "subsampling": 0},
-        {"format": "JPEG", "quality": 90, "subsampling": 0},
-        {"format": "JPEG", "quality": 85, "subsampling": 2},
-    ),
-    Kind.PNG: ({"format": "PNG", "compress_level": 1}, {"format": "PNG", "compress_level": 9}),
-    Kind.WEBP: (
-        {"format": "WEBP", "lossless": True, "quality": 20, "method": 1, "exact": True},
-        {"format": "WEBP", "quality": 95, "method": 2},
-    ),
-    Kind.BMP: ({"format": "BMP"},),
-}
-"""How a copy is saved: as the first says, or as the next where the service would find that too large."""
+    def __call__(self, source: BinaryIO, copy: BinaryIO, scratch: BinaryIO, turn: Turn, *, px: int) -> Upright:
+        """Write the copy; *px* says how many pixels there are."""
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What sets a picture of each orientation upright."""
 
-_TOLD_OF_TURNS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
-"""Where a picture in memory keeps its orientation: a copy that is upright must not have it."""
+def upright_here(source: BinaryIO, copy: BinaryIO, scratch: BinaryIO, turn: Turn, *, px: int) -> Upright:
+    """Set a source upright in this process: for one picture by hand."""
+    del px
+    return make_upright(source, copy, scratch, turn)
 
 
 class SourceError(RembgWatchError):
@@ -134,6 +108,7 @@ def open_picture(
     scratch: Path,
     upright: bool = True,
     largest_copy_bytes: int = MAX_UPLOAD_BYTES,
+    make: MakeUpright = upright_here,
     step: Step = no_step,
 ) -> PreparedSource:
     """
@@ -141,7 +116,7 @@ def open_picture(
 
     The digest is that of the version of the job: the file is looked at before and after
     it was read. The same source gives the same bytes. An upright copy is written into
-    *scratch*, on a disk of our own, and again at a lower quality where it comes out too large.
+    *scratch*, on a disk of our own, by *make*, and again at a lower quality where it comes out too large.
 
     Raises:
         SourceGoneError: It is not there.
@@ -154,7 +129,7 @@ def open_picture(
     if not plain.is_upright_copy:
         return plain
     with plain:
-        return _upright_copy(plain, source, scratch, largest_copy_bytes)
+        return _upright_copy(plain, source, scratch, largest_copy_bytes, make)
 
 
 def measure(source: Path, version: Version, *, upright: bool, step: Step = no_step) -> PreparedSource:
@@ -245,69 +220,41 @@ def _check_fitness(look: Look, source: Path, size_bytes: int) -> None:
         raise SourceUnfitError(refusal.reason, code=refusal.code, path=source)
 
 
-def _upright_copy(plain: PreparedSource, source: Path, scratch: Path, largest_bytes: int) -> PreparedSource:
+def _upright_copy(
+    plain: PreparedSource, source: Path, scratch: Path, largest_bytes: int, make: MakeUpright
+) -> PreparedSource:
     file = _unnamed_file(scratch)
     try:
-        with _DECODING, anywhere():
-            picture = _upright(plain, source)
-            content = _save_small_enough(picture, file, _COPIES[plain.kind], scratch, largest_bytes)
-    except BaseException:
+        with _unnamed_file(scratch) as aside:
+            turn = Turn(kind=plain.kind, orientation=plain.orientation, largest_bytes=largest_bytes)
+            made = make(plain.open(), file, aside, turn, px=plain.width * plain.height)
+        content = disk.content(file.fileno())
+    except BaseException as error:
         file.close()
-        raise
-    if content is None:
-        file.close()
-        raise SourceUnfitError(
-            f"Set upright, {disk.shown(source)} is larger than the {largest_bytes >> 20} MB that the service takes: "
-            "export it upright or smaller.",
-            code="too_large",
-            path=source,
-        )
+        raise _not_upright(error, source, scratch, largest_bytes) from error
     return replace(
-        plain,
-        file=file,
-        digest=content.digest,
-        size_bytes=content.size_bytes,
-        width=picture.width,
-        height=picture.height,
+        plain, file=file, digest=content.digest, size_bytes=content.size_bytes, width=made.width, height=made.height
     )
 
 
-def _save_small_enough(
-    picture: Image.Image, file: BinaryIO, ways: tuple[dict[str, Any], ...], scratch: Path, largest_bytes: int
-) -> disk.Content | None:
-    """Save in the first of *ways* that gives few enough bytes; None if none does."""
-    for options in ways:
-        try:
-            _save(picture, file, options, scratch)
-        except ValueError:  # an encoder has limits of its own, of noise for example
-            continue
-        content = disk.content(file.fileno())
-        if content.size_bytes <= largest_bytes:
-            return content
-    return None
-
-
-def _upright(plain: PreparedSource, source: Path) -> Image.Image:
-    try:
-        with Image.open(plain.open(), formats=(plain.kind.upper(),)) as picture:
-            if max(picture.size) > MAX_SIDE_PX:
-                raise ValueError("its header contradicts itself")  # noqa: TRY301  # one place tells what is broken
-            picture.load()
-            turned = picture.transpose(_TURNS[plain.orientation])
-            for name in _TOLD_OF_TURNS:
-                turned.info.pop(name, None)
-            return turned
-    except OSError as error:
-        if error.errno is not None:
-            raise _unreadable(error, source) from error
-        raise _broken(error, source) from error
-    except (ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _broken(error, source) from error
-
-
-def _broken(error: Exception, source: Path) -> SourceUnfitError:
-    sentence = f"The picture cannot be decoded ({error}): export it again."
-    return SourceUnfitError(sentence, code="broken", path=source)
+def _not_upright(error: BaseException, source: Path, scratch: Path, largest_bytes: int) -> BaseException:
+    """Say what it means for the source that it could not be set upright."""
+    shown = disk.shown(source)
+    match error:
+        case UndecodableError():
+            sentence = f"The picture cannot be decoded ({error}): export it again."
+            return SourceUnfitError(sentence, code="broken", path=source)
+        case CopyTooLargeError():
+            sentence = f"Set upright, {shown} is larger than the {largest_bytes >> 20} MB that the service takes: "
+            return SourceUnfitError(sentence + "export it upright or smaller.", code="too_large", path=source)
+        case MemoryError():
+            sentence = f"There is not enough memory to set {shown} upright: export it upright or smaller."
+            return SourceUnfitError(sentence, code="too_large_to_turn", path=source)
+        case OSError() if error.filename == SOURCE:
+            return _unreadable(error, source)
+        case OSError():
+            return disk.unavailable(error, f"{disk.shown(scratch)} cannot take an upright copy", scratch)
+    return error
 
 
 def _unnamed_file(scratch: Path) -> BinaryIO:
@@ -315,23 +262,3 @@ def _unnamed_file(scratch: Path) -> BinaryIO:
         return cast(BinaryIO, tempfile.TemporaryFile(dir=scratch))
     except OSError as error:
         raise disk.unavailable(error, f"{disk.shown(scratch)} cannot take an upright copy", scratch) from error
-
-
-def _save(picture: Image.Image, file: BinaryIO, options: dict[str, Any], scratch: Path) -> None:
-    kept: dict[str, Any] = {"icc_profile": picture.info.get("icc_profile"), "dpi": _dpi(picture)}
-    try:
-        file.seek(0)
-        file.truncate()
-        picture.save(file, **options, **{name: value for name, value in kept.items() if value})
-        file.flush()
-    except OSError as error:
-        raise disk.unavailable(error, f"{disk.shown(scratch)} cannot take an upright copy", scratch) from error
-
-
-def _dpi(picture: Image.Image) -> tuple[float, float] | None:
-    """Read the resolution; headers state zeros, fractions of zero and more dots than atoms."""
-    try:
-        wide, tall = (float(one) for one in picture.info["dpi"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    return (wide, tall) if 1 <= wide <= 65535 and 1 <= tall <= 65535 else None

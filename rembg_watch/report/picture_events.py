@@ -15,6 +15,7 @@ _ODD = {
     "no_alpha": "it has no transparency",
     "all_opaque": "nothing in it is transparent",
     "all_transparent": "all of it is transparent",
+    "not_decoded": "it is too large to be decoded on this machine, so only its structure was checked",
     "wrong_size": "it is not of the size that was expected",
     "downgraded": "it is much smaller than expected",
 }

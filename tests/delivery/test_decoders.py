@@ -10,17 +10,20 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.delivery import decoders as module
 from rembg_watch.delivery.decoder import asked, question, understood
 from rembg_watch.delivery.decoders import COMMAND, DecoderError, Decoders
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified, verify
+from rembg_watch.pictures.formats import Kind
+from rembg_watch.pictures.upright import CopyTooLargeError, Turn, UndecodableError, make_upright
 from tests.life import eventually
 
 SIZE = (120, 80)
@@ -247,7 +250,7 @@ def test_a_crash_that_does_not_come_again_is_none_of_the_pictures(answer: Path, 
     assert "SIGSEGV" in told[0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSYS])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGSYS])
 def test_a_process_that_somebody_kills_says_nothing_about_the_picture(
     answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
@@ -288,9 +291,31 @@ def test_an_error_nobody_foresaw_there_is_looked_at_here(
     answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = here(monkeypatch)
-    verifiers, told = make(command=doing("raise MemoryError"))
+    verifiers, told = make(command=doing("raise RuntimeError"))
     assert verifiers(answer, expected()).width == SIZE[0]
     assert (seen, told, len(verifiers.pids)) == ([answer], [], 1)
+
+
+def test_an_answer_for_which_there_is_too_little_memory_is_judged_by_its_structure(
+    answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = here(monkeypatch)
+    verifiers, told = make(command=doing("raise MemoryError"))
+    found = verifiers(answer, expected())
+    assert (found.width, found.height, found.finding) == (*SIZE, "not_decoded")
+    assert (seen, told, len(verifiers.pids)) == ([], [], 1)
+    answer.write_bytes(answer.read_bytes()[:-20])
+    with pytest.raises(AnswerRejectedError, match="breaks off"):
+        verifiers(answer, expected())
+
+
+def test_an_answer_on_which_two_processes_are_killed_is_not_decoded_by_the_daemon(
+    answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = here(monkeypatch)
+    verifiers, told = make(command=dying_by(signal.SIGKILL))
+    assert verifiers(answer, expected()).finding == "not_decoded"
+    assert (seen, len(told)) == ([], 2)
 
 
 def limits(processor_s: float, all_s: float, then: str) -> tuple[str, ...]:
@@ -436,7 +461,7 @@ def test_they_hold_no_file_of_the_daemon_and_stand_nowhere(answer: Path, make: M
         verifiers(answer, expected())
         (pid,) = verifiers.pids
         opened = [str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()]
-    assert sorted({name.partition(":")[0] for name in opened}) in (["pipe"], ["/dev/null", "pipe"])
+    assert sorted({name.partition(":")[0] for name in opened}) in (["pipe", "socket"], ["/dev/null", "pipe", "socket"])
     assert len(opened) <= 4
     assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
 
@@ -476,3 +501,102 @@ def test_they_end_with_a_daemon_that_is_killed(answer: Path) -> None:
         parent.kill()
         parent.wait()
     eventually(lambda: not is_at_work(pid))
+
+
+# --- sources ------------------------------------------------------------------------------------
+
+
+def lying(size: tuple[int, int] = (64, 48)) -> bytes:
+    """A picture that its orientation turns."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    file = io.BytesIO()
+    Image.effect_noise(size, 90).convert("RGB").save(file, "PNG", exif=exif)
+    return file.getvalue()
+
+
+def set_upright(decoders: Decoders, tmp_path: Path, data: bytes, *, px: int = 64 * 48, largest: int = 10**6) -> bytes:
+    (tmp_path / "source").write_bytes(data)
+    with (
+        (tmp_path / "source").open("rb") as source,
+        (tmp_path / "copy").open("w+b") as copy,
+        (tmp_path / "aside").open("w+b") as aside,
+    ):
+        turn = Turn(kind=Kind.PNG, orientation=6, largest_bytes=largest)
+        made = decoders.upright(source, copy, aside, turn, px=px)
+        copy.seek(0)
+        data = copy.read()
+    with Image.open(io.BytesIO(data)) as found:
+        assert found.size == (made.width, made.height)
+    return data
+
+
+def turning(instead: str) -> tuple[str, ...]:
+    """The command of a process that does something else when it is to set a picture upright."""
+    return (
+        *COMMAND[:-1],
+        doing("")[-1]
+        .replace("decoder.verify", "decoder.make_upright")
+        .replace("def verify(answer, expected):\n", "def verify(*given):\n" + textwrap.indent(instead, "    ")),
+    )
+
+
+def test_a_child_sets_a_source_upright_as_it_would_be_done_here(shared: Decoders, tmp_path: Path) -> None:
+    data = lying()
+    there = set_upright(shared, tmp_path, data)
+    with (tmp_path / "source").open("rb") as source, (tmp_path / "here").open("w+b") as copy:
+        with (tmp_path / "aside").open("w+b") as aside:
+            make_upright(source, copy, aside, Turn(kind=Kind.PNG, orientation=6, largest_bytes=10**6))
+        copy.seek(0)
+        assert there == copy.read()
+
+
+def test_what_is_wrong_with_a_source_is_said_by_a_child_as_it_would_be_here(shared: Decoders, tmp_path: Path) -> None:
+    with pytest.raises(UndecodableError):
+        set_upright(shared, tmp_path, lying()[:90])
+    with pytest.raises(CopyTooLargeError):
+        set_upright(shared, tmp_path, lying(), largest=10)
+    assert len(set_upright(shared, tmp_path, lying())) > 100, "and it goes on"
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
+def test_a_source_that_ends_two_processes_is_at_fault(make: Make, tmp_path: Path, number: signal.Signals) -> None:
+    decoders, told = make(command=turning(f"os.kill(os.getpid(), {int(number)}); time.sleep(60)"))
+    with pytest.raises(UndecodableError, match=f"two processes ended on it, the last one by {number.name}"):
+        set_upright(decoders, tmp_path, lying())
+    assert len(told) == 2
+
+
+def test_a_source_for_which_no_child_can_be_had_is_set_upright_here(make: Make, tmp_path: Path) -> None:
+    decoders, _ = make(command=("/nonexistent/python",))
+    assert len(set_upright(decoders, tmp_path, lying())) > 100
+
+
+def test_memory_that_a_child_may_not_have_is_told(make: Make, tmp_path: Path) -> None:
+    decoders, told = make(command=turning("bytearray(1 << 44)"))
+    with pytest.raises(MemoryError):
+        set_upright(decoders, tmp_path, lying())
+    assert told == []
+
+
+def test_large_pictures_are_decoded_one_at_a_time_and_small_ones_together(make: Make, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    said = f"open({str(log)!r}, 'a').write"
+    decoders, _ = make(
+        command=turning(f"{said}('begins '); time.sleep(0.5); {said}('ends '); raise MemoryError"), most=2
+    )
+
+    def order(px: int) -> str:
+        log.unlink(missing_ok=True)
+
+        def one(number: int) -> None:
+            (tmp_path / f"{px}-{number}").mkdir()
+            with pytest.raises(MemoryError):
+                set_upright(decoders, tmp_path / f"{px}-{number}", lying(), px=px)
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(one, range(2)))
+        return log.read_text().strip()
+
+    assert order(10**10) == "begins ends begins ends"
+    assert order(1000) == "begins begins ends ends"
