@@ -34,7 +34,6 @@ from rembg_watch.__main__ import main as program
 from rembg_watch.api.upload import MultipartBody
 from rembg_watch.delivery.decoders import COMMAND, Decoders
 from rembg_watch.ledger.prepared import Documented
-from rembg_watch.pipeline.slots import Slots
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,6 @@ TUNINGS = {
     "spares": Tuning(
         "The files of published answers are written over with the next ones.",
         {"rembg_watch.delivery.spool:MOST_SPARES": 0},
-    ),
-    "intents": Tuning(
-        "A few more calls than there are slots write their intent ahead.",
-        {"rembg_watch.daemon.assembly:slots_for": Slots},
     ),
     "prepared": Tuning(
         "Statements that every picture needs are compiled once; alone: ``benchmarks.ledger``.",

@@ -30,8 +30,9 @@ from rembg_watch.ledger import Ledger, LedgerUnavailableError, open_ledger
 from rembg_watch.paths import Folder
 from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Pipeline, Plan, Ports, Recipe
 from rembg_watch.pipeline.contents import Contents
-from rembg_watch.pipeline.pool import Pool, low_mark, slots_for
+from rembg_watch.pipeline.pool import Pool, low_mark
 from rembg_watch.pipeline.ports import Verify
+from rembg_watch.pipeline.slots import Slots
 from rembg_watch.pipeline.source import upright_here
 from rembg_watch.pipeline.threads import Pulse
 from rembg_watch.pipeline.under_way import UnderWay
@@ -238,7 +239,7 @@ def assemble(
         stopping=around.stopping,
         credits_left=balance.left,
         step=around.step,
-        slots=slots_for(workers),
+        slots=Slots(workers),
         contents=contents,
         outputs=Outputs(),
         try_out=targets.try_out,

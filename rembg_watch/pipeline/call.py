@@ -92,7 +92,6 @@ class Attempt:
         self.beat = beat
         self.tries = 0
         self.started_s = 0.0
-        self.is_lined_up = False
         self.has_slot = False
 
     def __call__(self) -> Paid:
@@ -189,14 +188,12 @@ class Attempt:
                 path=self.ready.recipe.input / name,
             )
         slots, began_s = self.ports.slots, self.ports.clocks.monotonic()
-        slots.line_up(self.beat)
-        self.is_lined_up = True
+        slots.take(self.beat)
+        self.has_slot = True
         self._check_output()
         sending = move(self.job, State.SENDING, at=self.ports.clocks.now(), retry_at=None)
         self.job = self.ports.ledger.record(sending, call=CallStart(self.plan.terms.price))
         self.ports.step("sending")
-        slots.take(self.beat)
-        self.has_slot = True
         self.started_s += self.ports.clocks.monotonic() - began_s  # until now it was not the API that took its time
 
     def _answer_comes(self) -> None:
@@ -205,10 +202,9 @@ class Attempt:
 
     def _leave_slot(self) -> None:
         """Let the next picture go to the API, which has done with this one."""
-        if self.is_lined_up:
-            self.is_lined_up = False
-            self.ports.slots.give_back(was_taken=self.has_slot)
+        if self.has_slot:
             self.has_slot = False
+            self.ports.slots.give_back()
 
     def _end(self, error: Exception, ticket: Ticket) -> EndedError:
         """Decide what *error* means, and record it as the end of the call if one had begun."""

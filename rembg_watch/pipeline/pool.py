@@ -21,7 +21,6 @@ from rembg_watch.ledger import LedgerUnavailableError, StaleJobError
 from rembg_watch.pipeline import output_check, recovery
 from rembg_watch.pipeline.feeder import LEDGER_LOOK_S, LOOK_S, Feeder
 from rembg_watch.pipeline.plan import Recipe
-from rembg_watch.pipeline.slots import Slots
 from rembg_watch.pipeline.steps import Pipeline
 from rembg_watch.pipeline.threads import Pulse, ThreadGroup
 from rembg_watch.pipeline.under_way import UnderWay
@@ -33,11 +32,6 @@ MOST_FINISHERS = 16
 FEEDER = "feeder"
 
 T = TypeVar("T")
-
-
-def slots_for(workers: int) -> Slots:
-    """Make a slot for each worker; where there are many, a few more may write their intent ahead."""
-    return Slots(workers, ahead=workers // 16)  # none ahead where one doubt more would be many
 
 
 def low_mark(workers: int) -> int:

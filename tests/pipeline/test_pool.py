@@ -77,22 +77,32 @@ def test_the_api_never_has_more_pictures_at_once_than_there_are_workers(tmp_path
     with studio.live(workers=3) as life:
         call = life.client.remove_background
 
-        def counted(*args: object, on_last_byte: Callable[[], object], **options: object) -> object:
-            nonlocal there
-            has_left = False
+        def counted(
+            *args: object,
+            on_last_byte: Callable[[], object],
+            on_download: Callable[[object], object],
+            **options: object,
+        ) -> object:
+            is_there = False
 
             def let_go() -> None:
-                nonlocal there, most, has_left
+                nonlocal there, most, is_there
                 on_last_byte()
                 with lock:
-                    has_left, there = True, there + 1
+                    is_there, there = True, there + 1
                     most = max(most, there)
 
-            try:
-                return call(*args, on_last_byte=let_go, **options)  # type: ignore[arg-type]
-            finally:
+            def comes_back(progress: object = None) -> None:
+                nonlocal there, is_there
                 with lock:
-                    there -= has_left
+                    is_there, there = False, there - is_there
+                if progress is not None:
+                    on_download(progress)
+
+            try:
+                return call(*args, on_last_byte=let_go, on_download=comes_back, **options)  # type: ignore[arg-type]
+            finally:
+                comes_back()
 
         life.client.remove_background = counted  # type: ignore[method-assign,assignment]
         life.find()
@@ -461,45 +471,26 @@ def test_jobs_that_could_not_be_recorded_are_all_taken_up_when_the_ledger_takes_
         assert {job.id for job in life.claim()} >= {first.id, third.id, fourth.id}
 
 
-def test_a_few_more_may_write_their_intent_than_may_be_with_the_api() -> None:
-    slots, beats = Slots(1, ahead=1, beat_s=0.01), 0
+def test_whoever_waits_for_a_slot_shows_that_it_lives_and_gets_the_next_one() -> None:
+    slots, beats = Slots(1, beat_s=0.01), 0
 
     def beat() -> None:
         nonlocal beats
         beats += 1
 
-    def waits(step: Callable[[Callable[[], None]], None]) -> Thread:
-        thread = Thread(target=step, args=(beat,), daemon=True)
-        thread.start()
-        eventually(lambda: beats > 0)
-        assert thread.is_alive()
-        return thread
-
-    slots.line_up(beat)
     slots.take(beat)
-    slots.line_up(beat)
     assert beats == 0
-    third = waits(slots.line_up)
-    beats = 0
-    second = waits(slots.take)
-    slots.give_back(was_taken=True)
+    second = Thread(target=slots.take, args=(beat,), daemon=True)
+    second.start()
+    eventually(lambda: beats > 0)
+    assert second.is_alive()
+    slots.give_back()
     second.join(5)
-    third.join(5)
     assert not second.is_alive()
-    assert not third.is_alive()
 
 
-def test_who_gave_up_in_line_lets_the_next_one_in() -> None:
-    slots = Slots(1)
-    for _ in range(3):
-        slots.line_up(lambda: None)
-        slots.give_back(was_taken=False)
-    slots.line_up(lambda: None)
-    slots.take(lambda: None)
-
-
-def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few_ahead(tmp_path: Path) -> None:
-    workers, ahead = 32, 2
+def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers(tmp_path: Path) -> None:
+    workers = 32
     studio = Studio.make(tmp_path)
     may_answer = Event()
     answer = studio.sandbox.respond
@@ -515,11 +506,11 @@ def test_no_more_calls_are_in_doubt_after_a_crash_than_there_are_workers_and_few
         life.governor._throughput.pacer = Pacer(0.0, FAST)
         life.find()
         with working(life):
-            eventually(lambda: count(life, State.SENDING) > workers)
+            eventually(lambda: count(life, State.SENDING) == workers)
             seen = [count(life, State.SENDING) for _ in range(100)]
             may_answer.set()
             eventually(lambda: count(life, State.DONE) == 80)
-    assert max(seen) <= workers + ahead
+    assert max(seen) <= workers
     assert studio.sandbox.billed == 80
 
 
