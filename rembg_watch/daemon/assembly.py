@@ -32,9 +32,10 @@ from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Pipeline, Plan, Port
 from rembg_watch.pipeline.contents import Contents
 from rembg_watch.pipeline.pool import Pool, low_mark
 from rembg_watch.pipeline.ports import Verify
+from rembg_watch.pipeline.shares import Shares
 from rembg_watch.pipeline.slots import Slots
 from rembg_watch.pipeline.source import upright_here
-from rembg_watch.pipeline.threads import Pulse
+from rembg_watch.pipeline.threads import MOST_FOR_ONE, Pulse
 from rembg_watch.pipeline.under_way import UnderWay
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter, fan_out
@@ -88,7 +89,7 @@ def build_client(settings: Settings, *, transport: "httpx.BaseTransport | None" 
         usage_url=settings.api.usage_url,
         timeout_s=settings.api.timeout_s,
         transport=transport,
-        max_connections=settings.pool.workers + 4,
+        max_connections=MOST_FOR_ONE * (settings.pool.workers + 4),  # those that are lost to a share keep theirs
     )
 
 
@@ -240,6 +241,7 @@ def assemble(
         credits_left=balance.left,
         step=around.step,
         slots=Slots(workers),
+        shares=Shares(around.clocks.monotonic),
         contents=contents,
         outputs=Outputs(),
         try_out=targets.try_out,
@@ -260,6 +262,7 @@ def assemble(
             beat=heartbeat.beat,
             rest=heartbeat.rest,
             register=lambda part: heartbeat.register(part, allowance_s=allowance_s),
+            forget=heartbeat.forget,
         ),
     )
     return Parts(

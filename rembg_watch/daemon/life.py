@@ -78,6 +78,7 @@ class Daemon:
         self._locks = Locks()
         self._exit = contextlib.ExitStack()
         self._late: set[str] = set()
+        self._hung: set[str] = set()
         self._status_at_s = self._ping_at_s = _NEVER_S
         self._started_s = self._upkeep_at_s = self.clocks.monotonic()
 
@@ -151,6 +152,7 @@ class Daemon:
         if self._wants_reload.is_set():
             self._wants_reload.clear()
             self.reload()
+        self._mind_shares()
         if now_s - self._ping_at_s >= (watchdog_interval_s() or 1.0):
             self._ping_at_s = now_s
             self._report_late()
@@ -162,6 +164,17 @@ class Daemon:
         if now_s - self._upkeep_at_s >= upkeep.UPKEEP_S:
             self._upkeep_at_s = now_s
             upkeep.begin(parts)
+
+    def _mind_shares(self) -> None:
+        """Report the folders whose disk does not answer, and have others do the work of threads that wait for one."""
+        ports, hung = self.parts.ports, self.parts.ports.shares.hung()
+        for folder in set(hung) - self._hung:
+            ports.report(events.FolderHung(folder=folder, silent_s=hung[folder]))
+        for folder in self._hung - set(hung):
+            ports.report(events.FolderAnswers(folder=folder))
+        if hung or self._hung:
+            self.parts.pool.replace_lost()
+        self._hung = set(hung)
 
     def _report_late(self) -> None:
         late = {one.part: one.silent_s for one in self.parts.heartbeat.tick()}

@@ -21,7 +21,7 @@ class Once:
         parts = self._parts
         if parts.settling.is_set() or not parts.watcher.is_at_rest:
             return False
-        if parts.under_way:
+        if parts.under_way.moving(parts.ports.shares.hung()):
             self._held_since_s = None
             return self._is_refused_for_long()
         if self._is_held_for_long():
@@ -31,7 +31,9 @@ class Once:
             counts = jobs.get(turn.folder, {})
             if counts.get(State.RECEIVED) or (turn.may_send and counts.get(State.QUEUED)):
                 return False
-        return not parts.under_way  # what was claimed meanwhile counts as queued, and then as under way
+        return not parts.under_way.moving(
+            parts.ports.shares.hung()
+        )  # what was claimed meanwhile counts as queued, and then as under way
 
     def _is_refused_for_long(self) -> bool:
         hold = self._parts.governor.standstill

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -194,6 +194,7 @@ def _folder_views(
     rooms: Mapping[str, int | None],
 ) -> list[FolderView]:
     away, blocked, now = parts.watcher.away, parts.ports.outputs.blocked, parts.ports.clocks.now()
+    hung = parts.ports.shares.hung()
     refused = {hold.folder: hold for hold in parts.governor.gate.folders}
     views = []
     for folder in recipes:
@@ -201,6 +202,7 @@ def _folder_views(
         jobs = by_folder.get(folder.name, {})
         state, why, since, until = _state_of(
             is_away=folder.name in away,
+            hung_s=hung.get(folder.name),
             hold=refused.get(folder.name),
             obstacle=blocked.get(folder.name),
             budget=None if room is None or room > 0 else folder.daily_budget,
@@ -222,11 +224,19 @@ def _folder_views(
 
 
 def _state_of(
-    *, is_away: bool, hold: FolderHold | None, obstacle: Blockage | None, budget: Decimal | None, now: datetime
+    *,
+    is_away: bool,
+    hung_s: float | None,
+    hold: FolderHold | None,
+    obstacle: Blockage | None,
+    budget: Decimal | None,
+    now: datetime,
 ) -> tuple[str, str | None, datetime | None, datetime | None]:
     """Say how a folder stands, why, since and until when; of several reasons the one that a person has to end."""
     if is_away:
         return "offline", None, None, None
+    if hung_s is not None:
+        return "hung", "a disk of it does not answer: look at its share", now - timedelta(seconds=hung_s), None
     if hold is not None:
         return "held", hold.text, hold.since, None
     if obstacle is not None:

@@ -22,7 +22,8 @@ def put_away(ports: Ports, job: Job) -> Job:
     if recipe is None or not job.is_disposal_due:
         return job
     try:
-        disposed = _dispose(job, recipe)
+        with ports.shares.touching(job.folder):
+            disposed = _dispose(job, recipe)
     except DeliveryError as trouble:
         ports.report(events.NotDisposed(**events.of(job), why=trouble.reason, code=trouble.code))
         return job

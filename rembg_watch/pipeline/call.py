@@ -8,6 +8,7 @@ recorded here; whether the answer is worth anything is looked at later, in ``fin
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from errno import ENOSPC
 from os import fsdecode, strerror
@@ -27,6 +28,9 @@ from rembg_watch.pipeline.retrying import call_with_retries
 from rembg_watch.pipeline.source import SourceChangedError, SourceGoneError
 from rembg_watch.pipeline.values import Back, Over, Paid, Ready, expected_of, need_of
 from rembg_watch.report import events
+
+Touching = Callable[[], AbstractContextManager[object]]
+"""Says, for as long as its context lasts, that a disk is waited for; see ``shares``."""
 
 
 def call(ports: Ports, ready: Ready, *, beat: Callable[[], None] = lambda: None) -> Paid | Over | Back:
@@ -148,7 +152,7 @@ class Attempt:
 
     def _check_output(self) -> None:
         """Buy nothing that could not be delivered: the output may have filled while this one waited."""
-        if self.ports.outputs.is_blocked(self.job.folder):
+        if self.ports.outputs.is_blocked(self.job.folder) or self.ports.shares.is_hung(self.job.folder):
             raise NotAdmittedError
 
     def _send(self) -> Cutout:
@@ -157,7 +161,7 @@ class Attempt:
         ports.report(events.CallStarted(**events.of(job), attempt=attempt, size_bytes=self.prepared.size_bytes))
         if not ports.has_room(answer_room_bytes(self.prepared.size_bytes)):  # before paying: could the answer be kept?
             raise OSError(ENOSPC, strerror(ENOSPC), str(ports.spool.directory))
-        file = Hashing(self.prepared.open())
+        file = Hashing(self.prepared.open(), lambda: ports.shares.touching(job.folder))
         try:
             with ports.spool.arriving(self.key) as answer:
                 return self.plan.client.remove_background(
@@ -240,14 +244,16 @@ class Hashing:
     system call costs a change of threads.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, touching: Touching = nullcontext) -> None:
         self._file = file
+        self._touching = touching  # a share may let it wait
         self._place = 0
         self._hash = hashlib.sha256()
 
     def read(self, size: int) -> bytes:
         """Read on, at most *size* bytes."""
-        block = os.pread(self._file.fileno(), size, self._place)
+        with self._touching():
+            block = os.pread(self._file.fileno(), size, self._place)
         self._place += len(block)
         self._hash.update(block)
         return block

@@ -5,7 +5,7 @@ The backlog stays in the ledger. What is paid for goes first and needs no credit
 is claimed to be bought whose output is not known to take it.
 """
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 
 from rembg_watch.account.balance import Balance
 from rembg_watch.account.gate import Gate, Go
@@ -32,7 +32,7 @@ class Feeder:
         balance: Balance,
         under_way: UnderWay,
         *,
-        away: Callable[[], Container[str]],  # names the folders whose input is not there
+        away: Callable[[], Iterable[str]],  # names the folders whose input is not there
         run_id: str,
         workers: int,
         start: Callable[[Job], None],
@@ -79,7 +79,8 @@ class Feeder:
     def turns(self, plan: Plan | None = None) -> Iterator[Turn]:
         """Name the folders that may have work now."""
         plan = plan or self._ports.in_force.plan
-        return turns_of(plan, self._ports.governor.gate, away=self._away(), room=self._folder_room)
+        away = {*self._away(), *self._ports.shares.hung()}
+        return turns_of(plan, self._ports.governor.gate, away=away, room=self._folder_room)
 
     def _folder_room(self, recipe: Recipe) -> int | None:
         claimed = self._under_way.unpaid(recipe.name)

@@ -45,7 +45,8 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
     if verified.surprise is not None and not surprises.is_accepted(ports, paid.job):
         return surprises.hold(ports, paid, verified.surprise)
     try:
-        published = _publish(ports, paid, answer)
+        with ports.shares.touching(paid.job.folder):
+            published = _publish(ports, paid, answer)
     except TargetRefusedError as refused:
         return replace(_unpublished(ports, paid.job, refused, _NAME_RETRY_S), is_name=True)
     except OutputUnavailableError as away:

@@ -11,7 +11,7 @@ network; preparing and finishing need this machine, and run beside them.
 """
 
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from rembg_watch.account.balance import Balance
@@ -53,7 +53,7 @@ class Pool:
         balance: Balance,
         under_way: UnderWay,
         *,
-        away: Callable[[], Container[str]],
+        away: Callable[[], Iterable[str]],
         run_id: str,
         workers: int = 8,
         pulse: Pulse | None = None,
@@ -65,9 +65,10 @@ class Pool:
         self._processor = here = processors.shared_processor(workers)
         preparers = max(2, min(MOST_PREPARERS, workers // 8))  # a share far away serves several at once
         finishers = max(2, min(MOST_FINISHERS, workers // 2))  # they mostly wait for the disk, which serves many
-        self._prepare = ThreadGroup("preparer", preparers, self._take_prepare, self._pulse, here)
-        self._call = ThreadGroup("worker", _callers(workers), self._take_call, self._pulse, here)
-        self._finish = ThreadGroup("finisher", finishers, self._take_finish, self._pulse, here)
+        lost = self._ports.shares.is_lost
+        self._prepare = ThreadGroup("preparer", preparers, self._take_prepare, self._pulse, here, is_lost=lost)
+        self._call = ThreadGroup("worker", _callers(workers), self._take_call, self._pulse, here, is_lost=lost)
+        self._finish = ThreadGroup("finisher", finishers, self._take_finish, self._pulse, here, is_lost=lost)
         self.feeder = Feeder(
             self._ports,
             balance,
@@ -90,6 +91,11 @@ class Pool:
         self._pulse.register(FEEDER)
         self._feeding.start()
 
+    def replace_lost(self) -> None:
+        """Have others do the work of threads that a share lets wait; called now and then."""
+        for group in (self._finish, self._call, self._prepare):
+            group.replace_lost()
+
     def try_outputs(self) -> None:
         """Try every output at once: its folder is new, or somebody may have mended it."""
         self._ports.outputs.doubt()
@@ -101,6 +107,7 @@ class Pool:
         """
         Take nothing new, wait for the calls in flight and deliver their answers; then return.
 
+        A share that does not answer is not waited for: what is paid for is in the spool.
         While it waits, *on_wait* is called every *every_s* with the number of jobs still under way.
         """
         self._ports.stopping.set()
@@ -148,7 +155,7 @@ class Pool:
 
     def _take_prepare(self, job: Job, beat: Callable[[], None]) -> None:
         del beat
-        if self._ports.stopping.is_set():
+        if self._ports.stopping.is_set() or self._ports.shares.is_hung(job.folder):
             self._give_back(job)
             return
         found = self._guarded(job, "preparing", lambda: self._pipeline.prepare(job))
@@ -188,6 +195,11 @@ class Pool:
             self._under_way.poke()
             return
         job = item.job
+        if self._ports.shares.is_hung(job.folder):  # the answer is in the spool, and comes when the share answers
+            self._ports.contents.end(str(job.content_key))
+            self._give_back(job)
+            self._wake_twins()
+            return
         found = self._guarded(job, "finishing", lambda: self._pipeline.finish(item))
         match found:
             case Blocked(is_name=True):

@@ -17,6 +17,7 @@ from rembg_watch.host.disk import Step
 from rembg_watch.ledger import Ledger
 from rembg_watch.pipeline.contents import Contents
 from rembg_watch.pipeline.plan import InForce
+from rembg_watch.pipeline.shares import Shares
 from rembg_watch.pipeline.slots import Slots
 from rembg_watch.pipeline.source import MakeUpright
 from rembg_watch.report.events import Reporter
@@ -41,6 +42,7 @@ class Ports:
     slots: Slots
     contents: Contents
     outputs: Outputs
+    shares: Shares
     try_out: Callable[[Path], None]
     verify: Verify
     upright: MakeUpright

@@ -12,7 +12,7 @@ from pathlib import Path
 from rembg_watch.delivery.publish import is_ours
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import RembgWatchError
-from rembg_watch.host.disk import Content, DeliveryError
+from rembg_watch.host.disk import Content, DeliveryError, OutputUnavailableError, shown
 from rembg_watch.jobs import Job, State, move, with_content
 from rembg_watch.ledger import StaleJobError
 from rembg_watch.pipeline import ends
@@ -54,7 +54,14 @@ def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin:
 
 def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
     source = recipe.input / fsdecode(job.source)
-    return open_picture(source, job.version, scratch=ports.spool.directory, upright=recipe.upright, make=ports.upright)
+    return open_picture(
+        source,
+        job.version,
+        scratch=ports.spool.directory,
+        upright=recipe.upright,
+        make=ports.upright,
+        touching=lambda: ports.shares.touching(job.folder),
+    )
 
 
 def _recovered(ports: Ports, recipe: Recipe, job: Job) -> Paid:
@@ -77,22 +84,48 @@ def _answered_before(
         if job.redo_at is not None and not _forget_answer(ports, key):
             prepared.close()
             return _later(ports, plan, job, "the answer from before is still being delivered elsewhere", "redo_waits")
-        try:
-            answered = ports.ledger.answers_for(key)
-            fresh = [one for one in answered if job.redo_at is None or one.changed_at > job.redo_at]
-            standing = answers_standing(key, fresh, plan.recipes, ports.spool)
-            known = next((one for one, path in standing if _take_up(ports, key, one, path)), None)
-        except DeliveryError as away:  # it may be paid for: better wait for the folder than pay again
-            prepared.close()
-            return _later(ports, plan, job, away.reason, away.code)
-        if known is None:
-            ports.contents.begin(key, job.id)
+        answered = ports.ledger.answers_for(key)
+        fresh = [one for one in answered if job.redo_at is None or one.changed_at > job.redo_at]
+        if ports.spool.path(key).exists():
+            known = next(iter(answers_standing(key, fresh, plan.recipes, ports.spool)), None)
+            if known is not None:
+                return _received(ports, recipe, job, known[0], prepared)
+        ports.contents.begin(key, job.id)
+    try:  # without the lock, since an output may let its readers wait: copies wait for what comes of this one
+        known_job = None if ports.spool.path(key).exists() else _delivered_before(ports, plan, key, fresh)
+        if known_job is None:
             return Ready(job=job, recipe=recipe, prepared=prepared, is_first=not answered)
-        answer = {"answer_digest": known.answer_digest, "answer_bytes": known.answer_bytes, "redo_at": None}
-        answer |= {"made_with": recipe.options_digest}
-        received = ports.ledger.record(
-            move(job, State.RECEIVED, at=ports.now(), retry_at=None, reason=None, code=None, **answer)
-        )
+        return _received(ports, recipe, job, known_job, prepared)
+    except BaseException as error:
+        ports.contents.end(key)
+        prepared.close()
+        if isinstance(error, DeliveryError):  # it may be paid for: better wait for the folder than pay again
+            return _later(ports, plan, job, error.reason, error.code)
+        raise
+
+
+def _delivered_before(ports: Ports, plan: Plan, key: str, answered: Iterable[Job]) -> Job | None:
+    """Return a job whose answer stands in an output and was brought into the spool."""
+    hung = ports.shares.hung()
+    for one in answered:
+        recipe = plan.recipes.get(one.folder)
+        if recipe is not None and one.folder in hung:
+            why = f"{shown(recipe.output)} does not answer, and the picture may stand there: it is waited for"
+            raise OutputUnavailableError(why, code="hung", path=recipe.output)
+        with ports.shares.touching(one.folder):
+            standing = answers_standing(key, [one], plan.recipes, None)
+            if any(_take_up(ports, key, known, path) for known, path in standing):
+                return one
+    return None
+
+
+def _received(ports: Ports, recipe: Recipe, job: Job, known: Job, prepared: PreparedSource) -> Paid:
+    """Go on with an answer that was paid for before and is in the spool."""
+    answer = {"answer_digest": known.answer_digest, "answer_bytes": known.answer_bytes, "redo_at": None}
+    answer |= {"made_with": recipe.options_digest}
+    received = ports.ledger.record(
+        move(job, State.RECEIVED, at=ports.now(), retry_at=None, reason=None, code=None, **answer)
+    )
     with prepared:
         return Paid(job=received, recipe=recipe, expected=expected_of(prepared, recipe))
 

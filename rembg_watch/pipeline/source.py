@@ -10,6 +10,8 @@ import errno
 import os
 import re
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +37,11 @@ def upright_here(source: BinaryIO, copy: BinaryIO, scratch: BinaryIO, turn: Turn
     """Set a source upright in this process: for one picture by hand."""
     del px
     return make_upright(source, copy, scratch, turn)
+
+
+@contextmanager
+def _not_touching() -> Iterator[Callable[[], None]]:
+    yield lambda: None
 
 
 class SourceError(RembgWatchError):
@@ -109,6 +116,7 @@ def open_picture(
     upright: bool = True,
     largest_copy_bytes: int = MAX_UPLOAD_BYTES,
     make: MakeUpright = upright_here,
+    touching: Callable[[], AbstractContextManager[Callable[[], None]]] = _not_touching,
     step: Step = no_step,
 ) -> PreparedSource:
     """
@@ -125,18 +133,21 @@ def open_picture(
         SourceUnfitError: It can never be sent.
         OutputUnavailableError: The scratch directory cannot take the copy.
     """
-    plain = measure(source, version, upright=upright, step=step)
+    with touching() as moved:
+        plain = measure(source, version, upright=upright, moved=moved, step=step)
     if not plain.is_upright_copy:
         return plain
     with plain:
         return _upright_copy(plain, source, scratch, largest_copy_bytes, make)
 
 
-def measure(source: Path, version: Version, *, upright: bool, step: Step = no_step) -> PreparedSource:
+def measure(
+    source: Path, version: Version, *, upright: bool, moved: Callable[[], None] = lambda: None, step: Step = no_step
+) -> PreparedSource:
     """Open *source* as it is, for ``open_picture``; ``is_upright_copy`` says what will be sent in its place."""
     file = os.fdopen(_open(source, version), "rb")
     try:
-        look, content = _read(source, file.fileno())
+        look, content = _read(source, file.fileno(), moved)
         step("read")
         _check_version(file.fileno(), source, version)
         _check_fitness(look, source, content.size_bytes)
@@ -207,9 +218,9 @@ def _check_version(fd: int, source: Path, version: Version) -> None:
         raise SourceChangedError(sentence, code="changed", path=source)
 
 
-def _read(source: Path, fd: int) -> tuple[Look, disk.Content]:
+def _read(source: Path, fd: int, moved: Callable[[], None]) -> tuple[Look, disk.Content]:
     try:
-        return inspection.inspect_to_the_end(fd), disk.content(fd)
+        return inspection.inspect_to_the_end(fd), disk.content(fd, moved)
     except OSError as error:
         raise _unreadable(error, source) from error
 

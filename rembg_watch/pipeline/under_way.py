@@ -7,7 +7,7 @@ recorded because the ledger took nothing.
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.jobs import Job
@@ -34,6 +34,11 @@ class UnderWay:
     def __len__(self) -> int:
         with self._changed:
             return len(self._active)
+
+    def moving(self, hung: Container[str]) -> int:
+        """Say how many jobs are under way whose folder's disk answers."""
+        with self._changed:
+            return sum(job.folder not in hung for job in self._active.values())
 
     def unpaid(self, folder: str | None = None) -> int:
         """

@@ -105,6 +105,31 @@ class FolderOnline(FolderEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FolderHung(FolderEvent):
+    """A folder's disk neither answers nor fails: a share whose server is gone, most likely."""
+
+    level: ClassVar[Level] = Level.WARNING
+    lasting: ClassVar[Lasting] = Lasting("hung", "folder")
+    silent_s: float
+
+    def _says(self) -> str:
+        return (
+            f"{self.folder}: a disk has not answered for {span_text(self.silent_s)}; nothing is sent for this folder "
+            "meanwhile, and the others go on; look at its share"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderAnswers(FolderEvent):
+    """A folder's disk answers again."""
+
+    lasting: ClassVar[Lasting] = Lasting("hung", "folder", is_over=True)
+
+    def _says(self) -> str:
+        return f"{self.folder}: its disk answers again; work goes on"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overflowed(FolderEvent):
     """The kernel dropped notices; the scan that follows finds what they would have told."""
 
