@@ -18,6 +18,7 @@ between any two of them loses no picture and pays for none twice without saying 
 ``pipeline.under_way``     the jobs that are claimed and not over
 ``pipeline.output_check``  whether an output folder takes cut-outs
 ``pipeline.retrying``      the retry loop, for these calls and for ``remove``
+``pipeline.shares``        which folders' disks neither answer nor fail
 ``pipeline.threads``       groups of threads, each with one queue
 ``pipeline.ports``         what the steps work with
 ``pipeline.plan``          what a reload can change, as one frozen value

@@ -48,8 +48,12 @@ def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin:
         return ends.unsent(ports, job, State.FAILED, unfit)
     except (SourceUnreadableError, DeliveryError) as trouble:
         return _later(ports, plan, job, trouble.reason, trouble.code)
-    ports.step("prepared")
-    return _answered_before(ports, plan, recipe, with_content(job, content_key(prepared, recipe)), prepared)
+    try:
+        ports.step("prepared")
+        return _answered_before(ports, plan, recipe, with_content(job, content_key(prepared, recipe)), prepared)
+    except BaseException:
+        prepared.close()
+        raise
 
 
 def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
@@ -98,8 +102,8 @@ def _answered_before(
         return _received(ports, recipe, job, known_job, prepared)
     except BaseException as error:
         ports.contents.end(key)
-        prepared.close()
         if isinstance(error, DeliveryError):  # it may be paid for: better wait for the folder than pay again
+            prepared.close()
             return _later(ports, plan, job, error.reason, error.code)
         raise
 
