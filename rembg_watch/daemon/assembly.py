@@ -40,7 +40,7 @@ from rembg_watch.pipeline.under_way import UnderWay
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter, fan_out
 from rembg_watch.report.metrics import Metrics
-from rembg_watch.watch import Pace, Watcher
+from rembg_watch.watch import Pace, Watcher, watched_by
 
 if TYPE_CHECKING:
     import httpx
@@ -248,9 +248,16 @@ def assemble(
         verify=around.verify or decoders,
         upright=decoders.upright if around.verify is None else upright_here,
     )
-    watcher = Watcher(
-        folders, Arrivals(ports, under_way), pace, report=report, beat=heartbeat.beat, rest=heartbeat.rest
-    )
+
+    def begin_turn(thread: str) -> None:
+        heartbeat.beat(thread)
+        ports.shares.begin_turn(watched_by(thread))
+
+    def end_turn(thread: str) -> None:
+        heartbeat.rest(thread)
+        ports.shares.end_turn()
+
+    watcher = Watcher(folders, Arrivals(ports, under_way), pace, report=report, beat=begin_turn, rest=end_turn)
     pool = Pool(
         Pipeline(ports),
         balance,

@@ -174,6 +174,8 @@ class Daemon:
             ports.report(events.FolderAnswers(folder=folder))
         if hung or self._hung:
             self.parts.pool.replace_lost()
+        for folder in hung:  # a restart would wait there again, with everybody else
+            self.parts.heartbeat.rest(thread_name(folder))
         self._hung = set(hung)
 
     def _report_late(self) -> None:

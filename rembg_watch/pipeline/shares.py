@@ -13,6 +13,9 @@ from dataclasses import dataclass
 HUNG_S = 15.0
 """After so long in one look, read or write a share counts as one that hangs; it is taken back as soon as it answers."""
 
+TURN_HUNG_S = 60.0
+"""The same for the turn of a thread that watches a folder, which is many looks."""
+
 
 @dataclass(slots=True)
 class Touch:
@@ -20,6 +23,7 @@ class Touch:
 
     folder: str
     since_s: float
+    limit_s: float
 
 
 class Shares:
@@ -33,7 +37,7 @@ class Shares:
     def touching(self, folder: str) -> Iterator[Callable[[], None]]:
         """Say that this thread now depends on a folder's disk; what it is given is called when the disk has moved."""
         here, outer = threading.get_ident(), self._touches.get(threading.get_ident())
-        touch = self._touches[here] = Touch(folder, self._now_s())
+        touch = self._touches[here] = Touch(folder, self._now_s(), HUNG_S)
 
         def moved() -> None:
             touch.since_s = self._now_s()
@@ -44,14 +48,22 @@ class Shares:
             if outer is None:
                 del self._touches[here]
             else:
-                self._touches[here] = Touch(outer.folder, self._now_s())
+                self._touches[here] = Touch(outer.folder, self._now_s(), outer.limit_s)
+
+    def begin_turn(self, folder: str) -> None:
+        """Say that this thread depends on a folder's disk until ``end_turn``."""
+        self._touches[threading.get_ident()] = Touch(folder, self._now_s(), TURN_HUNG_S)
+
+    def end_turn(self) -> None:
+        """Say that this thread depends on no disk now."""
+        self._touches.pop(threading.get_ident(), None)
 
     def hung(self) -> Mapping[str, float]:
         """Name the folders whose disk does not answer, each with the seconds since when."""
         now_s, found = self._now_s(), dict[str, float]()
         for touch in tuple(self._touches.values()):
             silent_s = now_s - touch.since_s
-            if silent_s > HUNG_S:
+            if silent_s > touch.limit_s:
                 found[touch.folder] = max(silent_s, found.get(touch.folder, 0.0))
         return found
 
@@ -62,4 +74,4 @@ class Shares:
     def is_lost(self, thread: int | None) -> bool:
         """Say whether a thread waits for a disk that does not answer."""
         touch = self._touches.get(thread or 0)
-        return touch is not None and self._now_s() - touch.since_s > HUNG_S
+        return touch is not None and self._now_s() - touch.since_s > touch.limit_s

@@ -35,6 +35,6 @@ has a directory that cannot be read    told once and listed; nothing in it count
 """
 
 from rembg_watch.watch.intake import Pace
-from rembg_watch.watch.watcher import Watcher, thread_name
+from rembg_watch.watch.watcher import Watcher, thread_name, watched_by
 
-__all__ = ["Pace", "Watcher", "thread_name"]
+__all__ = ["Pace", "Watcher", "thread_name", "watched_by"]

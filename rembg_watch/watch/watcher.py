@@ -18,9 +18,17 @@ AGAIN_S = 1.0
 """How long a folder rests after its turn has failed."""
 
 
+_WATCH = "watch "
+
+
 def thread_name(folder: str) -> str:
     """Name the thread that watches a folder."""
-    return f"watch {folder}"
+    return f"{_WATCH}{folder}"
+
+
+def watched_by(thread: str) -> str:
+    """Return the folder that a thread of this name watches."""
+    return thread.removeprefix(_WATCH)
 
 
 class Watcher:
