@@ -170,7 +170,8 @@ class Client:
             params: What is asked for; all at their defaults if left out.
             filename: The name to send in place of the file's own.
             destination: A path, which is written whole or not at all, or an open binary
-                file; None returns the bytes in the cutout.
+                file; None returns the bytes in the cutout. The ending of a path says the
+                format unless *params* choose one.
             on_upload: Told how much of the request has left.
             on_download: Told how much of the answer has come.
             on_last_byte: Called once, just before the last block of the body leaves.
@@ -181,7 +182,10 @@ class Client:
             RembgError: Of the kind that says what happened; see ``api.errors``.
             BaseException: What a callback raised, as it was raised.
         """
-        form = (params or RemovalParams()).form_fields()
+        wanted = params or RemovalParams()
+        if isinstance(destination, str | os.PathLike):
+            wanted = wanted.for_ending(Path(destination).suffix)
+        form = wanted.form_fields()
 
         def last_byte() -> None:
             with deadline.paused():
