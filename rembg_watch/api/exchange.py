@@ -266,12 +266,19 @@ def _too_large(message: str) -> BadAnswerError:
     return BadAnswerError(message=message, code="answer_too_large", status=200)
 
 
-def lost_error(lost: httpx.RequestError, call: Call) -> RembgError:
-    """Say what a broken connection means: whether the body had wholly left decides."""
+def lost_error(lost: httpx.RequestError, call: Call, *, way: str = "") -> RembgError:
+    """
+    Say what a broken connection means: whether the body had wholly left decides.
+
+    Args:
+        lost: What httpx says.
+        call: What was under way.
+        way: Which proxy and certificates of the environment it went by, for the sentence.
+    """
     code, words = _CODES.get(type(lost), "connection_lost"), str(lost).rstrip(".") or type(lost).__name__
     if not call.deadline.is_met():
         code, words = "deadline_passed", "it took too long"
-    host = host_of(call.request.url)
+    host = host_of(call.request.url) + way
     if call.body is None:
         return UnreachableError(message=f"No answer came from {host}: {words}.", code=code)
     if call.body.is_handed_over:
