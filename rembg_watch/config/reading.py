@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from rembg_watch.config.findings import Finding, FindingKind, Severity
-from rembg_watch.config.keys import KEY_FILE, KEY_PLACES, NO_KEY, find_key
+from rembg_watch.config.keys import KEY_FILE, KEY_PLACES, NO_KEY, find_key, is_key_name
 from rembg_watch.config.origins import Loc, Origins, dotted
 from rembg_watch.config.rules import Where, problems
 from rembg_watch.config.sentences import sentence, suggestion, variable, variable_suggestion
@@ -194,15 +194,19 @@ class _Draft:
         return tree
 
     def _refuse_key(self, tree: Tree) -> None:
-        api = tree.get("api")
-        if isinstance(api, dict) and "key" in api:
-            del api["key"]
-            self._wrong(
-                "the API key must not stand in this file, which is copied and shown too easily",
-                loc=("api", "key"),
-                todo=KEY_PLACES,
-                kind=FindingKind.KEY,
-            )
+        """Take a key out that stands in the file, under whatever name, and never repeat it."""
+        above: Loc
+        for table, above in ((tree, ()), (tree.get("api"), ("api",))):
+            if not isinstance(table, dict):
+                continue
+            for name in [name for name in table if is_key_name(name)]:
+                del table[name]
+                self._wrong(
+                    "the API key must not stand in this file, which is copied and shown too easily",
+                    loc=(*above, name),
+                    todo=KEY_PLACES,
+                    kind=FindingKind.KEY,
+                )
 
     def environment(self, environ: Mapping[str, str]) -> Tree:
         """Read every variable with our prefix, one by one, so that each can be named."""

@@ -5,6 +5,7 @@ The descriptions are what ``config.example.toml`` and ``init`` print, so that th
 one place to change them. Nothing is read from disk here; see ``reading``.
 """
 
+import os
 from collections.abc import Mapping
 from decimal import Decimal
 from ipaddress import ip_address
@@ -16,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rembg_watch.api.params import RemovalParams
+from rembg_watch.config.foreign import why_foreign
 from rembg_watch.paths import After, Folder
 
 PREFIX = "REMBG_WATCH_"
@@ -38,10 +40,17 @@ def _path(value: object) -> object:
         raise ValueError("must name a path, not nothing")
     if "\0" in str(value):
         raise ValueError("must not contain a NUL character")
+    if (why := why_foreign(str(value))) is not None:
+        raise ValueError(why)
     try:
-        return Path(value).expanduser().absolute()
+        return Path(_on_disk(value)).expanduser().absolute()
     except RuntimeError as error:  # "~nobody"
         raise ValueError("begins with a home folder that is not known") from error
+
+
+def _on_disk(value: str | Path) -> str:
+    """Spell a path of the file as the disk does: in UTF-8, whatever the locale of this process says."""
+    return os.fsdecode(str(value).encode("utf-8", "surrogateescape"))
 
 
 def _is_loopback(host: str) -> bool:
