@@ -1,5 +1,6 @@
 """``status``: what the daemon does or waits for now, from its status file and the ledger."""
 
+import os
 import time
 from datetime import UTC, datetime
 from typing import Annotated
@@ -13,9 +14,18 @@ from rembg_watch.cli.configured import AsJson, ConfigFile, settings_for
 from rembg_watch.cli.console import OUT, say_json
 from rembg_watch.config import FOR_LOOKING, Settings
 from rembg_watch.daemon import STATUS_NAME
-from rembg_watch.ledger import Access, Ledger, NoLedgerError, open_ledger
+from rembg_watch.ledger import Access, Ledger, LedgerClosedError, NoLedgerError, open_ledger
 from rembg_watch.report.screen import render
-from rembg_watch.report.status import CreditsView, GateView, Liveness, Snapshot, liveness, read_snapshot, snapshot
+from rembg_watch.report.status import (
+    CreditsView,
+    GateView,
+    Liveness,
+    Snapshot,
+    liveness,
+    read_copy,
+    read_snapshot,
+    snapshot,
+)
 
 WATCH_S = 1.0
 
@@ -52,7 +62,25 @@ def _stream(settings: Settings) -> None:
 
 def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
     """Read what the daemon wrote last; the counts come from the ledger, and so does the rest if no daemon runs."""
-    written = read_snapshot(settings.state_dir / STATUS_NAME)
+    try:
+        return _look_at_state(settings)
+    except LedgerClosedError:
+        copy = read_copy(settings.state_dir, os.environ) or _written(settings)
+        if copy is None:
+            raise
+        return copy, liveness(copy, now=_now())
+
+
+def _written(settings: Settings) -> Snapshot | None:
+    """Read what the daemon wrote last into its state folder, if this user may."""
+    try:
+        return read_snapshot(settings.state_dir / STATUS_NAME)
+    except PermissionError:
+        return None
+
+
+def _look_at_state(settings: Settings) -> tuple[Snapshot, Liveness]:
+    written = _written(settings)
     alive = liveness(written, now=_now()) if written else Liveness.GONE
     try:
         with open_ledger(settings.state_dir, Access.READ) as ledger:

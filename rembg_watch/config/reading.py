@@ -76,15 +76,27 @@ def find(explicit: Path | None = None, *, environ: Mapping[str, str] | None = No
         ConfigError: There is none; the sentence names the places that were looked at.
     """
     if explicit is not None:
-        if not explicit.exists():
+        if _is_there(explicit) is False:
             raise ConfigError([f"{explicit}: there is no such file; `rembg-watch init` writes one"])
         return explicit
     candidates = _candidates(os.environ if environ is None else environ)
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
+    if found := next((one for one in candidates if _is_there(one)), None):
+        return found
+    if closed := next((one for one in candidates if one.is_absolute() and _is_there(one) is None), None):
+        return closed  # whoever reads it says why it cannot be read
     looked = ", ".join(str(candidate) for candidate in candidates)
     raise ConfigError([f"there is no configuration (looked for {looked}); `rembg-watch init` writes one"])
+
+
+def _is_there(path: Path) -> bool | None:
+    """Say whether there is such a file; None if this user may not look."""
+    try:
+        path.stat()
+    except PermissionError:
+        return None
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _candidates(environ: Mapping[str, str]) -> list[Path]:

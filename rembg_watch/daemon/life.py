@@ -25,7 +25,7 @@ from rembg_watch.jobs import State
 from rembg_watch.ledger import LedgerUnavailableError
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
-from rembg_watch.report.status import Snapshot
+from rembg_watch.report.status import Snapshot, copies_for_all
 from rembg_watch.watch import thread_name
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ class Daemon:
         self._locks.take(settings.state_dir, [folder.input for folder in settings.folders])
         self._exit.callback(self._locks.release)
         self.parts = parts = build(settings, self._around, self._exit)
-        self.status = StatusFile(parts, settings.state_dir / STATUS_NAME)
+        copy = copies_for_all(settings.state_dir, os.environ)[0] if "RUNTIME_DIRECTORY" in os.environ else None
+        self.status = StatusFile(parts, settings.state_dir / STATUS_NAME, copy=copy)
         self._doubts = Doubts(parts, timeout_s=settings.api.timeout_s)
         self._once = Once(parts)
         leftovers.forget_another_key(parts, settings)

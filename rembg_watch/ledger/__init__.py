@@ -33,6 +33,7 @@ from rembg_watch.ledger.values import (
     Access,
     Backlog,
     Json,
+    LedgerClosedError,
     LedgerUnavailableError,
     NoLedgerError,
     Pruned,
@@ -51,6 +52,7 @@ __all__ = [
     "Backlog",
     "Json",
     "Ledger",
+    "LedgerClosedError",
     "LedgerUnavailableError",
     "NoLedgerError",
     "Pruned",
@@ -72,6 +74,7 @@ def open_ledger(state_dir: Path, access: Access = Access.OWN) -> Ledger:
 
     Raises:
         NoLedgerError: There is none and *access* makes none.
+        LedgerClosedError: This user may not look at it.
         LedgerError: It is damaged, newer than this program, or no ledger; the
             message names the way out.
     """

@@ -26,6 +26,7 @@ from rembg_watch.ledger.refusals import (
     beside,
     explained,
     plain,
+    refuse_closed,
     refuse_damage,
     refuse_remains,
     refuse_strangers,
@@ -63,8 +64,10 @@ class SqliteStore(Store):
 
         Raises:
             NoLedgerError: There is none, and *access* makes none.
+            LedgerClosedError: This user may not look at it.
             LedgerError: It is damaged, newer than this program, or no ledger.
         """
+        refuse_closed(path)
         if not path.exists():
             refuse_remains(path)
             if access is not Access.OWN:
