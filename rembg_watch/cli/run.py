@@ -19,6 +19,8 @@ def run(config: ConfigFile = None) -> None:
         if changed.api.key is not None:
             logs.redactor.add(changed.api.key.get_secret_value())
 
-    daemon = Daemon(settings, report=OncePerCondition(logs), reload_from=path, on_settings=on_settings)
+    daemon = Daemon(
+        settings, report=OncePerCondition(logs), reload_from=path, on_settings=on_settings, waits_for_threads=True
+    )
     with logs, daemon.signals(), daemon:
         daemon.main_loop()

@@ -14,6 +14,7 @@ ledger. What the parts do is in their own modules.
 ``daemon.arrivals``    from the watch into the ledger
 ``daemon.target_folders``     the folders that are written to
 ``daemon.upkeep``      what is put in order once a day
+``daemon.room``        how many workers can have their threads
 ``daemon.reload``      new settings are put into force
 ``daemon.once``        a run that ends by itself
 ``daemon.status``      how everything stands, for whoever looks

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from rembg_watch import __version__
 from rembg_watch.config import Settings
-from rembg_watch.daemon import leftovers, reload, upkeep
+from rembg_watch.daemon import leftovers, reload, room, upkeep
 from rembg_watch.daemon.assembly import RESUME, STATUS_NAME, Around, Parts, build
 from rembg_watch.daemon.doubts import Doubts
 from rembg_watch.daemon.once import Once
@@ -21,6 +21,7 @@ from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import Step, no_step
 from rembg_watch.host.locks import Locks
 from rembg_watch.host.systemd import Notify, watchdog_interval_s
+from rembg_watch.host.threads import room_for
 from rembg_watch.jobs import State
 from rembg_watch.ledger import LedgerUnavailableError
 from rembg_watch.report import events
@@ -59,6 +60,8 @@ class Daemon:
         step: Step = no_step,
         reload_from: Path | None = None,
         on_settings: Callable[[Settings], None] = lambda _settings: None,
+        waits_for_threads: bool = False,
+        thread_room: Callable[[int], int] = room_for,
     ) -> None:
         self.settings = settings
         self.clocks = clocks or Clocks()
@@ -74,6 +77,8 @@ class Daemon:
         )
         self._reload_from = reload_from
         self._on_settings = on_settings
+        self._waits_for_threads = waits_for_threads
+        self._thread_room = thread_room
         self._wants_reload = threading.Event()
         self._hurried = threading.Event()
         self._locks = Locks()
@@ -104,11 +109,13 @@ class Daemon:
         Raises:
             LockedError: Another daemon works here.
             LedgerError: The ledger cannot be used.
+            NoThreadsError: No more threads can be started here, and nobody waits for that.
         """
         settings = self.settings
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._locks.take(settings.state_dir, [folder.input for folder in settings.folders])
         self._exit.callback(self._locks.release)
+        settings = room.make_fit(settings, self._around, self._thread_room, waits=self._waits_for_threads)
         self.parts = parts = build(settings, self._around, self._exit)
         copy = copies_for_all(settings.state_dir, os.environ)[0] if "RUNTIME_DIRECTORY" in os.environ else None
         self.status = StatusFile(parts, settings.state_dir / STATUS_NAME, copy=copy)

@@ -1,5 +1,6 @@
 """A reload: the configuration is read again, and what it says is put into force; a wrong one changes nothing."""
 
+import contextlib
 import threading
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def change_plan(parts: Parts, settings: Settings) -> None:
     in_force.plan = plan_of(settings, build_client(settings, transport=parts.around.transport))
     later = threading.Timer(settings.api.timeout_s * 2, old_client.close)  # calls in flight still use it
     later.daemon = True
-    later.start()
+    with contextlib.suppress(RuntimeError):  # no more threads can be started: the process closes it at its end
+        later.start()
 
 
 def change_folders(parts: Parts, settings: Settings) -> None:

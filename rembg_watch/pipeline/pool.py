@@ -73,6 +73,11 @@ def _finishers(workers: int) -> int:
     return max(2, min(MOST_FINISHERS, workers // 2))
 
 
+def threads_for(workers: int) -> int:
+    """Return how many threads a pool with so many workers starts, its feeder included."""
+    return _callers(workers) + _preparers(workers) + _finishers(workers) + 1
+
+
 class Pool:
     """
     Bring claimed jobs to their end, in threads.
