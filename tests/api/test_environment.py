@@ -3,6 +3,7 @@
 import ipaddress
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,7 @@ def test_a_proxy_that_is_none_fails_the_call_and_not_the_client(
             assert error.__context__ is None
 
 
+@pytest.mark.skipif(find_spec("socksio") is not None, reason="the package is there")
 def test_socks_without_its_package_says_which_variable_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
     with Client(KEY) as client, pytest.raises(UnreachableError, match=r"ALL_PROXY .* 'rembg-watch\[socks\]'"):
