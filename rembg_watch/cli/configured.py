@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from rembg_watch import state_dirs
 from rembg_watch.api.errors import KeyRefusedError
 from rembg_watch.cli.console import note
-from rembg_watch.config import FOR_ACCOUNT, FOR_LOOKING, Settings, find, load, read
+from rembg_watch.config import FOR_ACCOUNT, FOR_LOOKING, Settings, find
 from rembg_watch.config.findings import FindingKind
 from rembg_watch.errors import ConfigError, ExitCode
 from rembg_watch.ledger import Access, Ledger, open_ledger
@@ -47,7 +48,7 @@ def settings_for(config: Path | None, *, tolerate: frozenset[FindingKind]) -> Se
     Raises:
         ConfigError: There is none, or it cannot be used for this.
     """
-    return load(find(config), tolerate=tolerate)
+    return state_dirs.load(find(config), tolerate=tolerate)
 
 
 def ledger_of(config: Path | None, access: Access) -> Ledger:
@@ -81,7 +82,7 @@ def account_settings(config: Path | None, key_file: Path | None) -> tuple[Settin
         if config is not None:
             raise
         path = None
-    reading = read(path, environ=_environment(key_file))
+    reading = state_dirs.read(path, environ=_environment(key_file))
     errors = reading.errors(tolerate=FOR_ACCOUNT)
     if errors or reading.settings is None:
         raise ConfigError([str(found) for found in errors])

@@ -1,5 +1,6 @@
 """``run``: the daemon."""
 
+from rembg_watch import state_dirs
 from rembg_watch.cli.configured import ConfigFile, logs_for, settings_for
 from rembg_watch.config import FOR_RUN, Settings, find
 from rembg_watch.daemon import Daemon
@@ -12,6 +13,7 @@ def run(config: ConfigFile = None) -> None:
     limit_heaps()
     path = find(config)
     settings = settings_for(path, tolerate=FOR_RUN)
+    state_dirs.remember(settings, path)
     logs = logs_for(settings)
 
     def on_settings(changed: Settings) -> None:

@@ -23,7 +23,7 @@ from rembg_watch.config.keys import KEY_FILE, KEY_PLACES, NO_KEY, find_key, is_k
 from rembg_watch.config.origins import Loc, Origins, dotted
 from rembg_watch.config.rules import Where, problems
 from rembg_watch.config.sentences import sentence, suggestion, variable, variable_suggestion
-from rembg_watch.config.settings import PREFIX, FolderSettings, Settings, default_state_dir
+from rembg_watch.config.settings import PREFIX, FolderSettings, Settings, own_state_dir
 from rembg_watch.config.trees import Tree, anchor, drop, leaves, listed, merged, strings_of
 from rembg_watch.errors import ConfigError
 
@@ -130,15 +130,22 @@ def load(
     return reading.settings
 
 
-def read(path: Path | None, *, environ: Mapping[str, str] | None = None) -> Reading:
+def read(
+    path: Path | None, *, environ: Mapping[str, str] | None = None, default_state_dir: Path | None = None
+) -> Reading:
     """
     Read everything and list everything that is wrong; never raises for what was written.
 
     What is wrong is left out and the rest is checked on, so that an unknown key does
     not hide a missing folder.
+
+    Args:
+        path: The file; None: environment alone.
+        environ: The environment; default: this process's.
+        default_state_dir: What to take where no state_dir is chosen; default: the configuration's own.
     """
     environ = os.environ if environ is None else environ
-    draft = _Draft(path=path)
+    draft = _Draft(path=path, state_dir=default_state_dir)
     tree = draft.file()
     tree = merged(tree, draft.environment(environ))
     if path is not None and draft.is_unreadable:
@@ -165,6 +172,7 @@ class _Draft:
     """The findings of one reading while it goes on, and where its values came from."""
 
     path: Path | None
+    state_dir: Path | None = None
     text: str = ""
     is_unreadable: bool = False
     findings: list[Finding] = field(default_factory=list)
@@ -255,8 +263,10 @@ class _Draft:
         return settings and settings.model_copy(update={"folders": folders})
 
     def _default_state_dir(self, tree: Tree, environ: Mapping[str, str]) -> Path:
+        if self.state_dir is not None:
+            return self.state_dir
         try:
-            return default_state_dir(environ, self.path)
+            return own_state_dir(environ, self.path)
         except RuntimeError:
             if "state_dir" not in tree:
                 self._wrong("there is no home folder to keep the ledger in", loc=("state_dir",), todo="set state_dir")

@@ -4,7 +4,8 @@ import contextlib
 import threading
 from pathlib import Path
 
-from rembg_watch.config import FOR_RUN, Settings, load
+from rembg_watch import state_dirs
+from rembg_watch.config import FOR_RUN, Settings
 from rembg_watch.daemon.assembly import Parts, build_client, pace_of, plan_of
 from rembg_watch.host.locks import Locks
 from rembg_watch.watch import thread_name
@@ -18,7 +19,7 @@ def read(path: Path, before: Settings, locks: Locks) -> Settings:
         ConfigError: It cannot be used.
         LockedError: Another daemon watches a folder that is new.
     """
-    after = load(path, tolerate=FOR_RUN)
+    after = state_dirs.load(path, tolerate=FOR_RUN)
     known = {folder.input for folder in before.folders}
     for folder in after.folders:
         if folder.input not in known:
