@@ -97,10 +97,11 @@ class Known:
         if job.state in _AHEAD:
             return f"rembg-watch has this picture in line ({job.folder}/{show(job.source)}): it would be paid for twice"
         if self.output is None or job.target is None:
-            return f"this picture was paid for before ({job.folder}/{show(job.source)}); this is paid for again"
+            again = "sending it by hand is paid for again"
+            return f"this picture was paid for before ({job.folder}/{show(job.source)}); {again}"
         place = self.output / os.fsdecode(job.target)
         gone = "" if place.exists() else ", which is not there any more"
-        return f"this picture was delivered before as {_shown(place)}{gone}; this is paid for again"
+        return f"this picture was delivered before as {_shown(place)}{gone}; sending it by hand is paid for again"
 
 
 def known_pictures(sources: Sequence[Path], settings: Settings, params: RemovalParams) -> Iterator[tuple[Path, Known]]:

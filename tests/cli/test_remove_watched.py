@@ -102,7 +102,7 @@ def test_remove_says_what_the_ledger_has_already(
     (studio / "copy.jpg").write_bytes((studio / "in" / "mug.jpg").read_bytes())
     ended = call("remove", "copy.jpg", "-o", "other/")
     assert (ended.code, sandbox.billed) == (0, 2)
-    assert f"copy.jpg: {delivered}; this is paid for again" in ended.err
+    assert f"copy.jpg: {delivered}; sending it by hand is paid for again" in ended.err
     (studio / "out" / "mug.webp").unlink()
     assert "which is not there any more" in call("remove", "copy.jpg", "-o", "other/", "--force").err
     (studio / "new.jpg").write_bytes(make_picture(80, 50))
