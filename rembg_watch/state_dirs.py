@@ -133,8 +133,8 @@ def _ran_last(settings: Settings, state_dir: Path) -> bool:
     """Say whether the last run there watched an input of *settings*."""
     with suppress(OSError):
         found = read_snapshot(state_dir / "status.json") or {}
-        watched = {str(one.get("input")) for one in found.get("folders", ()) if isinstance(one, dict)}
-        return any(str(folder.input) in watched for folder in settings.folders)
+        watched = {os.path.realpath(str(one["input"])) for one in found.get("folders", ()) if "input" in one}
+        return any(os.path.realpath(folder.input) in watched for folder in settings.folders)
     return False
 
 
