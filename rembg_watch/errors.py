@@ -49,6 +49,12 @@ class LockedError(RembgWatchError):
     exit_code = ExitCode.WAITING
 
 
+class NoThreadsError(RembgWatchError):
+    """This machine lets the program start no more threads; others may end some."""
+
+    exit_code = ExitCode.WAITING
+
+
 class LedgerError(RembgWatchError):
     """The ledger cannot be opened or trusted; the message names the way out."""
 

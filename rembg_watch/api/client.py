@@ -2,13 +2,12 @@
 The client: a request from values, over the wire, and the answer back into a value or an error.
 
 It sends each request once. Whether, when and how often to try again is for the caller
-to decide, who pays. Beside ``exchange`` it is the only module that knows httpx.
+to decide, who pays. Beside ``exchange`` and ``ways`` it is the only module that knows httpx.
 """
 
 import os
-import ssl
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -36,6 +35,7 @@ from rembg_watch.api.key import Key
 from rembg_watch.api.params import RemovalParams, usage_query
 from rembg_watch.api.responses import Account, BillingPeriod, account_from, billing_periods_from
 from rembg_watch.api.upload import BodyCutOffError, Image, MultipartBody, OnProgress, open_source
+from rembg_watch.api.ways import Verify, Ways, nobody, origin
 
 API_URL = "https://api.rembg.com/rmbg"
 USAGE_URL = "https://www.rembg.com/api/membership-usage"
@@ -43,7 +43,6 @@ USAGE_URL = "https://www.rembg.com/api/membership-usage"
 LONGEST_CONNECT_S = 20.0
 
 _T = TypeVar("_T")
-Verify = bool | str | os.PathLike[str] | ssl.SSLContext
 
 
 class Client:
@@ -54,7 +53,8 @@ class Client:
     ``connections.KEPT_S``; one that dies meanwhile is noticed before the picture has left
     whole, and the picture is sent over a new one. The key goes to the two
     given addresses alone, is in no message, and no redirect is followed. Proxies and
-    ``SSL_CERT_FILE`` in the environment are honoured as httpx does.
+    ``SSL_CERT_FILE`` in the environment are honoured; what is wrong with them fails the
+    calls, not the constructor (``environment``).
 
     Args:
         api_key: The key; white space around it is dropped.
@@ -70,7 +70,7 @@ class Client:
         checks_pictures: Refuse a picture here that the API would refuse by size, ending or signature.
 
     Raises:
-        InvalidRequestError: The key, an address or a proxy cannot be used.
+        InvalidRequestError: The key, an address, the proxy or the certificates that were given cannot be used.
     """
 
     def __init__(
@@ -95,29 +95,45 @@ class Client:
         self._transport = transport
         self._proxy = proxy
         self._max_connections = max_connections
+        self._http: httpx.Client | None = None
         problem = ""  # raised outside of the handler: the frames of httpx have a proxy's password
         try:
-            self._trust = None if transport else _trust(verify)
-            self._http = self._opened(httpx.Limits(max_connections=max_connections, max_keepalive_connections=0))
-            self._connections = None if transport else Connections(self._kept, max_connections)
+            self._ways = None if transport else Ways([self._url, self._usage_url], proxy=proxy, verify=verify)
         except (OSError, ImportError) as why:
             problem = f"The connection cannot be set up: {why}."
         except (ValueError, httpx.InvalidURL):  # its words may quote a part of the proxy's password
-            problem = "The connection cannot be set up: the address of a proxy, given or in the environment, is wrong."
+            problem = "The connection cannot be set up: the address of the proxy is wrong."
         if problem:
             raise _unusable(problem, "client_settings")
+        with suppress(UnreachableError):  # the environment: it may be mended, and each call says what is wrong
+            self._account_http()
+        self._connections = None if transport else Connections(self._kept, max_connections)
 
     def _kept(self) -> Connection:
         """Make one more connection that is kept, with a client of its own."""
         http = self._opened(httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT_S))
         return Connection(http)
 
+    def _account_http(self) -> httpx.Client:
+        """
+        Return the client for the account, and for a transport that was given.
+
+        Raises:
+            UnreachableError: The environment names a proxy or certificates that cannot be used.
+        """
+        if self._http is None:
+            limits = httpx.Limits(max_connections=self._max_connections, max_keepalive_connections=0)
+            self._http = self._opened(limits)
+        return self._http
+
     def _opened(self, limits: httpx.Limits) -> httpx.Client:
         return _WithoutCookies(
             auth=_KeyForOrigins(self._key, [self._url, self._usage_url]),
             transport=self._transport,
             proxy=self._proxy,
-            verify=True if self._trust is None else self._trust,
+            mounts=self._ways.proxies(limits) if self._ways else None,
+            verify=self._ways.trusted() if self._ways else nobody(),
+            trust_env=False,
             timeout=httpx.Timeout(self._timeout_s, connect=min(self._timeout_s, LONGEST_CONNECT_S)),
             limits=limits,
             headers={
@@ -141,7 +157,8 @@ class Client:
 
     def close(self) -> None:
         """Give up all connections; the client cannot be used again."""
-        self._http.close()
+        if self._http is not None:
+            self._http.close()
         if self._connections is not None:
             self._connections.close()
 
@@ -167,7 +184,8 @@ class Client:
             params: What is asked for; all at their defaults if left out.
             filename: The name to send in place of the file's own.
             destination: A path, which is written whole or not at all, or an open binary
-                file; None returns the bytes in the cutout.
+                file; None returns the bytes in the cutout. The ending of a path says the
+                format unless *params* choose one.
             on_upload: Told how much of the request has left.
             on_download: Told how much of the answer has come.
             on_last_byte: Called once, just before the last block of the body leaves.
@@ -178,7 +196,10 @@ class Client:
             RembgError: Of the kind that says what happened; see ``api.errors``.
             BaseException: What a callback raised, as it was raised.
         """
-        form = (params or RemovalParams()).form_fields()
+        wanted = params or RemovalParams()
+        if isinstance(destination, str | os.PathLike):
+            wanted = wanted.for_ending(Path(destination).suffix)
+        form = wanted.form_fields()
 
         def last_byte() -> None:
             with deadline.paused():
@@ -272,9 +293,10 @@ class Client:
         return self._ask({"listBillingCycles": "1"}, billing_periods_from)
 
     def _ask(self, query: Mapping[str, str], read: Callable[[object], _T]) -> _T:
-        with Deadline(self._timeout_s) as deadline, serving(Connection(self._http), deadline) as connection:
+        http = self._account_http()
+        with Deadline(self._timeout_s) as deadline, serving(Connection(http), deadline) as connection:
             url = self._usage_url.copy_merge_params(query)
-            request = self._http.build_request("GET", url, headers={"accept": "application/json"})
+            request = http.build_request("GET", url, headers={"accept": "application/json"})
             try:
                 return self._exchange(Call(connection, request, deadline), lambda answer: read(json_of(answer)))
             except RembgError as error:
@@ -286,7 +308,7 @@ class Client:
     def _connected(self, deadline: Deadline, *, is_new: bool) -> Iterator[Connection]:
         """Lend a connection for one call; a transport that was given has connections of its own."""
         if self._connections is None:
-            with serving(Connection(self._http), deadline) as connection:
+            with serving(Connection(self._account_http()), deadline) as connection:
                 yield connection
             return
         taken = self._connections.take(self._timeout_s)
@@ -318,7 +340,7 @@ class Client:
         except BodyCutOffError:
             failure = call.body.failure if call.body else None
         except httpx.RequestError as lost:
-            failure = lost_error(lost, call)
+            failure = lost_error(lost, call, way=self._ways.words(call.request.url, lost) if self._ways else "")
         except RembgError as known:
             failure = known
         if isinstance(failure, RembgError):
@@ -355,11 +377,11 @@ class _KeyForOrigins(httpx.Auth):
 
     def __init__(self, key: Key, urls: Iterable[httpx.URL]) -> None:
         self._key = key
-        self._origins = {_origin(url) for url in urls}
+        self._origins = {origin(url) for url in urls}
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the header at the last moment before sending."""
-        if _origin(request.url) in self._origins:
+        if origin(request.url) in self._origins:
             request.headers["x-api-key"] = self._key.reveal()
         yield request
 
@@ -381,17 +403,6 @@ def _address(url: str, name: str) -> httpx.URL:
             "An address of the API must be http:// or https:// with a host, and no user in it.", "bad_url", name
         )
     return parsed
-
-
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
-
-
-def _trust(verify: Verify) -> ssl.SSLContext:
-    if isinstance(verify, bool | ssl.SSLContext):
-        return httpx.create_ssl_context(verify=verify)
-    is_folder = Path(verify).is_dir()
-    return ssl.create_default_context(cafile=None if is_folder else verify, capath=verify if is_folder else None)
 
 
 def _unusable(message: str, code: str, field: str | None = None) -> InvalidRequestError:

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rembg_watch.api.deadline import WATCH, Deadline
+from rembg_watch.api.errors import UnreachableError
 
 if TYPE_CHECKING:
     import httpx
@@ -230,5 +231,6 @@ class Connections:
         standing = (one.idle_since_s for one in self._idle if one.stands)
         if not self._is_watched and (oldest_s := next(standing, None)) is not None:
             self.ends_at_s = oldest_s + KEPT_S
-            self._is_watched = True
-            WATCH.add(self)
+            with suppress(UnreachableError):  # no thread for it: an old one is closed when it is taken
+                WATCH.add(self)
+                self._is_watched = True

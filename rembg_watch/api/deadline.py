@@ -14,6 +14,10 @@ from math import inf
 from time import monotonic
 from typing import Protocol, Self
 
+from rembg_watch.api.errors import UnreachableError
+
+_NO_THREADS = "This machine lets no more threads start, so nothing was sent: raise the limit of processes and threads."
+
 SLOWEST_BYTES_PER_S = 32 * 1024
 """Who moves less than this gains no time beyond the time-out."""
 
@@ -49,11 +53,19 @@ class Watch:
         self._thread: threading.Thread | None = None
 
     def add(self, one: Watched) -> None:
-        """Watch *one* until its end."""
+        """
+        Watch *one* until its end.
+
+        Raises:
+            UnreachableError: This machine lets no more threads start.
+        """
         with self._changed:
             if self._thread is None or not self._thread.is_alive():
                 thread = threading.Thread(target=self._run, name="rembg-deadlines", daemon=True)
-                thread.start()  # it can do nothing before this lock is free
+                try:
+                    thread.start()  # it can do nothing before this lock is free
+                except RuntimeError:
+                    raise UnreachableError(message=_NO_THREADS, code="no_threads") from None
                 self._thread = thread
             self._watched.add(one)
             if _end_of(one) < self._looks_at_s:

@@ -12,7 +12,16 @@ import httpx
 from rembg_watch.api.connections import Connection, has_more
 from rembg_watch.api.cutout import Cutout, Sink
 from rembg_watch.api.deadline import Deadline
-from rembg_watch.api.errors import BadAnswerError, Charge, FieldError, NoAnswerError, RembgError, UnreachableError
+from rembg_watch.api.encodings import encodings_of, plain, spoken
+from rembg_watch.api.errors import (
+    BadAnswerError,
+    Charge,
+    FieldError,
+    NoAnswerError,
+    RembgError,
+    Scope,
+    UnreachableError,
+)
 from rembg_watch.api.headers import rate_limit, request_id
 from rembg_watch.api.key import Key
 from rembg_watch.api.params import Format
@@ -130,17 +139,18 @@ class Answer:
         self.headers = {name.lower(): key.hide(value) for name, value in response.headers.items()}
         if _ASIDE in response.extensions:
             self.headers["location"] = key.hide(response.extensions[_ASIDE])
+        self.encodings = encodings_of(self.headers)
         self.arrived_at = datetime.now(UTC)
         self._response = response
         self._key = key
         self.deadline = deadline
 
     def blocks(self, on_progress: OnProgress | None = None) -> Iterator[bytes]:
-        """Yield the body as it comes."""
+        """Yield the body as it comes over the wire, with its encodings."""
         stated = self.headers.get("content-length", "")
         total_bytes = int(stated) if re.fullmatch(r"[0-9]{1,15}", stated) else None
         read_bytes = loaded_bytes = 0
-        for block in self._response.iter_bytes():  # as it comes: what waits for a full block earns no time
+        for block in self._wire():  # as it comes: what waits for a full block earns no time
             self.deadline.moved(len(block))
             read_bytes += len(block)
             # what an in-process transport had ready did not come over a wire
@@ -152,18 +162,50 @@ class Answer:
             # without a stated length, a connection that was cut looks like the end of the answer
             raise httpx.ReadError("the answer broke off")
 
+    def _wire(self) -> Iterator[bytes]:
+        """Return the raw body: httpx would undo every encoding, a block at once and however much comes out of it."""
+        is_loaded = self._response.is_stream_consumed  # by an in-process transport, which then undid them itself
+        return self._response.iter_bytes() if is_loaded else self._response.iter_raw()
+
     def error(self, blocks: Iterable[bytes] | None = None) -> RembgError:
         """Say which error this answer is, from as much of its body as comes."""
-        body = bytearray()
+        came = bytearray()
         with suppress(httpx.RequestError):
             for block in self.blocks() if blocks is None else blocks:
-                body += block
-                if len(body) > BODY_LIMIT_BYTES:
+                came += block
+                if len(came) > BODY_LIMIT_BYTES:
                     break
-        error = classify(self.status, self.headers, bytes(body), now=self.arrived_at)
+        body = plain(bytes(came[:BODY_LIMIT_BYTES]), self.encodings, limit_bytes=BODY_LIMIT_BYTES)
+        if body is None:
+            return self.encoded_error()
+        error = classify(self.status, self.headers, body, now=self.arrived_at)
         # judged as it came, since a key may be one of its words; repeated without the key
-        shown = classify(self.status, self.headers, self._key.hide_in(bytes(body)), now=self.arrived_at)
+        shown = classify(self.status, self.headers, self._key.hide_in(body), now=self.arrived_at)
         error.message, error.details, error.field = shown.message, shown.details, shown.field
+        return error
+
+    def encoded_error(self) -> RembgError:
+        """
+        Say that the answer has an encoding that nobody asked for and that is not undone.
+
+        A success may have been charged, as every success that brings no picture. The next
+        picture would meet the same, so it concerns the service.
+        """
+        if self.status < 300:
+            error: RembgError = NoAnswerError(
+                message="",
+                code="answer_not_decodable",
+                status=self.status,
+                scope=Scope.SERVICE,
+                request_id=request_id(self.headers),
+                rate_limit=rate_limit(self.headers, now=self.arrived_at),
+            )
+        else:
+            error = classify(self.status, self.headers, b"", now=self.arrived_at)
+        error.message = (
+            f"The API answered {self.status} with a body that is encoded ({spoken(self.encodings)}), although it was "
+            "asked not to be: find out what does that on the way, such as a proxy or gateway, and switch it off there."
+        )
         return error
 
 
@@ -171,6 +213,8 @@ def cutout_of(answer: Answer, sink: Sink, on_download: OnProgress | None) -> Cut
     """Read an answer that should be a picture into *sink*; raise what it says if it is none."""
     if answer.status != 200:
         raise answer.error()
+    if answer.encodings:
+        raise answer.encoded_error()
     blocks = answer.blocks(on_download)
     head = b""
     while len(head) < _SIGNATURE_BYTES and (block := next(blocks, b"")):
@@ -199,8 +243,13 @@ def json_of(answer: Answer) -> object:
         body += block
         if len(body) > LARGEST_ACCOUNT_BYTES:
             raise _too_large("The answer about the account is endless.")
+    found = plain(body, answer.encodings, limit_bytes=LARGEST_ACCOUNT_BYTES + 1)
+    if found is None:
+        raise answer.encoded_error()
+    if len(found) > LARGEST_ACCOUNT_BYTES:
+        raise _too_large("The answer about the account is endless.")
     with suppress(ValueError, RecursionError):
-        return json.loads(body)
+        return json.loads(found)
     raise answer.error([body])
 
 
@@ -208,12 +257,19 @@ def _too_large(message: str) -> BadAnswerError:
     return BadAnswerError(message=message, code="answer_too_large", status=200)
 
 
-def lost_error(lost: httpx.RequestError, call: Call) -> RembgError:
-    """Say what a broken connection means: whether the body had wholly left decides."""
+def lost_error(lost: httpx.RequestError, call: Call, *, way: str = "") -> RembgError:
+    """
+    Say what a broken connection means: whether the body had wholly left decides.
+
+    Args:
+        lost: What httpx says.
+        call: What was under way.
+        way: Which proxy and certificates of the environment it went by, for the sentence.
+    """
     code, words = _CODES.get(type(lost), "connection_lost"), str(lost).rstrip(".") or type(lost).__name__
     if not call.deadline.is_met():
         code, words = "deadline_passed", "it took too long"
-    host = host_of(call.request.url)
+    host = host_of(call.request.url) + way
     if call.body is None:
         return UnreachableError(message=f"No answer came from {host}: {words}.", code=code)
     if call.body.is_handed_over:

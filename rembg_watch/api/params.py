@@ -7,9 +7,10 @@ The names are the API's own. What the picture itself must be like is not checked
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import cast
 
 from PIL import ImageColor
 
@@ -57,8 +58,24 @@ class Format(StrEnum):
         return next((one for one in cls if one == text or (one is cls.JPEG and text == "jpg")), None)
 
 
+class _Unsaid(str):
+    """The default of a parameter that nobody chose."""
+
+    __slots__ = ()
+
+
+_UNSAID = cast("Format", _Unsaid(Format.WEBP))
+
+
+class _FormatChoice:
+    """Knows whether a format was chosen. That is no parameter, so it is no field of the parameters."""
+
+    __slots__ = ("_is_format_chosen",)
+    _is_format_chosen: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RemovalParams:
+class RemovalParams(_FormatChoice):
     """
     What is asked for beside the picture.
 
@@ -68,7 +85,7 @@ class RemovalParams:
         InvalidRequestError: ``details`` has each problem with its field.
     """
 
-    format: Format = Format.WEBP
+    format: Format = _UNSAID
     w: int | None = None
     h: int | None = None
     exact_resize: bool = False
@@ -80,7 +97,14 @@ class RemovalParams:
     def __post_init__(self) -> None:
         problems = parameter_problems({one.name: getattr(self, one.name) for one in fields(self)})
         _refuse(problems, "invalid_parameters")
+        object.__setattr__(self, "_is_format_chosen", not isinstance(self.format, _Unsaid))
         object.__setattr__(self, "format", Format.named(self.format))
+
+    def for_ending(self, ending: str) -> "RemovalParams":
+        """Return these parameters with the format that *ending* (".png") names; a format that was chosen stays."""
+        named = Format.named(ending.removeprefix("."))
+        is_open = not getattr(self, "_is_format_chosen", True)  # a copy by pickle knows only its fields
+        return replace(self, format=named) if is_open and named else self
 
     def form_fields(self) -> dict[str, str]:
         """

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from rembg_watch import state_dirs
 from rembg_watch.cli.configured import ConfigFile
 from rembg_watch.cli.console import say
-from rembg_watch.config import FOR_LOOKING, Settings, find, load
+from rembg_watch.config import FOR_LOOKING, Settings, find
 from rembg_watch.daemon import RESUME
 from rembg_watch.errors import UsageError
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
@@ -34,7 +35,7 @@ def accept(
     """
     if not patterns and not folder:
         raise UsageError("say which answers: give a pattern ('shoot-7/*', or '*' for all), or --folder")
-    settings = load(find(config), tolerate=FOR_LOOKING)
+    settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
     _check_folders(settings, folder or [])
     now = datetime.now(UTC)
     with open_ledger(settings.state_dir, Access.JOIN) as ledger:

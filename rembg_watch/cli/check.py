@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from rembg_watch import state_dirs
 from rembg_watch.check import findings, over_network, verdict
 from rembg_watch.cli.configured import AsJson, ConfigFile
 from rembg_watch.cli.console import OUT, say, say_json
-from rembg_watch.config import Severity, find, read
+from rembg_watch.config import Severity, find
 from rembg_watch.report.words import count_text
 
 _MARKS = {Severity.ERROR: ("✗", "bold red"), Severity.WARNING: ("!", "yellow"), Severity.NOTE: ("·", "dim")}
@@ -21,7 +22,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Report everything that could go wrong; costs nothing."""
-    found = findings(read(find(config)), ask=None if offline else over_network())
+    found = findings(state_dirs.read(find(config)), ask=None if offline else over_network())
     if as_json:
         is_ok = not any(one.severity is Severity.ERROR for one in found)
         say_json({"ok": is_ok, "findings": [asdict(one) for one in found]})

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from inspect import signature
 from typing import Annotated
 
 import typer
@@ -11,7 +12,8 @@ from rembg_watch import __version__
 from rembg_watch.api.errors import RembgError
 from rembg_watch.cli.accept import accept
 from rembg_watch.cli.check import check
-from rembg_watch.cli.console import note
+from rembg_watch.cli.configured import ConfigFile
+from rembg_watch.cli.console import accept_any_text, note
 from rembg_watch.cli.credits import credits_
 from rembg_watch.cli.demo import demo
 from rembg_watch.cli.init import init
@@ -23,7 +25,9 @@ from rembg_watch.cli.retry import retry
 from rembg_watch.cli.run import run
 from rembg_watch.cli.sandbox import sandbox
 from rembg_watch.cli.status import status
-from rembg_watch.errors import ExitCode, RembgWatchError, exit_code
+from rembg_watch.errors import ExitCode, RembgWatchError, UsageError, exit_code
+from rembg_watch.host.threads import ADVICE
+from rembg_watch.report.words import show
 
 app = typer.Typer(
     name="rembg-watch",
@@ -44,11 +48,19 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
+    config: ConfigFile = None,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Read the options before the command."""
+    """Read the options before the command; a configuration that is named there counts as named after it."""
+    if config is None:
+        return
+    command = context.invoked_subcommand or ""
+    if "config" not in signature(COMMANDS[command]).parameters:
+        raise UsageError(f"`rembg-watch {command}` takes no configuration: leave out --config")
+    context.default_map = {command: {"config": str(config)}}
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -72,6 +84,7 @@ for name, command in COMMANDS.items():
 
 def main() -> None:
     """Run one command; whatever stops it is reported in one sentence, with the exit code that it deserves."""
+    accept_any_text()
     try:
         app()
     except (RembgWatchError, RembgError) as error:
@@ -84,3 +97,17 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on, which is no failure of ours
         sys.exit(ExitCode.OK)
+    except OSError as error:
+        note(f"rembg-watch: {_of_the_system(error)}")
+        sys.exit(ExitCode.SOME_FAILED)
+    except RuntimeError as error:
+        if str(error) != "can't start new thread":
+            raise
+        note(f"rembg-watch: no more threads can be started here: {ADVICE}")
+        sys.exit(ExitCode.WAITING)
+
+
+def _of_the_system(error: OSError) -> str:
+    """Say what the system refused, of which nobody thought."""
+    what = (error.strerror or type(error).__name__).lower()
+    return what if error.filename is None else f"{show(os.fsencode(error.filename))}: {what}"

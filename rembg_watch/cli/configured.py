@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from rembg_watch import state_dirs
 from rembg_watch.api.errors import KeyRefusedError
 from rembg_watch.cli.console import note
-from rembg_watch.config import FOR_ACCOUNT, FOR_LOOKING, Settings, find, load, read
+from rembg_watch.config import FOR_ACCOUNT, FOR_LOOKING, Settings, find
 from rembg_watch.errors import ConfigError, ExitCode
 from rembg_watch.ledger import Access, Ledger, open_ledger
 from rembg_watch.report.logs import Logs
@@ -41,7 +42,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines."
 
 def ledger_of(config: Path | None, access: Access) -> Ledger:
     """Open the ledger of a configuration, beside a daemon that may be running."""
-    return open_ledger(load(find(config), tolerate=FOR_LOOKING).state_dir, access)
+    return open_ledger(state_dirs.load(find(config), tolerate=FOR_LOOKING).state_dir, access)
 
 
 def logs_for(settings: Settings, *, level: str | None = None) -> Logs:
@@ -70,7 +71,7 @@ def account_settings(config: Path | None, key_file: Path | None) -> tuple[Settin
         if config is not None:
             raise
         path = None
-    reading = read(path, environ=_environment(key_file))
+    reading = state_dirs.read(path, environ=_environment(key_file))
     errors = reading.errors(tolerate=FOR_ACCOUNT)
     if errors or reading.settings is None:
         raise ConfigError([str(found) for found in errors])

@@ -1,13 +1,16 @@
 """``init``: a commented configuration, or a drop-in that fits one."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rembg_watch import state_dirs
 from rembg_watch.cli.configured import ConfigFile
 from rembg_watch.cli.console import note, say
-from rembg_watch.config import FOR_LOOKING, find, load, template
+from rembg_watch.config import FOR_LOOKING, find, template
+from rembg_watch.config.foreign import why_foreign
 from rembg_watch.errors import UsageError
 from rembg_watch.host.mounts import shares
 from rembg_watch.host.processors import MANY_WORKERS
@@ -26,17 +29,36 @@ def init(
 ) -> None:
     """Write a commented configuration."""
     if systemd:
-        settings = load(find(config), tolerate=FOR_LOOKING)
+        settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
         is_crowded = settings.pool.workers >= MANY_WORKERS
         folders = [folder.folder() for folder in settings.folders]
         say(drop_in(folders, shares=shares(), chooses_processor=is_crowded).rstrip("\n"))
         return
-    if path.exists():
+    if os.path.lexists(path):
         raise UsageError(f"{path} already exists and is left unchanged: name another file, or move it away")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {path.absolute().parent}: create it, or name another file")
-    source = (input_ or Path(typer.prompt("Folder where pictures are dropped"))).expanduser().absolute()
-    target = (output or Path(typer.prompt("Folder where cut-outs appear"))).expanduser().absolute()
-    path.write_text(template(input=source, output=target, key_file=key_file), encoding="utf-8")
+    source = _text_of(input_ or Path(typer.prompt("Folder where pictures are dropped")), "--input")
+    target = _text_of(output or Path(typer.prompt("Folder where cut-outs appear")), "--output")
+    key = None if key_file is None else _text_of(key_file, "--key-file", is_relative=True)
+    try:
+        path.write_text(template(input=source, output=target, key_file=key), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from error
     say(f"written: {path}")
     note(f"Next: set the API key (see key_file in the file), then run: rembg-watch check --config {path}")
+
+
+def _text_of(path: Path, option: str, *, is_relative: bool = False) -> str:
+    """
+    Write *path* as it stands in a configuration, which is UTF-8 whatever the locale is.
+
+    Raises:
+        UsageError: It is no path of this machine, or its name cannot be written.
+    """
+    if why := why_foreign(str(path)):
+        raise UsageError(f"{option} {why}")
+    try:
+        return os.fsencode(path if is_relative else path.expanduser().absolute()).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{option}: the name is not UTF-8, so no configuration can hold it: rename it") from error

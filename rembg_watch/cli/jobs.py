@@ -8,10 +8,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from rembg_watch import state_dirs
 from rembg_watch.cli import cutouts
 from rembg_watch.cli.configured import AsJson, ConfigFile
 from rembg_watch.cli.console import OUT, say, say_json
-from rembg_watch.config import FOR_LOOKING, find, load
+from rembg_watch.config import FOR_LOOKING, find
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
 from rembg_watch.report import events
@@ -43,7 +44,7 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List pictures with their state, and the reason if there is one."""
-    settings = load(find(config), tolerate=FOR_LOOKING)
+    settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
     with open_ledger(settings.state_dir, Access.READ) as ledger:
         if unsettled:
             _show_unsettled(ledger, folder, limit, as_json=as_json)

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+from rembg_watch import state_dirs
 from rembg_watch.cli.configured import AsJson, ConfigFile, logs_for
 from rembg_watch.cli.console import ERR, OUT, say, say_json
 from rembg_watch.cli.progress import PlainProgress, TerminalProgress, summary
-from rembg_watch.config import FOR_RUN, find, load
+from rembg_watch.config import FOR_RUN, find
 from rembg_watch.daemon import Daemon
 from rembg_watch.daemon.estimate import Estimate, estimate
 from rembg_watch.errors import ExitCode
@@ -29,7 +30,8 @@ def once(
 ) -> None:
     """Process everything that is there now, then exit."""
     limit_heaps()
-    settings = load(find(config), tolerate=frozenset() if dry_run else FOR_RUN)
+    path = find(config)
+    settings = state_dirs.load(path, tolerate=frozenset() if dry_run else FOR_RUN)
     if dry_run:
         found = estimate(settings)
         if as_json:
@@ -38,6 +40,7 @@ def once(
             for line in _lines(found):
                 say(line)
         raise typer.Exit(ExitCode.OK)
+    state_dirs.remember(settings, path)
     bar = OUT.is_terminal or ERR.is_terminal
     progress = TerminalProgress(ERR) if bar and not (quiet or as_json) else PlainProgress()
     logs = logs_for(settings, level="error" if quiet else "warning" if bar else None)

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from rembg_watch import state_dirs
 from rembg_watch.cli import cutouts
 from rembg_watch.cli.configured import ConfigFile
 from rembg_watch.cli.console import say
-from rembg_watch.config import FOR_LOOKING, find, load
+from rembg_watch.config import FOR_LOOKING, find
 from rembg_watch.errors import ExitCode, UsageError
 from rembg_watch.jobs import Job
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
@@ -36,7 +37,7 @@ def redo(
     """
     if not patterns and not folder and not missing:
         raise UsageError("say what to make anew: give a pattern ('shoot-7/*', or '*' for all), --folder or --missing")
-    settings = load(find(config), tolerate=FOR_LOOKING)
+    settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
     names = {one.name for one in settings.folders}
     with open_ledger(settings.state_dir, Access.JOIN) as ledger:
         found = {job.id: job for job in _chosen(ledger, patterns, folder) if job.folder in names}

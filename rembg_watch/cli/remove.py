@@ -5,6 +5,8 @@ What was typed is read in ``remove_arguments``, and one picture is sent in ``one
 outcome of each becomes a line and an exit code.
 """
 
+import os
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from rembg_watch.cli.configured import ConfigFile, KeyFile, account_settings, ke
 from rembg_watch.cli.console import note, say
 from rembg_watch.cli.remove_arguments import Arguments, RawParameters, read_arguments
 from rembg_watch.cli.transfer import display
+from rembg_watch.config import Settings
 from rembg_watch.daemon import build_client
 from rembg_watch.errors import ExitCode, UsageError, exit_code
 from rembg_watch.one_shot import (
@@ -30,7 +33,8 @@ from rembg_watch.one_shot import (
     scratch_folder,
 )
 from rembg_watch.pipeline.surprises import IN_A_ROW
-from rembg_watch.report.words import count_text, size_text, span_text
+from rembg_watch.report.words import count_text, show, size_text, span_text
+from rembg_watch.watched import known_pictures, refusals
 
 
 def remove(
@@ -107,6 +111,7 @@ def remove(
     arguments = read_arguments(images, output, parameters, writes_base64=base64)
     _check_pipes(arguments, writes_base64=base64)
     settings, key_source = account_settings(config, key_file)
+    _tell_and_refuse(arguments, settings)
     if arguments.folder is not None:
         _make_folder(arguments.folder)
     options = Options(is_forced=force, is_upright=upright, reads_base64=from_base64, writes_base64=base64)
@@ -127,6 +132,24 @@ def _check_pipes(arguments: Arguments, *, writes_base64: bool) -> None:
         problems.append("the cut-out would go to the terminal: name a file with -o, or pipe it to a program")
     if problems:
         raise UsageError("\n".join(problems))
+
+
+def _tell_and_refuse(arguments: Arguments, settings: Settings) -> None:
+    """Say which pictures are known already; refuse to write where the daemon would find new pictures."""
+    sources = [request.source for request in arguments.requests if request.source is not None]
+    for source, known in known_pictures(sources, settings, arguments.params):
+        note(f"{show(os.fsencode(source))}: {known}")
+    targets = [_stdout_file() if request.target is None else request.target for request in arguments.requests]
+    if problems := refusals([target.parent for target in targets if target is not None], settings.folders):
+        raise UsageError("\n".join(problems))
+
+
+def _stdout_file() -> Path | None:
+    """Name the file that standard output was redirected to, if it is one."""
+    try:
+        return Path("/proc/self/fd/1").readlink() if stat.S_ISREG(os.fstat(1).st_mode) else None
+    except OSError:
+        return None
 
 
 def _make_folder(folder: Path) -> None:

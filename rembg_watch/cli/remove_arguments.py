@@ -11,6 +11,7 @@ from rembg_watch.api.params import Format, RemovalParams, parameter_problems
 from rembg_watch.errors import UsageError
 from rembg_watch.one_shot import Request
 from rembg_watch.paths import collision_key
+from rembg_watch.report.words import show
 
 PIPE = "-"
 
@@ -116,7 +117,7 @@ def _is_folder(output: str) -> bool:
 
 def _format_by_extension(file: Path | None, chosen: str | None, *, applies: bool) -> tuple[str, list[str]]:
     """Return the format that the extension of *file* means, and what is wrong with it."""
-    if file is None or not applies or not file.suffix:
+    if file is None or not applies or not file.suffix:  # without an ending it is refused below
         return str(Format.WEBP), []
     named = Format.named(file.suffix[1:])
     if named is None and chosen is None:
@@ -136,6 +137,12 @@ def _output_problems(images: Sequence[str], output: str | None, file: Path | Non
         yield "-o - (standard output) takes one picture: name a folder for several"
     elif file is not None and len(images) > 1:
         yield f"-o {file} is one file for {len(images)} pictures: name a folder (one that ends with / is created)"
+    elif file is not None and not file.suffix:
+        shown = show(os.fsencode(file))
+        yield (
+            f"-o {shown}: there is no folder of that name, and no file without an ending is written: "
+            f"{shown}/ makes a folder, {shown}.webp is a file"
+        )
     if output == "":
         yield "-o is empty: name a file, a folder, or - for standard output"
 

@@ -1,7 +1,8 @@
 """``run``: the daemon."""
 
+from rembg_watch import state_dirs
 from rembg_watch.cli.configured import ConfigFile, logs_for
-from rembg_watch.config import FOR_RUN, Settings, find, load
+from rembg_watch.config import FOR_RUN, Settings, find
 from rembg_watch.daemon import Daemon
 from rembg_watch.host.memory import limit_heaps
 from rembg_watch.report.logs import OncePerCondition
@@ -11,7 +12,8 @@ def run(config: ConfigFile = None) -> None:
     """Watch the folders until SIGTERM; SIGHUP reloads."""
     limit_heaps()
     path = find(config)
-    settings = load(path, tolerate=FOR_RUN)
+    settings = state_dirs.load(path, tolerate=FOR_RUN)
+    state_dirs.remember(settings, path)
     logs = logs_for(settings)
 
     def on_settings(changed: Settings) -> None:
@@ -19,6 +21,8 @@ def run(config: ConfigFile = None) -> None:
         if changed.api.key is not None:
             logs.redactor.add(changed.api.key.get_secret_value())
 
-    daemon = Daemon(settings, report=OncePerCondition(logs), reload_from=path, on_settings=on_settings)
+    daemon = Daemon(
+        settings, report=OncePerCondition(logs), reload_from=path, on_settings=on_settings, waits_for_threads=True
+    )
     with logs, daemon.signals(), daemon:
         daemon.main_loop()

@@ -1,5 +1,6 @@
 """``status``: what the daemon does or waits for now, from its status file and the ledger."""
 
+import os
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -8,15 +9,25 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
+from rembg_watch import state_dirs
 from rembg_watch.account.notes import BASELINE, GATE, OTHER_USE, gate_from_note, reading_from_note, use_from_note
 from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.cli.configured import AsJson, ConfigFile
 from rembg_watch.cli.console import OUT, say_json
-from rembg_watch.config import FOR_LOOKING, Settings, find, load
+from rembg_watch.config import FOR_LOOKING, Settings, find
 from rembg_watch.daemon import STATUS_NAME
-from rembg_watch.ledger import Access, Ledger, NoLedgerError, open_ledger
+from rembg_watch.ledger import Access, Ledger, LedgerClosedError, NoLedgerError, open_ledger
 from rembg_watch.report.screen import render
-from rembg_watch.report.status import CreditsView, GateView, Liveness, Snapshot, liveness, read_snapshot, snapshot
+from rembg_watch.report.status import (
+    CreditsView,
+    GateView,
+    Liveness,
+    Snapshot,
+    liveness,
+    read_copy,
+    read_snapshot,
+    snapshot,
+)
 
 WATCH_S = 1.0
 
@@ -27,7 +38,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the queue, the gate, credits, the rate and the last errors."""
-    settings = load(find(config), tolerate=FOR_LOOKING)
+    settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
     is_live = watch and not as_json
     with Live(console=OUT, auto_refresh=False, screen=OUT.is_terminal) if is_live else nullcontext() as screen:
         while True:
@@ -45,7 +56,25 @@ def status(
 
 def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
     """Read what the daemon wrote last; the counts come from the ledger, and so does the rest if no daemon runs."""
-    written = read_snapshot(settings.state_dir / STATUS_NAME)
+    try:
+        return _look_at_state(settings)
+    except LedgerClosedError:
+        copy = read_copy(settings.state_dir, os.environ) or _written(settings)
+        if copy is None:
+            raise
+        return copy, liveness(copy, now=_now())
+
+
+def _written(settings: Settings) -> Snapshot | None:
+    """Read what the daemon wrote last into its state folder, if this user may."""
+    try:
+        return read_snapshot(settings.state_dir / STATUS_NAME)
+    except PermissionError:
+        return None
+
+
+def _look_at_state(settings: Settings) -> tuple[Snapshot, Liveness]:
+    written = _written(settings)
     alive = liveness(written, now=_now()) if written else Liveness.GONE
     try:
         with open_ledger(settings.state_dir, Access.READ) as ledger:

@@ -5,6 +5,8 @@ The credential of systemd is stronger than the environment, which is stronger th
 key file; only the strongest that is there is looked at. Nothing here repeats any of it.
 """
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +22,7 @@ KEY_PLACES = (
 )
 
 _LONGEST_BYTES = 4096
+_KEY_NAMES = frozenset({"key", "apikey", "xapikey", "rembgapikey", "token", "apitoken", "secret", "apisecret"})
 
 
 def find_key(
@@ -48,8 +51,20 @@ def _read(path: Path) -> tuple[str | None, str | None]:
     try:
         with path.open("rb") as file:
             return clean_key(file.read(_LONGEST_BYTES + 1))
+    except (FileNotFoundError, NotADirectoryError):
+        return None, f"cannot be read: there is no such file below {_nearest_folder(path)}"
     except OSError as error:
         return None, f"cannot be read: {(error.strerror or type(error).__name__).lower()}"
+
+
+def _nearest_folder(path: Path) -> Path:
+    """Name where *path* was looked for, as far as that exists: the rest may be a key in the wrong place."""
+    return next((folder for folder in path.parents if os.path.isdir(folder)), Path("/"))  # noqa: PTH112  # never raises
+
+
+def is_key_name(name: object) -> bool:
+    """Say whether a setting of this name was meant to be the key itself."""
+    return re.sub(r"[^a-z]", "", str(name).lower()) in _KEY_NAMES
 
 
 def clean_key(raw: bytes) -> tuple[str | None, str | None]:

@@ -19,11 +19,11 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from rembg_watch.config.findings import Finding, FindingKind, Severity
-from rembg_watch.config.keys import KEY_FILE, KEY_PLACES, NO_KEY, find_key
+from rembg_watch.config.keys import KEY_FILE, KEY_PLACES, NO_KEY, find_key, is_key_name
 from rembg_watch.config.origins import Loc, Origins, dotted
 from rembg_watch.config.rules import Where, problems
 from rembg_watch.config.sentences import sentence, suggestion, variable, variable_suggestion
-from rembg_watch.config.settings import PREFIX, FolderSettings, Settings, default_state_dir
+from rembg_watch.config.settings import PREFIX, FolderSettings, Settings, own_state_dir
 from rembg_watch.config.trees import Tree, anchor, drop, leaves, listed, merged, strings_of
 from rembg_watch.errors import ConfigError
 
@@ -65,15 +65,27 @@ def find(explicit: Path | None = None, *, environ: Mapping[str, str] | None = No
         ConfigError: There is none; the sentence names the places that were looked at.
     """
     if explicit is not None:
-        if not explicit.exists():
+        if _is_there(explicit) is False:
             raise ConfigError([f"{explicit}: there is no such file; `rembg-watch init` writes one"])
         return explicit
     candidates = _candidates(os.environ if environ is None else environ)
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
+    if found := next((one for one in candidates if _is_there(one)), None):
+        return found
+    if closed := next((one for one in candidates if one.is_absolute() and _is_there(one) is None), None):
+        return closed  # whoever reads it says why it cannot be read
     looked = ", ".join(str(candidate) for candidate in candidates)
     raise ConfigError([f"there is no configuration (looked for {looked}); `rembg-watch init` writes one"])
+
+
+def _is_there(path: Path) -> bool | None:
+    """Say whether there is such a file; None if this user may not look."""
+    try:
+        path.stat()
+    except PermissionError:
+        return None
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _candidates(environ: Mapping[str, str]) -> list[Path]:
@@ -106,15 +118,22 @@ def load(
     return reading.settings
 
 
-def read(path: Path | None, *, environ: Mapping[str, str] | None = None) -> Reading:
+def read(
+    path: Path | None, *, environ: Mapping[str, str] | None = None, default_state_dir: Path | None = None
+) -> Reading:
     """
     Read everything and list everything that is wrong; never raises for what was written.
 
     What is wrong is left out and the rest is checked on, so that an unknown key does
     not hide a missing folder.
+
+    Args:
+        path: The file; None: environment alone.
+        environ: The environment; default: this process's.
+        default_state_dir: What to take where no state_dir is chosen; default: the configuration's own.
     """
     environ = os.environ if environ is None else environ
-    draft = _Draft(path=path)
+    draft = _Draft(path=path, state_dir=default_state_dir)
     tree = merged(draft.file(), draft.environment(environ))
     if path is not None and draft.is_unreadable:
         return Reading(path=path, settings=None, findings=tuple(draft.findings))
@@ -140,6 +159,7 @@ class _Draft:
     """The findings of one reading while it goes on, and where its values came from."""
 
     path: Path | None
+    state_dir: Path | None = None
     text: str = ""
     is_unreadable: bool = False
     findings: list[Finding] = field(default_factory=list)
@@ -181,11 +201,14 @@ class _Draft:
         return tree
 
     def _refuse_key(self, tree: Tree) -> None:
+        """Take a key out that stands in the file, under whatever name, and never repeat it."""
+        what = "the API key must not stand in this file, which is copied and shown too easily"
         api = tree.get("api")
-        if isinstance(api, dict) and "key" in api:
-            del api["key"]
-            what = "the API key must not stand in this file, which is copied and shown too easily"
-            self._wrong(what, loc=("api", "key"), todo=KEY_PLACES, kind=FindingKind.KEY)
+        tables: dict[Loc, Tree] = {(): tree, ("api",): api if isinstance(api, dict) else {}}
+        for above, table in tables.items():
+            for name in [one for one in table if is_key_name(one)]:
+                del table[name]
+                self._wrong(what, loc=(*above, name), todo=KEY_PLACES, kind=FindingKind.KEY)
 
     def environment(self, environ: Mapping[str, str]) -> Tree:
         """Read every variable with our prefix, one by one, so that each can be named."""
@@ -222,8 +245,10 @@ class _Draft:
         return settings and settings.model_copy(update={"folders": folders})
 
     def _default_state_dir(self, tree: Tree, environ: Mapping[str, str]) -> Path:
+        if self.state_dir is not None:
+            return self.state_dir
         try:
-            return default_state_dir(environ, self.path)
+            return own_state_dir(environ, self.path)
         except RuntimeError:
             if "state_dir" not in tree:
                 self._wrong("there is no home folder to keep the ledger in", loc=("state_dir",), todo="set state_dir")

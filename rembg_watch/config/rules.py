@@ -14,6 +14,7 @@ from rembg_watch.api.params import parameter_problems
 from rembg_watch.config.findings import Finding, FindingKind, Severity
 from rembg_watch.config.origins import Loc, dotted
 from rembg_watch.config.settings import FolderSettings, Settings
+from rembg_watch.host.owners import owner_of
 from rembg_watch.paths import Folder, folder_problems
 
 Where = Callable[[Loc], str]
@@ -132,10 +133,21 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _state_dir(settings: Settings) -> Iterator[_Row]:
-    if complaint := unwritable(settings.state_dir):
-        what = f"ledger and spool cannot be kept in {settings.state_dir}: {complaint}"
-        todo = "let this user write there, or set another state_dir on a local disk"
-        yield _error(FindingKind.STATE, ("state_dir",), what, todo)
+    path = settings.state_dir
+    if complaint := unwritable(path):
+        what = f"ledger and spool cannot be kept in {path}: {complaint}"
+        yield _error(FindingKind.STATE, ("state_dir",), what, _state_advice(path, complaint))
+
+
+def _state_advice(path: Path, complaint: str) -> str:
+    """Say what to do; where a ledger may stand already, another one would pay for every picture again."""
+    if is_away(path) or complaint in (_NO_FOLDER, _READ_ONLY):
+        return "let this user write there, or set another state_dir on a local disk"
+    owner = owner_of(path)
+    return (
+        f"it belongs to {owner}: run this as {owner}, or give the folder to this user. With another state_dir, every "
+        "picture that still stands in an input would be paid for again"
+    )
 
 
 def _inputs(settings: Settings) -> Iterator[_Row]:

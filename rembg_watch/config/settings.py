@@ -5,6 +5,9 @@ The descriptions are what ``config.example.toml`` and ``init`` print, so that th
 one place to change them. Nothing is read from disk here; see ``reading``.
 """
 
+import hashlib
+import os
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from ipaddress import ip_address
@@ -16,11 +19,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rembg_watch.api.params import RemovalParams
+from rembg_watch.config.foreign import why_foreign
 from rembg_watch.paths import After, Folder
 
 PREFIX = "REMBG_WATCH_"
 DELIMITER = "__"
 SYSTEM_CONFIG = Path("/etc/rembg-watch")
+_USUAL_NAMES = frozenset({"rembg-watch", "config"})
 
 
 def _number(value: object) -> object:
@@ -38,10 +43,17 @@ def _path(value: object) -> object:
         raise ValueError("must name a path, not nothing")
     if "\0" in str(value):
         raise ValueError("must not contain a NUL character")
+    if (why := why_foreign(str(value))) is not None:
+        raise ValueError(why)
     try:
-        return Path(value).expanduser().absolute()
+        return Path(_on_disk(value)).expanduser().absolute()
     except RuntimeError as error:  # "~nobody"
         raise ValueError("begins with a home folder that is not known") from error
+
+
+def _on_disk(value: str | Path) -> str:
+    """Spell a path of the file as the disk does: in UTF-8, whatever the locale of this process says."""
+    return os.fsdecode(str(value).encode("utf-8", "surrogateescape"))
 
 
 def _is_loopback(host: str) -> bool:
@@ -330,7 +342,7 @@ class Settings(BaseSettings):
         description=(
             "Ledger and spool: what was paid for is remembered here. On a local disk, one for each daemon.\n"
             "Left out: what systemd gives; for a configuration in /etc/rembg-watch /var/lib/rembg-watch; else\n"
-            "rembg-watch in the user's state folder."
+            "a folder of its own for each configuration, in rembg-watch in the user's state folder."
         ),
         examples=["/var/lib/rembg-watch"],
     )
@@ -355,7 +367,7 @@ class Settings(BaseSettings):
 
 def default_state_dir(environ: Mapping[str, str], path: Path | None = None) -> Path:
     """
-    Say where ledger and spool are kept when the configuration does not.
+    Say where ledger and spool are kept when the configuration does not; of a user, where those of all are.
 
     What systemd gives comes first. A configuration in /etc/rembg-watch belongs to the
     service, so whoever asks for its status must find the service's own ledger.
@@ -373,6 +385,23 @@ def default_state_dir(environ: Mapping[str, str], path: Path | None = None) -> P
         return Path(state_home) / "rembg-watch"
     home = environ.get("HOME", "")
     return (Path(home) if home.startswith("/") else Path.home()) / ".local" / "state" / "rembg-watch"
+
+
+def own_state_dir(environ: Mapping[str, str], path: Path | None) -> Path:
+    """
+    Say where ledger and spool of one configuration are kept: in a folder of its own of the user's default.
+
+    Raises:
+        RuntimeError: As ``default_state_dir``.
+    """
+    shared = default_state_dir(environ, path)
+    is_given = environ.get("STATE_DIRECTORY", "").startswith("/")
+    if path is None or is_given or path.absolute().parent == SYSTEM_CONFIG:
+        return shared
+    real = Path(os.path.realpath(path))
+    name = real.parent.name if real.stem in _USUAL_NAMES else real.stem
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:40] or "rembg-watch"
+    return shared / f"{plain}-{hashlib.sha256(os.fsencode(real)).hexdigest()[:8]}"
 
 
 def redacted(settings: Settings) -> dict[str, Any]:

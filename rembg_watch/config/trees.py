@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rembg_watch.config.foreign import why_foreign
 from rembg_watch.config.origins import Loc
 
 Tree = dict[str, Any]
@@ -22,7 +23,8 @@ def anchor(tree: Tree, base: Path) -> None:
 
 
 def _anchored(value: str, base: Path) -> str:
-    return value if not value.strip() or value.startswith(("/", "~")) or "\0" in value else str(base / value)
+    is_no_path = not value.strip() or "\0" in value or why_foreign(value) is not None
+    return value if is_no_path or value.startswith(("/", "~")) else str(base / value)
 
 
 def merged(under: Tree, over: Tree) -> Tree:

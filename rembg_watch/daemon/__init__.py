@@ -8,6 +8,7 @@ Build everything from the settings, then start up, run and shut down: once, or u
 ``daemon.arrivals``         from the watch into the ledger
 ``daemon.target_folders``   the folders that are written to
 ``daemon.upkeep``           what is put in order once a day
+``daemon.room``             how many workers can have their threads
 ``daemon.once``             a run that ends by itself
 ``daemon.status``           how everything stands, for whoever looks
 ``daemon.estimate``         what a run would send and cost

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rembg_watch import __version__
-from rembg_watch.config import FOR_RUN, Settings, load
-from rembg_watch.daemon import leftovers, upkeep
+from rembg_watch import __version__, state_dirs
+from rembg_watch.config import FOR_RUN, Settings
+from rembg_watch.daemon import leftovers, room, upkeep
 from rembg_watch.daemon.assembly import RESUME, STATUS_NAME, Around, Parts, build, build_client, pace_of, plan_of
 from rembg_watch.daemon.once import Once
 from rembg_watch.daemon.status import StatusFile, snapshot_of
@@ -20,11 +20,12 @@ from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import Step, no_step
 from rembg_watch.host.locks import Locks
 from rembg_watch.host.systemd import Notify, watchdog_interval_s
+from rembg_watch.host.threads import room_for
 from rembg_watch.jobs import State
 from rembg_watch.ledger import LedgerUnavailableError
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
-from rembg_watch.report.status import Snapshot
+from rembg_watch.report.status import Snapshot, copies_for_all
 from rembg_watch.watch import thread_name
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Daemon:
         step: Step = no_step,
         reload_from: Path | None = None,
         on_settings: Callable[[Settings], None] = lambda _settings: None,
+        waits_for_threads: bool = False,
+        thread_room: Callable[[int], int] = room_for,
     ) -> None:
         self.settings = settings
         self.clocks = clocks or Clocks()
@@ -73,6 +76,8 @@ class Daemon:
         )
         self._reload_from = reload_from
         self._on_settings = on_settings
+        self._waits_for_threads = waits_for_threads
+        self._thread_room = thread_room
         self._wants_reload = threading.Event()
         self._hurried = threading.Event()
         self._locks = Locks()
@@ -104,13 +109,16 @@ class Daemon:
         Raises:
             LockedError: Another daemon works here.
             LedgerError: The ledger cannot be used.
+            NoThreadsError: No more threads can be started here, and nobody waits for that.
         """
         settings = self.settings
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._locks.take(settings.state_dir, [folder.input for folder in settings.folders])
         self._exit.callback(self._locks.release)
+        settings = room.make_fit(settings, self._around, self._thread_room, waits=self._waits_for_threads)
         self.parts = parts = build(settings, self._around, self._exit)
-        self.status = StatusFile(parts, settings.state_dir / STATUS_NAME)
+        copy = copies_for_all(settings.state_dir, os.environ)[0] if "RUNTIME_DIRECTORY" in os.environ else None
+        self.status = StatusFile(parts, settings.state_dir / STATUS_NAME, copy=copy)
         self._doubts = leftovers.Doubts(parts, timeout_s=settings.api.timeout_s)
         self._once = Once(parts)
         leftovers.forget_another_key(parts, settings)
@@ -212,7 +220,7 @@ class Daemon:
         self.notify.ready(self.status.sentence)
 
     def _reload(self, path: Path) -> list[str]:
-        parts, before, after = self.parts, self.settings, load(path, tolerate=FOR_RUN)
+        parts, before, after = self.parts, self.settings, state_dirs.load(path, tolerate=FOR_RUN)
         known = {folder.input for folder in before.folders}
         for folder in after.folders:
             if folder.input not in known:
@@ -237,7 +245,8 @@ class Daemon:
         in_force.plan = plan_of(settings, build_client(settings, transport=self._around.transport))
         later = threading.Timer(settings.api.timeout_s * 2, old_client.close)  # calls in flight still use it
         later.daemon = True
-        later.start()
+        with contextlib.suppress(RuntimeError):  # no more threads can be started: the process closes it at its end
+            later.start()
 
     # --- shutdown -------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from rembg_watch.report.events import looks
 from rembg_watch.report.metrics import Figures
 from rembg_watch.report.screen import kept_folders
 from rembg_watch.report.status import FolderView, Snapshot, snapshot, write_snapshot
-from rembg_watch.report.words import count_text, credits_text, utc_text
+from rembg_watch.report.words import count_text, credits_text, show, utc_text
 
 _CALM_S = 15.0
 
@@ -50,11 +50,12 @@ _MOST = 0.75  # a look catches some workers between two calls
 class StatusFile:
     """Write how everything stands for whoever looks; rarely while nothing happens, since counting is not free."""
 
-    def __init__(self, parts: Parts, path: Path) -> None:
+    def __init__(self, parts: Parts, path: Path, *, copy: Path | None = None) -> None:
         self.last: Snapshot = {}  # what was written last
         self.sentence = ""  # what systemd was told last
         self._parts = parts
         self._path = path
+        self._copy = copy
         self._pulse: object = None
         self._at_s = float("-inf")
         self._zero_s = 0.0  # of the wall clock, by the monotonic one
@@ -72,6 +73,10 @@ class StatusFile:
         self.last = snapshot_of(parts)
         with contextlib.suppress(OSError):  # a full disk; the log tells of it
             write_snapshot(self._path, self.last)
+        if self._copy is not None:
+            with contextlib.suppress(OSError):
+                owned = {"state_dir": os.fspath(self._path.parent)}  # tells a reader whose it is
+                write_snapshot(self._copy, self.last | owned, for_all=True)
         words = sentence(parts, self.last)
         if words != self.sentence:
             self.sentence = words
@@ -211,8 +216,8 @@ def _folder_views(
         views.append(
             FolderView(
                 name=folder.name,
-                input=str(folder.input),
-                output=str(folder.output),
+                input=show(os.fsencode(folder.input)),
+                output=show(os.fsencode(folder.output)),
                 state=state,
                 why=why,
                 since=since,

@@ -15,7 +15,10 @@ _REJECTED_KEPT = timedelta(days=7)
 
 def begin(parts: Parts) -> None:
     """Keep up in a thread of its own: a large ledger must hold nobody up."""
-    threading.Thread(target=_guarded, args=(parts,), name="upkeep", daemon=True).start()
+    try:
+        threading.Thread(target=_guarded, args=(parts,), name="upkeep", daemon=True).start()
+    except RuntimeError as error:  # no more threads can be started now
+        parts.ports.report(events.Mistake(where="upkeep", error=error))
 
 
 def _guarded(parts: Parts) -> None:

@@ -55,8 +55,8 @@ class Locks:
         if not _lock(fd):
             holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or _holder(fd)
             raise LockedError(
-                f"state directory {state_dir} is in use by process {holder}: stop it, "
-                f"or give this one a state_dir of its own"
+                f"rembg-watch runs here already: state directory {state_dir} is in use by process {holder}. "
+                f"`rembg-watch status` shows what it does; stop it before you start another for the same folders"
             )
         with contextlib.suppress(OSError):  # a full disk; the kernel's table names the holder too
             os.ftruncate(fd, 0)

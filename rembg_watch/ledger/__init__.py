@@ -34,6 +34,7 @@ from rembg_watch.ledger.values import (
     Access,
     Backlog,
     Json,
+    LedgerClosedError,
     LedgerUnavailableError,
     NoLedgerError,
     Pruned,
@@ -52,6 +53,7 @@ __all__ = [
     "Backlog",
     "Json",
     "Ledger",
+    "LedgerClosedError",
     "LedgerUnavailableError",
     "NoLedgerError",
     "Pruned",
@@ -73,6 +75,7 @@ def open_ledger(state_dir: Path, access: Access = Access.OWN) -> Ledger:
 
     Raises:
         NoLedgerError: There is none and *access* makes none.
+        LedgerClosedError: This user may not look at it.
         LedgerError: It is damaged, newer than this program, or no ledger; the
             message names the way out.
     """

@@ -5,6 +5,7 @@ Files that are damaged, of another program or only remains are recognized here, 
 database's errors are told in sentences. Nothing is changed, and nothing is mended.
 """
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoReaderError
 
 from rembg_watch.errors import LedgerError
+from rembg_watch.host.owners import owner_of
 from rembg_watch.ledger.migrations import version_of
-from rembg_watch.ledger.values import LedgerUnavailableError
+from rembg_watch.ledger.values import LedgerClosedError, LedgerUnavailableError
 
 CHECKED_BYTES = 256 * 1024 * 1024
 """A ledger up to this size is checked page by page when it is opened; of a larger one, the parts that are used."""
@@ -25,6 +27,21 @@ APPLICATION_ID = 0x52424757  # "RBGW": tells our file from another program's dat
 def beside(path: Path, suffix: str) -> Path:
     """Return the file that the database keeps beside its own under a longer name."""
     return path.with_name(path.name + suffix)
+
+
+def refuse_closed(path: Path) -> None:
+    """Refuse what this user may not look at; whose it is says who may."""
+    try:
+        is_open = not path.exists() or os.access(path, os.R_OK)
+    except PermissionError:
+        is_open = False
+    if not is_open:
+        owner = owner_of(path)
+        sudo = "sudo" if owner == "root" else f"sudo -u {owner}"
+        raise LedgerClosedError(
+            f"this user may not read the state folder {path.parent} and the ledger in it, which belong to {owner}: "
+            f"run this as {owner}, for example `{sudo} rembg-watch ...`"
+        )
 
 
 def refuse_remains(path: Path) -> None:

@@ -26,6 +26,7 @@ from rembg_watch.ledger.refusals import (
     beside,
     explained,
     plain,
+    refuse_closed,
     refuse_damage,
     refuse_remains,
     refuse_strangers,
@@ -59,6 +60,7 @@ class SqliteStore(Store):
     @classmethod
     def open(cls, path: Path, access: Access, migrations: Sequence[Migration] = ON_SQLITE) -> "SqliteStore":
         """Open the ledger at *path*, after making sure that it is one and is sound; see ``open_ledger``."""
+        refuse_closed(path)
         if not path.exists():
             refuse_remains(path)
             if access is not Access.OWN:

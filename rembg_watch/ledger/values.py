@@ -136,6 +136,10 @@ class NoLedgerError(LedgerError):
     """There is no ledger yet."""
 
 
+class LedgerClosedError(LedgerError):
+    """There may be a ledger, but this user may not look; somebody else's daemon keeps it."""
+
+
 class LedgerUnavailableError(LedgerError):
     """The ledger cannot be used just now: its disk is full, failing or read-only, or somebody keeps it locked."""
 

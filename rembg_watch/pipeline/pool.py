@@ -44,6 +44,19 @@ def _callers(workers: int) -> int:
     return workers + max(4, workers // 2)
 
 
+def _preparers(workers: int) -> int:
+    return max(2, min(MOST_PREPARERS, workers // 8))  # a share far away serves several at once
+
+
+def _finishers(workers: int) -> int:
+    return max(2, min(MOST_FINISHERS, workers // 2))  # they mostly wait for the disk, which serves many
+
+
+def threads_for(workers: int) -> int:
+    """Return how many threads a pool with so many workers starts, its feeder included."""
+    return _callers(workers) + _preparers(workers) + _finishers(workers) + 1
+
+
 class Pool:
     """Bring claimed jobs to their end, in threads."""
 
@@ -63,12 +76,12 @@ class Pool:
         self._under_way = under_way
         self._pulse = pulse or Pulse()
         self._processor = here = processors.shared_processor(workers)
-        preparers = max(2, min(MOST_PREPARERS, workers // 8))  # a share far away serves several at once
-        finishers = max(2, min(MOST_FINISHERS, workers // 2))  # they mostly wait for the disk, which serves many
         lost = self._ports.shares.is_lost
-        self._prepare = ThreadGroup("preparer", preparers, self._take_prepare, self._pulse, here, is_lost=lost)
+        self._prepare = ThreadGroup(
+            "preparer", _preparers(workers), self._take_prepare, self._pulse, here, is_lost=lost
+        )
         self._call = ThreadGroup("worker", _callers(workers), self._take_call, self._pulse, here, is_lost=lost)
-        self._finish = ThreadGroup("finisher", finishers, self._take_finish, self._pulse, here, is_lost=lost)
+        self._finish = ThreadGroup("finisher", _finishers(workers), self._take_finish, self._pulse, here, is_lost=lost)
         self.feeder = Feeder(
             self._ports,
             balance,

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -75,7 +76,8 @@ class ThreadGroup(Generic[T]):
             lost = [thread for thread in self._threads if self._is_lost(thread.ident)]
             for _ in range(self._size - (len(self._threads) - len(lost))):
                 if len(self._threads) < MOST_FOR_ONE * self._size:
-                    self._start_one()
+                    with suppress(RuntimeError):  # no thread can be started now: at the next look
+                        self._start_one()
         for thread in lost:
             self._pulse.rest(thread.name)
 

@@ -76,8 +76,13 @@ def content_key(prepared: PreparedSource, recipe: Recipe) -> str:
     An upright copy is named by the picture that it is made of: the same picture stays
     the same request when another version of the imaging library makes other bytes of it.
     """
-    upright = "upright" if prepared.is_upright_copy else "as it is"
-    return hashlib.sha256(f"{prepared.source_digest}\n{upright}\n{recipe.options}".encode()).hexdigest()
+    return content_name(prepared.source_digest, recipe.options, is_upright_copy=prepared.is_upright_copy)
+
+
+def content_name(source_digest: str, options: str, *, is_upright_copy: bool) -> str:
+    """Return the same for a picture that nobody has opened: by its digest and the parameters' stable spelling."""
+    upright = "upright" if is_upright_copy else "as it is"
+    return hashlib.sha256(f"{source_digest}\n{upright}\n{options}".encode()).hexdigest()
 
 
 def need_of(job: Job, recipe: Recipe) -> Need:

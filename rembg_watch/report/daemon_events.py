@@ -27,6 +27,31 @@ class Started(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoThreads(Event):
+    """Not even one worker can have its threads, so nothing begins yet."""
+
+    level: ClassVar[Level] = Level.ERROR
+    advice: str
+
+    def _says(self) -> str:
+        return f"no more threads can be started here, so nothing is watched or sent yet: {self.advice}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FewerWorkers(Event):
+    """Not all workers can have their threads; it goes on with fewer."""
+
+    level: ClassVar[Level] = Level.WARNING
+    workers: int
+    wanted: int
+    advice: str
+
+    def _says(self) -> str:
+        have = f"{count_text(self.workers, 'worker')} of {self.wanted:,}"
+        return f"no more threads can be started here than for {have}, so the others are missing: {self.advice}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered(Event):
     """A crash left work behind and it was taken up."""
 

@@ -8,6 +8,7 @@ looks into no ledger and asks no account: whoever calls brings the numbers.
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -192,15 +193,45 @@ def moment(stamp: object) -> datetime | None:
 # --- the file -----------------------------------------------------------------------------------
 
 
-def write_snapshot(path: Path, snapshot: Snapshot) -> None:
+def write_snapshot(path: Path, snapshot: Snapshot, *, for_all: bool = False) -> None:
     """
     Replace the file at *path* whole; no reader sees half of one.
 
     No fsync: after a crash of the machine an old or empty file is no loss.
+
+    Args:
+        path: The file.
+        snapshot: What is written.
+        for_all: Let every user read it, whatever the umask says.
     """
     staging = path.with_name(f".{path.name}.{os.getpid()}")
-    staging.write_text(json.dumps(snapshot, ensure_ascii=False), encoding="utf-8")
+    text = json.dumps(snapshot, ensure_ascii=False)
+    staging.write_text(text, encoding="utf-8", errors="backslashreplace")
+    if for_all:
+        staging.chmod(0o644)
     staging.replace(path)
+
+
+def copies_for_all(state_dir: Path, environ: Mapping[str, str]) -> list[Path]:
+    """
+    List where the copy of a snapshot may stand that every user may read, the likeliest place first.
+
+    systemd names its place to the service (``RUNTIME_DIRECTORY``); others have to guess it from
+    the unit's habit: /run/rembg-watch, and /run/rembg-watch-north beside /var/lib/rembg-watch-north.
+    """
+    given = [Path(one) for one in environ.get("RUNTIME_DIRECTORY", "").split(":")[:1] if one.startswith("/")]
+    usual = [Path("/run") / name for name in (state_dir.name, "rembg-watch")]
+    return [place / "status.json" for place in dict.fromkeys([*given, *usual])]
+
+
+def read_copy(state_dir: Path, environ: Mapping[str, str]) -> Snapshot | None:
+    """Read the snapshot of the daemon that keeps *state_dir* from its copy for all users; None if there is none."""
+    for path in copies_for_all(state_dir, environ):
+        with suppress(OSError):
+            found = read_snapshot(path)
+            if found is not None and found.get("state_dir") == os.fspath(state_dir):
+                return found
+    return None
 
 
 def read_snapshot(path: Path) -> Snapshot | None:

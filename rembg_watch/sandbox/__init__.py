@@ -19,6 +19,7 @@ nothing of ``rembg_watch.api``: emulator and client must not be able to share a 
 | ``control``   | the control routes under ``/sandbox/``                    |
 | ``openapi``   | the machine-readable description                          |
 | ``transport`` | the in-process face                                       |
+| ``hosts``     | which ``Host`` is answered                                |
 | ``app``, ``server`` | the loopback face                                   |
 | ``faces``     | ``Sandbox``: the emulator with its faces, pages and routes |
 """

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 
 from rembg_watch.sandbox.emulator import Emulator
 from rembg_watch.sandbox.exchange import SERVER_HEADERS, Breakage, Mishap, Orders, Reply, Request
+from rembg_watch.sandbox.hosts import is_answered
 from rembg_watch.sandbox.upload import UploadReader
 
 Scope = MutableMapping[str, Any]
@@ -27,6 +28,13 @@ MAX_CONTROL_BYTES = 4 * 1024 * 1024
 DRIP_SLICES = 50
 
 
+_NOT_OURS = Reply(
+    status=421,
+    headers={"content-type": "application/json", "connection": "close"},
+    body=b'{"error": "The sandbox answers to the address that it listens on, not to the name in Host."}',
+)
+
+
 class GoneError(Exception):
     """The client went away before its request was whole."""
 
@@ -34,14 +42,18 @@ class GoneError(Exception):
 class App:
     """The ASGI application of one sandbox."""
 
-    def __init__(self, sandbox: Emulator, executor: Executor) -> None:
+    def __init__(self, sandbox: Emulator, executor: Executor, listens_on: str = "127.0.0.1") -> None:
         self._sandbox = sandbox
+        self._listens_on = listens_on
         self._executor = executor
         self.stopping = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
+            return
+        if not is_answered(_headers(scope).get("host", ""), self._listens_on):
+            await self._deliver(_NOT_OURS, scope, receive, send)
             return
         if self._sandbox.is_down:
             await _reset(scope, receive)

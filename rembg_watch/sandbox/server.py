@@ -96,7 +96,7 @@ class LoopbackServer:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._app = App(self.sandbox, self._executor)
+        self._app = App(self.sandbox, self._executor, self._host)
         config = uvicorn.Config(
             self._app,
             http=_OpenProtocol,

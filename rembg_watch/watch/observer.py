@@ -63,7 +63,10 @@ class Observer:
         self.echoes = 0  # answers that came to ``ping``
         self._reader = InotifyFD()
         self._reader.name = "observer"
-        self._reader.start()
+        try:
+            self._reader.start()
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, "no more threads can be started here") from error
 
     @property
     def is_alive(self) -> bool:

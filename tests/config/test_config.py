@@ -655,6 +655,38 @@ class TestKey:
         assert KEY not in str(found)
 
     @pytest.mark.parametrize(
+        "name", ["key", "api_key", "apikey", "API_KEY", '"api-key"', '"x-api-key"', "apiKey", "token"]
+    )
+    @pytest.mark.parametrize("table", ["[api]\n", ""])
+    def test_under_whatever_name_it_is_refused_with_where_it_belongs(
+        self, write: Write, environ: Environ, name: str, table: str
+    ) -> None:
+        del environ["REMBG_WATCH_API__KEY"]
+        found = only(errors(write(f'{table}{name} = "{KEY}"\n{FOLDER}'), environ))
+        assert found.kind is FindingKind.KEY
+        assert found.what.startswith("the API key must not stand in this file")
+        assert "key_file" in found.todo
+        assert f"config.toml:{2 if table else 1} " in found.where
+        assert KEY not in str(found)
+
+    @pytest.mark.parametrize(
+        ("key_file", "place"),
+        [
+            ("api_key", ""),
+            ("keys/mine/api_key", ""),
+            ("in/api_key", "in"),
+            ("in/no/api_key", "in"),
+            ("config.toml/x", ""),
+        ],
+    )
+    def test_a_missing_key_file_says_where_it_was_looked_for(
+        self, write: Write, environ: Environ, tmp_path: Path, key_file: str, place: str
+    ) -> None:
+        del environ["REMBG_WATCH_API__KEY"]
+        found = only(errors(write(f'[api]\nkey_file = "{key_file}"\n{FOLDER}'), environ))
+        assert found.what == f"the API key cannot be read: there is no such file below {tmp_path / place}"
+
+    @pytest.mark.parametrize(
         ("raw", "complaint"),
         [
             pytest.param(b"", "is empty", id="nothing"),

@@ -1,5 +1,6 @@
 """The real daemon under a real systemd, the sandbox as its API: what an administrator must be able to rely on."""
 
+import json
 import os
 import re
 import time
@@ -385,6 +386,26 @@ def test_a_folder_that_the_sandbox_keeps_shut_waits_and_the_way_to_open_it_is_to
     service.is_told("write its drop-in anew with `rembg-watch init --systemd` and restart it")
     service.drop()
     service.wait_until_delivered()
+
+
+def test_every_user_may_ask_how_it_stands(service: Studio) -> None:
+    service.start()
+    service.drop()
+    service.wait_until_delivered()
+    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    command = [*as_nobody, "/opt/rembg-watch/bin/rembg-watch", "status", "--json", "--config", CONFIG]
+    found: dict[str, Any] = {}
+
+    def is_told() -> bool:
+        found.update(json.loads(service.machine.run(*command).stdout))
+        return bool(found["running"] and found["jobs"]["done"])
+
+    wait_for(is_told, what="the copy of its status")
+    assert KEY not in json.dumps(found)
+    service.stop()
+    ended = service.machine.run(*command, check=False)
+    assert ended.returncode == 78
+    assert "which belong to rembg-watch" in ended.stderr
 
 
 def test_who_works_on_the_same_ledger_is_named_and_waited_for_a_few_times(service: Studio) -> None:

@@ -1,0 +1,151 @@
+"""
+What the configured folders and their ledger know of pictures and places that somebody names by hand.
+
+``remove`` asks here before it sends: whether a cut-out would fall into a watched input, where
+it would be taken for a new picture, and whether a picture was delivered, or will be, without it.
+Nothing is changed.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rembg_watch.api.params import RemovalParams
+from rembg_watch.config import FolderSettings, Settings
+from rembg_watch.errors import LedgerError
+from rembg_watch.host.disk import version_of
+from rembg_watch.jobs import Job, State
+from rembg_watch.ledger import Access, Ledger, open_ledger
+from rembg_watch.paths import enters
+from rembg_watch.pipeline.values import content_name
+from rembg_watch.report.events import ACCEPT_OR_REDO
+from rembg_watch.report.words import show
+
+_AHEAD = frozenset({State.QUEUED, State.SENDING, State.RECEIVED})
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A directory inside a watched input."""
+
+    folder: FolderSettings
+    below: bytes  # relative to the input; empty: the input itself
+
+    def source(self, name: bytes) -> bytes:
+        """Return the path below the input of a file of this name."""
+        return self.below + b"/" + name if self.below else name
+
+
+def spot_of(directory: Path, folders: Iterable[FolderSettings]) -> Spot | None:
+    """
+    Find the watched input that *directory*, which need not exist, lies in.
+
+    Links, bind mounts and disks that know no case are seen through: what counts is which
+    directory it is, not how it is called.
+    """
+    real = Path(os.path.realpath(directory))
+    steps = (real, *real.parents)
+    known = {identity: step for step in steps if (identity := _identity(step))}
+    for folder in folders:
+        root = Path(os.path.realpath(folder.input))
+        identity = _identity(root)
+        standing = root if root in steps else known.get(identity) if identity else None
+        if standing is not None:
+            below = os.fsencode(real.relative_to(standing)) if real != standing else b""
+            return Spot(folder, below) if enters(folder.folder(), below) else None
+    return None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def refusals(directories: Iterable[Path], folders: Sequence[FolderSettings]) -> list[str]:
+    """Say why no cut-out may be written into some of *directories*; one sentence for each watched folder."""
+    found = {}
+    for directory in directories:
+        if spot := spot_of(directory, folders):
+            found[spot.folder.name] = (
+                f"{_shown(Path(os.path.realpath(directory)))} is watched (folder {spot.folder.name!r}): a cut-out "
+                "there would be taken for a new picture and paid for again. Name a place outside "
+                f"{_shown(spot.folder.input)} with -o; the daemon puts the cut-outs of pictures that are dropped there "
+                f"into {_shown(spot.folder.output)}"
+            )
+    return list(found.values())
+
+
+def _shown(path: Path) -> str:
+    return show(os.fsencode(path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A picture that the ledger knows, and what of it."""
+
+    job: Job
+    output: Path | None  # the output root of its folder, if that is still configured
+
+    def __str__(self) -> str:
+        """Say it to a person who is about to pay for it."""
+        job, again = self.job, "sending it by hand is paid for again"
+        name = f"{job.folder}/{show(job.source)}"
+        if job.state in _AHEAD:
+            return f"rembg-watch has this picture in line ({name}): it would be paid for twice"
+        if _is_held_answer(job):
+            return f"the paid answer for this picture is held ({name}): {ACCEPT_OR_REDO}; {again}"
+        if self.output is None or job.target is None:
+            return f"this picture was paid for before ({name}); {again}"
+        place = self.output / os.fsdecode(job.target)
+        gone = "" if place.exists() else ", which is not there any more"
+        return f"this picture was delivered before as {_shown(place)}{gone}; {again}"
+
+
+def _is_held_answer(job: Job) -> bool:
+    """Say whether a person has to decide about the answer, whose size surprises."""
+    return job.state is State.HELD and job.finding is not None
+
+
+def known_pictures(sources: Sequence[Path], settings: Settings, params: RemovalParams) -> Iterator[tuple[Path, Known]]:
+    """
+    Find those of *sources* that the ledger has delivered, or will deliver.
+
+    A picture counts as known under its own name in a watched folder, and under any name if its
+    bytes were paid for with a folder's options or with *params*. Where there is no ledger, or
+    this user may not read it, nothing is known.
+    """
+    if not settings.folders:
+        return
+    with suppress(LedgerError, OSError), open_ledger(settings.state_dir, Access.READ) as ledger:
+        outputs = {folder.name: folder.output for folder in settings.folders}
+        options = {params.canonical(), *(folder.options.params().canonical() for folder in settings.folders)}
+        sizes = ledger.answered_sizes()
+        for source in sources:
+            with suppress(OSError):
+                job = _by_place(ledger, source, settings.folders) or _by_content(ledger, source, options, sizes)
+                if job is not None:
+                    yield source, Known(job=job, output=outputs.get(job.folder))
+
+
+def _by_place(ledger: Ledger, source: Path, folders: Sequence[FolderSettings]) -> Job | None:
+    real = Path(os.path.realpath(source))
+    spot = spot_of(real.parent, folders)
+    job = ledger.find(spot.folder.name, spot.source(os.fsencode(real.name))) if spot else None
+    if job is None or job.version != version_of(real.stat()):
+        return None
+    return job if job.state in _AHEAD or job.state is State.DONE or _is_held_answer(job) else None
+
+
+def _by_content(ledger: Ledger, source: Path, options: Iterable[str], sizes: frozenset[int]) -> Job | None:
+    if source.stat().st_size not in sizes:
+        return None
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    keys = (content_name(digest, one, is_upright_copy=upright) for one in options for upright in (False, True))
+    return next((job for key in keys for job in ledger.answers_for(key)), None)
