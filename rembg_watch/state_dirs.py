@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rembg_watch import config
-from rembg_watch.config import FindingKind, FolderSettings, Reading, Settings
+from rembg_watch.config import FOR_LOOKING, FindingKind, FolderSettings, Reading, Settings
 from rembg_watch.config.rules import is_away
 from rembg_watch.config.settings import default_state_dir
 from rembg_watch.errors import ConfigError, LedgerError
@@ -38,23 +38,23 @@ def load(
     Raises:
         ConfigError: Something is wrong that the caller cannot live with.
     """
-    reading = read(path, environ=environ)
+    reading = read(path, environ=environ, on_disk=not tolerate >= FOR_LOOKING)  # those do not touch a folder first
     errors = reading.errors(tolerate=tolerate)
     if errors or reading.settings is None:
         raise ConfigError([str(found) for found in errors])
     return reading.settings
 
 
-def read(path: Path | None, *, environ: Mapping[str, str] | None = None) -> Reading:
+def read(path: Path | None, *, environ: Mapping[str, str] | None = None, on_disk: bool = True) -> Reading:
     """Do what ``config.read`` does, with the state directory that belongs to the configuration."""
     environ = os.environ if environ is None else environ
-    reading = config.read(path, environ=environ)
+    reading = config.read(path, environ=environ, on_disk=on_disk)
     if reading.settings is None or reading.chooses_state_dir or path is None:
         return reading
     with suppress(RuntimeError):  # no home: nothing was ever kept there
         found = _standing(reading.settings, path, shared=default_state_dir(environ, path))
         if found != reading.settings.state_dir:
-            return config.read(path, environ=environ, default_state_dir=found)
+            return config.read(path, environ=environ, default_state_dir=found, on_disk=on_disk)
     return reading
 
 

@@ -119,7 +119,11 @@ def load(
 
 
 def read(
-    path: Path | None, *, environ: Mapping[str, str] | None = None, default_state_dir: Path | None = None
+    path: Path | None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    default_state_dir: Path | None = None,
+    on_disk: bool = True,
 ) -> Reading:
     """
     Read everything and list everything that is wrong; never raises for what was written.
@@ -131,6 +135,7 @@ def read(
         path: The file; None: environment alone.
         environ: The environment; default: this process's.
         default_state_dir: What to take where no state_dir is chosen; default: the configuration's own.
+        on_disk: Look at the folders, too, which a share that hangs may make a long look.
     """
     environ = os.environ if environ is None else environ
     draft = _Draft(path=path, state_dir=default_state_dir)
@@ -142,7 +147,7 @@ def read(
     if settings is None:
         return Reading(path=path, settings=None, findings=tuple(draft.findings))
     settings, source = draft.with_key(settings, environ)
-    found = problems(settings, where=draft.where)
+    found = problems(settings, where=draft.where, on_disk=on_disk)
     draft.findings += [one for one in found if not (one.kind is FindingKind.NO_FOLDERS and draft.has_folders)]
     return Reading(
         path=path,

@@ -20,14 +20,15 @@ from rembg_watch.paths import Folder, folder_problems
 Where = Callable[[Loc], str]
 
 
-def problems(settings: Settings, *, where: Where | None = None) -> list[Finding]:
+def problems(settings: Settings, *, where: Where | None = None, on_disk: bool = True) -> list[Finding]:
     """
-    List everything that is wrong with *settings*, on paper and on this disk, all at once.
+    List everything that is wrong with *settings*, on paper and *on_disk*, all at once.
 
     *where* names the place of a setting; by default, table and key.
     """
     found = [*_no_folders(settings), *_names(settings), *_afters(settings), *_options(settings)]
-    found += [*_overlaps(settings), *_state_dir(settings), *_inputs(settings), *_targets(settings)]
+    if on_disk:
+        found += [*_overlaps(settings), *_state_dir(settings), *_inputs(settings), *_targets(settings)]
     where = where or dotted
     return [Finding(severity, kind, what, where=where(loc), todo=todo) for severity, kind, loc, what, todo in found]
 
