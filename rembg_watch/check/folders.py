@@ -99,13 +99,15 @@ def counted(root: Path) -> Tree:
 
 def _count(entries: Iterator[os.DirEntry[bytes]], tree: Tree, waiting: list[bytes]) -> None:
     for entry in entries:
-        with contextlib.suppress(OSError):
+        try:
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(entry.path)
             elif entry.is_file(follow_symlinks=False):
                 tree.files += 1
                 if not os.access(entry.path, os.R_OK):
                     tree.unreadable.append(entry.path)
+        except OSError:
+            tree.unreadable.append(entry.path)
 
 
 def _input(folder: FolderSettings, tree: Tree, where: str) -> Iterator[Finding]:

@@ -96,6 +96,11 @@ class FolderWatch:
         """Whether all that is there was looked at and nothing is left that time alone would bring on."""
         return self._was_at_rest and self._marks.since_s is None
 
+    @property
+    def has_looked(self) -> bool:
+        """Whether everything was looked at once, as far as the folder is there."""
+        return self.is_away or self._scan.is_complete
+
     def look_again(self, source: bytes) -> None:
         """Look at one source soon: somebody found it changed. Any thread may ask."""
         directory, _, name = source.rpartition(b"/")
@@ -248,13 +253,13 @@ class FolderWatch:
             return False
 
     def _block(self, directory: bytes, reason: str) -> None:
-        """Note why a directory cannot be read, or that it can."""
+        """Note what cannot be seen in a directory and why, or that all of it can."""
         if not reason:
             self._intake.unblock(directory)
-        elif directory:
-            self._intake.block(directory, reason, self._now)
-        else:
+            return
+        if not directory:
             self._doubt_root()
+        self._intake.block(directory, reason, self._now)
 
 
 def _hides_changes(mode: str, path: bytes) -> bool:

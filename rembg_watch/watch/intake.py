@@ -101,18 +101,18 @@ class Intake:
         self._ledger.gone(self._name, sources, self._utcnow())
 
     def block(self, directory: bytes, reason: str, now: float) -> None:
-        """Note why a directory cannot be read."""
-        sentence = f"this directory cannot be read: {reason}"
-        self._blocked.setdefault(directory, (sentence, now))
-        self._report_unsettled(directory, sentence, 0.0)
+        """Note what cannot be seen in a directory, and why."""
+        _, since_s = self._blocked.get(directory, ("", now))
+        self._blocked[directory] = (reason, since_s)
+        self._report_unsettled(directory, reason, now - since_s)
 
     def unblock(self, directory: bytes) -> None:
-        """Note that a directory can be read, or is gone."""
+        """Note that all of a directory can be seen, or that it is gone."""
         if self._blocked.pop(directory, None) is not None:
             self._report_settled(directory)
 
     def unblock_all(self) -> None:
-        """Forget what could not be read: everything is looked at anew."""
+        """Forget what could not be seen: everything is looked at anew."""
         for directory in list(self._blocked):
             self.unblock(directory)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from rembg_watch.jobs import Version
 from rembg_watch.paths import Folder, accepts_name, enters, is_junk, passes_over
+from rembg_watch.report.words import show
 from rembg_watch.watch.probe import file_stat
 from rembg_watch.watch.schedule import DUTY, Schedule, Walk
 from rembg_watch.watch.settle import FileStat
@@ -33,7 +34,7 @@ class Surroundings:
     seen: Callable[[bytes, FileStat], None]  # a file that the ledger does not know in this version
     passed_over: Callable[[bytes], None]  # a picture of a kind that cannot be sent
     missing: Callable[[list[bytes]], None]  # files that were known or seen, and are not there any more
-    blocked: Callable[[bytes, str], None]  # a directory cannot be read now, and why; no reason: it can
+    blocked: Callable[[bytes, str], None]  # what cannot be seen in a directory now, and why; no reason: all of it can
     watch: Callable[[bytes, bytes], int | None]  # begin to notice changes in a directory (path, directory), if possible
     unwatch: Callable[[int, bytes], None]  # stop that
     hides_changes: Callable[[bytes], bool]  # whether times and notices cannot be trusted in a directory (path)
@@ -49,6 +50,7 @@ class Directory:
     mtime_ns: int = -1  # its own time when it was last looked at
     mtime_since_s: float = 0.0  # when it was first seen with that time
     is_sure: bool = False  # a later change must show in its time
+    is_troubled: bool = False  # something in it could not be looked at: it is tried again, whatever its time says
     names: int = 0  # a sum over the names and inodes in it
     looked_at_s: float = float("-inf")  # when its files were last looked at
     cost_s: float = 0.0  # how long that took
@@ -73,6 +75,21 @@ class _Listing:
     files: int = 0
     left: dict[bytes, Version] = field(default_factory=dict)  # what the ledger knows and nobody saw
     has_known: bool = False
+    failed: int = 0  # entries that could not be looked at
+    trouble: str = ""  # the first of them, or what ended the listing early
+    is_whole: bool = True  # every name was read
+
+    def fail(self, name: bytes, error: OSError) -> None:
+        """Note an entry that cannot be looked at; that is no proof that what the ledger knows there is gone."""
+        self.left.pop(name, None)
+        self.failed += 1
+        self.trouble = self.trouble or f"{show(name)} cannot be looked at: {_why(error)}"
+
+    @property
+    def reason(self) -> str:
+        """What could not be seen, as a sentence; empty: all was."""
+        more = f", and {self.failed - 1:,} more" if self.failed > 1 else ""
+        return f"in this directory {self.trouble}{more}" if self.failed else self.trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +254,8 @@ class Scan:
         except (FileNotFoundError, NotADirectoryError):
             self._drop(source)
             return source if accepts_name(self._folder, directory, name) else None
-        except OSError:  # not to be seen now; that is no proof of anything
+        except OSError:  # not to be seen now; that is no proof of anything, and the next walk tells of it
+            self._directories[directory].is_troubled = True
             return None
         if stat.S_ISDIR(found.st_mode):
             if enters(self._folder, source):
@@ -254,7 +272,7 @@ class Scan:
         if passes_over(self._folder, name):
             self._around.passed_over(_join(directory, name))
             return False
-        return entry.is_symlink() and entry.is_dir() and not is_junk(name)
+        return not is_junk(name) and entry.is_symlink() and _may_be_a_directory(entry)
 
     def _visit(self, directory: bytes, now: float, *, is_deep: bool) -> tuple[list[bytes], int]:
         """Look at one directory as far as it needs it; return its sub-directories and the number of files looked at."""
@@ -275,7 +293,7 @@ class Scan:
             self._drop(directory)
             return [], 0
         except OSError as error:
-            self._around.blocked(directory, error.strerror or str(error))
+            self._around.blocked(directory, _UNREADABLE.format(_why(error)))
             return [], 0
         return [_join(directory, name) for name in record.children], files
 
@@ -290,6 +308,8 @@ class Scan:
         return record
 
     def _may_have_changed(self, directory: bytes, record: Directory, found: os.stat_result, now: float) -> bool:
+        if record.is_troubled:
+            return now >= record.looked_at_s + record.cost_s / DUTY
         if record.is_shared:
             return _sum_of_names(self._path(directory)) != record.names
         if record.is_sure and record.mtime_ns == found.st_mtime_ns:
@@ -301,11 +321,13 @@ class Scan:
     def _look(self, directory: bytes, record: Directory, found: os.stat_result, now: float) -> int:
         """Look at every file of one directory."""
         started = self._clock()
-        listing = _Listing(left=dict(self._around.known(directory)))
-        for entry in _entries(self._path(directory), listing, is_shared=record.is_shared):
-            self._take(directory, entry, listing)
-        self._around.blocked(directory, "")
+        listing = self._list(directory, record)
+        self._around.blocked(directory, listing.reason)
+        record.is_troubled = bool(listing.reason)
         self.is_proved = self.is_proved or listing.has_known
+        if not listing.is_whole:  # what was not reached is not gone
+            listing.children |= record.children
+            listing.left.clear()
         for name in record.children - listing.children:
             self._drop(_join(directory, name))
         record.has_held = record.has_held or listing.files > 0 or bool(listing.children)
@@ -317,6 +339,25 @@ class Scan:
         record.note_time(found.st_mtime_ns, now, wall_s=self._wall_s)
         return listing.files
 
+    def _list(self, directory: bytes, record: Directory) -> _Listing:
+        """Take every entry of a directory: one that fails hides no other, nor does a listing that breaks off."""
+        listing = _Listing(left=dict(self._around.known(directory)))
+        try:
+            for entry in _entries(self._path(directory), listing, is_shared=record.is_shared):
+                try:
+                    self._take(directory, entry, listing)
+                except FileNotFoundError:  # it went while we read: the next look knows
+                    pass
+                except OSError as error:
+                    listing.fail(entry.name, error)
+                    listing.children |= record.children & {entry.name}
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError as error:
+            listing.failed, listing.is_whole = 0, False
+            listing.trouble = _UNREADABLE.format(_why(error))
+        return listing
+
     def _take(self, directory: bytes, entry: "os.DirEntry[bytes]", listing: _Listing) -> None:
         name = entry.name
         if entry.is_dir(follow_symlinks=False):
@@ -325,10 +366,7 @@ class Scan:
             return
         if not self._is_candidate(directory, name, entry):
             return
-        try:
-            found = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:  # it went while we read: the next look knows
-            return
+        found = entry.stat(follow_symlinks=False)
         listing.files += 1
         version = listing.left.pop(name, None)
         if version is None or not _is_version(found, version):
@@ -373,9 +411,23 @@ class Scan:
         return self._root + b"/" + relative if relative else self._root
 
 
+_UNREADABLE = "this directory cannot be read: {}"
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
 def _sum_of_names(path: bytes) -> int:
     with os.scandir(path) as entries:
         return sum(hash((entry.name, entry.inode())) for entry in entries)
+
+
+def _may_be_a_directory(link: "os.DirEntry[bytes] | _Named") -> bool:
+    try:
+        return link.is_dir()
+    except OSError:  # it leads to itself, or to where one may not look
+        return True
 
 
 def _entries(path: bytes, listing: _Listing, *, is_shared: bool) -> Iterator["os.DirEntry[bytes]"]:

@@ -80,6 +80,11 @@ class Watcher:
         return frozenset(name for name, one in self._folders.items() if one.is_away)
 
     @property
+    def has_looked(self) -> bool:
+        """Whether every folder that is there was looked through once."""
+        return all(one.has_looked for one in self._folders.values())
+
+    @property
     def is_at_rest(self) -> bool:
         """Whether all that is there was looked at and nothing is left that time alone would bring on."""
         return all(one.is_at_rest for one in self._folders.values())
