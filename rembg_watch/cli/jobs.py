@@ -1,7 +1,7 @@
 """``jobs``: the pictures in the ledger, with the state of each and the reason for it."""
 
 import os
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +14,10 @@ from rembg_watch.cli.console import OUT, say, say_json
 from rembg_watch.config import FOR_LOOKING, find, load
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
+from rembg_watch.passed_over import REASONS, PassedOver
 from rembg_watch.report import events
+from rembg_watch.report.screen import kind_text
+from rembg_watch.report.status import passed_over_view
 from rembg_watch.report.words import credits_number, show, size_text
 
 _STYLES = {
@@ -40,11 +43,18 @@ def jobs(
     unsettled: Annotated[
         bool, typer.Option("--unsettled", help="Show files that were seen but are not whole yet.")
     ] = False,
+    passed_over: Annotated[
+        bool, typer.Option("--passed-over", help="Show files that are not sent, by kind and reason, with examples.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List pictures with their state, and the reason if there is one."""
     settings = load(find(config), tolerate=FOR_LOOKING)
     with open_ledger(settings.state_dir, Access.READ) as ledger:
+        if passed_over:
+            names = [one.name for one in settings.folders if not folder or one.name in folder]
+            _show_passed_over({name: ledger.passed_over(name) for name in names}, limit, as_json=as_json)
+            return
         if unsettled:
             _show_unsettled(ledger, folder, limit, as_json=as_json)
             return
@@ -115,6 +125,23 @@ def _job_json(job: Job) -> dict[str, Any]:
         "changed_at": job.changed_at.isoformat(),
         "request_id": job.request_id,
     }
+
+
+def _show_passed_over(found: Mapping[str, PassedOver], limit: int, *, as_json: bool) -> None:
+    numbers = passed_over_view({name: one.counts for name, one in found.items()})
+    examples = [(name, *example) for name, one in found.items() for example in one.examples][:limit]
+    if as_json:
+        listed = [{"folder": f, "source": show(s), "reason": one.why.value, "kind": one.kind} for f, s, one in examples]
+        say_json(numbers | {"examples": listed})
+        return
+    if not numbers["count"]:
+        say("no files are passed over")
+        return
+    for one in numbers["kinds"]:
+        say(f"{one['count']:>9,}  {one['folder']}: {kind_text(one['reason'], one['kind'])}")
+    say("for example" if len(examples) < numbers["count"] else "these are")
+    for name, source, passed in examples:
+        say(f"{name}/{show(source)}  {REASONS[passed.why]}")
 
 
 def _show_unsettled(ledger: Ledger, folders: list[str] | None, limit: int, *, as_json: bool) -> None:

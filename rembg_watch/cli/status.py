@@ -1,6 +1,7 @@
 """``status``: what the daemon does or waits for now, from its status file and the ledger."""
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Annotated
@@ -49,22 +50,23 @@ def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
     alive = liveness(written, now=_now()) if written else Liveness.GONE
     try:
         with open_ledger(settings.state_dir, Access.READ) as ledger:
-            left = _left(ledger)
+            left = _left(ledger, [folder.name for folder in settings.folders])
     except NoLedgerError:
         left = snapshot(counts={}, unsettled=0, gate=GateView(), credits=CreditsView(), now=_now())
     if written is None:
         return left, alive
     if alive is Liveness.GONE:
-        of_ledger = ("jobs", "unsettled", "gate", "spending", "eta_s", "other_use")
+        of_ledger = ("jobs", "unsettled", "passed_over", "gate", "spending", "eta_s", "other_use")
         return {**written, **{name: left[name] for name in of_ledger}}, alive
     return {**written, **{name: left[name] for name in ("jobs", "unsettled", "spending", "other_use")}}, alive
 
 
-def _left(ledger: Ledger) -> Snapshot:
+def _left(ledger: Ledger, folders: Sequence[str]) -> Snapshot:
     """Return the status that the ledger alone can give."""
     return snapshot(
         counts=ledger.counts(),
         unsettled=ledger.unsettled_count(),
+        passed_over={name: ledger.passed_over(name).counts for name in folders},
         gate=gate_view(gate_from_note(ledger.note(GATE)).hold),
         credits=credits_view(reading_from_note(ledger.note(BASELINE))),
         spending=ledger.spending(),

@@ -275,6 +275,11 @@ class FolderSettings(Section):
     exclude: tuple[Pattern, ...] = Field(
         default=(), description="But not what matches one of these.", examples=[["**/_rejects/**"]]
     )
+    sync_conflicts: bool = Field(
+        default=False,
+        description="Whether the second copies that sync programs make after a conflict are sent too:\n"
+        "`x.sync-conflict-...jpg`, `x (conflicted copy ...).jpg` and the like.",
+    )
     after: After = Field(
         default="keep", description="What becomes of the original once its cut-out stands: keep | move | delete"
     )
@@ -301,6 +306,7 @@ class FolderSettings(Section):
             output=self.output,
             include=self.include,
             exclude=self.exclude,
+            sync_conflicts=self.sync_conflicts,
             extension=self.options.params().format.extension,
             after=self.after,
             done=self.done if self.after == "move" else None,

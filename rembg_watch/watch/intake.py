@@ -7,6 +7,7 @@ listed. Where files are found is decided elsewhere (``scan``), and the settle ru
 """
 
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -130,12 +131,16 @@ class Intake:
         whole: list[tuple[bytes, FileStat]] = []
         for source in due:
             try:
-                found = file_stat(os.lstat(self._root + b"/./" + source))
+                looked = os.lstat(self._root + b"/./" + source)
             except (FileNotFoundError, NotADirectoryError):
                 missing.append(source)  # the scan finds that too, and tells the ledger
             except OSError as error:
                 self._put_off(source, f"it cannot be looked at: {error.strerror}", now)
             else:
+                if not stat.S_ISREG(looked.st_mode):  # a link, a pipe: the scan counts it as passed over
+                    missing.append(source)
+                    continue
+                found = file_stat(looked)
                 self._settler.see(source, found, now)
                 if self._is_ready(source, found, now) and self._is_whole(source, found, now, asks_for_writers):
                     whole.append((source, found))
@@ -217,9 +222,9 @@ class Intake:
         if self._reported.pop(source, None) is not None:
             self._report(events.Settled(folder=self._name, source=source))
 
-    def write_list(self, now: float) -> None:
+    def write_list(self, now: float, *, is_last: bool = False) -> None:
         """List what is unsettled for those who look from outside, now and then and only if it has changed."""
-        if self._settler and now < self._listed_at_s + LIST_S:
+        if self._settler and now < self._listed_at_s + LIST_S and not is_last:
             return
         self._listed_at_s = now
         listed = self._unsettled(now)

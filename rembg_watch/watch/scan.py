@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rembg_watch.jobs import Version
-from rembg_watch.paths import Folder, accepts_name, enters, is_junk, passes_over
+from rembg_watch.passed_over import Passed, left_out, passed
+from rembg_watch.paths import Folder, accepts_name, enters, is_junk
 from rembg_watch.report.words import show
 from rembg_watch.watch.probe import file_stat
 from rembg_watch.watch.schedule import DUTY, Schedule, Walk
 from rembg_watch.watch.settle import FileStat
+from rembg_watch.watch.tally import Counted, files_below
 
 RACY_S = 2.0
 """A directory may change twice within one tick of its clock, and this is longer than any tick."""
@@ -32,7 +34,9 @@ class Surroundings:
     known: Callable[[bytes], Mapping[bytes, Version]]  # what the ledger knows to stand in a directory, by name
     parents: Callable[[], list[bytes]]  # every directory in which the ledger knows something to stand
     seen: Callable[[bytes, FileStat], None]  # a file that the ledger does not know in this version
-    passed_over: Callable[[bytes], None]  # a picture of a kind that cannot be sent
+    passed_over: Callable[[bytes, Passed], None]  # a file is knowingly not sent, and why
+    counted: Callable[[bytes, Counted], None]  # all that is passed over in a directory
+    uncounted: Callable[[bytes], None]  # a directory is gone, with what was passed over in it
     missing: Callable[[list[bytes]], None]  # files that were known or seen, and are not there any more
     blocked: Callable[[bytes, str], None]  # what cannot be seen in a directory now, and why; no reason: all of it can
     watch: Callable[[bytes, bytes], int | None]  # begin to notice changes in a directory (path, directory), if possible
@@ -78,6 +82,7 @@ class _Listing:
     failed: int = 0  # entries that could not be looked at
     trouble: str = ""  # the first of them, or what ended the listing early
     is_whole: bool = True  # every name was read
+    passed: Counted = field(default_factory=Counted)
 
     def fail(self, name: bytes, error: OSError) -> None:
         """Note an entry that cannot be looked at; that is no proof that what the ledger knows there is gone."""
@@ -90,20 +95,6 @@ class _Listing:
         """What could not be seen, as a sentence; empty: all was."""
         more = f", and {self.failed - 1:,} more" if self.failed > 1 else ""
         return f"in this directory {self.trouble}{more}" if self.failed else self.trouble
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """What a directory's entry would say of a name that was noticed."""
-
-    path: bytes
-    found: os.stat_result
-
-    def is_symlink(self) -> bool:
-        return stat.S_ISLNK(self.found.st_mode)
-
-    def is_dir(self) -> bool:
-        return os.path.isdir(self.path)  # noqa: PTH112  # bytes
 
 
 class Scan:
@@ -232,9 +223,13 @@ class Scan:
         if names is None:
             self._urgent.append((directory, True))
             return
-        gone = [source for name in names if (source := self._look_at_name(directory, name)) is not None]
-        if gone:
+        looks = [self._look_at_name(directory, name) for name in names]
+        if gone := [source for source, is_missing in looks if is_missing]:
             self._around.missing(gone)
+        record = self._directories[directory]
+        is_to_count = any(source and not is_missing for source, is_missing in looks)
+        if is_to_count and self._clock() >= record.looked_at_s + record.cost_s / DUTY:
+            self._urgent.append((directory, True))  # else the next walk counts
 
     def lose_watch(self, directory: bytes) -> None:
         """Note that the kernel does not watch a directory any more."""
@@ -244,35 +239,37 @@ class Scan:
             record.is_sure = False
             self._urgent.append((directory, False))
 
-    def _look_at_name(self, directory: bytes, name: bytes) -> bytes | None:
-        """Look at one name; return its path if a file is missing there."""
+    def _look_at_name(self, directory: bytes, name: bytes) -> tuple[bytes, bool]:
+        """Look at one name; return its path if a picture is missing there (true) or something is passed over."""
         source = _join(directory, name)
         if is_junk(name):
-            return None
+            return b"", False
         try:
             found = os.lstat(self._path(source))
         except (FileNotFoundError, NotADirectoryError):
             self._drop(source)
-            return source if accepts_name(self._folder, directory, name) else None
+            return source, accepts_name(self._folder, directory, name)
         except OSError:  # not to be seen now; that is no proof of anything, and the next walk tells of it
             self._directories[directory].is_troubled = True
-            return None
+            return b"", False
         if stat.S_ISDIR(found.st_mode):
-            if enters(self._folder, source):
-                self._directories[directory].children |= {name}
-                self._urgent.append((source, False))
-        elif self._is_candidate(directory, name, _Named(self._path(source), found)):
+            if not enters(self._folder, source):
+                return source, False
+            self._directories[directory].children |= {name}
+            self._urgent.append((source, False))
+            return b"", False
+        is_picture = accepts_name(self._folder, directory, name)
+        if is_picture and stat.S_ISREG(found.st_mode):
             self._around.seen(source, file_stat(found))
-        return None
+            return b"", False
+        one = self._passed(directory, name, found.st_mode, is_picture=is_picture)
+        if one is not None:
+            self._around.passed_over(source, one)
+        return source, is_picture
 
-    def _is_candidate(self, directory: bytes, name: bytes, entry: "os.DirEntry[bytes] | _Named") -> bool:
-        """Say if a name is to be sent, or is a link to a directory, which somebody has to be told of."""
-        if accepts_name(self._folder, directory, name):
-            return True
-        if passes_over(self._folder, name):
-            self._around.passed_over(_join(directory, name))
-            return False
-        return not is_junk(name) and entry.is_symlink() and _may_be_a_directory(entry)
+    def _passed(self, directory: bytes, name: bytes, mode: int, *, is_picture: bool) -> Passed | None:
+        """Say why what is no file, or not to be sent, is passed over."""
+        return passed(self._folder, directory, name, is_link=stat.S_ISLNK(mode), is_special=is_picture)
 
     def _visit(self, directory: bytes, now: float, *, is_deep: bool) -> tuple[list[bytes], int]:
         """Look at one directory as far as it needs it; return its sub-directories and the number of files looked at."""
@@ -324,6 +321,8 @@ class Scan:
         listing = self._list(directory, record)
         self._around.blocked(directory, listing.reason)
         record.is_troubled = bool(listing.reason)
+        if listing.is_whole:
+            self._around.counted(directory, listing.passed)
         self.is_proved = self.is_proved or listing.has_known
         if not listing.is_whole:  # what was not reached is not gone
             listing.children |= record.children
@@ -361,10 +360,18 @@ class Scan:
     def _take(self, directory: bytes, entry: "os.DirEntry[bytes]", listing: _Listing) -> None:
         name = entry.name
         if entry.is_dir(follow_symlinks=False):
-            if enters(self._folder, _join(directory, name)):
+            source = _join(directory, name)
+            if enters(self._folder, source):
                 listing.children.add(name)
+            else:
+                listing.passed.add(source, left_out(name), files_below(self._path(source)))
             return
-        if not self._is_candidate(directory, name, entry):
+        is_picture = accepts_name(self._folder, directory, name)
+        if not is_picture or not entry.is_file(follow_symlinks=False):
+            mode = stat.S_IFLNK if entry.is_symlink() else 0
+            one = self._passed(directory, name, mode, is_picture=is_picture)
+            if one is not None:
+                listing.passed.add(_join(directory, name), one)
             return
         found = entry.stat(follow_symlinks=False)
         listing.files += 1
@@ -401,6 +408,7 @@ class Scan:
             if record is None:
                 continue
             self._around.blocked(one, "")
+            self._around.uncounted(one)
             if record.descriptor is not None:
                 self._around.unwatch(record.descriptor, one)
             stack += [_join(one, name) for name in record.children]
@@ -421,13 +429,6 @@ def _why(error: OSError) -> str:
 def _sum_of_names(path: bytes) -> int:
     with os.scandir(path) as entries:
         return sum(hash((entry.name, entry.inode())) for entry in entries)
-
-
-def _may_be_a_directory(link: "os.DirEntry[bytes] | _Named") -> bool:
-    try:
-        return link.is_dir()
-    except OSError:  # it leads to itself, or to where one may not look
-        return True
 
 
 def _entries(path: bytes, listing: _Listing, *, is_shared: bool) -> Iterator["os.DirEntry[bytes]"]:
