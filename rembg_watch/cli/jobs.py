@@ -11,14 +11,16 @@ from rich.text import Text
 from rembg_watch.cli import cutouts
 from rembg_watch.cli.configured import AsJson, ConfigFile
 from rembg_watch.cli.console import OUT, say, say_json
-from rembg_watch.config import FOR_LOOKING, find, load
+from rembg_watch.config import FOR_LOOKING, Settings, find, load
+from rembg_watch.daemon import STATUS_NAME
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
 from rembg_watch.passed_over import REASONS, PassedOver
 from rembg_watch.report import events
 from rembg_watch.report.screen import kind_text
-from rembg_watch.report.status import passed_over_view
+from rembg_watch.report.status import passed_over_view, read_snapshot
 from rembg_watch.report.words import credits_number, show, size_text
+from rembg_watch.watch import LISTED
 
 _STYLES = {
     State.DONE: "green",
@@ -57,6 +59,8 @@ def jobs(
             return
         if unsettled:
             _show_unsettled(ledger, folder, limit, as_json=as_json)
+            if not as_json and not folder:
+                _say_more(ledger, settings, limit)
             return
         found = _chosen(ledger, patterns, state, folder, limit)
         gone = cutouts.missing(found, settings)
@@ -142,6 +146,15 @@ def _show_passed_over(found: Mapping[str, PassedOver], limit: int, *, as_json: b
     say("for example" if len(examples) < numbers["count"] else "these are")
     for name, source, passed in examples:
         say(f"{name}/{show(source)}  {REASONS[passed.why]}")
+
+
+def _say_more(ledger: Ledger, settings: Settings, limit: int) -> None:
+    """Say how many files there are beside those that were shown: the ledger lists some of many."""
+    listed = ledger.unsettled_count()
+    written = read_snapshot(settings.state_dir / STATUS_NAME) if listed >= LISTED else None
+    more = max(listed, written["unsettled"] if written else 0) - min(limit, listed)
+    if more > 0:
+        say(f"and {more:,} more")
 
 
 def _show_unsettled(ledger: Ledger, folders: list[str] | None, limit: int, *, as_json: bool) -> None:

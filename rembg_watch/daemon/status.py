@@ -59,15 +59,15 @@ class StatusFile:
         self._at_s = float("-inf")
         self._zero_s = 0.0  # of the wall clock, by the monotonic one
 
-    def write(self) -> None:
-        """Write it if something happened, or the last report looks old."""
+    def write(self, *, is_last: bool = False) -> None:
+        """Write it if something happened, the last report looks old, or this one is the last."""
         parts = self._parts
         now_s, hold = parts.ports.clocks.monotonic(), parts.governor.standstill
         seen = (parts.watcher.unsettled, parts.watcher.passed_over)
         pulse = (parts.metrics.heard, parts.governor.gate.holds, hold and hold.cause, seen)
         zero_s = parts.ports.clocks.now().timestamp() - now_s
         is_clock_set = abs(zero_s - self._zero_s) > _CALM_S  # by the new time the last report looks old
-        if pulse == self._pulse and now_s - self._at_s < _CALM_S and not is_clock_set:
+        if not is_last and pulse == self._pulse and now_s - self._at_s < _CALM_S and not is_clock_set:
             return
         self._pulse, self._at_s, self._zero_s = pulse, now_s, zero_s
         self.last = snapshot_of(parts)

@@ -36,8 +36,8 @@ or an entry that cannot be looked at   looked at
 =====================================  ===================================================================
 """
 
-from rembg_watch.watch.intake import Pace
+from rembg_watch.watch.intake import LISTED, Pace
 from rembg_watch.watch.tally import files_below
 from rembg_watch.watch.watcher import Watcher, thread_name
 
-__all__ = ["Pace", "Watcher", "files_below", "thread_name"]
+__all__ = ["LISTED", "Pace", "Watcher", "files_below", "thread_name"]
