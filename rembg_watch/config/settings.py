@@ -286,6 +286,14 @@ class FolderSettings(Section):
     done: FilePath | None = Field(
         default=None, description="Where `move` puts the originals, mirrored.", examples=["/srv/studio/done"]
     )
+    move_sidecars: bool = Field(
+        default=False, description="Whether `move` takes the side files of an original along: `x.xmp`, `x.jpg.xmp`."
+    )
+    remove_empty_folders: bool = Field(
+        default=False,
+        description="Whether `move` removes sub-folders of `input` that it has emptied: at once, so not for programs\n"
+        "that go on exporting into them.",
+    )
     failed: FilePath | None = Field(
         default=None,
         description="Where refused pictures go, with a file beside each that says why; none: they stay.",
