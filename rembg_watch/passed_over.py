@@ -7,6 +7,7 @@ Decided from names alone, like all of ``paths``; where such files are found and 
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from rembg_watch.globs import can_end, decode, matches, plain
@@ -33,6 +34,8 @@ class Why(StrEnum):
     FOLDER = "folder"  # it is in a folder that is a program's own
     LINK = "link"
     SPECIAL = "special"  # a pipe, a socket, a device
+
+    __hash__ = str.__hash__  # that of enumerations takes as long as all else that a file costs which is passed over
 
 
 REASONS: dict[Why, str] = {
@@ -106,6 +109,7 @@ def is_worth_a_line(one: Passed) -> bool:
 _ENDING = re.compile(rb"\.(?!\d+$)[a-z0-9_+!~-]{1,10}")
 
 
+@lru_cache(maxsize=1024)
 def _ending_kind(ending: bytes) -> str:
     """Return an ending that people know as one; other endings are too many to be counted each for itself."""
     return "" if not ending else ending.decode() if _ENDING.fullmatch(ending) else ".*"

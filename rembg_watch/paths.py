@@ -81,7 +81,6 @@ def is_junk(name: bytes) -> bool:
     return low in JUNK_NAMES or low.endswith(_JUNK_SUFFIXES)
 
 
-_CONFLICT_HINTS = (b"onfli", b" clash ", b"-desktop-", b"-laptop-")
 _CONFLICT = re.compile(
     rb"""
     # Syncthing: x.sync-conflict-20260131-120000-ABCDEFG.jpg
@@ -113,8 +112,9 @@ def is_sync_conflict(name: bytes) -> bool:
 
     Programs that merely count up ("IMG_1 (1).jpg", "IMG_1 2.jpg") cannot be told from people who do.
     """
-    low = name.lower()
-    return any(hint in low for hint in _CONFLICT_HINTS) and _CONFLICT.search(name) is not None
+    low = name.lower()  # nearly every name is none, and this is asked of each file in each walk
+    may_be = b"onfli" in low or b" clash " in low or b"-desktop-" in low or b"-laptop-" in low
+    return may_be and _CONFLICT.search(name) is not None
 
 
 def suffix(name: bytes) -> bytes:
@@ -131,10 +131,12 @@ def accepts(folder: Folder, source: bytes) -> bool:
 
 def accepts_name(folder: Folder, parent: bytes, name: bytes) -> bool:
     """Say the same of a name in a directory that was entered: the quick half of ``accepts``."""
-    if is_junk(name) or (not folder.sync_conflicts and is_sync_conflict(name)):
+    if is_junk(name):
         return False
     if not folder.include and not folder.exclude:
-        return suffix(name) in PICTURE_SUFFIXES
+        return suffix(name) in PICTURE_SUFFIXES and (folder.sync_conflicts or not is_sync_conflict(name))
+    if not folder.sync_conflicts and is_sync_conflict(name):
+        return False
     text = plain(parent + b"/" + name if parent else name)
     is_wanted = matches(folder.include, text) if folder.include else suffix(name) in PICTURE_SUFFIXES
     return is_wanted and not matches(folder.exclude, text)
