@@ -63,7 +63,7 @@ class StatusFile:
         """Write it if something happened, the last report looks old, or this one is the last."""
         parts = self._parts
         now_s, hold = parts.ports.clocks.monotonic(), parts.governor.standstill
-        seen = (parts.watcher.unsettled, parts.watcher.passed_over)
+        seen = (parts.watcher.unsettled, parts.watcher.passed_over, parts.watcher.has_looked)
         pulse = (parts.metrics.heard, parts.governor.gate.holds, hold and hold.cause, seen)
         zero_s = parts.ports.clocks.now().timestamp() - now_s
         is_clock_set = abs(zero_s - self._zero_s) > _CALM_S  # by the new time the last report looks old
@@ -104,7 +104,11 @@ def snapshot_of(parts: Parts) -> Snapshot:
         and is_enough({name: jobs[State.QUEUED] for name, jobs in by_folder.items()}, payable=payable, rooms=rooms),
         version=__version__,
         pid=os.getpid(),
-    ) | {"learned_rate_per_s": round(parts.governor.rate_per_s, 3), "is_settling": parts.settling.is_set()}
+    ) | {
+        "learned_rate_per_s": round(parts.governor.rate_per_s, 3),
+        "is_settling": parts.settling.is_set(),
+        "is_looking": not parts.watcher.has_looked,
+    }
 
 
 _KEPT_BY: dict[str, Limit] = {
@@ -250,6 +254,8 @@ def sentence(parts: Parts, snapshot: Snapshot) -> str:
         return "; ".join([f"waiting since {utc_text(hold.since)}: {hold.reason}", *next_, line]) + missing
     if parts.settling.is_set():
         return f"asking the account what became of the calls before the crash; {line}{missing}"
+    if not left and not parts.watcher.has_looked:
+        return f"looking through the folders{missing}"
     if not left:
         return f"watching; {dealt_with_text(snapshot['passed_over'])}{missing}"
     kept = "".join(f"; {one}" for one in kept_folders(snapshot, since=utc_text, until=utc_text))

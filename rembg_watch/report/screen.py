@@ -107,6 +107,8 @@ def _at_work(snapshot: Snapshot, clock: WallClock) -> Headline:
         are = "is" if unsettled == 1 else "are"
         sentence = f"{count_text(unsettled, 'file')} {are} still being copied or not whole yet."
         return Headline("WAITING", "bold cyan", sentence, details)
+    if snapshot.get("is_looking"):
+        return Headline("WAITING", "bold cyan", "The folders are being looked through.", details)
     return Headline("READY", "bold green", _sentence(dealt_with_text(snapshot.get("passed_over"))), details)
 
 

@@ -155,6 +155,7 @@ class FolderWatch:
     def _walk(self) -> None:
         walk = self._scan.step(self._now, SLICE_S)
         if walk is not None and walk.is_deep:
+            self._tally.keep(self._scan.knows)
             name, cost_s = self.folder.name, walk.cost_s
             self._report(events.Rescanned(folder=name, files=walk.files, duration_s=cost_s, because=walk.because))
 
@@ -200,7 +201,8 @@ class FolderWatch:
         self._marks.take()
         self._scan.restart(because)
         self._intake.unblock_all()
-        self._tally.clear()
+        if self.is_away:
+            self._tally.clear()
 
     def _why_polled(self) -> str:
         """Say why no notices are asked for; empty: they are."""

@@ -135,6 +135,10 @@ class Scan:
     def __len__(self) -> int:
         return len(self._directories)
 
+    def knows(self, directory: bytes) -> bool:
+        """Say if a directory was found in the walks since the folder was last entered anew."""
+        return directory in self._directories
+
     def is_shared(self, directory: bytes) -> bool:
         """Say if a directory lies where notices and leases cannot be trusted."""
         record = self._directories.get(directory)

@@ -8,7 +8,7 @@ decided in ``paths``.
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rembg_watch.ledger.port import Sources
 from rembg_watch.passed_over import Passed, PassedCounts, PassedOver, Why, is_system, is_worth_a_line
@@ -26,7 +26,10 @@ BELOW = 1_000
 """So far are files counted in a folder that is passed over as a whole: a program's cache may hold any number."""
 
 KINDS = 60
-"""So many kinds are told apart; those with the fewest files are one."""
+"""So many kinds are shown; those with the fewest files are one."""
+
+KEPT = 500
+"""So many are counted apart; more are no kinds but numbers in names."""
 
 LIST_S = 2.0
 """How often those who look from outside get new numbers."""
@@ -44,7 +47,7 @@ class Counted:
     def add(self, source: bytes, one: Passed, number: int = 1) -> None:
         """Count a file, or *number* files in a folder."""
         if number:
-            self.counts[one] += number
+            self.counts[_kept(one, self.counts)] += number
             if len(self.examples) < EXAMPLES_OF_ONE:
                 self.examples.append((source, one))
 
@@ -86,8 +89,12 @@ class Tally:
         self._is_changed = True
         if not found.counts:
             return
-        self._of[directory] = dict(found.counts)
-        self._total.update(found.counts)
+        counts: Counter[Passed] = Counter()
+        for one, number in found.counts.items():
+            kind = _kept(one, self._total)
+            counts[kind] += number
+            self._total[kind] += number
+        self._of[directory] = dict(counts)
         for source, one in found.examples:
             self.tell(source, one)
         if listed := found.examples[: max(0, EXAMPLES - self._listed)]:
@@ -106,8 +113,13 @@ class Tally:
             if not self._total[one]:
                 del self._total[one]
 
+    def keep(self, is_known: Callable[[bytes], bool]) -> None:
+        """Forget the directories that a walk through everything did not find any more."""
+        for directory in [one for one in self._of if not is_known(one)]:
+            self.drop(directory)
+
     def clear(self) -> None:
-        """Forget all: everything is looked at anew."""
+        """Forget all: the folder is away."""
         self._of.clear()
         self._examples.clear()
         self._total.clear()
@@ -121,6 +133,11 @@ class Tally:
             examples = tuple(one for listed in self._examples.values() for one in listed)
             self._ledger.set_passed_over(self._name, PassedOver(self.counts, examples))
             self._is_unwritten, self._written_at_s = False, now
+
+
+def _kept(one: Passed, counts: Counter[Passed]) -> Passed:
+    """Return the kind itself, or the rest of its reason where too many are told apart already."""
+    return one if one in counts or len(counts) < KEPT else Passed(one.why, REST)
 
 
 def files_below(path: bytes) -> int:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rembg_watch.passed_over import Passed, PassedOver, Why
 from rembg_watch.report import events
-from rembg_watch.watch.tally import BELOW, EXAMPLES, EXAMPLES_OF_ONE, KINDS, Counted, Tally, files_below
+from rembg_watch.watch.tally import BELOW, EXAMPLES, EXAMPLES_OF_ONE, KEPT, KINDS, Counted, Tally, files_below
 from tests.watch.conftest import FakeLedger
 
 RAW, LINK, TEXT = Passed(Why.TYPE, ".cr3"), Passed(Why.LINK, ""), Passed(Why.TYPE, ".txt")
@@ -70,6 +70,30 @@ def test_endings_without_number_become_one_kind() -> None:
     tally.write(0)
     assert len(tally.counts) <= KINDS + 1
     assert sum(tally.counts.values()) == sum(numbers.values())
+
+
+def test_endings_without_end_take_no_memory() -> None:
+    tally, found = Tally("f", FakeLedger(), events.nobody), Counted()
+    for number in range(5_000):
+        found.add(b"x", Passed(Why.TYPE, f".k{number}"))
+    assert len(found.counts) <= KEPT + 1
+    for directory in range(20):
+        tally.put(b"%d" % directory, counted(**{f"d{directory}n{number}": 1 for number in range(100)}))
+    assert len(tally._total) <= KEPT + 1
+    tally.write(0)
+    assert sum(tally.counts.values()) == 2_000
+    for directory in range(20):
+        tally.drop(b"%d" % directory)
+    assert not tally._total
+
+
+def test_a_walk_that_does_not_find_a_directory_any_more_takes_it_out() -> None:
+    tally = Tally("f", FakeLedger(), events.nobody)
+    tally.put(b"a", counted(x=1))
+    tally.put(b"b", counted(x=2))
+    tally.keep(lambda directory: directory == b"a")
+    tally.write(0)
+    assert tally.counts == {Passed(Why.TYPE, ".x"): 1}
 
 
 def test_numbers_are_written_now_and_then_and_once_more_at_the_end() -> None:
