@@ -9,12 +9,12 @@ of the candidates is free is for the callers to find out.
 import hashlib
 import itertools
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import PurePath
 from typing import Literal, NamedTuple
+
+from rembg_watch.globs import matches, plain, subtrees
 
 After = Literal["keep", "move", "delete"]
 
@@ -41,6 +41,7 @@ class Folder:
         output: The root of the cutouts, absolute.
         include: Globs over the path below *input*; none: every picture type that can be sent.
         exclude: Globs of what is left out all the same.
+        sync_conflicts: Whether the second copies that sync programs make after a conflict are sent too.
         extension: The ending of a cutout, with its dot.
         after: What becomes of the original once its cutout stands.
         done: Where ``move`` puts originals.
@@ -52,6 +53,7 @@ class Folder:
     output: PurePath
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    sync_conflicts: bool = False
     extension: str = ".webp"
     after: After = "keep"
     done: PurePath | None = None
@@ -61,7 +63,7 @@ class Folder:
 # --- which names are pictures ---------------------------------------------------------------------
 
 _JUNK_SUFFIXES = (b".part", b".partial", b".tmp", b".temp", b".crdownload", b".download", b".filepart", b".!ut", b"~")
-_JUNK_NAMES = frozenset(
+JUNK_NAMES = frozenset(
     b"thumbs.db desktop.ini @eadir __macosx captureone $recycle.bin #recycle @recycle #snapshot lost+found".split()
 ) | {b"system volume information"}
 
@@ -76,7 +78,43 @@ def is_junk(name: bytes) -> bool:
     if name.startswith((b".", b"~$")):
         return True
     low = name.lower()
-    return low in _JUNK_NAMES or low.endswith(_JUNK_SUFFIXES)
+    return low in JUNK_NAMES or low.endswith(_JUNK_SUFFIXES)
+
+
+_CONFLICT = re.compile(
+    rb"""
+    # Syncthing: x.sync-conflict-20260131-120000-ABCDEFG.jpg
+    \.sync-conflict-
+    # Dropbox, Nextcloud, Seafile, FileCloud: x (Anna's conflicted copy 2026-01-31).jpg
+    | \((?i:.*[ck]onfli[ckt].*(?:cop|c\xc3\xb3p|kop|\d{4}-\d\d)).*\)
+    # Dropbox in other languages: x (Copie en conflit de Anna).jpg
+    | \((?i:.*(?:cop|c\xc3\xb3p|kop).*[ck]onfli[ckt]).*\)
+    # Dropbox: x (Case Conflict).jpg
+    | \((?i:case|unicode[ ]encoding|white[ ]?space|selective[ ]sync)[ ](?i:conflict)[^()]*\)
+    # Nextcloud: x (case clash from anna 2026-01-31 120000).jpg
+    | \((?i:case[ ]clash[ ]from)[ ][^()]*\)
+    # ownCloud, formerly: x_conflict-20260131-120000.jpg
+    | _(?i:conflict)-\d{8}-\d{6}
+    # Synology Drive: x_Anna-PC_Jan-31-1200-2026_CaseConflict.jpg
+    | _[A-Z][a-z]{2}-\d\d-\d{4}-\d{4}_[A-Za-z]*Conflict
+    # Resilio Sync: x.Conflict.jpg
+    | \.Conflict\d*(?:\.|$)
+    # OneDrive: x-DESKTOP-1A2B3C4.jpg
+    | -(?:DESKTOP|LAPTOP)-(?=[A-Z]*\d)[0-9A-Z]{7,8}(?:-\d+)?(?:\.[^.]*)?$
+    """,
+    re.VERBOSE,
+)
+
+
+def is_sync_conflict(name: bytes) -> bool:
+    """
+    Say if a sync program gave a file this name, because a picture was changed in two places at once.
+
+    Programs that merely count up ("IMG_1 (1).jpg", "IMG_1 2.jpg") cannot be told from people who do.
+    """
+    low = name.lower()  # nearly every name is none, and this is asked of each file in each walk
+    may_be = b"onfli" in low or b" clash " in low or b"-desktop-" in low or b"-laptop-" in low
+    return may_be and _CONFLICT.search(name) is not None
 
 
 def suffix(name: bytes) -> bytes:
@@ -96,15 +134,12 @@ def accepts_name(folder: Folder, parent: bytes, name: bytes) -> bool:
     if is_junk(name):
         return False
     if not folder.include and not folder.exclude:
-        return suffix(name) in PICTURE_SUFFIXES
-    text = _plain(parent + b"/" + name if parent else name)
-    is_wanted = _matches(folder.include, text) if folder.include else suffix(name) in PICTURE_SUFFIXES
-    return is_wanted and not _matches(folder.exclude, text)
-
-
-def passes_over(folder: Folder, name: bytes) -> bool:
-    """Say if a name is that of a picture which is not taken, so that whoever dropped it should hear of it."""
-    return not folder.include and suffix(name) in OTHER_PICTURE_SUFFIXES and not is_junk(name)
+        return suffix(name) in PICTURE_SUFFIXES and (folder.sync_conflicts or not is_sync_conflict(name))
+    if not folder.sync_conflicts and is_sync_conflict(name):
+        return False
+    text = plain(parent + b"/" + name if parent else name)
+    is_wanted = matches(folder.include, text) if folder.include else suffix(name) in PICTURE_SUFFIXES
+    return is_wanted and not matches(folder.exclude, text)
 
 
 def enters(folder: Folder, directory: bytes) -> bool:
@@ -113,59 +148,7 @@ def enters(folder: Folder, directory: bytes) -> bool:
         return True
     if any(is_junk(part) for part in directory.split(b"/")):
         return False
-    return not (folder.exclude and _matches(_subtrees(folder.exclude), _plain(directory)))
-
-
-@lru_cache(maxsize=256)
-def _subtrees(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    """From ``a/**`` take ``a`` and all below: nothing in there needs a look."""
-    roots = [pattern[:-3] for pattern in patterns if pattern.endswith("/**")]
-    return tuple(itertools.chain(roots, (f"{root}/**" for root in roots)))
-
-
-def _matches(patterns: tuple[str, ...], text: str) -> bool:
-    return any(_compiled(pattern).fullmatch(text) for pattern in patterns)
-
-
-def _decode(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape")
-
-
-def _plain(name: bytes) -> str:
-    return _fold(_decode(name))
-
-
-def _fold(text: str) -> str:
-    """Bring spellings together that people and file systems take for one name."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
-
-
-_GLOB = re.compile(
-    r"(?P<any>(?:\*\*/)+)|(?P<rest>\*\*)|(?P<part>\*)|(?P<one>\?)|\[(?P<not>[!^]?)(?P<set>\]?[^\]]*)\]", re.DOTALL
-)
-
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """Translate a glob: ``*`` and ``?`` stay within one name, ``**`` is any number of directories, or all below."""
-    out, at, pattern = [], 0, _fold(pattern)
-    for found in _GLOB.finditer(pattern):
-        out += [re.escape(pattern[at : found.start()]), _translate(found)]
-        at = found.end()
-    return re.compile("".join(out) + re.escape(pattern[at:]), re.DOTALL)
-
-
-def _translate(found: re.Match[str]) -> str:
-    plain = {"any": "(?:[^/]+/)*", "rest": ".*", "part": "[^/]*", "one": "[^/]"}.get(found.lastgroup or "")
-    if plain is not None:
-        return plain
-    members = re.sub(r"([\\\[\]^&~|])", r"\\\1", found["set"])
-    inside = f"[{'^/' if found['not'] else ''}{members}]"
-    try:
-        re.compile(inside)
-    except re.error:  # "[z-a]": no set, so it means itself
-        return re.escape(found.group())
-    return inside
+    return not (folder.exclude and matches(subtrees(folder.exclude), plain(directory)))
 
 
 # --- where a cutout belongs -----------------------------------------------------------------------
@@ -218,7 +201,7 @@ def is_staging_name(name: bytes) -> bool:
 
 def collision_key(target: bytes) -> bytes:
     """Return what two names share that a Mac, Windows or a person would take for one."""
-    return _plain(target).encode("utf-8", "surrogateescape")
+    return plain(target).encode("utf-8", "surrogateescape")
 
 
 # --- which folders can be used together -----------------------------------------------------------

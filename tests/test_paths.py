@@ -1,11 +1,13 @@
 import itertools
 import time
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rembg_watch.passed_over import is_worth_a_line, passed
 from rembg_watch.paths import (
     NAME_BYTES,
     Folder,
@@ -17,7 +19,6 @@ from rembg_watch.paths import (
     is_junk,
     is_staging_name,
     mirror,
-    passes_over,
     staging_name,
 )
 
@@ -104,10 +105,14 @@ def test_junk_and_other_types_are_passed_over(source: bytes) -> None:
 
 @pytest.mark.parametrize("name", [b"a.tif", b"a.HEIC", b"a.nef", b"a.gif"])
 def test_pictures_that_cannot_be_sent_are_told_from_files_that_nobody_meant_to_send(name: bytes) -> None:
-    assert passes_over(folder(), name)
-    assert not passes_over(folder(), b"._" + name)
-    assert not passes_over(folder(), name + b".xmp")
-    assert not passes_over(folder(include=("**/*.jpg",)), name), "whoever says what he wants means it"
+    def is_told(name: bytes, **given: Any) -> bool:
+        one = passed(folder(**given), b"", name)
+        return one is not None and is_worth_a_line(one)
+
+    assert is_told(name)
+    assert not is_told(b"._" + name)
+    assert not is_told(name + b".xmp")
+    assert not is_told(name, include=("**/*.jpg",)), "whoever says what he wants means it"
 
 
 def test_an_include_does_not_let_junk_in() -> None:

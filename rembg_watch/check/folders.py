@@ -7,6 +7,7 @@ trial shows, and what kind of file system each folder is on.
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,13 @@ from rembg_watch.config.rules import Where, is_away, targets
 from rembg_watch.delivery.publish import try_out
 from rembg_watch.host import disk
 from rembg_watch.host.mounts import Mount, mount_of, mounted
+from rembg_watch.passed_over import Passed, can_match_a_picture, is_worth_a_line, left_out, passed
+from rembg_watch.paths import Folder, accepts_name, enters
+from rembg_watch.report.screen import passed_over_text
+from rembg_watch.report.status import passed_over_view
+from rembg_watch.watch import files_below
 
+_SETTINGS = ("input", "output", "done", "failed", "include", "exclude")
 _MOST_ENTRIES = 300_000
 
 
@@ -25,7 +32,8 @@ def findings(settings: Settings, trees: "Mapping[Path, Tree]", *, proc: Path, wh
     table = mounted(proc)
     yield from _state_dir(settings, table, where(("state_dir",)))
     for number, folder in enumerate(settings.folders):
-        places = {name: where(("folders", number, name)) for name in ("input", "output", "done", "failed")}
+        places = {name: where(("folders", number, name)) for name in _SETTINGS}
+        yield from _patterns(folder, places)
         if tree := trees.get(folder.input):
             yield from _input(folder, tree, places["input"])
             yield from _polled(folder, settings, mount_of(folder.input, table), places["input"])
@@ -36,7 +44,7 @@ def findings(settings: Settings, trees: "Mapping[Path, Tree]", *, proc: Path, wh
 
 def trees(settings: Settings) -> "dict[Path, Tree]":
     """Count what is in each input folder that exists."""
-    return {folder.input: counted(folder.input) for folder in settings.folders if not is_away(folder.input)}
+    return {one.input: counted(one.input, one.folder()) for one in settings.folders if not is_away(one.input)}
 
 
 def _written(path: Path, *, where: str, what: str) -> Iterator[Finding]:
@@ -78,34 +86,51 @@ class Tree:
 
     directories: int = 0
     files: int = 0
+    passed: "Counter[Passed]" = field(default_factory=Counter)  # what is knowingly not sent
     unreadable: list[bytes] = field(default_factory=list)
     is_whole: bool = True  # False: there was more than is counted here
 
 
-def counted(root: Path) -> Tree:
+def counted(root: Path, folder: Folder) -> Tree:
     """Walk *root* without following links: count what is there, and list what cannot be read."""
-    tree, waiting = Tree(), [os.fsencode(root)]
+    tree, waiting, top = Tree(), [b""], os.fsencode(root)
     while waiting and tree.directories + tree.files < _MOST_ENTRIES:
-        path = waiting.pop()
+        directory = waiting.pop()
+        path = top + b"/" + directory if directory else top
         tree.directories += 1
         try:
             with os.scandir(path) as entries:
-                _count(entries, tree, waiting)
+                for entry in entries:
+                    _count(entry, directory, folder, tree, waiting)
         except OSError:
             tree.unreadable.append(path)
     tree.is_whole = not waiting
     return tree
 
 
-def _count(entries: Iterator[os.DirEntry[bytes]], tree: Tree, waiting: list[bytes]) -> None:
-    for entry in entries:
-        with contextlib.suppress(OSError):
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(entry.path)
-            elif entry.is_file(follow_symlinks=False):
-                tree.files += 1
-                if not os.access(entry.path, os.R_OK):
-                    tree.unreadable.append(entry.path)
+def _count(entry: os.DirEntry[bytes], directory: bytes, folder: Folder, tree: Tree, waiting: list[bytes]) -> None:
+    try:
+        if not entry.is_dir(follow_symlinks=False):
+            _count_file(entry, directory, folder, tree)
+            return
+    except OSError:
+        tree.unreadable.append(entry.path)
+        return
+    source = directory + b"/" + entry.name if directory else entry.name
+    if enters(folder, source):
+        waiting.append(source)
+    else:
+        tree.passed.update({left_out(entry.name): files_below(entry.path)})
+
+
+def _count_file(entry: os.DirEntry[bytes], directory: bytes, folder: Folder, tree: Tree) -> None:
+    is_file, is_picture = entry.is_file(follow_symlinks=False), accepts_name(folder, directory, entry.name)
+    tree.files += is_file
+    if is_file and is_picture:
+        if not os.access(entry.path, os.R_OK):
+            tree.unreadable.append(entry.path)
+    elif one := passed(folder, directory, entry.name, is_link=entry.is_symlink(), is_special=is_picture):
+        tree.passed[one] += 1
 
 
 def _input(folder: FolderSettings, tree: Tree, where: str) -> Iterator[Finding]:
@@ -114,6 +139,25 @@ def _input(folder: FolderSettings, tree: Tree, where: str) -> Iterator[Finding]:
         what = f"{len(tree.unreadable)} of the files and folders in {folder.input} cannot be read, the first is {first}"
         todo = "let this user read them, or they will never be sent"
         yield Finding(Severity.WARNING, FindingKind.ACCESS, what, where=where, todo=todo)
+    tree.passed += Counter()  # without what counts nothing
+    if tree.passed:
+        numbers = passed_over_view({folder.name: tree.passed})
+        severity = Severity.WARNING if any(map(is_worth_a_line, tree.passed)) else Severity.NOTE
+        what = f"in {folder.input} {passed_over_text(numbers, most=10)}"
+        todo = "export pictures as JPEG, PNG, WebP or BMP, or leave them out knowingly" * (severity is Severity.WARNING)
+        yield Finding(severity, FindingKind.SETTING, what, where=where, todo=todo)
+
+
+def _patterns(folder: FolderSettings, places: Mapping[str, str]) -> Iterator[Finding]:
+    """Report patterns that can match no picture."""
+    for name, patterns in (("include", folder.include), ("exclude", folder.exclude)):
+        for pattern in patterns:
+            if not can_match_a_picture(pattern):
+                what = f'the pattern "{pattern}" in {name} of folder "{folder.name}" can match no picture that is sent'
+                name_of_one = pattern.strip("/").rpartition("/")[2]
+                meant = "**/*.jpg" if "." in name_of_one else f"**/{name_of_one}/**"
+                todo = f'take it out, or say what is meant, as in "{meant}"'
+                yield Finding(Severity.WARNING, FindingKind.SETTING, what, where=places[name], todo=todo)
 
 
 def _polled(folder: FolderSettings, settings: Settings, mount: Mount | None, where: str) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """``jobs``: the pictures in the ledger, with the state of each and the reason for it."""
 
 import os
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -12,11 +12,16 @@ from rembg_watch import state_dirs
 from rembg_watch.cli import cutouts
 from rembg_watch.cli.configured import AsJson, ConfigFile
 from rembg_watch.cli.console import OUT, say, say_json
-from rembg_watch.config import FOR_LOOKING, find
+from rembg_watch.config import FOR_LOOKING, Settings, find
+from rembg_watch.daemon import STATUS_NAME
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
+from rembg_watch.passed_over import REASONS, PassedOver
 from rembg_watch.report import events
+from rembg_watch.report.screen import kind_text
+from rembg_watch.report.status import passed_over_view, read_snapshot
 from rembg_watch.report.words import credits_number, show, size_text
+from rembg_watch.watch import LISTED
 
 _STYLES = {
     State.DONE: "green",
@@ -41,13 +46,22 @@ def jobs(
     unsettled: Annotated[
         bool, typer.Option("--unsettled", help="Show files that were seen but are not whole yet.")
     ] = False,
+    passed_over: Annotated[
+        bool, typer.Option("--passed-over", help="Show files that are not sent, by kind and reason, with examples.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List pictures with their state, and the reason if there is one."""
     settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
     with open_ledger(settings.state_dir, Access.READ) as ledger:
+        if passed_over:
+            names = [one.name for one in settings.folders if not folder or one.name in folder]
+            _show_passed_over({name: ledger.passed_over(name) for name in names}, limit, as_json=as_json)
+            return
         if unsettled:
             _show_unsettled(ledger, folder, limit, as_json=as_json)
+            if not as_json and not folder:
+                _say_more(ledger, settings, limit)
             return
         found = _chosen(ledger, patterns, state, folder, limit)
         gone = cutouts.missing(found, settings)
@@ -116,6 +130,32 @@ def _job_json(job: Job) -> dict[str, Any]:
         "changed_at": job.changed_at.isoformat(),
         "request_id": job.request_id,
     }
+
+
+def _show_passed_over(found: Mapping[str, PassedOver], limit: int, *, as_json: bool) -> None:
+    numbers = passed_over_view({name: one.counts for name, one in found.items()})
+    examples = [(name, *example) for name, one in found.items() for example in one.examples][:limit]
+    if as_json:
+        listed = [{"folder": f, "source": show(s), "reason": one.why.value, "kind": one.kind} for f, s, one in examples]
+        say_json(numbers | {"examples": listed})
+        return
+    if not numbers["count"]:
+        say("no files are passed over")
+        return
+    for one in numbers["kinds"]:
+        say(f"{one['count']:>9,}  {one['folder']}: {kind_text(one['reason'], one['kind'])}")
+    say("for example" if len(examples) < numbers["count"] else "these are")
+    for name, source, passed in examples:
+        say(f"{name}/{show(source)}  {REASONS[passed.why]}")
+
+
+def _say_more(ledger: Ledger, settings: Settings, limit: int) -> None:
+    """Say how many files there are beside those that were shown: the ledger lists some of many."""
+    listed = ledger.unsettled_count()
+    written = read_snapshot(settings.state_dir / STATUS_NAME) if listed >= LISTED else None
+    more = max(listed, written["unsettled"] if written else 0) - min(limit, listed)
+    if more > 0:
+        say(f"and {more:,} more")
 
 
 def _show_unsettled(ledger: Ledger, folders: list[str] | None, limit: int, *, as_json: bool) -> None:

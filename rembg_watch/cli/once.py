@@ -16,7 +16,8 @@ from rembg_watch.errors import ExitCode
 from rembg_watch.host.memory import limit_heaps
 from rembg_watch.report.events import Reporter
 from rembg_watch.report.logs import OncePerCondition
-from rembg_watch.report.status import stamp
+from rembg_watch.report.screen import passed_over_text
+from rembg_watch.report.status import passed_over_view, stamp
 from rembg_watch.report.words import count_text, credits_number, credits_text, show, size_text, span_text, utc_text
 
 
@@ -77,6 +78,7 @@ def _as_json(found: Estimate) -> dict[str, Any]:
         "pace_is_learned": found.is_learned,
         "unsettled": found.unsettled,
         "unsettled_files": [{"folder": f, "source": show(s), "reason": r} for f, s, r in found.unsettled_files],
+        "passed_over": passed_over_view(found.passed_over),
         "rejected": [{"folder": f, "source": show(s), "reason": r} for f, s, r in found.rejected],
     }
 
@@ -96,6 +98,9 @@ def _lines(found: Estimate) -> list[str]:
     if found.unsettled:
         lines.append(f"{count_text(found.unsettled, 'file')} not whole yet and not counted")
     lines += [f"{folder}/{show(source)} would not be sent yet: {why}" for folder, source, why in found.unsettled_files]
+    passed_over = passed_over_view(found.passed_over)
+    if passed_over["count"]:
+        lines.append(passed_over_text(passed_over, most=10))
     lines += [f"{folder}/{show(source)} would not be sent: {why}" for folder, source, why in found.rejected]
     return lines
 

@@ -11,7 +11,8 @@ from rembg_watch.daemon import Daemon
 from rembg_watch.jobs import State
 from rembg_watch.report.events import Event, Reporter
 from rembg_watch.report.metrics import Figures
-from rembg_watch.report.screen import kept_folders
+from rembg_watch.report.screen import kept_folders, passed_over_text
+from rembg_watch.report.status import passed_over_view
 from rembg_watch.report.words import count_text, credits_text, local_text, rate_text, span_text
 
 
@@ -119,4 +120,7 @@ def summary(daemon: Daemon) -> str:
         parts.append(f"{counts[State.IN_DOUBT]:,} in doubt (rembg-watch retry --state in_doubt sends them again)")
     if daemon.parts.watcher.unsettled:
         parts.append(f"{daemon.parts.watcher.unsettled:,} not whole yet (rembg-watch jobs --unsettled)")
+    passed_over = passed_over_view(daemon.parts.watcher.passed_over)
+    if passed_over["count"]:
+        parts.append(passed_over_text(passed_over))
     return ", ".join(parts)

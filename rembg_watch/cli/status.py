@@ -2,9 +2,11 @@
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
 import typer
 from rich.live import Live
@@ -28,6 +30,7 @@ from rembg_watch.report.status import (
     read_snapshot,
     snapshot,
 )
+from rembg_watch.watch import LISTED
 
 WATCH_S = 1.0
 
@@ -40,9 +43,10 @@ def status(
     """Show the queue, the gate, credits, the rate and the last errors."""
     settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
     is_live = watch and not as_json
-    with Live(console=OUT, auto_refresh=False, screen=OUT.is_terminal) if is_live else nullcontext() as screen:
+    live = Live(console=OUT, auto_refresh=False, screen=OUT.is_terminal) if is_live else nullcontext()
+    with live as screen, _LedgerOnce(settings.state_dir) as ledger:
         while True:
-            found, alive = _look(settings)
+            found, alive = _look(settings, ledger)
             if as_json:
                 say_json(found | {"running": alive is not Liveness.GONE})
             elif screen is not None:
@@ -54,10 +58,34 @@ def status(
             time.sleep(WATCH_S)
 
 
-def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
+class _LedgerOnce:
+    """The ledger, opened when there is one, and kept open: to look is cheap, to check it each second is not."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._ledger: Ledger | None = None
+
+    def open(self) -> Ledger | None:
+        """Return the ledger; None: there is none yet."""
+        if self._ledger is None:
+            try:
+                self._ledger = open_ledger(self._state_dir, Access.READ)
+            except NoLedgerError:
+                return None
+        return self._ledger
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._ledger is not None:
+            self._ledger.close()
+
+
+def _look(settings: Settings, ledger: _LedgerOnce) -> tuple[Snapshot, Liveness]:
     """Read what the daemon wrote last; the counts come from the ledger, and so does the rest if no daemon runs."""
     try:
-        return _look_at_state(settings)
+        return _look_at_state(settings, ledger.open())
     except LedgerClosedError:
         copy = read_copy(settings.state_dir, os.environ) or _written(settings)
         if copy is None:
@@ -73,27 +101,30 @@ def _written(settings: Settings) -> Snapshot | None:
         return None
 
 
-def _look_at_state(settings: Settings) -> tuple[Snapshot, Liveness]:
+def _look_at_state(settings: Settings, ledger: Ledger | None) -> tuple[Snapshot, Liveness]:
     written = _written(settings)
     alive = liveness(written, now=_now()) if written else Liveness.GONE
-    try:
-        with open_ledger(settings.state_dir, Access.READ) as ledger:
-            left = _left(ledger)
-    except NoLedgerError:
+    if ledger is None:
         left = snapshot(counts={}, unsettled=0, gate=GateView(), credits=CreditsView(), now=_now())
+    else:
+        left = _left(ledger, [folder.name for folder in settings.folders])
     if written is None:
         return left, alive
-    if alive is Liveness.GONE:
-        of_ledger = ("jobs", "unsettled", "gate", "spending", "eta_s", "other_use")
-        return {**written, **{name: left[name] for name in of_ledger}}, alive
-    return {**written, **{name: left[name] for name in ("jobs", "unsettled", "spending", "other_use")}}, alive
+    # the ledger lists some of many files, and the daemon counts them all
+    left["unsettled"] = (
+        max(left["unsettled"], written["unsettled"]) if left["unsettled"] >= LISTED else left["unsettled"]
+    )
+    of_ledger = ["jobs", "unsettled", "passed_over", "spending", "other_use"]
+    of_ledger += ["gate", "eta_s"] if alive is Liveness.GONE else []
+    return {**written, **{name: left[name] for name in of_ledger}}, alive
 
 
-def _left(ledger: Ledger) -> Snapshot:
+def _left(ledger: Ledger, folders: Sequence[str]) -> Snapshot:
     """Return the status that the ledger alone can give."""
     return snapshot(
         counts=ledger.counts(),
         unsettled=ledger.unsettled_count(),
+        passed_over={name: ledger.passed_over(name).counts for name in folders},
         gate=gate_view(gate_from_note(ledger.note(GATE)).hold),
         credits=credits_view(reading_from_note(ledger.note(BASELINE))),
         spending=ledger.spending(),

@@ -288,11 +288,24 @@ class FolderSettings(Section):
     exclude: tuple[Pattern, ...] = Field(
         default=(), description="But not what matches one of these.", examples=[["**/_rejects/**"]]
     )
+    sync_conflicts: bool = Field(
+        default=False,
+        description="Whether the second copies that sync programs make after a conflict are sent too:\n"
+        "`x.sync-conflict-...jpg`, `x (conflicted copy ...).jpg` and the like.",
+    )
     after: After = Field(
         default="keep", description="What becomes of the original once its cut-out stands: keep | move | delete"
     )
     done: FilePath | None = Field(
         default=None, description="Where `move` puts the originals, mirrored.", examples=["/srv/studio/done"]
+    )
+    move_sidecars: bool = Field(
+        default=False, description="Whether `move` takes the side files of an original along: `x.xmp`, `x.jpg.xmp`."
+    )
+    remove_empty_folders: bool = Field(
+        default=False,
+        description="Whether `move` removes sub-folders of `input` that it has emptied: at once, so not for programs\n"
+        "that go on exporting into them.",
     )
     failed: FilePath | None = Field(
         default=None,
@@ -314,6 +327,7 @@ class FolderSettings(Section):
             output=self.output,
             include=self.include,
             exclude=self.exclude,
+            sync_conflicts=self.sync_conflicts,
             extension=self.options.params().format.extension,
             after=self.after,
             done=self.done if self.after == "move" else None,

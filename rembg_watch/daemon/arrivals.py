@@ -16,6 +16,7 @@ class Arrivals:
         self._under_way = under_way
         self.known, self.parents = ports.ledger.known, ports.ledger.parents
         self.gone, self.set_unsettled = ports.ledger.gone, ports.ledger.set_unsettled
+        self.set_passed_over = ports.ledger.set_passed_over
 
     def add(self, folder: str, sources: Iterable[tuple[bytes, Version]], at: datetime) -> int:
         """Queue what is new, and wake the feeder."""

@@ -68,6 +68,8 @@ def recipe_of(folder: FolderSettings) -> Recipe:
         after=folder.after,
         done=folder.done,
         failed=folder.failed,
+        move_sidecars=folder.move_sidecars,
+        remove_empty_folders=folder.remove_empty_folders,
         upright=folder.upright,
         priority=folder.priority,
         daily_budget=folder.daily_budget,

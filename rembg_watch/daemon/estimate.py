@@ -33,6 +33,7 @@ from rembg_watch.host.disk import DeliveryError
 from rembg_watch.jobs import State, Unsettled, Version
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, Turn, Which, open_ledger
 from rembg_watch.ledger.values import take_turns
+from rembg_watch.passed_over import PassedCounts, PassedOver
 from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Plan, Recipe
 from rembg_watch.pipeline.feeder import turns_of
 from rembg_watch.pipeline.prepare import answers_standing
@@ -67,6 +68,7 @@ class Estimate:
     per_s: float
     is_learned: bool  # the pace is one that was seen, not the cautious first guess
     unsettled: int
+    passed_over: Mapping[str, PassedCounts]  # by folder: what is knowingly not sent
     rejected: tuple[tuple[str, bytes, str], ...]
     unsettled_files: tuple[tuple[str, bytes, str], ...]  # the first of them, with what each waits for
 
@@ -103,7 +105,8 @@ def estimate(
         if leftovers.has_another_key(ledger, settings):
             governor.resume()
         line = _Line(ledger, _in_line(ledger, plan, leftovers.to_release(plan, governor.gate)))
-        unsettled, listing, away = _walk(settings, line)
+        watcher = _walk(settings, line)
+        away, listing = watcher.away, watcher.listing()
         line.drop_vanished(plan, away)
         if ledger.note(RESUME) is not None:
             governor.resume()
@@ -133,7 +136,8 @@ def estimate(
         account_trouble=str(balance.refusal) if balance.refusal else None,
         per_s=min(governor.rate_per_s, settings.pool.workers / (governor.call_s or _CALL_S)),
         is_learned=is_learned,
-        unsettled=unsettled,
+        unsettled=watcher.unsettled,
+        passed_over=watcher.passed_over,
         rejected=tuple(line.rejected),
         unsettled_files=tuple((folder, one.source, one.reason) for folder, items in listing.items() for one in items),
     )
@@ -217,9 +221,12 @@ class _Line:
         del folder, items
         return False
 
+    def set_passed_over(self, folder: str, found: PassedOver) -> None:
+        del folder, found
 
-def _walk(settings: Settings, line: _Line) -> tuple[int, Mapping[str, Sequence[Unsettled]], Container[str]]:
-    """Look until everything has settled that will; return how many have not, which, and what folders are not there."""
+
+def _walk(settings: Settings, line: _Line) -> Watcher:
+    """Look until everything has settled that will; return who looked, and knows what has not."""
     pace = replace(pace_of(settings), scan_interval_s=5.0, mode="poll")
     watcher = Watcher([folder.folder() for folder in settings.folders], line, pace)
     until = time.monotonic() + 10 * settings.watch.settle_s + 60.0
@@ -228,9 +235,8 @@ def _walk(settings: Settings, line: _Line) -> tuple[int, Mapping[str, Sequence[U
         if watcher.is_at_rest:
             break
         time.sleep(min(0.2, max(0.0, next_s - time.monotonic())))
-    unsettled, listing, away = watcher.unsettled, watcher.listing(), watcher.away
     watcher.stop()
-    return unsettled, listing, away
+    return watcher
 
 
 # --- what is to be paid ---------------------------------------------------------------------------

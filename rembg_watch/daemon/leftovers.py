@@ -35,6 +35,12 @@ def has_another_key(ledger: Books, settings: Settings) -> bool:
     return ledger.note(KEY_DIGEST) not in (None, key_digest(settings))
 
 
+def forget_other_folders(parts: Parts) -> None:
+    """Take folders that are not watched any more off the list of what is unsettled."""
+    for name in {folder for folder, _ in parts.ledger.unsettled()} - set(parts.watcher.progress()):
+        parts.ledger.set_unsettled(name, [])
+
+
 def take_up(parts: Parts) -> Sequence[Job]:
     """Take up answers that are paid for and let go of claims; return the calls that are in doubt."""
     left = parts.ledger.recover(parts.ports.clocks.now())

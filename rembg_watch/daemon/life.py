@@ -134,6 +134,7 @@ class Daemon:
         leftovers.report_other_options(parts)
         self._doubts.begin(leftovers.take_up(parts))
         upkeep.begin(parts)
+        leftovers.forget_other_folders(parts)
         self._start_watcher()
         self.status.write()
         self.notify.ready(self.status.sentence)
@@ -233,6 +234,7 @@ class Daemon:
         for name in parts.watcher.progress():
             parts.heartbeat.forget(thread_name(name))
         parts.watcher.change([folder.folder() for folder in after.folders], pace_of(after))
+        leftovers.forget_other_folders(parts)
         self._start_watcher()
         leftovers.release_held(parts)
         leftovers.report_other_options(parts)
@@ -262,7 +264,8 @@ class Daemon:
         parts.watcher.stop()
         parts.pool.stop(on_wait=self._while_draining)
         figures = parts.metrics.read()
-        self.status.write()
+        with contextlib.suppress(LedgerUnavailableError):
+            self.status.write(is_last=True)
         parts.ports.report(
             events.Stopped(
                 delivered=figures.delivered + figures.reused,

@@ -21,7 +21,7 @@ from rembg_watch.jobs import State
 from rembg_watch.pipeline import Recipe
 from rembg_watch.report.events import looks
 from rembg_watch.report.metrics import Figures
-from rembg_watch.report.screen import kept_folders
+from rembg_watch.report.screen import dealt_with_text, kept_folders
 from rembg_watch.report.status import FolderView, Snapshot, snapshot, write_snapshot
 from rembg_watch.report.words import count_text, credits_text, show, utc_text
 
@@ -60,14 +60,15 @@ class StatusFile:
         self._at_s = float("-inf")
         self._zero_s = 0.0  # of the wall clock, by the monotonic one
 
-    def write(self) -> None:
-        """Write it if something happened, or the last report looks old."""
+    def write(self, *, is_last: bool = False) -> None:
+        """Write it if something happened, the last report looks old, or this one is the last."""
         parts = self._parts
         now_s, hold = parts.ports.clocks.monotonic(), parts.governor.standstill
-        pulse = (parts.metrics.heard, parts.governor.gate.holds, hold and hold.cause, parts.watcher.unsettled)
+        seen = (parts.watcher.unsettled, parts.watcher.passed_over, parts.watcher.has_looked)
+        pulse = (parts.metrics.heard, parts.governor.gate.holds, hold and hold.cause, seen)
         zero_s = parts.ports.clocks.now().timestamp() - now_s
         is_clock_set = abs(zero_s - self._zero_s) > _CALM_S  # by the new time the last report looks old
-        if pulse == self._pulse and now_s - self._at_s < _CALM_S and not is_clock_set:
+        if not is_last and pulse == self._pulse and now_s - self._at_s < _CALM_S and not is_clock_set:
             return
         self._pulse, self._at_s, self._zero_s = pulse, now_s, zero_s
         self.last = snapshot_of(parts)
@@ -95,6 +96,7 @@ def snapshot_of(parts: Parts) -> Snapshot:
     return snapshot(
         counts=counts,
         unsettled=parts.watcher.unsettled,
+        passed_over=parts.watcher.passed_over,
         gate=gate_view(parts.governor.standstill),
         credits=credits_view(parts.balance.reading, left=parts.balance.left()),
         other_use=other_use_view(parts.balance.other_use),
@@ -107,7 +109,11 @@ def snapshot_of(parts: Parts) -> Snapshot:
         and is_enough({name: jobs[State.QUEUED] for name, jobs in by_folder.items()}, payable=payable, rooms=rooms),
         version=__version__,
         pid=os.getpid(),
-    ) | {"learned_rate_per_s": round(parts.governor.rate_per_s, 3), "is_settling": parts.settling.is_set()}
+    ) | {
+        "learned_rate_per_s": round(parts.governor.rate_per_s, 3),
+        "is_settling": parts.settling.is_set(),
+        "is_looking": not parts.watcher.has_looked,
+    }
 
 
 _KEPT_BY: dict[str, Limit] = {
@@ -263,8 +269,10 @@ def sentence(parts: Parts, snapshot: Snapshot) -> str:
         return "; ".join([f"waiting since {utc_text(hold.since)}: {hold.reason}", *next_, line]) + missing
     if parts.settling.is_set():
         return f"asking the account what became of the calls before the crash; {line}{missing}"
+    if not left and not parts.watcher.has_looked:
+        return f"looking through the folders{missing}"
     if not left:
-        return "watching; everything that has landed is dealt with" + missing
+        return f"watching; {dealt_with_text(snapshot['passed_over'])}{missing}"
     kept = "".join(f"; {one}" for one in kept_folders(snapshot, since=utc_text, until=utc_text))
     stands_still = snapshot["limiting"] in _KEPT_BY.values() and not jobs[State.SENDING]
     return f"{'waiting' if stands_still else 'working'}: {line}{kept}{missing}"

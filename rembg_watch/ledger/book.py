@@ -20,11 +20,13 @@ from rembg_watch.ledger import calls, intake, rows, targets, work
 from rembg_watch.ledger.port import EVERYTHING, Ledger
 from rembg_watch.ledger.schema import JOBS, NOTES, UNSETTLED
 from rembg_watch.ledger.store import Store, T
-from rembg_watch.ledger.values import Json, Pruned, Recovery, Target, Turn, Which
+from rembg_watch.ledger.values import Json, Pruned, Recovery, Target, Turn, Which, passed_over_from, passed_over_note
+from rembg_watch.passed_over import PassedOver
 
 ADDED_AT_ONCE = 2_000
 """Sources in one transaction: few enough that a worker's commit does not wait long behind them."""
 
+_PASSED_OVER = "passed_over "
 _PRUNABLE = (State.DONE, State.VANISHED, State.FAILED, State.IN_DOUBT)
 
 _P = ParamSpec("_P")
@@ -71,6 +73,9 @@ class SqlLedger(Ledger):
         by_source = {one.source: one for one in items}
         replace_unsettled = partial(intake.replace_unsettled, folder=folder, items=by_source)
         return self._store.write(replace_unsettled, is_durable=False)
+
+    def set_passed_over(self, folder: str, found: PassedOver) -> None:
+        self.set_note(_PASSED_OVER + folder, passed_over_note(found), is_durable=False)
 
     # -- jobs -----------------------------------------------------------------------------
 
@@ -201,6 +206,9 @@ class SqlLedger(Ledger):
     unsettled = _reads(intake.unsettled)
     backlog = _reads(rows.backlog)
     finished = _reads(rows.finished)
+
+    def passed_over(self, folder: str) -> PassedOver:
+        return passed_over_from(self.note(_PASSED_OVER + folder))
 
     def get(self, job_id: int) -> Job | None:
         return next(iter(self._read(lambda connection: rows.jobs_by_id(connection, [job_id]))), None)

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from rembg_watch.jobs import State, Unsettled, Version
 from rembg_watch.ledger.rows import slices
-from rembg_watch.ledger.schema import JOBS, UNSETTLED
+from rembg_watch.ledger.schema import JOB_COUNTS, JOBS, UNSETTLED
 
 REPLACED = "a newer version of the source took its place"
 GONE = "the source went away before it was sent"
@@ -73,7 +73,16 @@ def add(connection: Connection, folder: str, seen: Mapping[bytes, Version], at: 
     _come_back(connection, plan, at)
     if plan.fresh:
         connection.execute(insert(JOBS), [_row(folder, source, version, at) for source, version in plan.fresh])
+        _count(connection, folder, len(plan.fresh))
     return len(plan.wanted)
+
+
+def _count(connection: Connection, folder: str, number: int) -> None:
+    """Count new jobs, all of which are queued."""
+    these = (JOB_COUNTS.c.folder == folder, JOB_COUNTS.c.state == State.QUEUED.value)
+    more = update(JOB_COUNTS).where(*these).values(jobs=JOB_COUNTS.c.jobs + number)
+    if connection.execute(more).rowcount == 0:
+        connection.execute(insert(JOB_COUNTS), {"folder": folder, "state": State.QUEUED.value, "jobs": number})
 
 
 def wanted(connection: Connection, folder: str, sources: Iterable[tuple[bytes, Version]]) -> frozenset[bytes]:

@@ -16,6 +16,7 @@ from typing import Protocol, Self
 
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, Unsettled, Version
 from rembg_watch.ledger.values import Backlog, Json, Pruned, Recovery, Spending, Target, Turn, Which
+from rembg_watch.passed_over import PassedOver
 
 EVERYTHING = Which()
 
@@ -68,6 +69,9 @@ class Sources(Protocol):
 
         Not durable: the next scan sees them again.
         """
+
+    def set_passed_over(self, folder: str, found: PassedOver) -> None:
+        """Remember what is knowingly not sent of a folder, in place of what was. Not durable, for the same reason."""
 
 
 class Jobs(Protocol):
@@ -314,6 +318,9 @@ class Views(Protocol):
 
     def unsettled_count(self) -> int:
         """Return how many sources are unsettled."""
+
+    def passed_over(self, folder: str) -> PassedOver:
+        """Return what was knowingly not sent of a folder when it was last looked at."""
 
     def backlog(self, at: datetime, folders: Iterable[str] = ()) -> Backlog:
         """Sum up what is queued, in these folders or in all."""

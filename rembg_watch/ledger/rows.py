@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, 
 
 from rembg_watch.jobs import Job, State, Version
 from rembg_watch.ledger.prepared import Prepared
-from rembg_watch.ledger.schema import JOBS
+from rembg_watch.ledger.schema import JOB_COUNTS, JOBS
 from rembg_watch.ledger.values import Backlog, Which
 
 T = TypeVar("T")
@@ -152,9 +152,15 @@ def parents(connection: Connection, folder: str) -> list[bytes]:
     return list(connection.scalars(statement))
 
 
+UNCOUNTED = (State.SENDING.value, State.RECEIVED.value)
+"""States of few jobs, that each picture passes: they are counted by an index; see ``JOB_COUNTS``."""
+
+
 def counts(connection: Connection) -> dict[str, dict[State, int]]:
     """Return how many jobs each folder has in each state; folders without jobs are not known here."""
-    statement = select(JOBS.c.state, JOBS.c.folder, func.count()).group_by(JOBS.c.state, JOBS.c.folder)
+    kept = select(JOB_COUNTS.c.state, JOB_COUNTS.c.folder, JOB_COUNTS.c.jobs).where(JOB_COUNTS.c.jobs > 0)
+    under_way = select(JOBS.c.state, JOBS.c.folder, func.count()).where(JOBS.c.state.in_(UNCOUNTED))
+    statement = kept.union_all(under_way.group_by(JOBS.c.state, JOBS.c.folder))
     by_folder: dict[str, dict[State, int]] = {}
     for state, folder, count in connection.execute(statement):
         by_folder.setdefault(folder, dict.fromkeys(State, 0))[State(state)] = count

@@ -172,6 +172,20 @@ Index("jobs_by_state", JOBS.c.state, JOBS.c.folder, JOBS.c.changed_at)
 Index("jobs_by_content", JOBS.c.content_key, sqlite_where=JOBS.c.content_key.is_not(None))
 Index("jobs_to_dispose_of", JOBS.c.folder, sqlite_where=JOBS.c.is_disposal_due.is_(True))
 
+JOB_COUNTS = Table(
+    "job_counts",
+    METADATA,
+    Column("folder", Text, primary_key=True),
+    Column("state", String(16), primary_key=True),
+    Column("jobs", BigInteger, nullable=False),
+)
+"""
+How many jobs each folder has in each state but ``sending`` and ``received``, read in no time.
+
+New jobs are added where they are inserted (``intake``); what moves or is deleted is counted by the database itself
+(``migrations``).
+"""
+
 CALLS = Table(
     "calls",
     METADATA,

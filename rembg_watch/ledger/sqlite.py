@@ -52,6 +52,7 @@ class SqliteStore(Store):
         self.access = access
         self._migrations = migrations
         self._readers = _reading(path)
+        self._read_as: object = None  # which file, and how, the readers found when they were last looked at
         self._writers = _writing(path)
         self._connection: Connection | None = None
         self._is_full_sync = True
@@ -121,8 +122,23 @@ class SqliteStore(Store):
             return self._commits.run(work, is_durable=is_durable)
 
     def read(self, work: Work[T]) -> T:
+        if self.access is Access.READ:
+            self._look_anew()
         with self._explaining(), self._readers.connect() as connection:
             return work(connection)
+
+    def _look_anew(self) -> None:
+        """Open the file anew if somebody writes to it by now, or another one lies in its place: see ``_reader``."""
+        try:
+            found = self.path.stat()
+        except OSError:  # whoever reads finds out
+            return
+        is_written = beside(self.path, "-wal").exists()
+        # beside somebody who writes, the log tells of what is new
+        seen = (found.st_dev, found.st_ino, is_written, None if is_written else (found.st_size, found.st_mtime_ns))
+        if seen != self._read_as:
+            self._read_as = seen
+            self._readers.dispose()
 
     def shrink(self) -> int:
         with self._explaining(), contextlib.closing(_writer(self.path)) as connection:

@@ -17,6 +17,7 @@ from typing import TypeAlias, TypeVar
 
 from rembg_watch.errors import ExitCode, LedgerError
 from rembg_watch.jobs import Job, State
+from rembg_watch.passed_over import Passed, PassedOver, Why
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """What a note can hold."""
@@ -184,6 +185,26 @@ def name_key(target: bytes) -> bytes:
     text = target.decode("utf-8", "surrogateescape")
     folded = unicodedata.normalize("NFD", text).casefold()
     return unicodedata.normalize("NFC", folded).encode("utf-8", "surrogateescape")
+
+
+def passed_over_note(found: PassedOver) -> Json:
+    """Write what is passed over as JSON holds it; a name that is no UTF-8 keeps its bytes."""
+    return {
+        "counts": [[one.why.value, one.kind, number] for one, number in found.counts.items()],
+        "examples": [[os.fsdecode(source), one.why.value, one.kind] for source, one in found.examples],
+    }
+
+
+def passed_over_from(note: Json) -> PassedOver:
+    """Read back what ``passed_over_note`` wrote; what another version wrote otherwise counts as nothing."""
+    if not isinstance(note, dict):
+        return PassedOver({}, ())
+    try:
+        counts = {Passed(Why(why), kind): int(number) for why, kind, number in note["counts"]}
+        examples = tuple((os.fsencode(source), Passed(Why(why), kind)) for source, why, kind in note["examples"])
+    except (TypeError, KeyError, ValueError):
+        return PassedOver({}, ())
+    return PassedOver(counts, examples)
 
 
 def take_turns(lines: Sequence[Sequence[T]], limit: int, *, first: int = 0) -> list[T]:

@@ -17,6 +17,7 @@ between any two of them loses no picture and pays for none twice without saying 
 ``pipeline.feeder``        what is worked on next
 ``pipeline.under_way``     the jobs that are claimed and not over
 ``pipeline.output_check``  whether an output folder takes cut-outs
+``pipeline.renames``       the cut-out of a source's old name is taken along
 ``pipeline.retrying``      the retry loop, for these calls and for ``remove``
 ``pipeline.shares``        which folders' disks neither answer nor fail
 ``pipeline.threads``       groups of threads, each with one queue

@@ -5,9 +5,13 @@ It may be asked for again after a crash; ``originals`` makes sure that only the 
 version that was worked on is touched.
 """
 
-from rembg_watch.delivery import originals
+import contextlib
+import os
+from pathlib import Path
+
+from rembg_watch.delivery import companions, originals
 from rembg_watch.delivery.originals import Disposal, Disposed
-from rembg_watch.host.disk import DeliveryError
+from rembg_watch.host.disk import DeliveryError, is_version
 from rembg_watch.jobs import Job, State, move
 from rembg_watch.ledger import StaleJobError
 from rembg_watch.paths import After
@@ -28,6 +32,7 @@ def put_away(ports: Ports, job: Job) -> Job:
         ports.report(events.NotDisposed(**events.of(job), why=trouble.reason, code=trouble.code))
         return job
     ports.step("put away")
+    _follow(ports, job, recipe, disposed)
     if disposed.disposal in (Disposal.MOVED, Disposal.DELETED):
         ports.report(events.Disposed(**events.of(job), moved_to=disposed.place))
     is_disposed = disposed.disposal in (Disposal.MOVED, Disposal.DELETED, Disposal.GONE)
@@ -36,6 +41,29 @@ def put_away(ports: Ports, job: Job) -> Job:
         return ports.ledger.record(put_away, keeps_claim=False)
     except StaleJobError as stale:
         return stale.job
+
+
+def _follow(ports: Ports, job: Job, recipe: Recipe, disposed: Disposed) -> None:
+    """Let side files and emptied folders follow an original that was moved, just now or before a crash."""
+    if recipe.after != "move" or recipe.done is None or job.state is not State.DONE:
+        return
+    if disposed.disposal is not Disposal.MOVED and not _was_moved(job, recipe.done, disposed):
+        return
+    with contextlib.suppress(DeliveryError, OSError):  # they stay where they are, and harm nobody
+        if recipe.move_sidecars:
+            companions.take_side_files(recipe.input, job.source, recipe.done, step=ports.step)
+        if recipe.remove_empty_folders:
+            companions.remove_emptied(recipe.input, job.source)
+
+
+def _was_moved(job: Job, done: Path, disposed: Disposed) -> bool:
+    """Say if an original that is gone stands in its mirrored place."""
+    if disposed.disposal is not Disposal.GONE:
+        return False
+    try:
+        return is_version((done / os.fsdecode(job.source)).lstat(), job.version)
+    except OSError:
+        return False
 
 
 def _dispose(job: Job, recipe: Recipe) -> Disposed:

@@ -16,7 +16,7 @@ from rembg_watch.host.disk import Content, DeliveryError, OutputUnavailableError
 from rembg_watch.jobs import CallEnd, Job, State, move
 from rembg_watch.ledger import Target
 from rembg_watch.paths import mirror
-from rembg_watch.pipeline import afterwards, ends, surprises
+from rembg_watch.pipeline import afterwards, ends, renames, surprises
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.values import Blocked, Over, Paid, need_of
 from rembg_watch.report import events
@@ -44,6 +44,10 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
         ports.governor.accepted(paid.ticket)
     if verified.surprise is not None and not surprises.is_accepted(ports, paid.job):
         return surprises.hold(ports, paid, verified.surprise)
+    former = renames.former_of(ports, paid)
+    if former is not None and renames.is_same_name(former, paid):
+        renames.take_along(ports, paid, former)
+        former = None
     try:
         with ports.shares.touching(paid.job.folder):
             published = _publish(ports, paid, answer)
@@ -72,6 +76,8 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
     )
     ports.step("recorded")
     _report_delivered(ports, paid, done)
+    if former is not None:
+        renames.take_along(ports, paid, former)
     _drop(ports, paid, key)
     return Over(job=afterwards.put_away(ports, done))
 

@@ -30,6 +30,8 @@ class Recipe:
     after: After = "keep"
     done: Path | None = None
     failed: Path | None = None
+    move_sidecars: bool = False  # with an original that is moved
+    remove_empty_folders: bool = False  # that moving originals left behind
     upright: bool = True
     priority: int = 0
     daily_budget: Decimal = Decimal(0)  # credits in one UTC day; 0: no limit

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rembg_watch.passed_over import Why
 from rembg_watch.report.event import FolderEvent, Lasting, Level, PictureEvent
 from rembg_watch.report.words import count_text, show, size_text, span_text
 
@@ -43,16 +44,30 @@ class Settled(PictureEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassedOver(PictureEvent):
-    """A picture of a kind that the service does not take; reported for the first of each kind alone."""
+    """A file that is not sent, though it may have been meant to be; reported for the first of each kind alone."""
 
     level: ClassVar[Level] = Level.WARNING
     suffix: str
+    why: str = Why.TYPE.value
 
     def _says(self) -> str:
-        return (
-            f"{self.picture} and every other {self.suffix} file is left alone: the service takes JPEG, PNG, WebP and "
-            "BMP only; export it as one of these, or exclude it knowingly"
-        )
+        others, reason = _PASSED.get(self.why, _PASSED[Why.TYPE])
+        return f"{self.picture} and every other {others.format(self.suffix)} is left alone: {reason}"
+
+
+_PASSED: dict[str, tuple[str, str]] = {
+    Why.TYPE: (
+        "{} file",
+        "the service takes JPEG, PNG, WebP and BMP only; export it as one of these, or exclude it knowingly",
+    ),
+    Why.LINK: ("link", "links are not followed; put the picture itself into the folder"),
+    Why.SPECIAL: ("pipe, socket or device", "it is no ordinary file"),
+    Why.CONFLICT: (
+        "copy that a sync program made of a conflict",
+        "settle the conflict and rename the one to keep, or set sync_conflicts = true for this folder",
+    ),
+    Why.FOLDER: ("file in a folder of that name", "it is a program's own; move the pictures out of it"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,16 @@ class Reused(PictureEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakenAlong(PictureEvent):
+    """A source was renamed: the cut-out of its old name is gone, and stands under the new one."""
+
+    former: bytes
+
+    def _says(self) -> str:
+        return f"{self.picture} was {show(self.former)} before: the cut-out of that name is taken along"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WillRetry(PictureEvent):
     """An attempt failed for a reason that may pass."""
 

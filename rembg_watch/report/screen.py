@@ -4,6 +4,7 @@ How things stand, for a person: a headline and a screen, drawn from the JSON obj
 Pure: a snapshot and a moment come in, what Rich can draw goes out.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from decimal import Decimal
@@ -106,7 +107,46 @@ def _at_work(snapshot: Snapshot, clock: WallClock) -> Headline:
         are = "is" if unsettled == 1 else "are"
         sentence = f"{count_text(unsettled, 'file')} {are} still being copied or not whole yet."
         return Headline("WAITING", "bold cyan", sentence, details)
-    return Headline("READY", "bold green", "Everything that has landed is dealt with.", details)
+    if snapshot.get("is_looking"):
+        return Headline("WAITING", "bold cyan", "The folders are being looked through.", details)
+    return Headline("READY", "bold green", _sentence(dealt_with_text(snapshot.get("passed_over"))), details)
+
+
+def dealt_with_text(passed_over: Mapping[str, Any] | None) -> str:
+    """Say that nothing is left to do, and no more than that: what was passed over is named beside it."""
+    if not passed_over or not passed_over["count"]:
+        return "everything that has landed is dealt with"
+    return f"all that can be sent is dealt with; {passed_over_text(passed_over)}"
+
+
+def passed_over_text(passed_over: Mapping[str, Any], *, most: int = 4) -> str:
+    """Say how many files are knowingly not sent, and of which kinds most of them are."""
+    sums: Counter[str] = Counter()
+    for one in passed_over["kinds"]:
+        sums[kind_text(one["reason"], one["kind"])] += one["count"]
+    named = [f"{number:,} {what}" for what, number in sums.most_common(most)]
+    rest = sum(number for _, number in sums.most_common()[most:])
+    more = [f"{rest:,} others"] if rest else []
+    are = "is" if passed_over["count"] == 1 else "are"
+    return f"{count_text(passed_over['count'], 'file')} {are} passed over: {', '.join([*named, *more])}"
+
+
+def kind_text(reason: str, kind: str) -> str:
+    """Say what kind of file it is that is passed over, and why."""
+    ending = kind if kind.strip(".*") else "of other endings" if kind else "without an ending"
+    return _PASSED_OVER.get(reason, "{} (" + reason + ")").format(ending)
+
+
+_PASSED_OVER = {
+    "type": "{}",
+    "name": "{} (temporary or a program's own)",
+    "conflict": "{} (sync conflict)",
+    "include": "{} (not in include)",
+    "exclude": "{} (excluded)",
+    "folder": "in folders that are a program's own ({})",
+    "link": "links",
+    "special": "pipes, sockets or devices",
+}
 
 
 def _learned(snapshot: Snapshot, limiting: str) -> str:
@@ -183,6 +223,8 @@ def _jobs(snapshot: Snapshot) -> RenderableType:
         number = snapshot["jobs"][state]
         if number or state in _ALWAYS:
             rows.append((number, name, hint if number else "", "yellow" if hint and number else ""))
+    if passed_over := (snapshot.get("passed_over") or {}).get("count"):
+        rows.append((passed_over, "passed over", "rembg-watch jobs --passed-over  says which", ""))
     for number, name, hint, style in rows:
         grid.add_row(Text(f"{number:,}", style=style or "bold"), Text(name, style=style), Text(hint, style="dim"))
     return grid

@@ -18,6 +18,7 @@ from typing import Any
 
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Spending
+from rembg_watch.passed_over import PassedCounts
 from rembg_watch.report.events import Pause
 from rembg_watch.report.metrics import Figures, Problem, time_to_go_s
 from rembg_watch.report.words import credits_number
@@ -87,6 +88,7 @@ def snapshot(
     *,
     counts: Mapping[State, int],
     unsettled: int,
+    passed_over: Mapping[str, PassedCounts] | None = None,
     gate: GateView,
     credits: CreditsView,  # noqa: A002 - the word of the account
     now: datetime,
@@ -108,6 +110,7 @@ def snapshot(
     return {
         "jobs": jobs,
         "unsettled": unsettled,
+        "passed_over": passed_over_view(passed_over or {}),
         "gate": _gate(gate),
         "credits": {
             "included": _value(credits.included),
@@ -126,6 +129,16 @@ def snapshot(
         "pid_started": None if pid is None else process_started(pid),
         "written_at": stamp(now),
     }
+
+
+def passed_over_view(found: Mapping[str, PassedCounts]) -> Snapshot:
+    """Say what is knowingly not sent of each folder, by kind and reason, the most first."""
+    kinds = [
+        {"folder": folder, "reason": one.why.value, "kind": one.kind, "count": number}
+        for folder, counts in found.items()
+        for one, number in sorted(counts.items(), key=lambda counted: (-counted[1], counted[0]))
+    ]
+    return {"count": sum(sum(counts.values()) for counts in found.values()), "kinds": kinds}
 
 
 def _gate(gate: GateView) -> Snapshot:

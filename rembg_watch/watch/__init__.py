@@ -11,6 +11,7 @@ folders is changed. This package alone imports watchdog, in ``watch.observer``.
 ``watch.scan``        the walks that find what is new, changed or gone
 ``watch.schedule``    when the next walk comes
 ``watch.intake``      from the first look to a job in line, or the reason why not
+``watch.tally``       what is passed over, counted by kind
 ``watch.settle``      when a file has stopped changing (core)
 ``watch.probe``       what one settled file is worth
 ``watch.observer``    notices of the kernel, and whether they still come
@@ -30,11 +31,13 @@ lies on a network or overlay mount     names are compared at every walk, and no 
 has more directories than watches      the rest is walked; told once, with the remedy
 loses notices (overflow)               a deep walk, and another one if it goes on
 has an observer that died or is deaf   a new one, told, and a deep walk
-has a directory that cannot be read    told once and listed; nothing in it counts as deleted
+has a directory that cannot be read,   told once and listed; nothing in it counts as deleted, and all else is
+or an entry that cannot be looked at   looked at
 =====================================  ===================================================================
 """
 
-from rembg_watch.watch.intake import Pace
+from rembg_watch.watch.intake import LISTED, Pace
+from rembg_watch.watch.tally import files_below
 from rembg_watch.watch.watcher import Watcher, thread_name, watched_by
 
-__all__ = ["Pace", "Watcher", "thread_name", "watched_by"]
+__all__ = ["LISTED", "Pace", "Watcher", "files_below", "thread_name", "watched_by"]

@@ -6,6 +6,7 @@ what they find goes to ``intake``. A folder that is away is waited for, and noth
 deleted.
 """
 
+import contextlib
 import errno
 import os
 import threading
@@ -14,15 +15,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
+from rembg_watch.errors import RembgWatchError
 from rembg_watch.host.mounts import Identity, Mount, identify, is_bare, mount_here
 from rembg_watch.jobs import Unsettled
 from rembg_watch.ledger.port import Sources
-from rembg_watch.paths import Folder, suffix
+from rembg_watch.passed_over import PassedCounts
+from rembg_watch.paths import Folder
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 from rembg_watch.watch.intake import Intake, Pace
 from rembg_watch.watch.observer import Guard, Marks, Observer
 from rembg_watch.watch.scan import Scan, Surroundings
+from rembg_watch.watch.tally import Tally
 
 DEBOUNCE_S = 0.05
 """Notices of one file come in volleys; so long they are collected."""
@@ -53,6 +57,7 @@ class FolderWatch:
         self._pace, self._report = pace, report
         self._marks = Marks(self.wake.set, clock)
         self._intake = Intake(folder, self._root, ledger, pace, report=report, utcnow=utcnow)
+        self._tally = Tally(folder.name, ledger, report)
         self._guard = Guard(self._root + b"/.", make=self._observer, restart=self._rebuilt, polls=self._polls)
         self._scan = Scan(
             folder,
@@ -61,7 +66,9 @@ class FolderWatch:
                 known=lambda directory: ledger.known(folder.name, directory),
                 parents=lambda: ledger.parents(folder.name),
                 seen=lambda source, found: self._intake.see(source, found, self._now),
-                passed_over=self._pass_over,
+                passed_over=self._tally.tell,
+                counted=self._tally.put,
+                uncounted=self._tally.drop,
                 missing=self._miss,
                 blocked=self._block,
                 watch=self._guard.watch,
@@ -78,7 +85,6 @@ class FolderWatch:
         self._now = self.ticked_at_s = clock()
         self._root_at_s = float("-inf")
         self._was_at_rest = False
-        self._passed_over: set[str] = set()
 
     # -- for those who ask -----------------------------------------------------------------
 
@@ -100,6 +106,16 @@ class FolderWatch:
     def is_at_rest(self) -> bool:
         """Whether all that is there was looked at and nothing is left that time alone would bring on."""
         return self._was_at_rest and self._marks.since_s is None
+
+    @property
+    def passed_over(self) -> PassedCounts:
+        """How many files of each kind are knowingly not sent."""
+        return self._tally.counts
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether everything was looked at once, as far as the folder is there."""
+        return self.is_away or self._scan.is_complete
 
     def look_again(self, source: bytes) -> None:
         """Look at one source soon: somebody found it changed. Any thread may ask."""
@@ -126,11 +142,15 @@ class FolderWatch:
         else:
             self._was_at_rest, next_s = True, self._root_at_s
         self._intake.write_list(now)
+        self._tally.write(now)
         return next_s
 
     def close(self) -> None:
-        """Stop noticing; what is unsettled is seen again at the next start."""
+        """Stop noticing; what is unsettled is listed a last time, and seen again at the next start."""
         self._guard.close()
+        with contextlib.suppress(RembgWatchError):  # a ledger that takes nothing now; the log told of it
+            self._intake.write_list(self._now, is_last=True)
+            self._tally.write(self._now, is_last=True)
 
     def _next_s(self) -> float:
         since_s = self._marks.since_s
@@ -140,6 +160,7 @@ class FolderWatch:
     def _walk(self) -> None:
         walk = self._scan.step(self._now, SLICE_S)
         if walk is not None and walk.is_deep:
+            self._tally.keep(self._scan.knows)
             name, cost_s = self.folder.name, walk.cost_s
             self._report(events.Rescanned(folder=name, files=walk.files, duration_s=cost_s, because=walk.because))
 
@@ -185,6 +206,8 @@ class FolderWatch:
         self._marks.take()
         self._scan.restart(because)
         self._intake.unblock_all()
+        if self.is_away:
+            self._tally.clear()
 
     def _why_polled(self) -> str:
         """Say why no notices are asked for; empty: they are."""
@@ -232,13 +255,6 @@ class FolderWatch:
 
     # -- what the scan reports -------------------------------------------------------------
 
-    def _pass_over(self, source: bytes) -> None:
-        """Tell of a picture that cannot be sent, once for each kind."""
-        kind = os.fsdecode(suffix(source))
-        if kind not in self._passed_over:
-            self._passed_over.add(kind)
-            self._report(events.PassedOver(folder=self.folder.name, source=source, suffix=kind))
-
     def _miss(self, sources: list[bytes]) -> None:
         """Note files that are not there any more, unless the folder itself is not."""
         if self._is_in_place():
@@ -253,13 +269,13 @@ class FolderWatch:
             return False
 
     def _block(self, directory: bytes, reason: str) -> None:
-        """Note why a directory cannot be read, or that it can."""
+        """Note what cannot be seen in a directory and why, or that all of it can."""
         if not reason:
             self._intake.unblock(directory)
-        elif directory:
-            self._intake.block(directory, reason, self._now)
-        else:
+            return
+        if not directory:
             self._doubt_root()
+        self._intake.block(directory, reason, self._now)
 
 
 def _hides_changes(mode: str, path: bytes) -> bool:

@@ -7,6 +7,7 @@ listed. Where files are found is decided elsewhere (``scan``), and the settle ru
 """
 
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -105,18 +106,18 @@ class Intake:
         self._ledger.gone(self._name, sources, self._utcnow())
 
     def block(self, directory: bytes, reason: str, now: float) -> None:
-        """Note why a directory cannot be read."""
-        sentence = f"this directory cannot be read: {reason}"
-        self._blocked.setdefault(directory, (sentence, now))
-        self._report_unsettled(directory, sentence, 0.0)
+        """Note what cannot be seen in a directory, and why."""
+        _, since_s = self._blocked.get(directory, ("", now))
+        self._blocked[directory] = (reason, since_s)
+        self._report_unsettled(directory, reason, now - since_s)
 
     def unblock(self, directory: bytes) -> None:
-        """Note that a directory can be read, or is gone."""
+        """Note that all of a directory can be seen, or that it is gone."""
         if self._blocked.pop(directory, None) is not None:
             self._report_settled(directory)
 
     def unblock_all(self) -> None:
-        """Forget what could not be read: everything is looked at anew."""
+        """Forget what could not be seen: everything is looked at anew."""
         for directory in list(self._blocked):
             self.unblock(directory)
 
@@ -137,12 +138,16 @@ class Intake:
             if self._decoded == DECODED_AT_ONCE:
                 break  # the others are due again a settle time from now
             try:
-                found = file_stat(os.lstat(self._root + b"/./" + source))
+                looked = os.lstat(self._root + b"/./" + source)
             except (FileNotFoundError, NotADirectoryError):
                 missing.append(source)  # the scan finds that too, and tells the ledger
             except OSError as error:
                 self._put_off(source, f"it cannot be looked at: {error.strerror}", now)
             else:
+                if not stat.S_ISREG(looked.st_mode):  # a link, a pipe: the scan counts it as passed over
+                    missing.append(source)
+                    continue
+                found = file_stat(looked)
                 self._settler.see(source, found, now)
                 if self._is_ready(source, found, now) and self._is_whole(source, found, now, asks_for_writers):
                     whole.append((source, found))
@@ -225,9 +230,9 @@ class Intake:
         if self._reported.pop(source, None) is not None:
             self._report(events.Settled(folder=self._name, source=source))
 
-    def write_list(self, now: float) -> None:
+    def write_list(self, now: float, *, is_last: bool = False) -> None:
         """List what is unsettled for those who look from outside, now and then and only if it has changed."""
-        if self._settler and now < self._listed_at_s + LIST_S:
+        if self._settler and now < self._listed_at_s + LIST_S and not is_last:
             return
         self._listed_at_s = now
         listed = self.listing(now)

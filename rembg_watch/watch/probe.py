@@ -85,7 +85,7 @@ def probe(
 
 
 def _unopened(error: OSError) -> Judgement:
-    if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}:
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return Judgement(Verdict.GONE)
     if error.errno == errno.ELOOP:
         return Judgement(Verdict.STUCK, LINK, "link")

@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rembg_watch.jobs import Version
-from rembg_watch.paths import Folder, accepts_name, enters, is_junk, passes_over
+from rembg_watch.passed_over import Passed, left_out, passed
+from rembg_watch.paths import Folder, accepts_name, enters, is_junk
+from rembg_watch.report.words import show
 from rembg_watch.watch.probe import file_stat
 from rembg_watch.watch.schedule import DUTY, Schedule, Walk
 from rembg_watch.watch.settle import FileStat
+from rembg_watch.watch.tally import Counted, files_below
 
 RACY_S = 2.0
 """A directory may change twice within one tick of its clock, and this is longer than any tick."""
@@ -31,9 +34,11 @@ class Surroundings:
     known: Callable[[bytes], Mapping[bytes, Version]]  # what the ledger knows to stand in a directory, by name
     parents: Callable[[], list[bytes]]  # every directory in which the ledger knows something to stand
     seen: Callable[[bytes, FileStat], None]  # a file that the ledger does not know in this version
-    passed_over: Callable[[bytes], None]  # a picture of a kind that cannot be sent
+    passed_over: Callable[[bytes, Passed], None]  # a file is knowingly not sent, and why
+    counted: Callable[[bytes, Counted], None]  # all that is passed over in a directory
+    uncounted: Callable[[bytes], None]  # a directory is gone, with what was passed over in it
     missing: Callable[[list[bytes]], None]  # files that were known or seen, and are not there any more
-    blocked: Callable[[bytes, str], None]  # a directory cannot be read now, and why; no reason: it can
+    blocked: Callable[[bytes, str], None]  # what cannot be seen in a directory now, and why; no reason: all of it can
     watch: Callable[[bytes, bytes], int | None]  # begin to notice changes in a directory (path, directory), if possible
     unwatch: Callable[[int, bytes], None]  # stop that
     hides_changes: Callable[[bytes], bool]  # whether times and notices cannot be trusted in a directory (path)
@@ -49,6 +54,7 @@ class Directory:
     mtime_ns: int = -1  # its own time when it was last looked at
     mtime_since_s: float = 0.0  # when it was first seen with that time
     is_sure: bool = False  # a later change must show in its time
+    is_troubled: bool = False  # something in it could not be looked at: it is tried again, whatever its time says
     names: int = 0  # a sum over the names and inodes in it
     looked_at_s: float = float("-inf")  # when its files were last looked at
     cost_s: float = 0.0  # how long that took
@@ -73,20 +79,22 @@ class _Listing:
     files: int = 0
     left: dict[bytes, Version] = field(default_factory=dict)  # what the ledger knows and nobody saw
     has_known: bool = False
+    failed: int = 0  # entries that could not be looked at
+    trouble: str = ""  # the first of them, or what ended the listing early
+    is_whole: bool = True  # every name was read
+    passed: Counted = field(default_factory=Counted)
 
+    def fail(self, name: bytes, error: OSError) -> None:
+        """Note an entry that cannot be looked at; that is no proof that what the ledger knows there is gone."""
+        self.left.pop(name, None)
+        self.failed += 1
+        self.trouble = self.trouble or f"{show(name)} cannot be looked at: {_why(error)}"
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """What a directory's entry would say of a name that was noticed."""
-
-    path: bytes
-    found: os.stat_result
-
-    def is_symlink(self) -> bool:
-        return stat.S_ISLNK(self.found.st_mode)
-
-    def is_dir(self) -> bool:
-        return os.path.isdir(self.path)  # noqa: PTH112  # bytes
+    @property
+    def reason(self) -> str:
+        """What could not be seen, as a sentence; empty: all was."""
+        more = f", and {self.failed - 1:,} more" if self.failed > 1 else ""
+        return f"in this directory {self.trouble}{more}" if self.failed else self.trouble
 
 
 class Scan:
@@ -126,6 +134,10 @@ class Scan:
 
     def __len__(self) -> int:
         return len(self._directories)
+
+    def knows(self, directory: bytes) -> bool:
+        """Say if a directory was found in the walks since the folder was last entered anew."""
+        return directory in self._directories
 
     def is_shared(self, directory: bytes) -> bool:
         """Say if a directory lies where notices and leases cannot be trusted."""
@@ -215,9 +227,13 @@ class Scan:
         if names is None:
             self._urgent.append((directory, True))
             return
-        gone = [source for name in names if (source := self._look_at_name(directory, name)) is not None]
-        if gone:
+        looks = [self._look_at_name(directory, name) for name in names]
+        if gone := [source for source, is_missing in looks if is_missing]:
             self._around.missing(gone)
+        record = self._directories[directory]
+        is_to_count = any(source and not is_missing for source, is_missing in looks)
+        if is_to_count and self._clock() >= record.looked_at_s + record.cost_s / DUTY:
+            self._urgent.append((directory, True))  # else the next walk counts
 
     def lose_watch(self, directory: bytes) -> None:
         """Note that the kernel does not watch a directory any more."""
@@ -227,34 +243,37 @@ class Scan:
             record.is_sure = False
             self._urgent.append((directory, False))
 
-    def _look_at_name(self, directory: bytes, name: bytes) -> bytes | None:
-        """Look at one name; return its path if a file is missing there."""
+    def _look_at_name(self, directory: bytes, name: bytes) -> tuple[bytes, bool]:
+        """Look at one name; return its path if a picture is missing there (true) or something is passed over."""
         source = _join(directory, name)
         if is_junk(name):
-            return None
+            return b"", False
         try:
             found = os.lstat(self._path(source))
         except (FileNotFoundError, NotADirectoryError):
             self._drop(source)
-            return source if accepts_name(self._folder, directory, name) else None
-        except OSError:  # not to be seen now; that is no proof of anything
-            return None
+            return source, accepts_name(self._folder, directory, name)
+        except OSError:  # not to be seen now; that is no proof of anything, and the next walk tells of it
+            self._directories[directory].is_troubled = True
+            return b"", False
         if stat.S_ISDIR(found.st_mode):
-            if enters(self._folder, source):
-                self._directories[directory].children |= {name}
-                self._urgent.append((source, False))
-        elif self._is_candidate(directory, name, _Named(self._path(source), found)):
+            if not enters(self._folder, source):
+                return source, False
+            self._directories[directory].children |= {name}
+            self._urgent.append((source, False))
+            return b"", False
+        is_picture = accepts_name(self._folder, directory, name)
+        if is_picture and stat.S_ISREG(found.st_mode):
             self._around.seen(source, file_stat(found))
-        return None
+            return b"", False
+        one = self._passed(directory, name, found.st_mode, is_picture=is_picture)
+        if one is not None:
+            self._around.passed_over(source, one)
+        return source, is_picture
 
-    def _is_candidate(self, directory: bytes, name: bytes, entry: "os.DirEntry[bytes] | _Named") -> bool:
-        """Say if a name is to be sent, or is a link to a directory, which somebody has to be told of."""
-        if accepts_name(self._folder, directory, name):
-            return True
-        if passes_over(self._folder, name):
-            self._around.passed_over(_join(directory, name))
-            return False
-        return entry.is_symlink() and entry.is_dir() and not is_junk(name)
+    def _passed(self, directory: bytes, name: bytes, mode: int, *, is_picture: bool) -> Passed | None:
+        """Say why what is no file, or not to be sent, is passed over."""
+        return passed(self._folder, directory, name, is_link=stat.S_ISLNK(mode), is_special=is_picture)
 
     def _visit(self, directory: bytes, now: float, *, is_deep: bool) -> tuple[list[bytes], int]:
         """Look at one directory as far as it needs it; return its sub-directories and the number of files looked at."""
@@ -275,7 +294,7 @@ class Scan:
             self._drop(directory)
             return [], 0
         except OSError as error:
-            self._around.blocked(directory, error.strerror or str(error))
+            self._around.blocked(directory, _UNREADABLE.format(_why(error)))
             return [], 0
         return [_join(directory, name) for name in record.children], files
 
@@ -290,6 +309,8 @@ class Scan:
         return record
 
     def _may_have_changed(self, directory: bytes, record: Directory, found: os.stat_result, now: float) -> bool:
+        if record.is_troubled:
+            return now >= record.looked_at_s + record.cost_s / DUTY
         if record.is_shared:
             return _sum_of_names(self._path(directory)) != record.names
         if record.is_sure and record.mtime_ns == found.st_mtime_ns:
@@ -301,11 +322,15 @@ class Scan:
     def _look(self, directory: bytes, record: Directory, found: os.stat_result, now: float) -> int:
         """Look at every file of one directory."""
         started = self._clock()
-        listing = _Listing(left=dict(self._around.known(directory)))
-        for entry in _entries(self._path(directory), listing, is_shared=record.is_shared):
-            self._take(directory, entry, listing)
-        self._around.blocked(directory, "")
+        listing = self._list(directory, record)
+        self._around.blocked(directory, listing.reason)
+        record.is_troubled = bool(listing.reason)
+        if listing.is_whole:
+            self._around.counted(directory, listing.passed)
         self.is_proved = self.is_proved or listing.has_known
+        if not listing.is_whole:  # what was not reached is not gone
+            listing.children |= record.children
+            listing.left.clear()
         for name in record.children - listing.children:
             self._drop(_join(directory, name))
         record.has_held = record.has_held or listing.files > 0 or bool(listing.children)
@@ -317,18 +342,42 @@ class Scan:
         record.note_time(found.st_mtime_ns, now, wall_s=self._wall_s)
         return listing.files
 
+    def _list(self, directory: bytes, record: Directory) -> _Listing:
+        """Take every entry of a directory: one that fails hides no other, nor does a listing that breaks off."""
+        listing = _Listing(left=dict(self._around.known(directory)))
+        try:
+            for entry in _entries(self._path(directory), listing, is_shared=record.is_shared):
+                try:
+                    self._take(directory, entry, listing)
+                except FileNotFoundError:  # it went while we read: the next look knows
+                    pass
+                except OSError as error:
+                    listing.fail(entry.name, error)
+                    listing.children |= record.children & {entry.name}
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError as error:
+            listing.failed, listing.is_whole = 0, False
+            listing.trouble = _UNREADABLE.format(_why(error))
+        return listing
+
     def _take(self, directory: bytes, entry: "os.DirEntry[bytes]", listing: _Listing) -> None:
         name = entry.name
         if entry.is_dir(follow_symlinks=False):
-            if enters(self._folder, _join(directory, name)):
+            source = _join(directory, name)
+            if enters(self._folder, source):
                 listing.children.add(name)
+            else:
+                listing.passed.add(source, left_out(name), files_below(self._path(source)))
             return
-        if not self._is_candidate(directory, name, entry):
+        is_picture = accepts_name(self._folder, directory, name)
+        if not is_picture or not entry.is_file(follow_symlinks=False):
+            mode = stat.S_IFLNK if entry.is_symlink() else 0
+            one = self._passed(directory, name, mode, is_picture=is_picture)
+            if one is not None:
+                listing.passed.add(_join(directory, name), one)
             return
-        try:
-            found = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:  # it went while we read: the next look knows
-            return
+        found = entry.stat(follow_symlinks=False)
         listing.files += 1
         version = listing.left.pop(name, None)
         if version is None or not _is_version(found, version):
@@ -363,6 +412,7 @@ class Scan:
             if record is None:
                 continue
             self._around.blocked(one, "")
+            self._around.uncounted(one)
             if record.descriptor is not None:
                 self._around.unwatch(record.descriptor, one)
             stack += [_join(one, name) for name in record.children]
@@ -371,6 +421,13 @@ class Scan:
 
     def _path(self, relative: bytes) -> bytes:
         return self._root + b"/" + relative if relative else self._root
+
+
+_UNREADABLE = "this directory cannot be read: {}"
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _sum_of_names(path: bytes) -> int:

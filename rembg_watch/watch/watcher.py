@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.jobs import Unsettled
 from rembg_watch.ledger.port import Sources
+from rembg_watch.passed_over import PassedCounts
 from rembg_watch.paths import Folder
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
@@ -92,6 +93,16 @@ class Watcher:
     def away(self) -> frozenset[str]:
         """The folders that are not there now: nothing of theirs can be sent, and nothing is lost."""
         return frozenset(name for name, one in self._folders.items() if one.is_away)
+
+    @property
+    def passed_over(self) -> Mapping[str, PassedCounts]:
+        """How many files of each kind every folder has that are knowingly not sent."""
+        return {name: one.passed_over for name, one in self._folders.items()}
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether every folder that is there was looked through once."""
+        return all(one.has_looked for one in self._folders.values())
 
     @property
     def is_at_rest(self) -> bool:

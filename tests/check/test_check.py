@@ -5,7 +5,7 @@ import resource
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -24,6 +24,7 @@ from rembg_watch.check.protection import Protection
 from rembg_watch.check.unit import assignments, credential_path, properties, unit_for
 from rembg_watch.config import Finding, FindingKind, Reading, Severity
 from rembg_watch.errors import ExitCode
+from rembg_watch.paths import Folder
 from rembg_watch.sandbox import Sandbox
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -228,6 +229,9 @@ class TestAccount:
         assert [f"chmod 600 {tmp_path}/key" == one.todo for one in found] == ([True] if is_told else [])
 
 
+FOLDER = Folder(name="f", input=PurePath("/in"), output=PurePath("/out"))
+
+
 class TestFolders:
     def test_a_folder_that_takes_files_is_fine(self, tmp_path: Path) -> None:
         assert tried(tmp_path) == ""
@@ -258,12 +262,12 @@ class TestFolders:
         (tmp_path / "a" / "b" / "up").symlink_to(tmp_path)
         (tmp_path / "a" / "x.jpg").touch()
         os.mkfifo(tmp_path / "a" / "pipe")
-        tree = counted(tmp_path)
+        tree = counted(tmp_path, FOLDER)
         assert (tree.directories, tree.files, tree.unreadable, tree.is_whole) == (3, 1, [], True)
 
     def test_names_that_are_not_utf_8_are_counted_too(self, tmp_path: Path) -> None:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg")).touch()
-        assert counted(tmp_path).files == 1
+        assert counted(tmp_path, FOLDER).files == 1
 
     @needs_modes
     def test_files_that_must_not_be_read_are_told_once_for_the_folder(

@@ -18,12 +18,14 @@ from rembg_watch.cli.progress import summary
 from rembg_watch.config import Settings, template
 from rembg_watch.config.rules import is_away
 from rembg_watch.daemon import STATUS_NAME, Daemon, status, upkeep
+from rembg_watch.daemon.assembly import pace_of as daemon_pace
 from rembg_watch.daemon.once import Once
 from rembg_watch.daemon.target_folders import TargetFolders, may_be_made
 from rembg_watch.errors import ExitCode, LockedError
 from rembg_watch.host.disk import version_of
-from rembg_watch.jobs import CallStart, State, move, with_content
-from rembg_watch.ledger import Turn, open_ledger
+from rembg_watch.jobs import CallStart, State, Unsettled, move, with_content
+from rembg_watch.ledger import Access, Turn, open_ledger
+from rembg_watch.passed_over import Passed, Why
 from rembg_watch.report import events
 from rembg_watch.report.events import Event
 from rembg_watch.report.screen import headline
@@ -66,6 +68,66 @@ def test_once_does_what_is_there_and_says_that_all_is_done(studio: Studio) -> No
     with running(studio, settings(studio)) as daemon:
         assert daemon.run_once() is ExitCode.OK
     assert set(studio.outputs()) == {"a/b.webp", "c.webp"}
+
+
+def listed(made: Settings) -> dict[bytes, str]:
+    with open_ledger(made.state_dir, Access.READ) as ledger:
+        return {one.source: one.reason for _, one in ledger.unsettled()}
+
+
+def test_after_a_run_summary_snapshot_and_list_agree_and_give_the_true_reason(studio: Studio) -> None:
+    """Lists that were written while the last file settled said of delivered pictures that they were still written."""
+    whole = studio.drop("a.jpg").read_bytes()
+    (studio.root / "in" / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    (studio.root / "in" / "letter.jpg").write_bytes(b"GIF89a" + b"\0" * 99)
+    (studio.root / "in" / "raw.cr3").write_bytes(b"x")
+    made = settings(studio, watch={"settle_s": 0.05, "scan_interval_s": 0.2, "grace_s": 300})
+    with running(studio, made) as daemon:
+        assert daemon.run_once() is ExitCode.WAITING
+        said, found = summary(daemon), daemon.snapshot()
+    assert "1 delivered" in said
+    assert "1 failed" in said
+    assert "1 not whole yet" in said
+    assert "1 file is passed over: 1 .cr3" in said
+    (source, reason), *others = listed(made).items()
+    assert (source, others) == (b"half.jpg", [])
+    assert reason.startswith("its end is missing")
+    last = read_snapshot(made.state_dir / STATUS_NAME)
+    assert last is not None
+    for one in ("jobs", "unsettled", "passed_over"):
+        assert last[one] == found[one], one
+    assert found["unsettled"] == 1
+    with open_ledger(made.state_dir, Access.READ) as ledger:
+        assert ledger.passed_over("f").counts == {Passed(Why.TYPE, ".cr3"): 1}
+
+
+def test_the_daemon_writes_its_lists_a_last_time_too(studio: Studio) -> None:
+    made = settings(studio, watch={"settle_s": 0.05, "scan_interval_s": 0.2, "grace_s": 300})
+    with running(studio, made) as daemon:
+        studio.drop("a.jpg")
+        eventually(lambda: studio.outputs())
+        (studio.root / "in" / "half.jpg").write_bytes(b"\xff\xd8\xff")
+        eventually(lambda: daemon.parts.watcher.unsettled == 1)
+    last = read_snapshot(made.state_dir / STATUS_NAME)
+    assert last is not None
+    assert (last["unsettled"], last["jobs"]["done"], set(listed(made))) == (1, 1, {b"half.jpg"})
+
+
+def test_a_run_that_was_stopped_before_it_had_looked_is_not_done(studio: Studio) -> None:
+    with running(studio, settings(studio)) as daemon:
+        daemon.parts.watcher.stop()
+        daemon.parts.watcher.change([daemon.settings.folders[0].folder()], daemon_pace(daemon.settings))
+        daemon.stopping.set()
+        assert daemon.run_once() is ExitCode.WAITING
+
+
+def test_a_folder_that_is_not_watched_any_more_is_on_no_list(studio: Studio) -> None:
+    made = settings(studio)
+    with open_ledger(made.state_dir) as ledger:
+        one = Unsettled(source=b"x.jpg", size_bytes=1, since_at=datetime.now(UTC), reason="it is empty")
+        ledger.set_unsettled("formerly", [one])
+    with running(studio, made):
+        assert listed(made) == {}
 
 
 def test_a_second_run_makes_no_call(studio: Studio) -> None:

@@ -3,20 +3,24 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, inspect
 
 from rembg_watch.errors import ExitCode, LedgerError
-from rembg_watch.jobs import State, move
-from rembg_watch.ledger import Access, LedgerUnavailableError, NoLedgerError, Target
+from rembg_watch.jobs import State, Version, move
+from rembg_watch.ledger import Access, LedgerUnavailableError, NoLedgerError, Target, Which, open_ledger
 from rembg_watch.ledger.book import SqlLedger
 from rembg_watch.ledger.migrations import ON_SQLITE, Migration
-from rembg_watch.ledger.sqlite import SqliteStore
-from tests.ledger.moves import NOW, at, finish, one, receive, send, version
+from rembg_watch.ledger.sqlite import FILE_NAME, SqliteStore
+from tests.ledger.moves import NOW, at, claim, finish, one, receive, send, version
 
 VERSION = version()
 
@@ -333,7 +337,8 @@ class TestTheWork:
         ledger.record(
             move(job, State.DONE, at=NOW), published=Target(folder="f", target=b"a.webp", source=b"a.jpg", digest="1")
         )
-        rows = [" ".join(one.split()[:3]) for one in statements]
+        # a statement is told again for each of the triggers that it sets off, which cost no change of threads
+        rows = [row for row, _ in groupby(" ".join(one.split()[:3]) for one in statements)]
         begun = [number for number, row in enumerate(rows) if row.startswith("BEGIN")]
         assert [rows[first + 1 : rows.index("COMMIT", first)] for first in begun[-3:]] == [
             ["UPDATE jobs SET", "INSERT INTO calls"],
@@ -353,3 +358,92 @@ class TestTheWork:
             assert pruned.jobs == 6_000
             assert pruned.freed_bytes > before / 2
         assert path.stat().st_size < before / 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become nobody")
+def test_a_reader_who_may_not_write_there_sees_a_daemon_that_starts_later() -> None:
+    """It reads the file as it lies there while nobody has it open; and it looks anew when somebody has, and after."""
+    with tempfile.TemporaryDirectory() as made:
+        path = Path(made)
+        path.chmod(0o755)
+        with open_ledger(path) as ledger:
+            ledger.add("f", [(b"0.jpg", Version(size_bytes=1, mtime_ns=0, inode=0))], NOW)
+        (path / FILE_NAME).chmod(0o644)
+        asking, telling = os.pipe()
+        answers, answering = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setresuid(65534, 65534, 65534)
+                reader = open_ledger(path, Access.READ)
+                while os.read(asking, 1) == b"?":
+                    os.write(answering, bytes([reader.counts()[State.QUEUED]]))
+            finally:
+                os._exit(0)
+
+        def seen() -> int:
+            os.write(telling, b"?")
+            return os.read(answers, 1)[0]
+
+        try:
+            assert seen() == 1
+            with open_ledger(path) as ledger:
+                for number in range(1, 4):
+                    ledger.add("f", [(b"%d.jpg" % number, Version(size_bytes=1, mtime_ns=number, inode=0))], NOW)
+                    for beside in path.glob("ledger.db-*"):
+                        beside.chmod(0o644)
+                    assert seen() == number + 1
+            assert seen() == 4
+            with open_ledger(path) as ledger:
+                ledger.add("f", [(b"last.jpg", Version(size_bytes=1, mtime_ns=9, inode=0))], NOW)
+            assert seen() == 5
+        finally:
+            os.write(telling, b".")
+            os.waitpid(child, 0)
+
+
+def test_a_reader_sees_another_ledger_in_the_place_of_the_one_it_read(path: Path) -> None:
+    opened(path).close()
+    with opened(path, Access.READ) as reader:
+        assert reader.counts()[State.QUEUED] == 0
+        other = path.parent / "other"
+        with open_ledger(other) as ledger:
+            one(ledger)
+        (other / FILE_NAME).replace(path)
+        assert sum(reader.counts().values()) == 1
+
+
+def test_jobs_are_counted_in_no_time(path: Path) -> None:
+    ledger = opened(path)
+    for folder in ("f", "g"):
+        ledger.add(folder, [(b"%d.jpg" % n, Version(size_bytes=1, mtime_ns=n, inode=n)) for n in range(3_000)], NOW)
+    plan: list[str] = []
+    driver(ledger).set_trace_callback(plan.append)
+    began = time.perf_counter()
+    for _ in range(20):
+        counts = ledger.counts_by_folder()
+    assert (time.perf_counter() - began) / 20 < 0.005
+    assert {name: one[State.QUEUED] for name, one in counts.items()} == {"f": 3_000, "g": 3_000}
+
+
+def test_the_counts_are_those_of_the_rows_whatever_was_done(path: Path) -> None:
+    ledger = opened(path)
+    for number in range(6):
+        ledger.add("f", [(b"%d.jpg" % number, Version(size_bytes=1, mtime_ns=1, inode=number))], NOW)
+    ledger.add("f", [(b"0.jpg", Version(size_bytes=2, mtime_ns=2, inode=0))], NOW)
+    ledger.reject("g", b"no.jpg", Version(size_bytes=1, mtime_ns=1, inode=1), NOW, reason="no", code="no")
+    first, second, third, *_ = claim(ledger)
+    finish(ledger, first)
+    send(ledger, second, "b")
+    receive(ledger, send(ledger, third, "c"))
+    ledger.gone("f", [b"1.jpg", b"5.jpg"], NOW)
+    ledger.retry(Which(), NOW)
+    ledger.prune(NOW + timedelta(days=1))
+    counted = driver(ledger).execute("SELECT folder, state, count(*) FROM jobs GROUP BY 1, 2").fetchall()
+    assert {(f, s): n for f, one in ledger.counts_by_folder().items() for s, n in one.items() if n} == {
+        (f, s): n for f, s, n in counted
+    }
+    counted = [row for row in counted if row[1] not in ("sending", "received")]
+    kept = driver(ledger).execute("SELECT folder, state, jobs FROM job_counts WHERE jobs > 0").fetchall()
+    assert sorted(kept) == sorted(counted)
+    assert driver(ledger).execute("SELECT min(jobs) FROM job_counts").fetchone()[0] == 0

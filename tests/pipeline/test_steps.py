@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,13 +8,16 @@ from PIL import Image
 
 from rembg_watch.account.retry import RetryPolicy
 from rembg_watch.api.params import Format, RemovalParams
+from rembg_watch.host.disk import version_of
 from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import Turn
+from rembg_watch.ledger import Turn, Which
 from rembg_watch.pipeline import Back, Blocked, Over, Paid, Ready, Twin
 from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.render import Cutter
 from tests.life import KEY, Crash, Life, Studio
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -477,3 +480,159 @@ def test_the_key_of_the_studio_is_in_no_event(studio: Studio) -> None:
         life.find()
         life.work()
     assert KEY not in repr(studio.events)
+
+
+# --- a source that is renamed ---------------------------------------------------------------------
+
+
+def renamed(studio: Studio, old: str, new: str) -> None:
+    """Rename a source whose cut-out stands, and let the ledger know of it as the watch does."""
+    with studio.live() as life:
+        life.find()
+        life.work()
+    (studio.root / "in" / new).parent.mkdir(parents=True, exist_ok=True)
+    (studio.root / "in" / old).rename(studio.root / "in" / new)
+    with studio.live() as life:
+        life.ledger.gone("f", [old.encode()], life.ports.now())
+        life.find()
+        life.work()
+        assert not list(life.ledger.jobs(Which(states=frozenset({State.QUEUED, State.RECEIVED}))))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "target"),
+    [
+        ("a.jpg", "b.jpg", "b.webp"),
+        ("IMG_9.JPG", "img_9.jpg", "img_9.webp"),
+        ("a.jpg", "sub/a.jpg", "sub/a.webp"),
+        ("Shoot/a.jpg", "shoot/a.jpg", "shoot/a.webp"),
+        ("a.jpeg", "a.jpg", "a.webp"),
+    ],
+)
+def test_the_cutout_of_a_renamed_source_is_taken_along(studio: Studio, old: str, new: str, target: str) -> None:
+    studio.drop(old)
+    renamed(studio, old, new)
+    assert list(studio.outputs()) == [target]
+    assert studio.sandbox.billed == 1
+    [told] = studio.reported(events.TakenAlong)
+    assert told.former == old.encode()  # type: ignore[attr-defined]
+    renamed(studio, new, old)
+    assert list(studio.outputs()) == [old.rpartition(".")[0] + ".webp"], "and back again, with the same file"
+    assert studio.sandbox.billed == 1
+
+
+def test_an_edited_cutout_of_the_old_name_stays(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+    answer = (studio.root / "out" / "a.webp").read_bytes()
+    studio.drop("c.jpg")  # the same picture: its cut-out is where the answer can be had from
+    with studio.live() as life:
+        life.find()
+        life.work()
+    (studio.root / "out" / "a.webp").write_bytes(b"edited")
+    renamed(studio, "a.jpg", "b.jpg")
+    assert studio.outputs() == {"a.webp": b"edited", "b.webp": answer, "c.webp": answer}
+    assert studio.reported(events.TakenAlong) == []
+
+
+def test_a_copy_is_no_rename(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+        studio.drop("b.jpg")
+        life.find()
+        life.work()
+    assert set(studio.outputs()) == {"a.webp", "b.webp"}
+
+
+def test_the_ledger_alone_makes_no_rename_while_the_old_name_stands(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+        studio.drop("b.jpg")
+        life.ledger.gone("f", [b"a.jpg"], life.ports.now())  # it came back since
+        life.ledger.add("f", [(b"b.jpg", version_of((studio.root / "in/b.jpg").stat()))], life.ports.now())
+        life.work()
+    assert set(studio.outputs()) == {"a.webp", "b.webp"}
+
+
+def test_of_two_equal_pictures_each_takes_its_own_cutout_along(studio: Studio) -> None:
+    for name in ("old/a.jpg", "old/b.jpg"):
+        studio.drop(name)
+    with studio.live() as life:
+        life.find()
+        life.work()
+    (studio.root / "in" / "old").rename(studio.root / "in" / "new")
+    with studio.live() as life:
+        life.ledger.gone("f", [b"old/a.jpg", b"old/b.jpg"], life.ports.now())
+        life.find()
+        life.work()
+    assert set(studio.outputs()) == {"new/a.webp", "new/b.webp"}
+    assert studio.sandbox.billed == 1
+
+
+@pytest.mark.parametrize("step", ["withdrawn", "staged", "published", "recorded"])
+@pytest.mark.parametrize("new", ["b.jpg", "A.jpg"])
+def test_a_crash_in_the_middle_of_a_rename_loses_no_cutout(studio: Studio, step: str, new: str) -> None:
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+    (studio.root / "in" / "a.jpg").rename(studio.root / "in" / new)
+    with studio.live() as life:
+        life.ledger.gone("f", [b"a.jpg"], life.ports.now())
+        life.find()
+        studio.die_at = lambda reached: reached == step
+        with pytest.raises(Crash):
+            life.work()
+    studio.die_at = lambda _step: False
+    with studio.live() as life:
+        life.recover()
+        life.work()
+        assert [job.state for job in life.ledger.jobs() if job.gone_at is None] == [State.DONE]
+        (job,) = (job for job in life.ledger.jobs() if job.gone_at is None)
+        assert job.target is not None
+        assert job.target.decode() in studio.outputs()
+    assert studio.sandbox.billed == 1
+
+
+# --- what follows an original that is moved -------------------------------------------------------
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_side_files_and_emptied_folders_follow_an_original_where_that_is_asked_for(
+    tmp_path: Path, follow: bool
+) -> None:
+    studio = Studio.make(
+        tmp_path, after="move", done=tmp_path / "done", move_sidecars=follow, remove_empty_folders=follow
+    )
+    studio.drop("job7/sub/a.jpg")
+    (tmp_path / "in/job7/sub/a.xmp").write_text("x")
+    with studio.live() as life:
+        life.ledger.add("f", [(b"job7/sub/a.jpg", version_of((tmp_path / "in/job7/sub/a.jpg").stat()))], NOW)
+        life.work()
+    assert (tmp_path / "done/job7/sub/a.jpg").exists()
+    assert (tmp_path / "done/job7/sub/a.xmp").exists() == follow
+    assert (tmp_path / "in/job7/sub/a.xmp").exists() != follow
+    assert (tmp_path / "in/job7").exists() != follow
+
+
+def test_a_crash_between_an_original_and_its_side_file_leaves_none_behind(tmp_path: Path) -> None:
+    studio = Studio.make(tmp_path, after="move", done=tmp_path / "done", move_sidecars=True, remove_empty_folders=True)
+    studio.drop("job7/a.jpg")
+    (tmp_path / "in/job7/a.xmp").write_text("x")
+    studio.die_at = lambda step: step == "put away"
+    with studio.live() as life:
+        life.ledger.add("f", [(b"job7/a.jpg", version_of((tmp_path / "in/job7/a.jpg").stat()))], NOW)
+        with pytest.raises(Crash):
+            life.work()
+    assert (tmp_path / "in/job7/a.xmp").exists()
+    studio.die_at = lambda _step: False
+    with studio.live() as life:
+        life.recover()
+    assert (tmp_path / "done/job7/a.xmp").exists()
+    assert not (tmp_path / "in/job7").exists()

@@ -20,8 +20,9 @@ from rembg_watch.account.holds import Cause, Hold, Probe
 from rembg_watch.account.views import gate_view
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Spending
+from rembg_watch.passed_over import REASONS, Passed, Why
 from rembg_watch.report.metrics import Figures, Problem
-from rembg_watch.report.screen import headline, render
+from rembg_watch.report.screen import headline, passed_over_text, render
 from rembg_watch.report.status import (
     CreditsView,
     FolderView,
@@ -30,6 +31,7 @@ from rembg_watch.report.status import (
     OtherUseView,
     is_same_process,
     liveness,
+    passed_over_view,
     process_started,
     read_snapshot,
     snapshot,
@@ -302,6 +304,12 @@ def test_a_snapshot_without_a_moment_is_silent() -> None:
     ("changes", "alive", "word", "sentence"),
     [
         ({}, Liveness.LIVE, "READY", "Everything that has landed is dealt with."),
+        (
+            {"passed_over": {"f": {Passed(Why.TYPE, ".cr3"): 200, Passed(Why.TYPE, ".heic"): 12}}},
+            Liveness.LIVE,
+            "READY",
+            "All that can be sent is dealt with; 212 files are passed over: 200 .cr3, 12 .heic.",
+        ),
         ({"unsettled": 1}, Liveness.LIVE, "WAITING", "1 file is still being copied or not whole yet."),
         ({"unsettled": 2}, Liveness.LIVE, "WAITING", "2 files are still being copied or not whole yet."),
         ({"counts": {State.QUEUED: 5, State.RECEIVED: 1}}, Liveness.LIVE, "WORKING", "6 pictures to go."),
@@ -310,7 +318,17 @@ def test_a_snapshot_without_a_moment_is_silent() -> None:
         ({}, Liveness.GONE, "NOT RUNNING", "The daemon is not running; below is what it left."),
         ({}, Liveness.SILENT, "SILENT", "The daemon is there but last reported at 14:00 (0.0 s ago)."),
     ],
-    ids=["idle", "one unsettled", "two unsettled", "at work", "paused", "for no reason", "gone", "silent"],
+    ids=[
+        "idle",
+        "passed over",
+        "one unsettled",
+        "two unsettled",
+        "at work",
+        "paused",
+        "for no reason",
+        "gone",
+        "silent",
+    ],
 )
 def test_a_glance_tells_how_it_stands(changes: dict[str, Any], alive: Liveness, word: str, sentence: str) -> None:
     head = headline(snap(**changes), alive=alive, clock=CLOCK)
@@ -543,3 +561,19 @@ def test_where_nothing_was_doubled_nothing_is_said_of_it() -> None:
 def test_what_was_spent_is_not_told_by_one_who_did_not_count() -> None:
     assert snap()["spending"] is None
     assert "Spent" not in screen(snap())
+
+
+def test_while_the_folders_are_looked_through_nothing_is_ready() -> None:
+    head = headline(snap() | {"is_looking": True}, alive=Liveness.LIVE, clock=CLOCK)
+    assert (head.word, head.sentence) == ("WAITING", "The folders are being looked through.")
+
+
+@pytest.mark.parametrize("why", list(Why))
+@pytest.mark.parametrize("kind", [".cr3", "", ".*", "hidden"])
+def test_every_kind_that_is_passed_over_has_words(why: Why, kind: str) -> None:
+    found = passed_over_view({"f": {Passed(why, kind): 1}, "g": {Passed(why, kind): 1}})
+    assert found["count"] == 2
+    text = passed_over_text(found)
+    assert text.startswith("2 files are passed over: 2 ")
+    assert "{" not in text
+    assert REASONS[why]

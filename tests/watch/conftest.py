@@ -13,6 +13,7 @@ from PIL import Image
 
 from rembg_watch.errors import LedgerError
 from rembg_watch.jobs import Unsettled, Version
+from rembg_watch.passed_over import PassedOver
 from rembg_watch.paths import Folder
 from rembg_watch.report.events import Event
 from rembg_watch.watch import Pace
@@ -37,6 +38,7 @@ class FakeLedger:
         self.rejected: dict[bytes, tuple[str, str]] = {}
         self.vanished: list[bytes] = []
         self.unsettled: dict[str, list[Unsettled]] = {}
+        self.passed_over: dict[str, PassedOver] = {}
         self.asked: list[bytes] = []
         self.is_broken = False
         self._lock = threading.Lock()
@@ -85,6 +87,10 @@ class FakeLedger:
         self._check()
         self.unsettled[folder] = list(items)
         return True
+
+    def set_passed_over(self, folder: str, found: PassedOver) -> None:
+        self._check()
+        self.passed_over[folder] = found
 
     @property
     def names(self) -> list[bytes]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from rembg_watch.passed_over import Passed, Why
 from rembg_watch.report import events
 from rembg_watch.watch.intake import DECODED_AT_ONCE
 
@@ -195,11 +196,9 @@ def test_a_root_may_be_reached_through_a_link_and_nothing_else_may(studio: Any) 
     studio.begin(folder={"input": link})
     studio.passes(100)
     assert studio.ledger.names == [b"a.jpg"]
-    assert {one.source: one.reason.split(",")[0] for one in studio.listed} == {
-        b"link.jpg": "it is a link",
-        b"tree": "it is a link",
-    }
-    assert sorted(event.source for event in studio.reported(events.Unsettled)) == [b"link.jpg", b"tree"]
+    assert studio.listed == []
+    assert dict(studio.watch.passed_over) == {Passed(Why.LINK, ".jpg"): 1, Passed(Why.LINK, ""): 1}
+    assert len(studio.reported(events.PassedOver)) == 1, "links are told of once"
 
 
 def test_what_is_unsettled_is_listed_with_reason_and_first_look(studio: Any, picture: Callable[..., bytes]) -> None:
@@ -321,7 +320,8 @@ def test_at_rest_means_that_waiting_brings_nothing_more(studio: Any, picture: Ca
     assert studio.watch.is_at_rest
     assert studio.ledger.names == [b"a.jpg"]
     assert sorted(studio.ledger.rejected) == [b"empty.jpg", b"half.jpg"]
-    assert studio.watch.unsettled == 1
+    assert studio.watch.unsettled == 0
+    assert dict(studio.watch.passed_over) == {Passed(Why.LINK, ".jpg"): 1}
 
 
 def test_a_file_that_somebody_asks_about_is_looked_at_again(studio: Any) -> None:

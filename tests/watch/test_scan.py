@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from rembg_watch.jobs import Version
+from rembg_watch.passed_over import Passed, Why
 from rembg_watch.paths import Folder
 from rembg_watch.watch.scan import RACY_S, Scan
 from rembg_watch.watch.schedule import DUTY, LONGEST_S, Walk
 from rembg_watch.watch.settle import FileStat
+from rembg_watch.watch.tally import Counted
 
 INTERVAL_S = 30.0
 
@@ -34,6 +36,7 @@ class World:
         self.lost: list[bytes] = []
         self.passed: list[bytes] = []
         self.reasons: dict[bytes, str] = {}
+        self.counts: dict[bytes, dict[Passed, int]] = {}
         self.watched: dict[bytes, int] = {}
         self.is_watching = self.is_shared = False
         self.error: Exception | None = None
@@ -61,8 +64,15 @@ class World:
     def seen(self, source: bytes, found: FileStat) -> None:
         self.finds.append(source)
 
-    def passed_over(self, source: bytes) -> None:
+    def passed_over(self, source: bytes, one: Passed) -> None:
         self.passed.append(source)
+
+    def counted(self, directory: bytes, found: Counted) -> None:
+        self.counts[directory] = dict(found.counts)
+        self.passed += [source for source, _ in found.examples]
+
+    def uncounted(self, directory: bytes) -> None:
+        self.counts.pop(directory, None)
 
     def missing(self, sources: list[bytes]) -> None:
         self.lost += sources
@@ -373,9 +383,9 @@ def test_pictures_that_cannot_be_sent_are_told_of_however_they_are_found(world: 
     for name in ("a.tif", "b.heic", "._c.tif", "d.txt"):
         world.drop(name)
     world.walk()
-    assert sorted(world.passed) == [b"a.tif", b"b.heic"]
+    assert sorted(world.passed) == [b"._c.tif", b"a.tif", b"b.heic", b"d.txt"]
     world.scan.look_at(b"", {b"a.tif", b"d.txt"})
-    assert world.passed[2:] == [b"a.tif"]
+    assert sorted(world.passed[4:]) == [b"a.tif", b"d.txt"]
     assert world.finds == []
 
 
@@ -479,7 +489,7 @@ def test_a_root_that_is_gone_or_no_directory_deletes_nothing(world: World) -> No
     assert len(world.scan) == 0
 
 
-def test_links_are_told_of_when_they_lead_to_pictures_or_directories(world: World) -> None:
+def test_links_are_passed_over_wherever_they_lead(world: World) -> None:
     world.drop("real/a.jpg", is_known=True)
     for name, target in {
         "a.jpg": "real/a.jpg",
@@ -490,10 +500,16 @@ def test_links_are_told_of_when_they_lead_to_pictures_or_directories(world: Worl
     }.items():
         (world.root / name).symlink_to(target)
     world.walk()
-    assert sorted(world.finds) == [b"a.jpg", b"dead.jpg", b"tree"]
-    world.finds.clear()
+    assert world.finds == []
+    assert world.counts[b""] == {
+        Passed(Why.LINK, ".jpg"): 2,
+        Passed(Why.LINK, ""): 1,
+        Passed(Why.LINK, ".txt"): 1,
+        Passed(Why.NAME, "hidden"): 1,
+    }
+    world.passed.clear()
     world.scan.look_at(b"", {b"tree", b"x.txt", b".t"})
-    assert world.finds == [b"tree"]
+    assert sorted(world.passed) == [b"tree", b"x.txt"]
 
 
 def test_how_many_directories_are_not_watched_is_known(world: World) -> None:
