@@ -30,6 +30,7 @@ class Cause(StrEnum):
     PAUSED = "paused"  # by a person
     PARAMETERS = "parameters_refused"  # of one folder
     SURPRISES = "unexpected_answers"  # of one folder: several answers in a row were not of the size that was expected
+    TAKEN = "in_use"  # of one folder: another process watches it
 
 
 class Probe(StrEnum):
@@ -73,6 +74,7 @@ class CauseRow:
     passes: bool = False  # it may be over in a minute, without anybody's help
     is_about_credits: bool = False  # there is nothing that could be spent
     is_said_by_api: bool = True  # the words that come with it are an answer of the API
+    outlasts_retry: bool = False  # it is not tried anew with every other pause: it ends by itself, or by its name
 
 
 CAUSES: Final[Mapping[Cause, CauseRow]] = {
@@ -170,6 +172,11 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             'Look at them: "rembg-watch accept --folder" takes such answers from now on, "retry" tries again.',
         ),
         is_said_by_api=False,
+    ),
+    Cause.TAKEN: CauseRow(
+        pause=Pause("another process watches the folder", "It goes on by itself when that one lets go."),
+        is_said_by_api=False,
+        outlasts_retry=True,
     ),
 }
 

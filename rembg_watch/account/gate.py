@@ -24,6 +24,7 @@ from rembg_watch.account.causes import CAUSES, REFUSALS, Cause, Outcome, Probe, 
 from rembg_watch.account.credits import AccountRead, AccountUnread, next_day_at
 from rembg_watch.account.holds import (
     DISK_LOOK_S,
+    WHATEVER_OPTIONS,
     FolderHold,
     Hold,
     after_no_reading,
@@ -126,7 +127,8 @@ class Gate:
 
     def refusing(self, folder: str, options: str) -> FolderHold | None:
         """Return the hold of a folder, if it is held for these options."""
-        return next((f for f in self.folders if f.folder == folder and f.options == options), None)
+        meant = (options, WHATEVER_OPTIONS)
+        return next((f for f in self.folders if f.folder == folder and f.options in meant), None)
 
     def after(
         self,
@@ -297,7 +299,8 @@ class Gate:
             for h in asked
             if h.cause not in (Cause.PAUSED, Cause.BACKOFF)
         )
-        return replace(self, holds=holds, folders=(), canary_at=None, reading_at=None, failures=0, suspect=None)
+        folders = tuple(f for f in self.folders if CAUSES[f.cause].outlasts_retry)
+        return replace(self, holds=holds, folders=folders, canary_at=None, reading_at=None, failures=0, suspect=None)
 
     def restarted(self, *, now: datetime) -> "Gate":
         """
@@ -338,6 +341,12 @@ class Gate:
         if self.refusing(hold.folder, hold.options) is not None:
             return self
         return replace(self, folders=(*(f for f in self.folders if f.folder != hold.folder), hold))
+
+    def releasing_folder(self, folder: str, *causes: Cause) -> "Gate":
+        """Return the gate without the hold of a folder, if it is for one of *causes*."""
+        if not any(f.folder == folder and f.cause in causes for f in self.folders):
+            return self
+        return replace(self, folders=tuple(f for f in self.folders if f.folder != folder))
 
 
 IN_FLIGHT_RECHECK_S = 5.0

@@ -6,6 +6,7 @@ Build everything from the settings, then start up, run and shut down: once, or u
 ``daemon.assembly``         what the settings are made into: the plan, the parts
 ``daemon.leftovers``        what the last run left; calls that a crash cut off
 ``daemon.arrivals``         from the watch into the ledger
+``daemon.ownership``        which input folders are this process's
 ``daemon.target_folders``   the folders that are written to
 ``daemon.upkeep``           what is put in order once a day
 ``daemon.once``             a run that ends by itself

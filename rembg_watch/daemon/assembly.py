@@ -18,6 +18,7 @@ from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
 from rembg_watch.config import FolderSettings, Settings
 from rembg_watch.daemon.arrivals import Arrivals
+from rembg_watch.daemon.ownership import Ownership
 from rembg_watch.daemon.target_folders import TargetFolders
 from rembg_watch.delivery.decoders import Decoders
 from rembg_watch.delivery.outputs import Outputs
@@ -25,6 +26,7 @@ from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import ConfigError
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import Step, no_step
+from rembg_watch.host.locks import Locks
 from rembg_watch.host.systemd import Heartbeat, Notify
 from rembg_watch.ledger import Ledger, LedgerUnavailableError, open_ledger
 from rembg_watch.paths import Folder
@@ -163,9 +165,9 @@ class Parts:
         self.pool.try_outputs()
 
 
-def build(settings: Settings, around: Around, stack: contextlib.ExitStack) -> Parts:
+def build(settings: Settings, around: Around, stack: contextlib.ExitStack, locks: Locks) -> Parts:
     """
-    Build the parts from the settings; *stack* closes what has to be closed.
+    Build the parts from the settings; *stack* closes what has to be closed, and *locks* has what is locked already.
 
     Raises:
         ConfigError: There is no key.
@@ -175,6 +177,7 @@ def build(settings: Settings, around: Around, stack: contextlib.ExitStack) -> Pa
         plan_of(settings, build_client(settings, transport=around.transport)),
         around,
         stack,
+        locks=locks,
         state_dir=settings.state_dir,
         folders=[folder.folder() for folder in settings.folders],
         pace=pace_of(settings),
@@ -188,6 +191,7 @@ def assemble(
     around: Around,
     stack: contextlib.ExitStack,
     *,
+    locks: Locks | None = None,
     state_dir: Path,
     folders: Sequence[Folder],
     pace: Pace,
@@ -244,13 +248,19 @@ def assemble(
         verify=around.verify or decoders,
     )
     watcher = Watcher(
-        folders, Arrivals(ports, under_way), pace, report=report, beat=heartbeat.beat, rest=heartbeat.rest
+        folders,
+        Arrivals(ports, under_way),
+        pace,
+        permit=Ownership(locks or Locks(), governor, report),
+        report=report,
+        beat=heartbeat.beat,
+        rest=heartbeat.rest,
     )
     pool = Pool(
         Pipeline(ports),
         balance,
         under_way,
-        away=lambda: watcher.away,
+        shut=lambda: watcher.shut,
         run_id=uuid4().hex[:12],
         workers=workers,
         pulse=Pulse(

@@ -108,7 +108,7 @@ class Daemon:
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._locks.take(settings.state_dir, [folder.input for folder in settings.folders])
         self._exit.callback(self._locks.release)
-        self.parts = parts = build(settings, self._around, self._exit)
+        self.parts = parts = build(settings, self._around, self._exit, self._locks)
         self.status = StatusFile(parts, settings.state_dir / STATUS_NAME)
         self._doubts = leftovers.Doubts(parts, timeout_s=settings.api.timeout_s)
         self._once = Once(parts)
@@ -209,6 +209,7 @@ class Daemon:
         self.notify.extend_timeout(_DRAIN_EXTENSION_S)
         for name in parts.watcher.progress():
             parts.heartbeat.forget(thread_name(name))
+        self._locks.keep_only(folder.input for folder in after.folders)
         parts.watcher.change([folder.folder() for folder in after.folders], pace_of(after))
         self._start_watcher()
         leftovers.release_held(parts)

@@ -62,6 +62,6 @@ class Once:
             return ExitCode.KEY_REFUSED
         counts = parts.ledger.counts()
         waiting = (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD)
-        if any(counts[state] for state in waiting) or parts.watcher.unsettled or parts.watcher.away:
+        if any(counts[state] for state in waiting) or parts.watcher.unsettled or parts.watcher.shut:
             return ExitCode.WAITING
         return ExitCode.SOME_FAILED if parts.metrics.read().failed or counts[State.IN_DOUBT] else ExitCode.OK

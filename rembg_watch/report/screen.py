@@ -37,10 +37,9 @@ _LIMITING = {
     "credits": "the credits set the limit",
     "preparing": "the next pictures are being read",
     "retry": "they are tried again by themselves",
-    "options": "the API does not accept the options of their folder",
 }
 _STANDS_STILL = frozenset({"folder_budget", "output", "offline", "options"})
-_KEPT = frozenset({"blocked", "spent"})
+_KEPT = frozenset({"blocked", "spent", "held"})
 
 
 def headline(snapshot: Snapshot, *, alive: Liveness, clock: WallClock) -> Headline:
@@ -59,7 +58,8 @@ def headline(snapshot: Snapshot, *, alive: Liveness, clock: WallClock) -> Headli
 
 def kept_folders(snapshot: Snapshot, *, since: When, until: When) -> tuple[str, ...]:
     """Name the folders whose pictures wait although the gate is open, each with its reason, since and until when."""
-    kept = (one for one in snapshot.get("folders", ()) if one["state"] in _KEPT and one.get("waiting"))
+    folders = (one for one in snapshot.get("folders", ()) if one["state"] in _KEPT)
+    kept = (one for one in folders if one.get("waiting") or one["state"] == "held")
     return tuple(f"{one['name']}: {_reason(one, since=since, until=until)}" for one in kept)
 
 
@@ -106,6 +106,8 @@ def _at_work(snapshot: Snapshot, clock: WallClock) -> Headline:
         are = "is" if unsettled == 1 else "are"
         sentence = f"{count_text(unsettled, 'file')} {are} still being copied or not whole yet."
         return Headline("WAITING", "bold cyan", sentence, details)
+    if any(folder["state"] == "held" for folder in snapshot.get("folders", ())):
+        return Headline("WAITING", "bold yellow", "Everything else that has landed is dealt with.", details)
     return Headline("READY", "bold green", "Everything that has landed is dealt with.", details)
 
 
