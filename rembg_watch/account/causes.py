@@ -30,6 +30,7 @@ class Cause(StrEnum):
     PAUSED = "paused"  # by a person
     PARAMETERS = "parameters_refused"  # of one folder
     SURPRISES = "unexpected_answers"  # of one folder: several answers in a row were not of the size that was expected
+    LEDGER = "ledger_lost"  # the ledger was removed or replaced under the running daemon
     TAKEN = "in_use"  # of one folder: another process watches it
 
 
@@ -172,6 +173,15 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             'Look at them: "rembg-watch accept --folder" takes such answers from now on, "retry" tries again.',
         ),
         is_said_by_api=False,
+    ),
+    Cause.LEDGER: CauseRow(
+        pause=Pause(
+            "the ledger was removed or replaced while it was in use",
+            "Stop rembg-watch, put the ledger back in its place, and start it again.",
+            level=Level.ERROR,
+        ),
+        is_said_by_api=False,
+        outlasts_retry=True,
     ),
     Cause.TAKEN: CauseRow(
         pause=Pause("another process watches the folder", "It goes on by itself when that one lets go."),

@@ -286,7 +286,8 @@ class Gate:
 
     def resumed(self, *, now: datetime) -> "Gate":
         """Return the gate after a person has looked (reload, ``retry``): each hold is tried at once."""
-        asked = (h if h.picture_at is None else by_picture(h, now, is_news=True) for h in self.holds)
+        asked = (h for h in self.holds if not CAUSES[h.cause].outlasts_retry)
+        asked = (h if h.picture_at is None else by_picture(h, now, is_news=True) for h in asked)
         holds = tuple(
             replace(
                 h,
@@ -300,7 +301,10 @@ class Gate:
             if h.cause not in (Cause.PAUSED, Cause.BACKOFF)
         )
         folders = tuple(f for f in self.folders if CAUSES[f.cause].outlasts_retry)
-        return replace(self, holds=holds, folders=folders, canary_at=None, reading_at=None, failures=0, suspect=None)
+        kept = tuple(h for h in self.holds if CAUSES[h.cause].outlasts_retry)
+        return replace(
+            self, holds=holds + kept, folders=folders, canary_at=None, reading_at=None, failures=0, suspect=None
+        )
 
     def restarted(self, *, now: datetime) -> "Gate":
         """
@@ -326,6 +330,16 @@ class Gate:
             for h in self.holds
         )
         return replace(self, holds=tuple(holds), canary_at=None, reading_at=None)
+
+    def holding_all(self, cause: Cause, *, now: datetime, text: str | None) -> "Gate":
+        """Return the gate shut for *cause* until that is taken back (``releasing_all``), unless it is already."""
+        if self.holding(cause) is not None:
+            return self
+        return self._held(held(cause, now, Probe.PERSON, None, text=text))
+
+    def releasing_all(self, cause: Cause) -> "Gate":
+        """Return the gate without the hold for *cause*."""
+        return self._without(cause)
 
     def _held(self, hold: Hold) -> "Gate":
         others = tuple(h for h in self.holds if h.cause is not hold.cause)

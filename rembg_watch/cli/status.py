@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
+from rembg_watch.account.causes import Cause
 from rembg_watch.account.notes import BASELINE, GATE, OTHER_USE, gate_from_note, reading_from_note, use_from_note
 from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.cli.configured import AsJson, ConfigFile
@@ -47,6 +48,8 @@ def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
     """Read what the daemon wrote last; the counts come from the ledger, and so does the rest if no daemon runs."""
     written = read_snapshot(settings.state_dir / STATUS_NAME)
     alive = liveness(written, now=_now()) if written else Liveness.GONE
+    if written is not None and alive is not Liveness.GONE and written["gate"]["reason"] == Cause.LEDGER:
+        return written, alive  # what stands in the ledger's place is not what the daemon works with
     try:
         with open_ledger(settings.state_dir, Access.READ) as ledger:
             left = _left(ledger)

@@ -8,6 +8,7 @@ Build everything from the settings, then start up, run and shut down: once, or u
 ``daemon.arrivals``         from the watch into the ledger
 ``daemon.ownership``        which input folders are this process's
 ``daemon.target_folders``   the folders that are written to
+``daemon.ledger_watch``     whether the ledger is still in its place
 ``daemon.upkeep``           what is put in order once a day
 ``daemon.once``             a run that ends by itself
 ``daemon.status``           how everything stands, for whoever looks

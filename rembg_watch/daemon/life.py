@@ -13,6 +13,7 @@ from rembg_watch import __version__
 from rembg_watch.config import FOR_RUN, Settings, load
 from rembg_watch.daemon import leftovers, upkeep
 from rembg_watch.daemon.assembly import RESUME, STATUS_NAME, Around, Parts, build, build_client, pace_of, plan_of
+from rembg_watch.daemon.ledger_watch import LedgerWatch
 from rembg_watch.daemon.once import Once
 from rembg_watch.daemon.status import StatusFile, snapshot_of
 from rembg_watch.errors import ConfigError, ExitCode, RembgWatchError
@@ -21,7 +22,7 @@ from rembg_watch.host.disk import Step, no_step
 from rembg_watch.host.locks import Locks
 from rembg_watch.host.systemd import Notify, watchdog_interval_s
 from rembg_watch.jobs import State
-from rembg_watch.ledger import LedgerUnavailableError
+from rembg_watch.ledger import FILE_NAME, LedgerUnavailableError
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 from rembg_watch.report.status import Snapshot
@@ -112,6 +113,7 @@ class Daemon:
         self.status = StatusFile(parts, settings.state_dir / STATUS_NAME)
         self._doubts = leftovers.Doubts(parts, timeout_s=settings.api.timeout_s)
         self._once = Once(parts)
+        self._ledger_watch = LedgerWatch(parts, settings.state_dir / FILE_NAME)
         leftovers.forget_another_key(parts, settings)
         parts.ports.report(
             events.Started(
@@ -156,6 +158,7 @@ class Daemon:
             self._report_late()
         if now_s - self._status_at_s >= _STATUS_S:
             self._status_at_s = now_s
+            self._ledger_watch.look()
             with contextlib.suppress(LedgerUnavailableError):  # the feeder tells of it, and the work waits
                 self._obey_requests()
                 self.status.write()
@@ -239,6 +242,8 @@ class Daemon:
         parts.watcher.stop()
         parts.pool.stop(on_wait=self._while_draining)
         figures = parts.metrics.read()
+        if self._ledger_watch.is_lost:  # with the answers that came meanwhile
+            self._ledger_watch.keep()
         self.status.write()
         parts.ports.report(
             events.Stopped(

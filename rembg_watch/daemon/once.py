@@ -60,6 +60,8 @@ class Once:
         hold = parts.governor.gate.hold
         if hold is not None and hold.cause is Cause.KEY:
             return ExitCode.KEY_REFUSED
+        if hold is not None and hold.cause is Cause.LEDGER:
+            return ExitCode.CONFIG
         counts = parts.ledger.counts()
         waiting = (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD)
         if any(counts[state] for state in waiting) or parts.watcher.unsettled or parts.watcher.shut:

@@ -33,9 +33,6 @@ from rembg_watch.ledger.refusals import (
 from rembg_watch.ledger.store import Store, T, Work
 from rembg_watch.ledger.values import Access, NoLedgerError
 
-FILE_NAME = "ledger.db"
-"""The ledger of a state directory."""
-
 BUSY_S = 20.0
 """How long a commit waits for another process before it gives up."""
 
@@ -53,6 +50,9 @@ class SqliteStore(Store):
         self._readers = _reading(path)
         self._writers = _writing(path)
         self._connection: Connection | None = None
+        self._keeper: sqlite3.Connection | None = None  # of the owner: it sees this ledger whatever stands there later
+        self._files: dict[str, tuple[int, int] | None] = {}  # what the owner opened, by suffix
+        self._is_lost = False
         self._is_full_sync = True
         self._commits = SharedCommits(self._transaction)
 
@@ -70,6 +70,10 @@ class SqliteStore(Store):
         try:
             with store._explaining():
                 store._bring_up_to_date()
+                if access is Access.OWN:
+                    store._keeper = _reader(path)
+                    store._keeper.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                    store._files = {suffix: _identity(beside(path, suffix)) for suffix in ("", "-wal", "-shm")}
         except BaseException:
             store.close()
             raise
@@ -119,8 +123,25 @@ class SqliteStore(Store):
             return self._commits.run(work, is_durable=is_durable)
 
     def read(self, work: Work[T]) -> T:
+        if self._is_lost:  # a reader would open what stands there now
+            return self.write(work, is_durable=False)
         with self._explaining(), self._readers.connect() as connection:
             return work(connection)
+
+    def is_in_place(self) -> bool:
+        opened = {suffix: found for suffix, found in self._files.items() if found is not None}
+        self._is_lost = any(_identity(beside(self.path, suffix)) != found for suffix, found in opened.items())
+        return not self._is_lost
+
+    def keep(self) -> Path:
+        kept = beside(self.path, f".kept-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+        kept.unlink(missing_ok=True)
+        assert self._keeper is not None
+        with self._explaining():
+            self._keeper.execute("PRAGMA query_only=OFF")
+            self._keeper.execute("VACUUM INTO ?", (os.fspath(kept),))
+        kept.chmod(0o600)
+        return kept
 
     def shrink(self) -> int:
         with self._explaining(), contextlib.closing(_writer(self.path)) as connection:
@@ -135,6 +156,9 @@ class SqliteStore(Store):
 
     def close(self) -> None:
         self._readers.dispose()
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -158,6 +182,14 @@ class SqliteStore(Store):
             if isinstance(error, StatementError) and isinstance(error.orig, ValueError):
                 raise error.orig from error  # a value that cannot be stored: nothing is wrong with the ledger
             raise explained(error, self.path) from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
