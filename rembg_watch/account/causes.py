@@ -31,6 +31,8 @@ class Cause(StrEnum):
     PARAMETERS = "parameters_refused"  # of one folder
     SURPRISES = "unexpected_answers"  # of one folder: several answers in a row were not of the size that was expected
     LEDGER = "ledger_lost"  # the ledger was removed or replaced under the running daemon
+    BRAKE = "first_look"  # of one new folder: it holds more pictures than are paid for without being asked
+    DELIVERED = "seems_delivered"  # of one new folder: its output seems to hold their cut-outs
     TAKEN = "in_use"  # of one folder: another process watches it
 
 
@@ -179,6 +181,19 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             "the ledger was removed or replaced while it was in use",
             "Stop rembg-watch, put the ledger back in its place, and start it again.",
             level=Level.ERROR,
+        ),
+        is_said_by_api=False,
+        outlasts_retry=True,
+    ),
+    Cause.BRAKE: CauseRow(
+        pause=Pause("the new folder holds many pictures", '"rembg-watch retry --folder" lets them go.'),
+        is_said_by_api=False,
+        outlasts_retry=True,
+    ),
+    Cause.DELIVERED: CauseRow(
+        pause=Pause(
+            "the new folder's pictures seem to be delivered already",
+            '"rembg-watch adopt" takes them over, "retry --folder" sends them.',
         ),
         is_said_by_api=False,
         outlasts_retry=True,

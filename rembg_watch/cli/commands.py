@@ -10,6 +10,7 @@ import typer
 from rembg_watch import __version__
 from rembg_watch.api.errors import RembgError
 from rembg_watch.cli.accept import accept
+from rembg_watch.cli.adopt import adopt
 from rembg_watch.cli.check import check
 from rembg_watch.cli.console import note
 from rembg_watch.cli.credits import credits_
@@ -61,6 +62,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "retry": retry,
     "accept": accept,
     "redo": redo,
+    "adopt": adopt,
     "check": check,
     "credits": credits_,
     "sandbox": sandbox,

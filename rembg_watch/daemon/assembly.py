@@ -18,6 +18,7 @@ from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
 from rembg_watch.config import FolderSettings, Settings
 from rembg_watch.daemon.arrivals import Arrivals
+from rembg_watch.daemon.first_look import FirstLooks
 from rembg_watch.daemon.ownership import Ownership
 from rembg_watch.daemon.target_folders import TargetFolders
 from rembg_watch.delivery.decoders import Decoders
@@ -107,6 +108,7 @@ def plan_of(settings: Settings, client: Client) -> Plan:
         ),
         recipes={folder.name: recipe_of(folder) for folder in settings.folders},
         batch_size=settings.pool.batch_size,
+        ask_above=settings.credits.ask_above,
         reserve_bytes=settings.output.free_space_reserve_mb * _MB,
         keep=timedelta(days=settings.ledger.keep_days),
     )
@@ -151,6 +153,7 @@ class Parts:
     under_way: UnderWay
     pool: Pool
     watcher: Watcher
+    first_looks: FirstLooks
     decoders: Decoders
     targets: TargetFolders
     metrics: Metrics
@@ -247,11 +250,12 @@ def assemble(
         try_out=targets.try_out,
         verify=around.verify or decoders,
     )
+    first_looks = FirstLooks(ledger, governor, in_force, report, wake=under_way.poke, clock=clocks.monotonic)
     watcher = Watcher(
         folders,
         Arrivals(ports, under_way),
         pace,
-        permit=Ownership(locks or Locks(), governor, report),
+        permit=Ownership(locks or Locks(), first_looks, governor, report),
         report=report,
         beat=heartbeat.beat,
         rest=heartbeat.rest,
@@ -277,6 +281,7 @@ def assemble(
         under_way=under_way,
         pool=pool,
         watcher=watcher,
+        first_looks=first_looks,
         decoders=decoders,
         targets=targets,
         metrics=metrics,

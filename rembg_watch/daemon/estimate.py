@@ -24,7 +24,7 @@ from rembg_watch.account.governor import Governor
 from rembg_watch.account.holds import Hold
 from rembg_watch.account.notes import GATE, PACE, pace_from_note
 from rembg_watch.config import Settings
-from rembg_watch.daemon import leftovers
+from rembg_watch.daemon import first_look, leftovers
 from rembg_watch.daemon.assembly import RESUME, SPOOL_NAME, build_client, pace_of, plan_of
 from rembg_watch.delivery.publish import enough_room
 from rembg_watch.delivery.spool import Spool
@@ -116,6 +116,7 @@ def estimate(
             return balance.folder_room(recipe.name, recipe.daily_budget)
 
         kept = {**dict.fromkeys(away, "its folder is not there"), **_taken(settings)}
+        kept |= _waits(ledger, plan, line.versions, kept)
         turns = tuple(turns_of(plan, governor.gate, shut=kept, room=room))
         day_room = balance.day_room(plan.terms)
         is_learned = pace_from_note(ledger.note(PACE)).learned is not None
@@ -151,6 +152,17 @@ def _taken(settings: Settings) -> dict[str, str]:
     locks, ours = Locks(), Locks.of_state(settings.state_dir)
     holders = {folder.name: locks.holder_of(folder.input) for folder in settings.folders}
     return {name: f"{one} watches it" for name, one in holders.items() if one is not None and one.pid != ours}
+
+
+def _waits(ledger: Ledger, plan: Plan, versions: Mapping[Source, Version], kept: Container[str]) -> dict[str, str]:
+    """Say which new folders would wait for a person, and why."""
+    jobs, why = ledger.counts_by_folder(), {}
+    for name, recipe in plan.recipes.items():
+        if name not in kept and first_look.is_new(ledger, recipe, jobs.get(name, {})):
+            sources = {source: version for (folder, source), version in versions.items() if folder == name}
+            found = first_look.decide(ledger, plan, recipe, sources)
+            why.update({name: found[1]} if found else {})
+    return {name: text for name, text in why.items() if not first_look.is_answered(ledger, name)}
 
 
 def _payable(governor: Governor) -> tuple[int, Hold | None]:

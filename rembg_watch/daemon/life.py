@@ -59,6 +59,7 @@ class Daemon:
         step: Step = no_step,
         reload_from: Path | None = None,
         on_settings: Callable[[Settings], None] = lambda _settings: None,
+        agrees: bool = False,  # to the price of whatever a new folder holds
     ) -> None:
         self.settings = settings
         self.clocks = clocks or Clocks()
@@ -74,6 +75,7 @@ class Daemon:
         )
         self._reload_from = reload_from
         self._on_settings = on_settings
+        self._agrees = agrees
         self._wants_reload = threading.Event()
         self._hurried = threading.Event()
         self._locks = Locks()
@@ -113,6 +115,7 @@ class Daemon:
         self.status = StatusFile(parts, settings.state_dir / STATUS_NAME)
         self._doubts = leftovers.Doubts(parts, timeout_s=settings.api.timeout_s)
         self._once = Once(parts)
+        parts.first_looks.agrees = self._agrees
         self._ledger_watch = LedgerWatch(parts, settings.state_dir / FILE_NAME)
         leftovers.forget_another_key(parts, settings)
         parts.ports.report(
@@ -125,6 +128,7 @@ class Daemon:
         )
         parts.targets.make(settings)
         leftovers.report_other_options(parts)
+        parts.first_looks.begin()
         self._doubts.begin(leftovers.take_up(parts))
         upkeep.begin(parts)
         self._start_watcher()
@@ -176,10 +180,11 @@ class Daemon:
         self._late = set(late)
 
     def _obey_requests(self) -> None:
-        """Do what ``rembg-watch retry`` asked for from outside: try every hold at once."""
+        """Do what ``rembg-watch retry`` and ``adopt`` asked for from outside."""
         if self.parts.ledger.note(RESUME) is not None:
             self.parts.ledger.set_note(RESUME, None, is_durable=False)
             self.parts.try_everything()
+        self.parts.first_looks.obey()
 
     def snapshot(self) -> Snapshot:
         """Say how everything stands, as one JSON object."""
@@ -213,6 +218,7 @@ class Daemon:
         for name in parts.watcher.progress():
             parts.heartbeat.forget(thread_name(name))
         self._locks.keep_only(folder.input for folder in after.folders)
+        parts.first_looks.begin()
         parts.watcher.change([folder.folder() for folder in after.folders], pace_of(after))
         self._start_watcher()
         leftovers.release_held(parts)

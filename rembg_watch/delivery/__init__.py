@@ -8,6 +8,7 @@ From a paid answer to a file in its place: spool, verify, publish, and what beco
 ``delivery.decoder``      what runs in such a child
 ``delivery.outputs``      which output folders take cut-outs now
 ``delivery.publish``      one cut-out, whole, in its mirrored place
+``delivery.earlier``      cut-outs that seem to stand in an output already
 ``delivery.answer_file``  an answer outside the spool, for ``one_shot``
 ``delivery.originals``    the source is kept, moved, deleted or set aside
 ========================  =============================================================

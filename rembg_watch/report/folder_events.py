@@ -131,6 +131,28 @@ class FolderFree(FolderEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FolderWaits(FolderEvent):
+    """A folder is new, and what is in it is not paid for before a person has decided."""
+
+    level: ClassVar[Level] = Level.WARNING
+    lasting: ClassVar[Lasting] = Lasting("first look", "folder", detail="why")
+    why: str
+
+    def _says(self) -> str:
+        return f"{self.folder} waits for you: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderLetGo(FolderEvent):
+    """A new folder that waited for a person does not any more."""
+
+    lasting: ClassVar[Lasting] = Lasting("first look", "folder", is_over=True)
+
+    def _says(self) -> str:
+        return f"{self.folder} is let go: its pictures are sent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overflowed(FolderEvent):
     """The kernel dropped notices; the scan that follows finds what they would have told."""
 

@@ -208,6 +208,7 @@ class FolderWatch:
         if not self._is_ours:
             self._guard.close()
             return False
+        self._permit.arrived(self.folder)
         self._guard.open(self._now, self._why_polled())
         if away_since_s is not None or not was_ours:
             self._begin_anew("start" if before is None else "back")

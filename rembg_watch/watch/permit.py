@@ -19,6 +19,9 @@ class Permit:
         del folder
         return True
 
+    def arrived(self, folder: Folder) -> None:
+        """Take note that a folder is there, or another one in its place, and that it is ours."""
+
     def let_go(self, folder: Folder) -> None:
         """Give a folder's input up: it has not been there for long, and may be another one when it comes back."""
 
