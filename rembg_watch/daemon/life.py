@@ -217,9 +217,9 @@ class Daemon:
         self.notify.extend_timeout(_DRAIN_EXTENSION_S)
         for name in parts.watcher.progress():
             parts.heartbeat.forget(thread_name(name))
-        self._locks.keep_only(folder.input for folder in after.folders)
         parts.first_looks.begin()
         parts.watcher.change([folder.folder() for folder in after.folders], pace_of(after))
+        self._locks.keep_only(folder.input for folder in after.folders)
         self._start_watcher()
         leftovers.release_held(parts)
         leftovers.report_other_options(parts)

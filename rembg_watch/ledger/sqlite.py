@@ -23,9 +23,11 @@ from rembg_watch.ledger.commits import SharedCommits
 from rembg_watch.ledger.migrations import ON_SQLITE, Migration, migrate, version_of
 from rembg_watch.ledger.refusals import (
     APPLICATION_ID,
+    KEPT,
     beside,
     explained,
     plain,
+    refuse_copies,
     refuse_damage,
     refuse_remains,
     refuse_strangers,
@@ -61,6 +63,7 @@ class SqliteStore(Store):
         """Open the ledger at *path*, after making sure that it is one and is sound; see ``open_ledger``."""
         if not path.exists():
             refuse_remains(path)
+            refuse_copies(path)
             if access is not Access.OWN:
                 raise NoLedgerError(f"there is no ledger at {path} yet: nothing has run with this state_dir")
             _make(path, migrations)
@@ -134,7 +137,7 @@ class SqliteStore(Store):
         return not self._is_lost
 
     def keep(self) -> Path:
-        kept = beside(self.path, f".kept-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+        kept = beside(self.path, f"{KEPT}{datetime.now(UTC):%Y%m%dT%H%M%S}")
         kept.unlink(missing_ok=True)
         assert self._keeper is not None
         with self._explaining():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rembg_watch.daemon import Daemon
-from rembg_watch.errors import ExitCode
+from rembg_watch.errors import ExitCode, LedgerError
 from rembg_watch.jobs import State
 from rembg_watch.ledger import open_ledger
 from rembg_watch.report import events
@@ -96,6 +96,20 @@ def test_what_is_known_is_kept_in_a_copy_that_can_be_put_in_its_place(studio: St
     with running(studio, settings(studio)) as daemon:
         assert daemon.run_once() is ExitCode.OK
     assert calls(studio) == 5
+
+
+def test_no_new_ledger_is_begun_beside_the_copy(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    with running(studio, settings(studio)) as daemon:
+        eventually(lambda: daemon.parts.ledger.counts()[State.DONE] == 1)
+        remove_all(studio.root / "state")
+        eventually(lambda: is_lost(daemon))
+    with (
+        pytest.raises(LedgerError, match="holds all that it knew: give it that name"),
+        running(studio, settings(studio)),
+    ):
+        pass
+    assert calls(studio) == 1
 
 
 def test_answers_under_way_are_delivered_and_written_into_the_copy(tmp_path: Path) -> None:
