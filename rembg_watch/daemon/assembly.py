@@ -264,7 +264,7 @@ def assemble(
         Pipeline(ports),
         balance,
         under_way,
-        shut=lambda: watcher.shut,
+        shut=lambda: watcher.shut | first_looks.shut(),
         run_id=uuid4().hex[:12],
         workers=workers,
         pulse=Pulse(

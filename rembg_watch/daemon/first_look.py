@@ -65,6 +65,7 @@ class FirstLooks:
         self._report = report
         self._wake = wake
         self._new: set[str] = set()
+        self._known: frozenset[str] | None = None  # what was begun with; None: nobody has begun
         self._looks: dict[str, _Look] = {}  # the last one at each
         self.agrees = False  # a person has agreed to any number beforehand
 
@@ -72,11 +73,18 @@ class FirstLooks:
         """Find out which folders are new, at the start and after a reload; those are looked at anew."""
         self.obey()
         jobs = self._ledger.counts_by_folder()
-        for recipe in self._in_force.plan.recipes.values():
+        recipes = self._in_force.plan.recipes
+        for recipe in recipes.values():
             if is_new(self._ledger, recipe, jobs.get(recipe.name, {})):
                 self._begin(recipe)
             else:
                 self._open(recipe)
+        self._known = frozenset(recipes)
+
+    def shut(self) -> frozenset[str]:
+        """Name the folders of which nothing may be sent yet, those too that a reload has just brought."""
+        fresh = frozenset() if self._known is None else frozenset(self._in_force.plan.recipes) - self._known
+        return fresh | frozenset(self._new)
 
     def arrived(self, folder: str) -> None:
         """Look anew at a folder of which nothing was ever in line: what was empty may have been a mount point."""

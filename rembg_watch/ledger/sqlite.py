@@ -33,7 +33,7 @@ from rembg_watch.ledger.refusals import (
     refuse_strangers,
 )
 from rembg_watch.ledger.store import Store, T, Work
-from rembg_watch.ledger.values import Access, NoLedgerError
+from rembg_watch.ledger.values import Access, LedgerUnavailableError, NoLedgerError
 
 BUSY_S = 20.0
 """How long a commit waits for another process before it gives up."""
@@ -126,10 +126,14 @@ class SqliteStore(Store):
             return self._commits.run(work, is_durable=is_durable)
 
     def read(self, work: Work[T]) -> T:
-        if self._is_lost:  # a reader would open what stands there now
-            return self.write(work, is_durable=False)
-        with self._explaining(), self._readers.connect() as connection:
-            return work(connection)
+        if not self._is_lost:
+            try:
+                with self._explaining(), self._readers.connect() as connection:
+                    return work(connection)
+            except LedgerUnavailableError:
+                if self.is_in_place():
+                    raise
+        return self.write(work, is_durable=False)  # a reader would open what stands there now, or nothing
 
     def is_in_place(self) -> bool:
         opened = {suffix: found for suffix, found in self._files.items() if found is not None}

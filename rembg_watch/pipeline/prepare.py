@@ -49,7 +49,11 @@ def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin:
     except (SourceUnreadableError, DeliveryError) as trouble:
         return _later(ports, plan, job, trouble.reason, trouble.code)
     ports.step("prepared")
-    return _answered_before(ports, plan, recipe, with_content(job, content_key(prepared, recipe)), prepared)
+    try:
+        return _answered_before(ports, plan, recipe, with_content(job, content_key(prepared, recipe)), prepared)
+    except Exception:  # the ledger cannot be asked now
+        prepared.close()
+        raise
 
 
 def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
