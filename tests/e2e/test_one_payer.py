@@ -1,5 +1,6 @@
 """Two daemons with one input: whoever has it pays, the other one holds the folder and says who that is."""
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.studio import Running, Studio, wait_until
+from tests.host.test_locks import bind_as, end, name_of
 
 PICTURES = 12
 
@@ -91,3 +93,17 @@ def test_of_several_inputs_the_free_ones_are_worked_on(studio: Studio) -> None:
         assert states == {"shared": "held", "free": "watching"}
         assert (studio.root / "out-3/b.webp").exists()
         assert not (studio.root / "out-2/a.webp").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_name_that_another_user_has_stops_no_daemon_and_lets_no_second_one_pay(studio: Studio) -> None:
+    stranger = bind_as(65534, name_of(studio.input))
+    studio.drop("a.jpg", 1)
+    try:
+        with studio.running() as daemon:
+            daemon.wait_until(lambda: len(studio.outputs()) == 1, "it is delivered")
+            said = studio.cli("once", config=second(studio))
+            assert (said.code, len(studio.calls)) == (75, 1)
+            assert f"process {daemon.process.pid}" in said.text
+    finally:
+        end(stranger)

@@ -1,9 +1,13 @@
+import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rembg_watch.errors import LockedError
 from rembg_watch.host.locks import Locks
@@ -209,3 +213,43 @@ def test_a_daemon_starts_if_one_of_its_inputs_is_free(folders: tuple[Path, Path]
     locks.take(own_state, [source, tmp_path / "offline"])
     locks.release()
     end(other)
+
+
+@needs_root
+@settings(max_examples=25, deadline=None)
+@given(
+    acts=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["take", "let go", "stranger"])), max_size=12),
+    plain_first=st.booleans(),
+)
+def test_whatever_strangers_do_one_of_ours_has_the_folder_at_most(
+    acts: list[tuple[int, str]], plain_first: bool
+) -> None:
+    """A stranger takes the plain name and gives it up at any moment; whoever of ours asks first has the folder."""
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        source, ours = Path(name), [stack.enter_context(contextlib.closing(Closing())) for _ in range(3)]
+        stranger = [bind_as(65534, name_of(source))] if plain_first else []
+        owner: int | None = None
+        for who, act in acts:
+            if act == "stranger":
+                if stranger:
+                    end(stranger.pop())
+                elif Locks().holder_of(source) is None:
+                    stranger.append(bind_as(65534, name_of(source)))
+            elif act == "let go":
+                ours[who].let_go(source)
+                owner = None if owner == who else owner
+            elif owner in {None, who}:
+                assert ours[who].take_input(source)
+                owner = who
+            else:
+                with pytest.raises(LockedError):
+                    ours[who].take_input(source)
+        for one in stranger:
+            end(one)
+
+
+class Closing(Locks):
+    """Locks that a test closes."""
+
+    def close(self) -> None:
+        self.release()
