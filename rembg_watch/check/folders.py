@@ -16,7 +16,6 @@ from rembg_watch.config.rules import Where, is_away, targets
 from rembg_watch.delivery.publish import try_out
 from rembg_watch.host import disk
 from rembg_watch.host.mounts import Mount, mount_of, mounted
-from rembg_watch.ledger import FILE_NAME
 
 _MOST_ENTRIES = 300_000
 
@@ -28,7 +27,6 @@ def findings(settings: Settings, trees: "Mapping[Path, Tree]", *, proc: Path, wh
     for number, folder in enumerate(settings.folders):
         places = {name: where(("folders", number, name)) for name in ("input", "output", "done", "failed")}
         if tree := trees.get(folder.input):
-            yield from _many(folder, tree, settings, places["input"])
             yield from _input(folder, tree, places["input"])
             yield from _polled(folder, settings, mount_of(folder.input, table), places["input"])
         for name, path in targets(folder).items():
@@ -116,18 +114,6 @@ def _input(folder: FolderSettings, tree: Tree, where: str) -> Iterator[Finding]:
         what = f"{len(tree.unreadable)} of the files and folders in {folder.input} cannot be read, the first is {first}"
         todo = "let this user read them, or they will never be sent"
         yield Finding(Severity.WARNING, FindingKind.ACCESS, what, where=where, todo=todo)
-
-
-def _many(folder: FolderSettings, tree: Tree, settings: Settings, where: str) -> Iterator[Finding]:
-    """Say what a first run would wait for; once there is a ledger, ``once --dry-run`` knows more."""
-    above = settings.credits.ask_above
-    if above and tree.files > above and not (settings.state_dir / FILE_NAME).exists():
-        what = (
-            f"{folder.input} holds {tree.files:,} files, and nothing has run yet: with more than {above:,} pictures to "
-            "be paid for (credits.ask_above) the first run waits for you"
-        )
-        todo = f'"rembg-watch once --dry-run" says what it costs, "rembg-watch retry --folder {folder.name}" lets it go'
-        yield Finding(Severity.NOTE, FindingKind.MACHINE, what, where=where, todo=todo)
 
 
 def _polled(folder: FolderSettings, settings: Settings, mount: Mount | None, where: str) -> Iterator[Finding]:
