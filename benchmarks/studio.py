@@ -89,6 +89,7 @@ class Studio:
             f'state_dir = "{self.state}"\n'
             f'[api]\nurl = "{self.url}/rmbg"\nusage_url = "{self.url}/api/membership-usage"\n'
             f"[pool]\nworkers = {self.workers}\nbatch_size = {max(50, 4 * self.workers)}\n"
+            f"[credits]\nask_above = 0\n"
             f"[watch]\nsettle_s = {self.settle_s}\n{self.extra}"
             f'[[folders]]\nname = "studio"\ninput = "{self.input}"\noutput = "{self.output}"\n',
             encoding="utf-8",

@@ -55,6 +55,14 @@ class NoThreadsError(RembgWatchError):
     exit_code = ExitCode.WAITING
 
 
+class InputLockedError(LockedError):
+    """Another process watches the same input folder; *holder* says which."""
+
+    def __init__(self, message: str, *, holder: str) -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
 class LedgerError(RembgWatchError):
     """The ledger cannot be opened or trusted; the message names the way out."""
 

@@ -16,6 +16,7 @@ TOGETHER = {
     "systemd": "systemd",
     "kernel": "kernel",
     "watch/test_folder.py": "what opens the folders of all tests to other users",
+    "host/test_locks.py": "what opens the folders of all tests to other users",
     "ledger/test_sqlite.py": "what opens the folders of all tests to other users",
 }
 """Directories and files whose tests run one after the other in one process: they share what is there once only."""

@@ -30,6 +30,10 @@ class Cause(StrEnum):
     PAUSED = "paused"  # by a person
     PARAMETERS = "parameters_refused"  # of one folder
     SURPRISES = "unexpected_answers"  # of one folder: several answers in a row were not of the size that was expected
+    LEDGER = "ledger_lost"  # the ledger was removed or replaced under the running daemon
+    BRAKE = "first_look"  # of one new folder: it holds more pictures than are paid for without being asked
+    DELIVERED = "seems_delivered"  # of one new folder: its output seems to hold their cut-outs
+    TAKEN = "in_use"  # of one folder: another process watches it
 
 
 class Probe(StrEnum):
@@ -73,6 +77,7 @@ class CauseRow:
     passes: bool = False  # it may be over in a minute, without anybody's help
     is_about_credits: bool = False  # there is nothing that could be spent
     is_said_by_api: bool = True  # the words that come with it are an answer of the API
+    outlasts_retry: bool = False  # it is not tried anew with every other pause: it ends by itself, or by its name
 
 
 CAUSES: Final[Mapping[Cause, CauseRow]] = {
@@ -170,6 +175,33 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             'Look at them: "rembg-watch accept --folder" takes such answers from now on, "retry" tries again.',
         ),
         is_said_by_api=False,
+    ),
+    Cause.LEDGER: CauseRow(
+        pause=Pause(
+            "the ledger was removed or replaced while it was in use",
+            "Stop rembg-watch, put the ledger back in its place, and start it again.",
+            level=Level.ERROR,
+        ),
+        is_said_by_api=False,
+        outlasts_retry=True,
+    ),
+    Cause.BRAKE: CauseRow(
+        pause=Pause("the new folder holds many pictures", '"rembg-watch retry --folder" lets them go.'),
+        is_said_by_api=False,
+        outlasts_retry=True,
+    ),
+    Cause.DELIVERED: CauseRow(
+        pause=Pause(
+            "the new folder's pictures seem to be delivered already",
+            '"rembg-watch adopt" takes them over, "retry --folder" sends them.',
+        ),
+        is_said_by_api=False,
+        outlasts_retry=True,
+    ),
+    Cause.TAKEN: CauseRow(
+        pause=Pause("another process watches the folder", "It goes on by itself when that one lets go."),
+        is_said_by_api=False,
+        outlasts_retry=True,
     ),
 }
 

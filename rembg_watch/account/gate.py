@@ -24,6 +24,7 @@ from rembg_watch.account.causes import CAUSES, REFUSALS, Cause, Outcome, Probe, 
 from rembg_watch.account.credits import AccountRead, AccountUnread, next_day_at
 from rembg_watch.account.holds import (
     DISK_LOOK_S,
+    WHATEVER_OPTIONS,
     FolderHold,
     Hold,
     after_no_reading,
@@ -126,7 +127,8 @@ class Gate:
 
     def refusing(self, folder: str, options: str) -> FolderHold | None:
         """Return the hold of a folder, if it is held for these options."""
-        return next((f for f in self.folders if f.folder == folder and f.options == options), None)
+        meant = (options, WHATEVER_OPTIONS)
+        return next((f for f in self.folders if f.folder == folder and f.options in meant), None)
 
     def after(
         self,
@@ -284,7 +286,8 @@ class Gate:
 
     def resumed(self, *, now: datetime) -> "Gate":
         """Return the gate after a person has looked (reload, ``retry``): each hold is tried at once."""
-        asked = (h if h.picture_at is None else by_picture(h, now, is_news=True) for h in self.holds)
+        asked = (h for h in self.holds if not CAUSES[h.cause].outlasts_retry)
+        asked = (h if h.picture_at is None else by_picture(h, now, is_news=True) for h in asked)
         holds = tuple(
             replace(
                 h,
@@ -297,7 +300,11 @@ class Gate:
             for h in asked
             if h.cause not in (Cause.PAUSED, Cause.BACKOFF)
         )
-        return replace(self, holds=holds, folders=(), canary_at=None, reading_at=None, failures=0, suspect=None)
+        folders = tuple(f for f in self.folders if CAUSES[f.cause].outlasts_retry)
+        kept = tuple(h for h in self.holds if CAUSES[h.cause].outlasts_retry)
+        return replace(
+            self, holds=holds + kept, folders=folders, canary_at=None, reading_at=None, failures=0, suspect=None
+        )
 
     def restarted(self, *, now: datetime) -> "Gate":
         """
@@ -324,6 +331,16 @@ class Gate:
         )
         return replace(self, holds=tuple(holds), canary_at=None, reading_at=None)
 
+    def holding_all(self, cause: Cause, *, now: datetime, text: str | None) -> "Gate":
+        """Return the gate shut for *cause* until that is taken back (``releasing_all``), unless it is already."""
+        if self.holding(cause) is not None:
+            return self
+        return self._held(held(cause, now, Probe.PERSON, None, text=text))
+
+    def releasing_all(self, cause: Cause) -> "Gate":
+        """Return the gate without the hold for *cause*."""
+        return self._without(cause)
+
     def _held(self, hold: Hold) -> "Gate":
         others = tuple(h for h in self.holds if h.cause is not hold.cause)
         return replace(self, holds=(*others, hold))
@@ -338,6 +355,12 @@ class Gate:
         if self.refusing(hold.folder, hold.options) is not None:
             return self
         return replace(self, folders=(*(f for f in self.folders if f.folder != hold.folder), hold))
+
+    def releasing_folder(self, folder: str, *causes: Cause) -> "Gate":
+        """Return the gate without the hold of a folder, if it is for one of *causes*."""
+        if not any(f.folder == folder and f.cause in causes for f in self.folders):
+            return self
+        return replace(self, folders=tuple(f for f in self.folders if f.folder != folder))
 
 
 IN_FLIGHT_RECHECK_S = 5.0

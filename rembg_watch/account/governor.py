@@ -222,6 +222,27 @@ class Governor:
             self._swap(before.holding_folder(hold))
             return self.gate is not before
 
+    def release_folder(self, folder: str, *causes: Cause) -> bool:
+        """Send a folder's pictures again, if one of *causes* was all that held it; say whether that is news."""
+        with self._outbox.after(self._changed):
+            before = self.gate
+            self._swap(before.releasing_folder(folder, *causes))
+            return self.gate is not before
+
+    def hold_all(self, cause: Cause, *, text: str) -> bool:
+        """Send nothing at all until ``release_all``; say whether that is news."""
+        with self._outbox.after(self._changed):
+            before = self.gate
+            self._swap(before.holding_all(cause, now=self._clocks.now(), text=text))
+            return self.gate is not before
+
+    def release_all(self, cause: Cause) -> bool:
+        """Take back what ``hold_all`` did; say whether that is news."""
+        with self._outbox.after(self._changed):
+            before = self.gate
+            self._swap(before.releasing_all(cause))
+            return self.gate is not before
+
     def unsent(self, ticket: Ticket) -> None:
         """Learn that a call never went out."""
         with self._outbox.after(self._changed):

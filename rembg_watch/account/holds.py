@@ -69,12 +69,16 @@ class Hold:
         return now >= self.probe_at
 
 
+WHATEVER_OPTIONS = ""
+"""What stands in place of the options of a folder that is held for another reason."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderHold:
-    """A folder of which nothing is sent: the API refused its options, or its answers surprise; until they change."""
+    """A folder of which nothing is sent: the API refused its options, its answers surprise, or it is not ours."""
 
     folder: str
-    options: str  # the options that it is held for, in any stable spelling
+    options: str  # the options that it is held for, in any stable spelling, or ``WHATEVER_OPTIONS``
     since: datetime
     text: str | None = None
     cause: Cause = Cause.PARAMETERS

@@ -132,7 +132,8 @@ class _FolderNote(_Note):
 
 def gate_to_note(gate: Gate) -> dict[str, Any]:
     """Write down the holds; what belongs to the running process alone is left out."""
-    holds = (noted(hold, gate.canary_at) for hold in gate.holds if hold.cause is not Cause.BACKOFF)
+    passing = (Cause.BACKOFF, Cause.LEDGER)
+    holds = (noted(hold, gate.canary_at) for hold in gate.holds if hold.cause not in passing)
     return {
         "holds": [_HoldNote.write(hold) for hold in holds],
         "folders": [_FolderNote.write(hold) for hold in gate.folders],

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rembg_watch.check import account, folders, machine, unit
+from rembg_watch.check import account, folders, machine, new_folders, unit
 from rembg_watch.check.account import Ask, over_network
 from rembg_watch.config import Finding, FindingKind, Reading, Severity
 from rembg_watch.errors import ExitCode
@@ -49,6 +49,7 @@ def findings(
     if reading.settings is not None:
         trees = folders.trees(reading.settings)
         found += folders.findings(reading.settings, trees, proc=proc, where=reading.where)
+        found += new_folders.findings(reading.settings, reading.where)
         found += machine.findings(reading.settings, trees, now=now, proc=proc)
         found += unit.findings(reading, service, user_id=os.geteuid())
     return sorted(found, key=lambda one: list(Severity).index(one.severity))

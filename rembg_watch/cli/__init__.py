@@ -7,6 +7,7 @@ The command line: a file for each command, which has the command's name.
 ``status``, ``jobs``       how it goes
 ``retry``                  what failed is tried again
 ``accept``, ``redo``       answers of an unexpected size; cut-outs made anew
+``adopt``                  cut-outs of another ledger are taken over
 ``check``, ``credits``     what could go wrong; what the account holds
 ``init``, ``sandbox``      before the first run
 ``demo``                   the tour

@@ -11,6 +11,7 @@ import typer
 from rembg_watch import __version__
 from rembg_watch.api.errors import RembgError
 from rembg_watch.cli.accept import accept
+from rembg_watch.cli.adopt import adopt
 from rembg_watch.cli.check import check
 from rembg_watch.cli.configured import ConfigFile
 from rembg_watch.cli.console import accept_any_text, note
@@ -73,6 +74,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "retry": retry,
     "accept": accept,
     "redo": redo,
+    "adopt": adopt,
     "check": check,
     "credits": credits_,
     "sandbox": sandbox,

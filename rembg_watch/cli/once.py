@@ -1,17 +1,20 @@
 """``once``: everything that is there now, with a bar on a terminal; or what it would cost."""
 
+import sys
 from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
 
 from rembg_watch import state_dirs
+from rembg_watch.account.causes import Cause
 from rembg_watch.cli.configured import AsJson, ConfigFile, logs_for
-from rembg_watch.cli.console import ERR, OUT, say, say_json
+from rembg_watch.cli.console import ERR, OUT, note, say, say_json
 from rembg_watch.cli.progress import PlainProgress, TerminalProgress, summary
 from rembg_watch.config import FOR_RUN, find
 from rembg_watch.daemon import Daemon
 from rembg_watch.daemon.estimate import Estimate, estimate
+from rembg_watch.daemon.first_look import LET_GO, answer
 from rembg_watch.errors import ExitCode
 from rembg_watch.host.memory import limit_heaps
 from rembg_watch.report.events import Reporter
@@ -28,6 +31,9 @@ def once(
     ] = False,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only errors.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask: pay for all that a new folder holds, however much it is.")
+    ] = False,
 ) -> None:
     """Process everything that is there now, then exit."""
     limit_heaps()
@@ -46,9 +52,13 @@ def once(
     progress = TerminalProgress(ERR) if bar and not (quiet or as_json) else PlainProgress()
     logs = logs_for(settings, level="error" if quiet else "warning" if bar else None)
     report: Reporter = OncePerCondition(progress.around(logs))
-    daemon = Daemon(settings, report=report)
-    with logs, daemon.signals(), daemon, progress if not quiet else nullcontext():
-        code = daemon.run_once(on_tick=progress.show)
+    daemon = Daemon(settings, report=report, agrees=yes)
+    with logs, daemon.signals(), daemon:
+        with progress if not quiet else nullcontext():
+            code = daemon.run_once(on_tick=progress.show)
+        if not (as_json or quiet) and _agreed(daemon):
+            with progress:
+                code = daemon.run_once(on_tick=progress.show)
         snapshot = daemon.snapshot()
         sentence = summary(daemon)
     if as_json:
@@ -56,6 +66,21 @@ def once(
     elif not quiet:
         say(sentence)
     raise typer.Exit(code)
+
+
+def _agreed(daemon: Daemon) -> bool:
+    """Ask about new folders that hold many pictures, where there is somebody to ask; say if any is let go."""
+    waiting = [hold for hold in daemon.parts.governor.gate.folders if hold.cause is Cause.BRAKE]
+    if not waiting or not sys.stdin.isatty() or daemon.stopping.is_set():
+        return False
+    agreed = []
+    for hold in waiting:
+        note(f"{hold.folder}: {hold.text}")
+        if typer.confirm("Pay for them now?", err=True):
+            agreed.append(hold.folder)
+    answer(daemon.parts.ledger, agreed, LET_GO)
+    daemon.parts.first_looks.obey()
+    return bool(agreed)
 
 
 def _as_json(found: Estimate) -> dict[str, Any]:
@@ -66,6 +91,7 @@ def _as_json(found: Estimate) -> dict[str, Any]:
         "doubles": found.doubles,
         "now": found.now,
         "later": found.later,
+        "limits": list(found.limits),
         "gate": {
             "open": found.hold is None,
             "reason": found.hold.cause.value if found.hold else None,

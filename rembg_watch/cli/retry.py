@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from rembg_watch.account.notes import GATE, gate_from_note
 from rembg_watch.cli.configured import ConfigFile, ledger_of
 from rembg_watch.cli.console import say
 from rembg_watch.daemon import RESUME
+from rembg_watch.daemon.first_look import FIRST_LOOK_CAUSES, LET_GO, answer
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Access, Ledger, Which
 from rembg_watch.report.events import ACCEPT_OR_REDO
@@ -31,7 +33,8 @@ def retry(
     """
     Retry failed, held or in-doubt pictures and end every pause.
 
-    Without a choice of pictures, only the pauses end.
+    Without a choice of pictures, only the pauses end. A new folder that waits for you is let go by its name alone:
+    --folder.
     """
     is_choice = bool(patterns or everything or state or folder)
     now = datetime.now(UTC)
@@ -42,8 +45,16 @@ def retry(
             which = Which(states=frozenset(state or ()), folders=frozenset(folder or ()), pattern=pattern)
             count += ledger.retry(which, now)
         ledger.set_note(RESUME, now.isoformat(), is_durable=False)
+        let_go = [] if patterns or state else folder or []
+        if let_go:
+            answer(ledger, let_go, LET_GO)
+        waited = waiting_folders(ledger.note(GATE))
         held, done = _left_alone(ledger, patterns or [], frozenset(folder or ()), is_all=everything)
+    for name in let_go:
+        if name in waited:
+            say(f"{name} waited for you and is let go: its pictures are sent")
     if not is_choice:
+        _say_what_still_waits(waited)
         say(
             "every pause is retried now; nothing was put back in the queue: "
             "to choose pictures, give a pattern, --state, --folder or --all"
@@ -54,6 +65,16 @@ def retry(
         say(f"held until you decide: {count_text(held, 'answer')} of an unexpected size; {ACCEPT_OR_REDO}")
     if done and not count:
         say(f'delivered already: {count_text(done, "picture")}; "rembg-watch redo" makes cut-outs anew, at a price')
+
+
+def waiting_folders(gate: object) -> list[str]:
+    """Name the new folders that wait for a person."""
+    return [hold.folder for hold in gate_from_note(gate).folders if hold.cause in FIRST_LOOK_CAUSES]
+
+
+def _say_what_still_waits(folders: list[str]) -> None:
+    for name in folders:
+        say(f'{name} is new and waits for you: "rembg-watch retry --folder {name}" lets it go')
 
 
 def _left_alone(ledger: Ledger, patterns: list[str], folders: frozenset[str], *, is_all: bool) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import typer
 from rich.live import Live
 
 from rembg_watch import state_dirs
+from rembg_watch.account.causes import Cause
 from rembg_watch.account.notes import BASELINE, GATE, OTHER_USE, gate_from_note, reading_from_note, use_from_note
 from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.cli.configured import AsJson, ConfigFile
@@ -104,6 +105,8 @@ def _written(settings: Settings) -> Snapshot | None:
 def _look_at_state(settings: Settings, ledger: Ledger | None) -> tuple[Snapshot, Liveness]:
     written = _written(settings)
     alive = liveness(written, now=_now()) if written else Liveness.GONE
+    if written is not None and alive is not Liveness.GONE and written["gate"]["reason"] == Cause.LEDGER:
+        return written, alive  # what stands in the ledger's place is not what the daemon works with
     if ledger is None:
         left = snapshot(counts={}, unsettled=0, gate=GateView(), credits=CreditsView(), now=_now())
     else:

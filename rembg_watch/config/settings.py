@@ -160,6 +160,15 @@ class CreditSettings(Section):
     recheck_s: Real = Field(
         default=300.0, ge=1, le=86_400, description="How often the account is read while credits are missing."
     )
+    ask_above: Whole = Field(
+        default=200,
+        ge=0,
+        le=1_000_000_000,
+        description=(
+            "A folder that is seen for the first time with more pictures to be paid for waits for you\n"
+            "(`rembg-watch retry --folder NAME` lets it go); 0: never."
+        ),
+    )
 
 
 class WatchSettings(Section):

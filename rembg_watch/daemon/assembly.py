@@ -18,6 +18,8 @@ from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
 from rembg_watch.config import FolderSettings, Settings
 from rembg_watch.daemon.arrivals import Arrivals
+from rembg_watch.daemon.first_look import FirstLooks
+from rembg_watch.daemon.ownership import Ownership
 from rembg_watch.daemon.target_folders import TargetFolders
 from rembg_watch.delivery.decoders import Decoders
 from rembg_watch.delivery.outputs import Outputs
@@ -25,6 +27,7 @@ from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import ConfigError
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import Step, no_step
+from rembg_watch.host.locks import Locks
 from rembg_watch.host.systemd import Heartbeat, Notify
 from rembg_watch.ledger import Ledger, LedgerUnavailableError, open_ledger
 from rembg_watch.paths import Folder
@@ -110,6 +113,7 @@ def plan_of(settings: Settings, client: Client) -> Plan:
         ),
         recipes={folder.name: recipe_of(folder) for folder in settings.folders},
         batch_size=settings.pool.batch_size,
+        ask_above=settings.credits.ask_above,
         reserve_bytes=settings.output.free_space_reserve_mb * _MB,
         keep=timedelta(days=settings.ledger.keep_days),
     )
@@ -154,6 +158,7 @@ class Parts:
     under_way: UnderWay
     pool: Pool
     watcher: Watcher
+    first_looks: FirstLooks
     decoders: Decoders
     targets: TargetFolders
     metrics: Metrics
@@ -168,9 +173,9 @@ class Parts:
         self.pool.try_outputs()
 
 
-def build(settings: Settings, around: Around, stack: contextlib.ExitStack) -> Parts:
+def build(settings: Settings, around: Around, stack: contextlib.ExitStack, locks: Locks) -> Parts:
     """
-    Build the parts from the settings; *stack* closes what has to be closed.
+    Build the parts from the settings; *stack* closes what has to be closed, and *locks* has what is locked already.
 
     Raises:
         ConfigError: There is no key.
@@ -180,6 +185,7 @@ def build(settings: Settings, around: Around, stack: contextlib.ExitStack) -> Pa
         plan_of(settings, build_client(settings, transport=around.transport)),
         around,
         stack,
+        locks=locks,
         state_dir=settings.state_dir,
         folders=[folder.folder() for folder in settings.folders],
         pace=pace_of(settings),
@@ -193,6 +199,7 @@ def assemble(
     around: Around,
     stack: contextlib.ExitStack,
     *,
+    locks: Locks | None = None,
     state_dir: Path,
     folders: Sequence[Folder],
     pace: Pace,
@@ -259,12 +266,21 @@ def assemble(
         heartbeat.rest(thread)
         ports.shares.end_turn()
 
-    watcher = Watcher(folders, Arrivals(ports, under_way), pace, report=report, beat=begin_turn, rest=end_turn)
+    first_looks = FirstLooks(ledger, governor, in_force, report, wake=under_way.poke, clock=clocks.monotonic)
+    watcher = Watcher(
+        folders,
+        Arrivals(ports, under_way),
+        pace,
+        permit=Ownership(locks or Locks(), first_looks, governor, report),
+        report=report,
+        beat=begin_turn,
+        rest=end_turn,
+    )
     pool = Pool(
         Pipeline(ports),
         balance,
         under_way,
-        away=lambda: watcher.away,
+        shut=lambda: watcher.shut | first_looks.shut(),
         run_id=uuid4().hex[:12],
         workers=workers,
         pulse=Pulse(
@@ -282,6 +298,7 @@ def assemble(
         under_way=under_way,
         pool=pool,
         watcher=watcher,
+        first_looks=first_looks,
         decoders=decoders,
         targets=targets,
         metrics=metrics,

@@ -24,12 +24,13 @@ from rembg_watch.account.governor import Governor
 from rembg_watch.account.holds import Hold
 from rembg_watch.account.notes import GATE, PACE, pace_from_note
 from rembg_watch.config import Settings
-from rembg_watch.daemon import leftovers
+from rembg_watch.daemon import first_look, leftovers
 from rembg_watch.daemon.assembly import RESUME, SPOOL_NAME, build_client, pace_of, plan_of
 from rembg_watch.delivery.publish import enough_room
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import DeliveryError
+from rembg_watch.host.locks import Locks
 from rembg_watch.jobs import State, Unsettled, Version
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, Turn, Which, open_ledger
 from rembg_watch.ledger.values import take_turns
@@ -118,7 +119,9 @@ def estimate(
         def room(recipe: Recipe) -> int | None:
             return balance.folder_room(recipe.name, recipe.daily_budget)
 
-        turns = tuple(turns_of(plan, governor.gate, away=away, room=room))
+        kept = {**dict.fromkeys(away, "its folder is not there"), **_taken(settings)}
+        kept |= _waits(ledger, plan, line.versions, kept)
+        turns = tuple(turns_of(plan, governor.gate, shut=kept, room=room))
         day_room = balance.day_room(plan.terms)
         is_learned = pace_from_note(ledger.note(PACE)).learned is not None
     goes, waiting = contents.sent(turns)
@@ -128,7 +131,7 @@ def estimate(
         known=contents.known,
         doubles=len(contents.keys) - contents.known - len(contents.to_pay),
         now=min(goes, payable),
-        limits=tuple(_limits(waiting, turns, away, day_room, goes)),
+        limits=tuple(_limits(waiting, turns, kept, day_room, goes)),
         hold=hold,
         size_bytes=sum(version.size_bytes for version in line.versions.values()),
         credits=plan.terms.price * len(contents.to_pay),
@@ -148,6 +151,24 @@ def _ledger(state_dir: Path, stack: ExitStack) -> Ledger:
         return stack.enter_context(open_ledger(state_dir, Access.READ))
     except NoLedgerError:
         return stack.enter_context(open_ledger(Path(stack.enter_context(TemporaryDirectory()))))
+
+
+def _taken(settings: Settings) -> dict[str, str]:
+    """Say which folders another daemon watches; the one of this configuration would be waited for."""
+    locks, ours = Locks(), Locks.of_state(settings.state_dir)
+    holders = {folder.name: locks.holder_of(folder.input) for folder in settings.folders}
+    return {name: f"{one} watches it" for name, one in holders.items() if one is not None and one.pid != ours}
+
+
+def _waits(ledger: Ledger, plan: Plan, versions: Mapping[Source, Version], kept: Container[str]) -> dict[str, str]:
+    """Say which new folders would wait for a person, and why."""
+    jobs, why = ledger.counts_by_folder(), {}
+    for name, recipe in plan.recipes.items():
+        if name not in kept and first_look.is_new(ledger, recipe, jobs.get(name, {})):
+            sources = {source: version for (folder, source), version in versions.items() if folder == name}
+            found = first_look.decide(ledger, plan, recipe, sources)
+            why.update({name: found[1]} if found else {})
+    return {name: text for name, text in why.items() if not first_look.is_answered(ledger, name)}
 
 
 def _payable(governor: Governor) -> tuple[int, Hold | None]:
@@ -313,14 +334,14 @@ def _is_paid(key: str, plan: Plan, ledger: Ledger, spool: Spool | None) -> bool:
 
 
 def _limits(
-    waiting: Mapping[str, int], turns: Sequence[Turn], away: Container[str], day_room: int, goes: int
+    waiting: Mapping[str, int], turns: Sequence[Turn], kept: Mapping[str, str], day_room: int, goes: int
 ) -> Iterator[str]:
     rooms = {turn.folder: turn.at_most for turn in turns}
     for name in waiting:
         if name in rooms:
             yield f"{name}: its daily budget {_left(rooms[name] or 0)} until midnight UTC"
         else:
-            yield f"{name}: " + ("its folder is not there" if name in away else "the API does not accept its options")
+            yield f"{name}: {kept.get(name, 'the API does not accept its options')}"
     if day_room < goes:
         yield f"credits.daily_budget {_left(day_room)} until midnight UTC"
 

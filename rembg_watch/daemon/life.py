@@ -13,6 +13,7 @@ from rembg_watch import __version__, state_dirs
 from rembg_watch.config import FOR_RUN, Settings
 from rembg_watch.daemon import leftovers, room, upkeep
 from rembg_watch.daemon.assembly import RESUME, STATUS_NAME, Around, Parts, build, build_client, pace_of, plan_of
+from rembg_watch.daemon.ledger_watch import LedgerWatch
 from rembg_watch.daemon.once import Once
 from rembg_watch.daemon.status import StatusFile, snapshot_of
 from rembg_watch.errors import ConfigError, ExitCode, RembgWatchError
@@ -22,7 +23,7 @@ from rembg_watch.host.locks import Locks
 from rembg_watch.host.systemd import Notify, watchdog_interval_s
 from rembg_watch.host.threads import room_for
 from rembg_watch.jobs import State
-from rembg_watch.ledger import LedgerUnavailableError
+from rembg_watch.ledger import FILE_NAME, LedgerUnavailableError
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 from rembg_watch.report.status import Snapshot, copies_for_all
@@ -61,6 +62,7 @@ class Daemon:
         on_settings: Callable[[Settings], None] = lambda _settings: None,
         waits_for_threads: bool = False,
         thread_room: Callable[[int], int] = room_for,
+        agrees: bool = False,  # to the price of whatever a new folder holds
     ) -> None:
         self.settings = settings
         self.clocks = clocks or Clocks()
@@ -78,6 +80,7 @@ class Daemon:
         self._on_settings = on_settings
         self._waits_for_threads = waits_for_threads
         self._thread_room = thread_room
+        self._agrees = agrees
         self._wants_reload = threading.Event()
         self._hurried = threading.Event()
         self._locks = Locks()
@@ -116,11 +119,13 @@ class Daemon:
         self._locks.take(settings.state_dir, [folder.input for folder in settings.folders])
         self._exit.callback(self._locks.release)
         settings = room.make_fit(settings, self._around, self._thread_room, waits=self._waits_for_threads)
-        self.parts = parts = build(settings, self._around, self._exit)
+        self.parts = parts = build(settings, self._around, self._exit, self._locks)
         copy = copies_for_all(settings.state_dir, os.environ)[0] if "RUNTIME_DIRECTORY" in os.environ else None
         self.status = StatusFile(parts, settings.state_dir / STATUS_NAME, copy=copy)
         self._doubts = leftovers.Doubts(parts, timeout_s=settings.api.timeout_s)
         self._once = Once(parts)
+        parts.first_looks.agrees = self._agrees
+        self._ledger_watch = LedgerWatch(parts, settings.state_dir / FILE_NAME)
         leftovers.forget_another_key(parts, settings)
         parts.ports.report(
             events.Started(
@@ -132,6 +137,7 @@ class Daemon:
         )
         parts.targets.make(settings)
         leftovers.report_other_options(parts)
+        parts.first_looks.begin()
         self._doubts.begin(leftovers.take_up(parts))
         upkeep.begin(parts)
         leftovers.forget_other_folders(parts)
@@ -167,6 +173,7 @@ class Daemon:
             self._report_late()
         if now_s - self._status_at_s >= _STATUS_S:
             self._status_at_s = now_s
+            self._ledger_watch.look()
             with contextlib.suppress(LedgerUnavailableError):  # the feeder tells of it, and the work waits
                 self._obey_requests()
                 self.status.write()
@@ -197,10 +204,11 @@ class Daemon:
         self._late = set(late)
 
     def _obey_requests(self) -> None:
-        """Do what ``rembg-watch retry`` asked for from outside: try every hold at once."""
+        """Do what ``rembg-watch retry`` and ``adopt`` asked for from outside."""
         if self.parts.ledger.note(RESUME) is not None:
             self.parts.ledger.set_note(RESUME, None, is_durable=False)
             self.parts.try_everything()
+        self.parts.first_looks.obey()
 
     def snapshot(self) -> Snapshot:
         """Say how everything stands, as one JSON object."""
@@ -233,8 +241,10 @@ class Daemon:
         self.notify.extend_timeout(_DRAIN_EXTENSION_S)
         for name in parts.watcher.progress():
             parts.heartbeat.forget(thread_name(name))
+        parts.first_looks.begin()
         parts.watcher.change([folder.folder() for folder in after.folders], pace_of(after))
         leftovers.forget_other_folders(parts)
+        self._locks.keep_only(folder.input for folder in after.folders)
         self._start_watcher()
         leftovers.release_held(parts)
         leftovers.report_other_options(parts)
@@ -264,6 +274,8 @@ class Daemon:
         parts.watcher.stop()
         parts.pool.stop(on_wait=self._while_draining)
         figures = parts.metrics.read()
+        if self._ledger_watch.is_lost:  # with the answers that came meanwhile
+            self._ledger_watch.keep()
         with contextlib.suppress(LedgerUnavailableError):
             self.status.write(is_last=True)
         parts.ports.report(

@@ -62,9 +62,11 @@ class Once:
         hold = parts.governor.gate.hold
         if hold is not None and hold.cause is Cause.KEY:
             return ExitCode.KEY_REFUSED
+        if hold is not None and hold.cause is Cause.LEDGER:
+            return ExitCode.CONFIG
         counts = parts.ledger.counts()
         waiting = (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD)
         watcher = parts.watcher
-        if any(counts[state] for state in waiting) or watcher.unsettled or watcher.away or not watcher.has_looked:
+        if any(counts[state] for state in waiting) or watcher.unsettled or watcher.shut or not watcher.has_looked:
             return ExitCode.WAITING
         return ExitCode.SOME_FAILED if parts.metrics.read().failed or counts[State.IN_DOUBT] else ExitCode.OK

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from rembg_watch import __version__
-from rembg_watch.account.causes import CAUSES
+from rembg_watch.account.causes import CAUSES, words
 from rembg_watch.account.credits import next_day_at
 from rembg_watch.account.gate import Gate
 from rembg_watch.account.holds import FolderHold
@@ -249,12 +249,18 @@ def _state_of(
     if hung_s is not None:
         return "hung", "a disk of it does not answer: look at its share", now - timedelta(seconds=hung_s), None
     if hold is not None:
-        return "held", hold.text, hold.since, None
+        return "held", held_because(hold), hold.since, None
     if obstacle is not None:
         return "blocked", f"its output cannot be written: {obstacle.why}", obstacle.since, None
     if budget is not None:
         return "spent", f"its daily budget of {credits_text(budget)} is spent", None, next_day_at(now)
     return "watching", None, None, None
+
+
+def held_because(hold: FolderHold) -> str:
+    """Say in a sentence why a folder is held, and what ends that."""
+    row = CAUSES[hold.cause]
+    return words(row.pause, hold.text) if row.is_said_by_api or not hold.text else hold.text
 
 
 def sentence(parts: Parts, snapshot: Snapshot) -> str:
@@ -271,8 +277,11 @@ def sentence(parts: Parts, snapshot: Snapshot) -> str:
         return f"asking the account what became of the calls before the crash; {line}{missing}"
     if not left and not parts.watcher.has_looked:
         return f"looking through the folders{missing}"
-    if not left:
-        return f"watching; {dealt_with_text(snapshot['passed_over'])}{missing}"
     kept = "".join(f"; {one}" for one in kept_folders(snapshot, since=utc_text, until=utc_text))
+    if not left:
+        dealt_with = (
+            "everything else that has landed is dealt with" if kept else dealt_with_text(snapshot["passed_over"])
+        )
+        return f"watching; {dealt_with}{kept}{missing}"
     stands_still = snapshot["limiting"] in _KEPT_BY.values() and not jobs[State.SENDING]
     return f"{'waiting' if stands_still else 'working'}: {line}{kept}{missing}"

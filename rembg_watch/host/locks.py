@@ -6,47 +6,102 @@ nothing to clean up. The lock on the state directory is a ``flock`` on a file in
 lock on an input folder is an abstract socket that is named after it: it puts no lock file
 among a studio's pictures, and keeps no file open that would prevent a share or a card
 from being unmounted. It only excludes other processes on the same machine.
+
+Any user may give a socket any name. So a socket counts only if the kernel says that it is
+root's or our own; where another user's has the plain name, ours gets one that nobody can
+guess, and is found by whoever looks through the kernel's table.
 """
 
 import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import socket
 import struct
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from rembg_watch.errors import LockedError
+from rembg_watch.errors import InputLockedError, LockedError
 
 LOCK_NAME = "lock"
+SOCKETS = Path("/proc/self/net/unix")
+"""The kernel's table of sockets and their names; a fresh name is found in it alone."""
+
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+_BACKLOG = 128  # askers between two looks of the holder, who lets go of them (``take_input``)
+_TRIES = 5  # an asker may meet a socket between its name and its first ear
+_TRY_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose a lock is, as the kernel says."""
+
+    pid: int
+    uid: int
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is root's or our own: anybody else could keep us from working by a name."""
+        return self.uid in {0, os.geteuid()}
+
+    def __str__(self) -> str:
+        since = _runs_since(self.pid)
+        return f"process {self.pid}" + (f", which runs since {since:%Y-%m-%d %H:%M} UTC" if since else "")
+
+
+@dataclass(slots=True)
+class _InputLock:
+    """The lock on one input folder, as the folder was when it was taken."""
+
+    name: str
+    socket: socket.socket
+
+    def let_askers_go(self) -> None:
+        """Make room for the next who ask whose this is."""
+        with contextlib.suppress(OSError):
+            while True:
+                self.socket.accept()[0].close()
 
 
 class Locks:
-    """Every lock that a running daemon holds; it releases them together."""
+    """Every lock that a running daemon holds; it releases them together. Each input is locked from one thread."""
 
     def __init__(self) -> None:
         self._open: list[int] = []
-        self._inputs: list[socket.socket] = []
+        self._inputs: dict[Path, _InputLock] = {}
+        self._seen: dict[str, Holder] = {}  # by the socket's number: a holder that hangs answers nobody
 
     def take(self, state_dir: Path, inputs: Iterable[Path]) -> None:
         """
-        Lock *state_dir* and each of *inputs*.
+        Lock *state_dir* and those of *inputs* that nobody else has.
 
-        An input that does not exist (a share that is offline) is skipped; the state
-        directory is locked all the same.
+        An input that does not exist (a share that is offline) is skipped, and so is one
+        that another process holds while others are left: it is asked for again when it arrives.
 
         Raises:
-            LockedError: Another process holds one of them; the message says which.
+            LockedError: Another process holds the state directory, or all of the inputs; the message says which.
         """
         try:
             self._take_state(state_dir)
-            for path in inputs:
-                self.take_input(path)
+            self._take_some(list(inputs))
         except LockedError:
             self.release()
             raise
+
+    def _take_some(self, inputs: list[Path]) -> None:
+        refused = []
+        for path in inputs:
+            try:
+                self.take_input(path)
+            except InputLockedError as locked:
+                refused.append(locked)
+        if refused and len(refused) == len(inputs):
+            raise refused[0]
 
     def _take_state(self, state_dir: Path) -> None:
         path = state_dir / LOCK_NAME
@@ -64,35 +119,96 @@ class Locks:
 
     def take_input(self, path: Path) -> bool:
         """
-        Lock one input folder; return False if it cannot be locked at all.
+        Lock one input folder as it is now, or keep its lock; return False if it cannot be locked at all.
+
+        The lock on the folder that stood there before, as before a remount, is kept until this one is had.
 
         Raises:
-            LockedError: Another process holds it.
+            InputLockedError: Another process of root or of this user holds it.
         """
         try:
-            found = path.stat()
-            lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            name = _name_of(path)
         except OSError:
             return False
-        name = f"\0rembg-watch input {found.st_dev:x}:{found.st_ino:x}"
-        try:
-            lock.bind(name)
-            lock.listen(1)
-        except OSError as error:
-            lock.close()
-            if error.errno != errno.EADDRINUSE:
-                return False
-            raise LockedError(
-                f"input folder {path} is already watched by process {_listener(name)}: stop it, or remove the folder "
-                f"from one of the two configurations"
-            ) from error
-        self._inputs.append(lock)
+        mine = self._inputs.get(path)
+        if mine is not None and mine.name == name:
+            mine.let_askers_go()
+            return True
+        lock = self._bind(path, name)
+        if lock is None:
+            return False
+        self.let_go(path)
+        self._inputs[path] = _InputLock(name, lock)
         return True
+
+    def _bind(self, path: Path, name: str) -> socket.socket | None:
+        """Bind the plain name, or a fresh one beside a stranger's; then make sure that nobody else has done so."""
+        for mine in (name, f"{name} {secrets.token_hex(8)}"):
+            try:
+                lock = _listening(mine)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    return None
+                self._refuse_others(path, name, but="")
+                continue
+            try:
+                self._refuse_others(path, name, but=mine)
+            except LockedError:
+                lock.close()
+                raise
+            return lock
+        return None
+
+    def _refuse_others(self, path: Path, name: str, *, but: str) -> None:
+        for other in self._holders(name, but):
+            if other.counts:
+                raise InputLockedError(
+                    f"input folder {path} is already watched by {other}: stop it, or remove the folder "
+                    f"from one of the two configurations",
+                    holder=str(other),
+                )
+
+    def _holders(self, name: str, but: str) -> Iterator[Holder]:
+        """Yield who else has a lock on the folder of this name, whoever they are."""
+        found = dict(_sockets_of(name))
+        if name not in found.values() and but != name:
+            found[""] = name  # where the kernel's table cannot be read
+        for number, one in found.items():
+            if one != but and (holder := _listener(one) or self._seen.get(number)) is not None:
+                if number:
+                    self._seen[number] = holder
+                yield holder
+
+    def holder_of(self, path: Path) -> Holder | None:
+        """Say who else has the lock on an input folder, as far as it counts; takes nothing."""
+        try:
+            name = _name_of(path)
+        except OSError:
+            return None
+        return next((one for one in self._holders(name, "") if one.counts), None)
+
+    @staticmethod
+    def of_state(state_dir: Path) -> int | None:
+        """Name the process that worked last on a state directory, and may do so still."""
+        try:
+            return int((state_dir / LOCK_NAME).read_text())
+        except (OSError, ValueError):
+            return None
+
+    def let_go(self, path: Path) -> None:
+        """Release the lock on one input folder, if there is one."""
+        lock = self._inputs.pop(path, None)
+        if lock is not None:
+            lock.socket.close()
+
+    def keep_only(self, inputs: Iterable[Path]) -> None:
+        """Release the locks on all input folders but these."""
+        for path in set(self._inputs) - set(inputs):
+            self.let_go(path)
 
     def release(self) -> None:
         """Release everything; safe to call twice."""
-        while self._inputs:
-            self._inputs.pop().close()
+        self.keep_only(())
         while self._open:
             os.close(self._open.pop())
 
@@ -119,15 +235,57 @@ def _holder(fd: int) -> str:
     return next(pids, "unknown")
 
 
-def _listener(name: str) -> str:
-    """Ask the kernel which process listens on a socket; "unknown" if it does not say."""
-    with (
-        contextlib.suppress(OSError),
-        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as caller,
-    ):
-        caller.settimeout(1.0)
-        caller.connect(name)
-        credentials = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        pid = _CREDENTIALS.unpack(credentials)[0]
-        return str(pid) if pid else "unknown"
-    return "unknown"
+# --- sockets --------------------------------------------------------------------------------------
+
+
+def _name_of(path: Path) -> str:
+    found = path.stat()
+    return f"rembg-watch input {found.st_dev:x}:{found.st_ino:x}"
+
+
+def _listening(name: str) -> socket.socket:
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        lock.bind(f"\0{name}")
+        lock.listen(_BACKLOG)
+    except OSError:
+        lock.close()
+        raise
+    return lock
+
+
+def _sockets_of(name: str) -> Iterator[tuple[str, str]]:
+    """Yield the number and the name of each listening socket that is named after one folder."""
+    with contextlib.suppress(OSError):
+        for row in SOCKETS.read_text(encoding="utf-8", errors="replace").splitlines():
+            fields = row.split(maxsplit=7)
+            listens = len(fields) == 8 and fields[3] == "00010000"
+            if listens and fields[7].removeprefix("@").partition(f"{name} ")[0] in {"", name}:
+                yield fields[6], fields[7].removeprefix("@")
+
+
+def _listener(name: str) -> Holder | None:
+    """Ask the kernel who listens on a socket; None if nobody does, or so many ask that it cannot say."""
+    for _ in range(_TRIES):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as caller:
+            try:
+                caller.connect(f"\0{name}")
+            except ConnectionRefusedError:
+                time.sleep(_TRY_S)  # it has its name and does not listen yet, or is gone
+                continue
+            except OSError:
+                return None
+            credentials = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            pid, uid, _gid = _CREDENTIALS.unpack(credentials)
+            return Holder(pid, uid)
+    return None
+
+
+def _runs_since(pid: int) -> datetime | None:
+    """Say when a process was started; None if it is hidden or gone."""
+    try:
+        ticks = int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+    ago_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return datetime.fromtimestamp(time.time() - ago_s, UTC)

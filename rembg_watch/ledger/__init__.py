@@ -31,6 +31,7 @@ from pathlib import Path
 
 from rembg_watch.ledger.port import Ledger
 from rembg_watch.ledger.values import (
+    FILE_NAME,
     Access,
     Backlog,
     Json,
@@ -49,6 +50,7 @@ from rembg_watch.ledger.values import (
 )
 
 __all__ = [
+    "FILE_NAME",
     "Access",
     "Backlog",
     "Json",
@@ -80,6 +82,6 @@ def open_ledger(state_dir: Path, access: Access = Access.OWN) -> Ledger:
             message names the way out.
     """
     from rembg_watch.ledger.book import SqlLedger  # here, so that values and port load no database
-    from rembg_watch.ledger.sqlite import FILE_NAME, SqliteStore
+    from rembg_watch.ledger.sqlite import SqliteStore
 
     return SqlLedger(SqliteStore.open(state_dir / FILE_NAME, access))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Concatenate, ParamSpec
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
@@ -51,6 +52,12 @@ class SqlLedger(Ledger):
 
     def close(self) -> None:
         self._store.close()
+
+    def is_in_place(self) -> bool:
+        return self._store.is_in_place()
+
+    def keep(self) -> Path:
+        return self._store.keep()
 
     # -- sources --------------------------------------------------------------------------
 

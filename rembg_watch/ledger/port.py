@@ -12,6 +12,7 @@ but of a long list, which is written in several transactions, what was written b
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol, Self
 
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, Unsettled, Version
@@ -339,6 +340,16 @@ class Ledger(Sources, Jobs, Answers, Targets, Books, Views, Protocol):
         While its source stands a job is remembered, or it would be paid for again. Of
         calls of forgotten jobs the sums per day stay.
         """
+
+    def is_in_place(self) -> bool:
+        """
+        Say whether what was opened is still what a later start would find.
+
+        Where it was removed or replaced, what is paid for from now on would be forgotten.
+        """
+
+    def keep(self) -> Path:
+        """Write what is known into a new file beside the ledger that was removed, and return where that is."""
 
     def close(self) -> None:
         """Let go of the database; what was committed stays."""

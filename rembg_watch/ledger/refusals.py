@@ -24,6 +24,10 @@ CHECKED_BYTES = 256 * 1024 * 1024
 APPLICATION_ID = 0x52424757  # "RBGW": tells our file from another program's database
 
 
+KEPT = ".kept-"
+"""What comes between the name of a ledger and the moment in the name of its copy."""
+
+
 def beside(path: Path, suffix: str) -> Path:
     """Return the file that the database keeps beside its own under a longer name."""
     return path.with_name(path.name + suffix)
@@ -49,6 +53,16 @@ def refuse_remains(path: Path) -> None:
     if beside(path, "-wal").exists():
         raise LedgerError(
             f"{path} is gone, but its log {path.name}-wal is there: put the ledger back, or move the log away too. "
+            f"{_FRESH_START}"
+        )
+
+
+def refuse_copies(path: Path) -> None:
+    """Refuse to begin anew beside a copy that was kept of a ledger that was removed while it was in use."""
+    copies = sorted(path.parent.glob(f"{path.name}{KEPT}*"))
+    if copies:
+        raise LedgerError(
+            f"{path} is gone, but {copies[-1].name} holds all that it knew: give it that name, or move it away too. "
             f"{_FRESH_START}"
         )
 

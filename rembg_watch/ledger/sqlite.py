@@ -23,19 +23,18 @@ from rembg_watch.ledger.commits import SharedCommits
 from rembg_watch.ledger.migrations import ON_SQLITE, Migration, migrate, version_of
 from rembg_watch.ledger.refusals import (
     APPLICATION_ID,
+    KEPT,
     beside,
     explained,
     plain,
     refuse_closed,
+    refuse_copies,
     refuse_damage,
     refuse_remains,
     refuse_strangers,
 )
 from rembg_watch.ledger.store import Store, T, Work
-from rembg_watch.ledger.values import Access, NoLedgerError
-
-FILE_NAME = "ledger.db"
-"""The ledger of a state directory."""
+from rembg_watch.ledger.values import Access, LedgerUnavailableError, NoLedgerError
 
 BUSY_S = 20.0
 """How long a commit waits for another process before it gives up."""
@@ -55,6 +54,9 @@ class SqliteStore(Store):
         self._read_as: object = None  # which file, and how, the readers found when they were last looked at
         self._writers = _writing(path)
         self._connection: Connection | None = None
+        self._keeper: sqlite3.Connection | None = None  # of the owner: it sees this ledger whatever stands there later
+        self._files: dict[str, tuple[int, int] | None] = {}  # what the owner opened, by suffix
+        self._is_lost = False
         self._is_full_sync = True
         self._commits = SharedCommits(self._transaction)
 
@@ -64,6 +66,7 @@ class SqliteStore(Store):
         refuse_closed(path)
         if not path.exists():
             refuse_remains(path)
+            refuse_copies(path)
             if access is not Access.OWN:
                 raise NoLedgerError(f"there is no ledger at {path} yet: nothing has run with this state_dir")
             _make(path, migrations)
@@ -73,6 +76,10 @@ class SqliteStore(Store):
         try:
             with store._explaining():
                 store._bring_up_to_date()
+                if access is Access.OWN:
+                    store._keeper = _reader(path)
+                    store._keeper.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                    store._files = {suffix: _identity(beside(path, suffix)) for suffix in ("", "-wal", "-shm")}
         except BaseException:
             store.close()
             raise
@@ -124,8 +131,29 @@ class SqliteStore(Store):
     def read(self, work: Work[T]) -> T:
         if self.access is Access.READ:
             self._look_anew()
-        with self._explaining(), self._readers.connect() as connection:
-            return work(connection)
+        if not self._is_lost:
+            try:
+                with self._explaining(), self._readers.connect() as connection:
+                    return work(connection)
+            except LedgerUnavailableError:
+                if self.is_in_place():
+                    raise
+        return self.write(work, is_durable=False)  # a reader would open what stands there now, or nothing
+
+    def is_in_place(self) -> bool:
+        opened = {suffix: found for suffix, found in self._files.items() if found is not None}
+        self._is_lost = any(_identity(beside(self.path, suffix)) != found for suffix, found in opened.items())
+        return not self._is_lost
+
+    def keep(self) -> Path:
+        kept = beside(self.path, f"{KEPT}{datetime.now(UTC):%Y%m%dT%H%M%S}")
+        kept.unlink(missing_ok=True)
+        assert self._keeper is not None
+        with self._explaining():
+            self._keeper.execute("PRAGMA query_only=OFF")
+            self._keeper.execute("VACUUM INTO ?", (os.fspath(kept),))
+        kept.chmod(0o600)
+        return kept
 
     def _look_anew(self) -> None:
         """Open the file anew if somebody writes to it by now, or another one lies in its place: see ``_reader``."""
@@ -153,6 +181,9 @@ class SqliteStore(Store):
 
     def close(self) -> None:
         self._readers.dispose()
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -176,6 +207,14 @@ class SqliteStore(Store):
             if isinstance(error, StatementError) and isinstance(error.orig, ValueError):
                 raise error.orig from error  # a value that cannot be stored: nothing is wrong with the ledger
             raise explained(error, self.path) from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:

@@ -5,6 +5,7 @@ What stands in the tables is not known here, and no database is (``sqlite``).
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
@@ -33,6 +34,12 @@ class Store(Protocol):
 
     def read(self, work: Work[T]) -> T:
         """Execute *work*, which only looks, on a connection that sees what is committed."""
+
+    def is_in_place(self) -> bool:
+        """Say whether what was opened is still what others find under its name; cheap enough for each call."""
+
+    def keep(self) -> Path:
+        """Write all of it into a new file beside its place, for a person, and return where; its name is not its own."""
 
     def shrink(self) -> int:
         """Give room that holds nothing back to the disk; return the bytes."""

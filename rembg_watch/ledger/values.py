@@ -24,6 +24,9 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 
 T = TypeVar("T")
 
+FILE_NAME = "ledger.db"
+"""The ledger of a state directory."""
+
 CLOCK_READ_SKEW = timedelta(seconds=2)
 """How far apart two threads may read the clock; what lies further ahead comes from a clock that was set back since."""
 

@@ -70,7 +70,7 @@ def _pause_after(error: BaseException, tries: int, *, jitter: float) -> float | 
 
 
 class NotAdmittedError(Exception):
-    """The gate is shut for longer, the output takes nothing, or the program is stopping; nothing was sent."""
+    """The gate is shut for longer, the output takes nothing, the ledger is gone, or it stops; nothing was sent."""
 
 
 class EndedError(Exception):
@@ -151,7 +151,9 @@ class Attempt:
         )
 
     def _check_output(self) -> None:
-        """Buy nothing that could not be delivered: the output may have filled while this one waited."""
+        """Buy nothing that could not be delivered, or would be forgotten; that may have changed meanwhile."""
+        if not self.ports.ledger.is_in_place():
+            raise NotAdmittedError
         if self.ports.outputs.is_blocked(self.job.folder) or self.ports.shares.is_hung(self.job.folder):
             raise NotAdmittedError
 

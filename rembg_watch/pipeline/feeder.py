@@ -32,7 +32,7 @@ class Feeder:
         balance: Balance,
         under_way: UnderWay,
         *,
-        away: Callable[[], Iterable[str]],  # names the folders whose input is not there
+        shut: Callable[[], Iterable[str]],  # names the folders of which nothing may be sent, such as one that is away
         run_id: str,
         workers: int,
         start: Callable[[Job], None],
@@ -41,7 +41,7 @@ class Feeder:
         self._ports = ports
         self._balance = balance
         self._under_way = under_way
-        self._away = away
+        self._shut = shut
         self._run_id = run_id
         self._workers = workers
         self._start = start
@@ -79,8 +79,8 @@ class Feeder:
     def turns(self, plan: Plan | None = None) -> Iterator[Turn]:
         """Name the folders that may have work now."""
         plan = plan or self._ports.in_force.plan
-        away = {*self._away(), *self._ports.shares.hung()}
-        return turns_of(plan, self._ports.governor.gate, away=away, room=self._folder_room)
+        shut = {*self._shut(), *self._ports.shares.hung()}
+        return turns_of(plan, self._ports.governor.gate, shut=shut, room=self._folder_room)
 
     def _folder_room(self, recipe: Recipe) -> int | None:
         claimed = self._under_way.unpaid(recipe.name)
@@ -167,8 +167,8 @@ class Feeder:
             self._under_way.keep_unrecorded(left.values())
 
 
-def turns_of(plan: Plan, gate: Gate, *, away: Container[str], room: Callable[[Recipe], int | None]) -> Iterator[Turn]:
-    """Name the folders that may have work now: their input is there and their options were not refused."""
+def turns_of(plan: Plan, gate: Gate, *, shut: Container[str], room: Callable[[Recipe], int | None]) -> Iterator[Turn]:
+    """Name the folders that may have work now: their input is there and ours, and their options were not refused."""
     for recipe in plan.recipes.values():
-        if recipe.name not in away and gate.refusing(recipe.name, recipe.options) is None:
+        if recipe.name not in shut and gate.refusing(recipe.name, recipe.options) is None:
             yield Turn(recipe.name, priority=recipe.priority, at_most=room(recipe))

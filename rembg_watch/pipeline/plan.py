@@ -55,6 +55,7 @@ class Plan:
     terms: Terms
     recipes: Mapping[str, Recipe]  # by their names, in the order of the configuration
     batch_size: int = 50  # the most pictures that are claimed after one look at the credits
+    ask_above: int = 0  # a new folder with more pictures to be paid for waits for a person; 0: never
     reserve_bytes: int = 0  # what has to stay free on this machine's disk
     keep: timedelta = timedelta(days=365)  # how long pictures are remembered after their source is gone
 

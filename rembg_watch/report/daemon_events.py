@@ -86,6 +86,35 @@ class ClockSetBack(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerLost(Event):
+    """The ledger was removed or replaced while it was in use: nothing more is sent, or it would be paid for again."""
+
+    level: ClassVar[Level] = Level.ERROR
+    lasting: ClassVar[Lasting] = Lasting("ledger lost", "path")
+    path: bytes
+    kept: bytes  # where a copy of it was written; empty: nowhere
+
+    def _says(self) -> str:
+        name = show(self.path)
+        copy = f"put {show(self.kept)}, which holds all of it, in its place" if self.kept else "put it back"
+        return (
+            f"the ledger {name} was removed or replaced while it was in use: nothing more is sent, and what is paid "
+            f"for is still delivered. Stop rembg-watch, move {name}-wal and {name}-shm away, {copy}, and start it again"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerBack(Event):
+    """The very ledger that was removed is in its place again."""
+
+    lasting: ClassVar[Lasting] = Lasting("ledger lost", "path", is_over=True)
+    path: bytes
+
+    def _says(self) -> str:
+        return f"the ledger {show(self.path)} is in its place again; it goes on"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DoubtsAsked(Event):
     """The account's counters get time to count what the API may still be at work on; nothing is sent meanwhile."""
 

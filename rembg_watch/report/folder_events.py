@@ -145,6 +145,54 @@ class FolderAnswers(FolderEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FolderTaken(FolderEvent):
+    """Another process watches the same folder; two would pay for each picture twice."""
+
+    level: ClassVar[Level] = Level.ERROR
+    lasting: ClassVar[Lasting] = Lasting("taken", "folder", detail="by")
+    path: bytes
+    by: str
+
+    def _says(self) -> str:
+        return (
+            f"{self.folder} is held: {show(self.path)} is already watched by {self.by}; "
+            "nothing of it is sent from here until that one lets go"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderFree(FolderEvent):
+    """The other process has let go of a folder, and it is this one's now."""
+
+    lasting: ClassVar[Lasting] = Lasting("taken", "folder", is_over=True)
+
+    def _says(self) -> str:
+        return f"{self.folder}: no other process watches it any more; it goes on here"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderWaits(FolderEvent):
+    """A folder is new, and what is in it is not paid for before a person has decided."""
+
+    level: ClassVar[Level] = Level.WARNING
+    lasting: ClassVar[Lasting] = Lasting("first look", "folder", detail="why")
+    why: str
+
+    def _says(self) -> str:
+        return f"{self.folder} waits for you: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderLetGo(FolderEvent):
+    """A new folder that waited for a person does not any more."""
+
+    lasting: ClassVar[Lasting] = Lasting("first look", "folder", is_over=True)
+
+    def _says(self) -> str:
+        return f"{self.folder} is let go: its pictures are sent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overflowed(FolderEvent):
     """The kernel dropped notices; the scan that follows finds what they would have told."""
 

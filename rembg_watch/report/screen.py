@@ -38,10 +38,9 @@ _LIMITING = {
     "credits": "the credits set the limit",
     "preparing": "the next pictures are being read",
     "retry": "they are tried again by themselves",
-    "options": "the API does not accept the options of their folder",
 }
 _STANDS_STILL = frozenset({"folder_budget", "output", "offline", "options"})
-_KEPT = frozenset({"blocked", "spent"})
+_KEPT = frozenset({"blocked", "spent", "held"})
 
 
 def headline(snapshot: Snapshot, *, alive: Liveness, clock: WallClock) -> Headline:
@@ -60,7 +59,8 @@ def headline(snapshot: Snapshot, *, alive: Liveness, clock: WallClock) -> Headli
 
 def kept_folders(snapshot: Snapshot, *, since: When, until: When) -> tuple[str, ...]:
     """Name the folders whose pictures wait although the gate is open, each with its reason, since and until when."""
-    kept = (one for one in snapshot.get("folders", ()) if one["state"] in _KEPT and one.get("waiting"))
+    folders = (one for one in snapshot.get("folders", ()) if one["state"] in _KEPT)
+    kept = (one for one in folders if one.get("waiting") or one["state"] == "held")
     return tuple(f"{one['name']}: {_reason(one, since=since, until=until)}" for one in kept)
 
 
@@ -109,6 +109,8 @@ def _at_work(snapshot: Snapshot, clock: WallClock) -> Headline:
         return Headline("WAITING", "bold cyan", sentence, details)
     if snapshot.get("is_looking"):
         return Headline("WAITING", "bold cyan", "The folders are being looked through.", details)
+    if any(folder["state"] == "held" for folder in snapshot.get("folders", ())):
+        return Headline("WAITING", "bold yellow", "Everything else that has landed is dealt with.", details)
     return Headline("READY", "bold green", _sentence(dealt_with_text(snapshot.get("passed_over"))), details)
 
 

@@ -8,6 +8,7 @@ folders is changed. This package alone imports watchdog, in ``watch.observer``.
 ====================  ==========================================================
 ``watch.watcher``     ``Watcher``: all folders, each in a thread of its own
 ``watch.folder``      one folder: is it there, what was noticed, what comes next
+``watch.permit``      which folders are this process's to watch, and to send
 ``watch.scan``        the walks that find what is new, changed or gone
 ``watch.schedule``    when the next walk comes
 ``watch.intake``      from the first look to a job in line, or the reason why not
@@ -22,6 +23,7 @@ How a folder can be lost, and what becomes of it:
 =====================================  ===================================================================
 it                                     then
 =====================================  ===================================================================
+is watched by another process          nothing in it is looked at; asked for again every second
 is not there, or cannot be read        standby, told once; no picture counts as deleted; looked for every
                                        second; all of it is looked through when it is back
 was unmounted, so that the empty       the same
@@ -37,7 +39,8 @@ or an entry that cannot be looked at   looked at
 """
 
 from rembg_watch.watch.intake import LISTED, Pace
+from rembg_watch.watch.permit import Permit
 from rembg_watch.watch.tally import files_below
 from rembg_watch.watch.watcher import Watcher, thread_name, watched_by
 
-__all__ = ["LISTED", "Pace", "Watcher", "files_below", "thread_name", "watched_by"]
+__all__ = ["LISTED", "Pace", "Permit", "Watcher", "files_below", "thread_name", "watched_by"]

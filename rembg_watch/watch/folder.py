@@ -25,6 +25,7 @@ from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 from rembg_watch.watch.intake import Intake, Pace
 from rembg_watch.watch.observer import Guard, Marks, Observer
+from rembg_watch.watch.permit import Permit
 from rembg_watch.watch.scan import Scan, Surroundings
 from rembg_watch.watch.tally import Tally
 
@@ -33,6 +34,12 @@ DEBOUNCE_S = 0.05
 
 ROOT_CHECK_S = 1.0
 """How often it is made sure that the folder is there, and still the same; oftener if it is walked oftener."""
+
+LOOK_SETTLES, LOOK_GRACE_S = 3.0, 10.0
+"""So many settle times, and so long, a first look waits after its walk for what does not settle."""
+
+KEPT_S = 600.0
+"""So long the input of a folder that is away is kept from other processes: calls for it may be under way."""
 
 SLICE_S = 0.1
 """How long a walk goes on before anything else gets its turn."""
@@ -47,6 +54,7 @@ class FolderWatch:
         ledger: Sources,
         pace: Pace,
         *,
+        permit: Permit | None = None,
         report: Reporter = events.nobody,
         clock: Callable[[], float] = time.monotonic,
         utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -55,6 +63,7 @@ class FolderWatch:
         self.wake = threading.Event()
         self._root = os.fsencode(folder.input)
         self._pace, self._report = pace, report
+        self._permit = permit or Permit()
         self._marks = Marks(self.wake.set, clock)
         self._intake = Intake(folder, self._root, ledger, pace, report=report, utcnow=utcnow)
         self._tally = Tally(folder.name, ledger, report)
@@ -82,6 +91,8 @@ class FolderWatch:
         self._identity: Identity | None = None
         self._mount: Mount | None = None
         self._away_since_s: float | None = None
+        self._complete_at_s: float | None = None  # since when all of a new folder was walked
+        self._is_ours = False  # no other process has it; known from its arrival on
         self._now = self.ticked_at_s = clock()
         self._root_at_s = float("-inf")
         self._was_at_rest = False
@@ -96,6 +107,16 @@ class FolderWatch:
     def listing(self, now: float) -> list[Unsettled]:
         """List what is unsettled, and why."""
         return self._intake.listing(now)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its pictures may be sent: it is there, it is ours, and it is not new."""
+        return self._is_ours and not self.is_away and not self._permit.is_new(self.folder)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether it is there, and another process has it."""
+        return self._identity is not None and not self.is_away and not self._is_ours
 
     @property
     def unsettled(self) -> int:
@@ -137,13 +158,24 @@ class FolderWatch:
             self._take_marks()
             is_more = self._intake.turn(now, lambda directory: not self._scan.is_shared(directory))
             self._walk()
-            self._was_at_rest = self._scan.is_complete and self._scan.is_idle and self._intake.is_quiet
+            is_at_rest = self._scan.is_complete and self._scan.is_idle and self._intake.is_quiet
+            self._finish_first_look(is_at_rest=is_at_rest)
+            self._was_at_rest = is_at_rest
             next_s = now if is_more else self._next_s()
         else:
             self._was_at_rest, next_s = True, self._root_at_s
         self._intake.write_list(now)
         self._tally.write(now)
         return next_s
+
+    def _finish_first_look(self, *, is_at_rest: bool) -> None:
+        """Tell that a new folder was looked through, once what was found is in line; a slow copy is not waited for."""
+        if not self._scan.is_complete or not self._permit.is_new(self.folder):
+            self._complete_at_s = None
+            return
+        self._complete_at_s = self._now if self._complete_at_s is None else self._complete_at_s
+        if is_at_rest or self._now - self._complete_at_s > LOOK_SETTLES * self._pace.settle_s + LOOK_GRACE_S:
+            self._permit.looked(self.folder)
 
     def close(self) -> None:
         """Stop noticing; what is unsettled is listed a last time, and seen again at the next start."""
@@ -168,19 +200,19 @@ class FolderWatch:
 
     def _is_there(self) -> bool:
         if self._now < self._root_at_s:
-            return not self.is_away
+            return not self.is_away and self._is_ours
         self._root_at_s = self._now + min(ROOT_CHECK_S, self._pace.scan_interval_s)
         try:
             identity = identify(self._root)
-            if not self.is_away and identity == self._identity:
-                return True
+            if not self.is_away and identity == self._identity and self._is_ours:
+                self._is_ours = self._permit.claim(self.folder)
+                return self._is_ours
             mount = mount_here(self._root)
         except OSError as error:
             return self._leave(_why_away(error))
         if is_bare(self._mount, mount):
             return self._leave("its disk or share is not mounted")
-        self._arrive(identity, mount)
-        return True
+        return self._arrive(identity, mount)
 
     def _leave(self, why: str) -> bool:
         if not self.is_away:
@@ -188,19 +220,27 @@ class FolderWatch:
             self._guard.close()
             self._begin_anew("back")
             self._report(events.FolderOffline(folder=self.folder.name, path=self._root, why=why))
+        elif self._away_since_s is not None and self._now - self._away_since_s > KEPT_S:
+            self._permit.let_go(self.folder)
         return False
 
-    def _arrive(self, identity: Identity, mount: Mount | None) -> None:
-        name, away_since_s, is_known = self.folder.name, self._away_since_s, self._identity is not None
+    def _arrive(self, identity: Identity, mount: Mount | None) -> bool:
+        """Begin to watch the folder, or what stands in its place now, unless another process has it; say if not."""
+        name, away_since_s, before = self.folder.name, self._away_since_s, self._identity
         self._identity, self._mount, self._away_since_s = identity, mount, None
-        self._guard.open(self._now, self._why_polled())
+        was_ours, self._is_ours = self._is_ours, self._permit.claim(self.folder)
         if away_since_s is not None:
-            self._begin_anew("back")
             self._report(events.FolderOnline(folder=name, path=self._root, away_s=self._now - away_since_s))
-        elif is_known:
-            self._rebuilt("another folder lies in its place now")
+        if not self._is_ours:
+            self._guard.close()
+            return False
+        self._permit.arrived(self.folder)
+        self._guard.open(self._now, self._why_polled())
+        if away_since_s is not None or not was_ours:
+            self._begin_anew("start" if before is None else "back")
         else:
-            self._begin_anew("start")
+            self._rebuilt("another folder lies in its place now")
+        return True
 
     def _begin_anew(self, because: str) -> None:
         self._marks.take()

@@ -14,6 +14,7 @@ from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 from rembg_watch.watch.folder import FolderWatch
 from rembg_watch.watch.intake import Pace
+from rembg_watch.watch.permit import Permit
 
 AGAIN_S = 1.0
 """How long a folder rests after its turn has failed."""
@@ -41,6 +42,7 @@ class Watcher:
 
     Args:
         folders: What is watched. Their inputs do not overlap.
+        permit: Says which folders are this process's to watch; it is called from all threads.
         ledger: Where whole pictures are put in line; it is called from all threads, as *report* is.
         clock: Monotonic seconds.
         beat: Is told a thread's name whenever its folder gets its turn.
@@ -53,13 +55,14 @@ class Watcher:
         ledger: Sources,
         pace: Pace | None = None,
         *,
+        permit: Permit | None = None,
         report: Reporter = events.nobody,
         clock: Callable[[], float] = time.monotonic,
         utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
         beat: Callable[[str], None] = lambda _thread: None,
         rest: Callable[[str], None] = lambda _thread: None,
     ) -> None:
-        self._ledger, self._utcnow = ledger, utcnow
+        self._ledger, self._utcnow, self._permit = ledger, utcnow, permit or Permit()
         self._report, self._clock, self._beat, self._rest = report, clock, beat, rest
         self._is_stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -68,7 +71,13 @@ class Watcher:
     def _watches(self, folders: Sequence[Folder], pace: Pace) -> dict[str, FolderWatch]:
         return {
             folder.name: FolderWatch(
-                folder, self._ledger, pace, report=self._report, clock=self._clock, utcnow=self._utcnow
+                folder,
+                self._ledger,
+                pace,
+                permit=self._permit,
+                report=self._report,
+                clock=self._clock,
+                utcnow=self._utcnow,
             )
             for folder in folders
         }
@@ -103,6 +112,16 @@ class Watcher:
     def has_looked(self) -> bool:
         """Whether every folder that is there was looked through once."""
         return all(one.has_looked for one in self._folders.values())
+
+    @property
+    def shut(self) -> frozenset[str]:
+        """The folders of which nothing may be sent: not there, another process's, or new and not looked through."""
+        return frozenset(name for name, one in self._folders.items() if not one.is_open)
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """The folders that are there, and that another process has."""
+        return frozenset(name for name, one in self._folders.items() if one.is_taken)
 
     @property
     def is_at_rest(self) -> bool:

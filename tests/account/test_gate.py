@@ -22,7 +22,15 @@ from rembg_watch.account.gate import (
     Wait,
     admit,
 )
-from rembg_watch.account.holds import DISK_LOOK_S, Hold, held, next_daily_at, probe_after_s
+from rembg_watch.account.holds import (
+    DISK_LOOK_S,
+    WHATEVER_OPTIONS,
+    FolderHold,
+    Hold,
+    held,
+    next_daily_at,
+    probe_after_s,
+)
 from rembg_watch.account.notes import gate_from_note, gate_to_note
 from rembg_watch.daemon.status import Limit, limiting
 
@@ -990,3 +998,34 @@ def test_a_reason_repeats_the_words_of_the_api() -> None:
 def test_what_limits_now(gate: Gate, facts: dict[str, Any], limit: Limit) -> None:
     usual = {"queued": 100, "busy": 0, "workers": 16, "is_paced": False, "affordable": 500}
     assert limiting(gate, **(usual | facts)) is limit
+
+
+NAMED = [cause for cause, row in CAUSES.items() if row.outlasts_retry and cause is not Cause.LEDGER]
+
+
+@pytest.mark.parametrize("cause", NAMED)
+@pytest.mark.parametrize("options", ["", "w=1", "w=2"])
+def test_a_folder_that_waits_for_its_name_waits_whatever_its_options_through_a_retry_and_a_restart(
+    cause: Cause, options: str
+) -> None:
+    hold = FolderHold(folder="a", options=WHATEVER_OPTIONS, since=NOW, text="why", cause=cause)
+    gate = Gate().holding_folder(hold)
+    for one in (gate, gate.resumed(now=NOW), gate.restarted(now=NOW), gate_from_note(gate_to_note(gate))):
+        assert one.refusing("a", options) == hold
+        assert isinstance(admit(one, Need(folder="a", options=options), now=NOW), Halt)
+        assert isinstance(admit(one, Need(folder="b", options=options), now=NOW), Go)
+        assert one.releasing_folder("a", Cause.PARAMETERS) is one
+        assert one.releasing_folder("a", cause).folders == ()
+
+
+def test_without_its_ledger_nothing_goes_until_it_is_back_and_a_restart_begins_without_that() -> None:
+    held_gate = Gate().holding_all(Cause.LEDGER, now=NOW, text="gone")
+    assert held_gate.holding_all(Cause.LEDGER, now=after_s(9), text="gone") is held_gate
+    busy = held_gate.after(Outcome.ACCEPTED, Go(gate=Gate(), need=JOB, at=NOW), now=NOW)
+    for gate in (held_gate, busy, held_gate.resumed(now=NOW), held_gate.set_back(now=NOW)):
+        for moment in (NOW, after_s(10**7)):
+            answer = admit(gate, JOB, now=moment)
+            assert isinstance(answer, Halt)
+            assert (answer.cause, answer.until) == (Cause.LEDGER, None)
+        assert gate.releasing_all(Cause.LEDGER).hold is None
+    assert gate_from_note(gate_to_note(held_gate)).hold is None

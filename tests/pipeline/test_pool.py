@@ -43,7 +43,7 @@ def working(life: Life, pulse: Pulse | None = None, pipeline: Pipeline | None = 
     pool = life.pool
     if pulse or pipeline:
         under_way = life.parts.under_way
-        pool = Pool(pipeline or life.pipeline, life.balance, under_way, away=set, run_id="test", workers=4, pulse=pulse)
+        pool = Pool(pipeline or life.pipeline, life.balance, under_way, shut=set, run_id="test", workers=4, pulse=pulse)
     pool.start()
     try:
         yield

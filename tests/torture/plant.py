@@ -125,7 +125,7 @@ class Plant:
                 "timeout_s": 20,
             },
             "pool": {"workers": self.workers, "batch_size": 50},
-            "credits": {"recheck_s": 1},
+            "credits": {"recheck_s": 1, "ask_above": 0},
             "watch": {"settle_s": 0.2, "scan_interval_s": 0.5, "grace_s": 300},
             "output": {"free_space_reserve_mb": 0},
             "log": {"level": "info", "format": "json"},

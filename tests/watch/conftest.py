@@ -16,7 +16,7 @@ from rembg_watch.jobs import Unsettled, Version
 from rembg_watch.passed_over import PassedOver
 from rembg_watch.paths import Folder
 from rembg_watch.report.events import Event
-from rembg_watch.watch import Pace
+from rembg_watch.watch import Pace, Permit
 from rembg_watch.watch.folder import FolderWatch
 from tests.life import eventually
 
@@ -109,12 +109,20 @@ class Studio:
         self._watches: list[FolderWatch] = []
         self._ticks = 0
 
-    def begin(self, *, mode: Any = "poll", folder: Mapping[str, Any] | None = None, **pace: float) -> FolderWatch:
+    def begin(
+        self,
+        *,
+        mode: Any = "poll",
+        folder: Mapping[str, Any] | None = None,
+        permit: Permit | None = None,
+        **pace: float,
+    ) -> FolderWatch:
         facts: dict[str, Any] = {"name": "catalogue", "input": self.root, "output": self.root.parent / "out"}
         self.watch = FolderWatch(
             Folder(**(facts | dict(folder or {}))),
             self.ledger,
             Pace(mode=mode, **pace),
+            permit=permit,
             report=self.events.append,
             clock=lambda: self.now,
             utcnow=lambda: START + timedelta(seconds=self.now),

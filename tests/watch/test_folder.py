@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from rembg_watch.passed_over import Passed, Why
+from rembg_watch.paths import Folder
 from rembg_watch.report import events
+from rembg_watch.watch import Permit
 from rembg_watch.watch.intake import DECODED_AT_ONCE
 
 
@@ -545,3 +547,104 @@ def test_the_version_is_that_of_the_file(studio: Any) -> None:
     found = path.stat()
     (_, version) = studio.ledger.added[0]
     assert version == replace(version, size_bytes=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
+
+
+class OnLeave(Permit):
+    """Leave as a test gives it."""
+
+    def __init__(self) -> None:
+        self.may_have = True
+        self.new: bool = False
+        self.told: list[str] = []
+
+    def claim(self, folder: Folder) -> bool:
+        del folder
+        return self.may_have
+
+    def arrived(self, folder: Folder) -> None:
+        del folder
+        self.told.append("arrived")
+
+    def let_go(self, folder: Folder) -> None:
+        del folder
+        self.told.append("let go")
+
+    def is_new(self, folder: Folder) -> bool:
+        del folder
+        return self.new
+
+    def looked(self, folder: Folder) -> None:
+        del folder
+        self.told.append("looked")
+
+
+def test_nothing_in_a_folder_of_another_process_is_looked_at_until_that_lets_go(studio: Any) -> None:
+    studio.drop("a.jpg")
+    permit = OnLeave()
+    permit.may_have = False
+    studio.begin(permit=permit)
+    studio.passes(100)
+    assert (studio.ledger.names, studio.watch.is_taken, studio.watch.is_open) == ([], True, False)
+    assert studio.watch.is_at_rest
+    permit.may_have = True
+    studio.passes(10)
+    assert (studio.ledger.names, studio.watch.is_taken, studio.watch.is_open) == ([b"a.jpg"], False, True)
+    assert permit.told == ["arrived"]
+
+
+@pytest.mark.parametrize("way", ["replaced", "away and back"])
+def test_a_folder_that_comes_back_is_claimed_anew(studio: Any, way: str) -> None:
+    permit = OnLeave()
+    studio.drop("a.jpg")
+    studio.begin(permit=permit)
+    studio.passes(10)
+    studio.root.rename(studio.root.with_name("old"))
+    if way != "replaced":
+        studio.passes(10)
+        assert not studio.watch.is_open
+    permit.may_have = False
+    studio.root.mkdir()
+    studio.drop("b.jpg")
+    studio.passes(20)
+    assert (studio.ledger.names, studio.ledger.vanished, studio.watch.is_taken) == ([b"a.jpg"], [], True)
+    permit.may_have = True
+    studio.passes(20)
+    assert studio.ledger.names == [b"a.jpg", b"b.jpg"]
+
+
+def test_a_folder_that_is_away_for_long_is_given_up(studio: Any) -> None:
+    permit = OnLeave()
+    studio.begin(permit=permit)
+    studio.passes(10)
+    studio.root.rmdir()
+    studio.passes(500)
+    assert "let go" not in permit.told
+    studio.passes(200)
+    assert "let go" in permit.told
+
+
+def test_a_new_folder_is_shut_until_all_of_it_was_looked_at(studio: Any) -> None:
+    permit = OnLeave()
+    permit.new = True
+    for number in range(5):
+        studio.drop(f"{number}/a.jpg")
+    studio.begin(permit=permit, settle_s=3)
+    studio.passes(2)
+    assert "looked" not in permit.told
+    studio.passes(8)
+    assert (len(studio.ledger.names), "looked" in permit.told, studio.watch.is_open) == (5, True, False)
+    permit.new = False
+    assert studio.watch.is_open
+
+
+def test_a_copy_that_takes_long_keeps_no_new_folder_shut(studio: Any) -> None:
+    permit = OnLeave()
+    permit.new = True
+    studio.drop("a.jpg")
+    slow = studio.drop("slow.jpg", b"\xff\xd8\xff")
+    studio.begin(permit=permit, settle_s=3)
+    for number in range(40):
+        slow.write_bytes(b"\xff\xd8\xff" + bytes(number))
+        studio.touch(slow)
+        studio.passes(1)
+    assert "looked" in permit.told

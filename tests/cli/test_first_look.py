@@ -1,0 +1,105 @@
+"""``once``, ``retry`` and ``adopt`` at a new folder, as a user calls them."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from rembg_watch.sandbox import Sandbox
+
+
+@pytest.fixture
+def shop(desk: Path, serve: Callable[..., Sandbox]) -> Any:
+    sandbox = serve()
+    for name in ("in", "out"):
+        (desk / name).mkdir()
+    for number in range(5):
+        Image.new("RGB", (40 + number, 30), (number * 40, 9, 9)).save(desk / f"in/{number}.png")
+    configure(desk)
+    return sandbox
+
+
+def configure(desk: Path, *, state: str = "state", above: int = 4) -> None:
+    (desk / "rembg-watch.toml").write_text(
+        f'state_dir = "{desk / state}"\n[credits]\nask_above = {above}\n'
+        "[watch]\nsettle_s = 0.1\nscan_interval_s = 0.2\n[output]\nfree_space_reserve_mb = 0\n"
+        f'[[folders]]\nname = "f"\ninput = "{desk / "in"}"\noutput = "{desk / "out"}"\n'
+    )
+
+
+def calls(sandbox: Sandbox) -> int:
+    with sandbox.lock:
+        return sum(record.path == "/rmbg" for record in sandbox.requests)
+
+
+def test_once_waits_where_nobody_can_be_asked_and_retry_lets_go_by_name(shop: Any, call: Callable[..., Any]) -> None:
+    assert "5 pictures to be paid for" in call("once", "--dry-run").out
+    waits = call("once")
+    assert waits.code == 75
+    assert "retry --folder f" in waits.out
+    shown = json.loads(call("status", "--json").out)
+    assert shown["folders"][0]["state"] == "held"
+    assert "credits.ask_above (4)" in shown["folders"][0]["why"]
+    assert "f is new and waits for you" in call("retry").out
+    assert call("once").code == 75
+    assert calls(shop) == 0
+    assert "let go" in call("retry", "--folder", "f").out
+    assert "5 would be sent" not in call("once", "--dry-run").out
+    assert call("once").code == 0
+    assert calls(shop) == 5
+
+
+def test_yes_agrees(shop: Any, call: Callable[..., Any]) -> None:
+    assert call("once", "--yes").code == 0
+    assert calls(shop) == 5
+
+
+@pytest.mark.parametrize(("said", "paid"), [(b"y\n", 5), (b"n\n", 0)])
+def test_on_a_terminal_once_asks(shop: Any, desk: Path, said: bytes, paid: int) -> None:
+    ours, theirs = pty.openpty()
+    os.write(ours, said)
+    done = subprocess.run(
+        [sys.executable, "-m", "rembg_watch", "once"],
+        stdin=theirs,
+        capture_output=True,
+        cwd=desk,
+        env=dict(os.environ),
+        timeout=120,
+        check=False,
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert b"5 pictures to be paid for" in done.stderr
+    assert done.returncode == (0 if paid else 75), done
+    assert calls(shop) == paid
+
+
+def test_adopt_takes_over_what_another_ledger_delivered(shop: Any, desk: Path, call: Callable[..., Any]) -> None:
+    assert call("once", "--yes").code == 0
+    configure(desk, state="another")
+    assert "5 of 5 pictures seem to be delivered already" in call("once", "--dry-run").out
+    waits = call("once", "--yes")  # agrees to a price, not to pay twice
+    assert waits.code == 75
+    assert "rembg-watch adopt --folder f" in waits.out
+    assert call("adopt").code == 2
+    adopted = call("adopt", "--folder", "f", "--yes")
+    assert adopted.code == 0
+    assert "5 of 5 pictures" in adopted.out
+    assert "f: 5 cut-outs taken over; nothing was paid" in adopted.out
+    assert call("once").code == 0
+    assert calls(shop) == 5
+    assert "nothing to take over" in call("adopt", "--yes").out
+
+
+@pytest.mark.parametrize("words", [["adopt", "--folder", "g"], ["adopt", "--folder", "f"]])
+def test_adopt_without_a_folder_or_a_ledger_says_so(shop: Any, call: Callable[..., Any], words: list[str]) -> None:
+    ended = call(*words)
+    assert ended.code in (2, 78)
+    assert "no folder 'g'" in ended.err or "no ledger" in ended.err
