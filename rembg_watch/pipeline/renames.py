@@ -39,13 +39,19 @@ def former_of(ports: Ports, paid: Paid) -> Former | None:
         for job in ports.ledger.answers_for(str(paid.job.content_key))
         if _is_gone(job, paid) and (former := _former(ports, job)) is not None
     ]
-    return max(found, key=lambda one: (one.job.version == paid.job.version, one.job.gone_at), default=None)
+    return max(found, key=lambda one: (one.job.version == paid.job.version, one.job.changed_at), default=None)
 
 
 def _is_gone(job: Job, paid: Paid) -> bool:
-    """Say if a job's source went away by itself: not if it stands, and not if we moved or deleted it."""
-    is_over = job.state is State.DONE and job.gone_at is not None and not (job.is_disposed or job.is_disposal_due)
-    if not is_over or job.folder != paid.job.folder or job.source == paid.job.source:
+    """
+    Say if a job's source went away by itself: not if it stands, and not if we moved or deleted it.
+
+    The watch does not tell of sources that went while nobody looked where nothing that is known was left, since a
+    disk may not be mounted. The very same file under another name is proof enough.
+    """
+    is_over = job.state is State.DONE and not (job.is_disposed or job.is_disposal_due)
+    is_told = job.gone_at is not None or job.version == paid.job.version
+    if not is_over or not is_told or job.folder != paid.job.folder or job.source == paid.job.source:
         return False
     return _is_away(paid.recipe, job.source, paid.job.source)
 

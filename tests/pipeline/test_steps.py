@@ -521,6 +521,20 @@ def test_the_cutout_of_a_renamed_source_is_taken_along(studio: Studio, old: str,
     assert studio.sandbox.billed == 1
 
 
+def test_a_rename_while_nobody_looked_is_known_by_the_file_itself(studio: Studio) -> None:
+    studio.drop("old/a.jpg")
+    with studio.live() as life:
+        life.find()
+        life.work()
+    (studio.root / "in/old").rename(studio.root / "in/new")
+    with studio.live() as life:
+        life.find()
+        life.work()
+        assert [job.source for job in life.ledger.jobs() if job.gone_at is None] == [b"new/a.jpg"]
+    assert list(studio.outputs()) == ["new/a.webp"]
+    assert studio.sandbox.billed == 1
+
+
 def test_an_edited_cutout_of_the_old_name_stays(studio: Studio) -> None:
     studio.drop("a.jpg")
     with studio.live() as life:
