@@ -55,9 +55,12 @@ def _look(settings: Settings) -> tuple[Snapshot, Liveness]:
     if written is None:
         return left, alive
     if alive is Liveness.GONE:
-        of_ledger = ("jobs", "unsettled", "gate", "spending", "eta_s", "other_use")
+        of_ledger = ("jobs", "unsettled", "originals_left", "gate", "spending", "eta_s", "other_use")
         return {**written, **{name: left[name] for name in of_ledger}}, alive
-    return {**written, **{name: left[name] for name in ("jobs", "unsettled", "spending", "other_use")}}, alive
+    return {
+        **written,
+        **{name: left[name] for name in ("jobs", "unsettled", "originals_left", "spending", "other_use")},
+    }, alive
 
 
 def _left(ledger: Ledger) -> Snapshot:
@@ -65,6 +68,7 @@ def _left(ledger: Ledger) -> Snapshot:
     return snapshot(
         counts=ledger.counts(),
         unsettled=ledger.unsettled_count(),
+        originals_left=sum(ledger.originals_left().values()),
         gate=gate_view(gate_from_note(ledger.note(GATE)).hold),
         credits=credits_view(reading_from_note(ledger.note(BASELINE))),
         spending=ledger.spending(),

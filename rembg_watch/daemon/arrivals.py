@@ -21,6 +21,7 @@ class Arrivals:
         """Queue what is new, and wake the feeder."""
         added = self._ports.ledger.add(folder, sources, at)
         if added:
+            self._note_use(folder)
             self._under_way.poke()
         return added
 
@@ -31,3 +32,9 @@ class Arrivals:
         if job is not None:
             afterwards.set_aside(self._ports, job)
         return is_new
+
+    def _note_use(self, folder: str) -> None:
+        """Note that the input has held something: empty, it may be the place of a disk that is not mounted."""
+        recipe = self._ports.in_force.plan.recipes.get(folder)
+        if recipe is not None:
+            self._ports.roots.used(recipe.input)

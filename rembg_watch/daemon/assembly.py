@@ -21,6 +21,7 @@ from rembg_watch.daemon.arrivals import Arrivals
 from rembg_watch.daemon.target_folders import TargetFolders
 from rembg_watch.delivery.decoders import Decoders
 from rembg_watch.delivery.outputs import Outputs
+from rembg_watch.delivery.roots import Roots
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import ConfigError
 from rembg_watch.host.clocks import Clocks
@@ -226,7 +227,8 @@ def assemble(
         notes={name: ledger.note(name) for name in (GATE, PACE)},
         clocks=clocks,
     )
-    targets = TargetFolders(report)
+    roots = Roots(ledger, now=clocks.now)
+    targets = TargetFolders(report, why_away=roots.why_away)
     ports = Ports(
         ledger=ledger,
         spool=spool,
@@ -240,11 +242,18 @@ def assemble(
         slots=slots_for(workers),
         contents=contents,
         outputs=Outputs(),
+        roots=roots,
         try_out=targets.try_out,
         verify=around.verify or decoders,
     )
     watcher = Watcher(
-        folders, Arrivals(ports, under_way), pace, report=report, beat=heartbeat.beat, rest=heartbeat.rest
+        folders,
+        Arrivals(ports, under_way),
+        pace,
+        report=report,
+        beat=heartbeat.beat,
+        rest=heartbeat.rest,
+        why_away=roots.why_away,
     )
     pool = Pool(
         Pipeline(ports),

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from rembg_watch.account.balance import spent_since_baseline
 from rembg_watch.account.credits import Billed, resolve_doubt, settled_after_s
@@ -33,6 +34,29 @@ def forget_another_key(parts: Parts, settings: Settings) -> None:
 def has_another_key(ledger: Books, settings: Settings) -> bool:
     """Say whether the key is another one than in the last run, if there was one."""
     return ledger.note(KEY_DIGEST) not in (None, key_digest(settings))
+
+
+def remember_roots(parts: Parts) -> None:
+    """After a version that remembered no folders: one that was delivered into and is missing is away, not new."""
+    if not parts.ports.roots.is_new:
+        return
+    delivered = parts.ledger.counts_by_folder()
+    for recipe in parts.ports.in_force.plan.recipes.values():
+        if delivered.get(recipe.name, {}).get(State.DONE):
+            for path in (recipe.output, recipe.done if recipe.after == "move" else None):
+                if path is not None:
+                    parts.ports.roots.remember(path)
+
+
+def trust_roots(parts: Parts, asked_at: str) -> bool:
+    """Take the folders that were away when a person asked for another try as they are now; say if there were any."""
+    try:
+        at = datetime.fromisoformat(asked_at)
+    except ValueError:
+        return False
+    trusted = parts.ports.roots.trust(at)
+    parts.targets.make_again(trusted)
+    return bool(trusted)
 
 
 def take_up(parts: Parts) -> Sequence[Job]:

@@ -121,6 +121,7 @@ class Daemon:
                 state_dir=os.fsencode(settings.state_dir),
             )
         )
+        leftovers.remember_roots(parts)
         parts.targets.make(settings)
         leftovers.report_other_options(parts)
         self._doubts.begin(leftovers.take_up(parts))
@@ -174,8 +175,11 @@ class Daemon:
 
     def _obey_requests(self) -> None:
         """Do what ``rembg-watch retry`` asked for from outside: try every hold at once."""
-        if self.parts.ledger.note(RESUME) is not None:
+        asked = self.parts.ledger.note(RESUME)
+        if asked is not None:
             self.parts.ledger.set_note(RESUME, None, is_durable=False)
+            if leftovers.trust_roots(self.parts, str(asked)):
+                upkeep.begin(self.parts)  # it makes what is missing, in a thread of its own: a share may hang
             self.parts.try_everything()
 
     def snapshot(self) -> Snapshot:

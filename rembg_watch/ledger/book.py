@@ -152,9 +152,9 @@ class SqlLedger(Ledger):
     next_due_at = _reads(rows.next_due_at)
     queued = _reads(rows.queued)
 
-    def to_dispose_of(self, folders: Iterable[str]) -> list[Job]:
+    def to_dispose_of(self, folders: Iterable[str], *, limit: int | None = None) -> list[Job]:
         due = (JOBS.c.folder.in_(tuple(folders)), JOBS.c.is_disposal_due.is_(True))
-        return self._read(lambda connection: rows.jobs_where(connection, *due))
+        return self._read(lambda connection: rows.jobs_where(connection, *due, limit=limit))
 
     # -- answers --------------------------------------------------------------------------
 
@@ -197,6 +197,7 @@ class SqlLedger(Ledger):
     # -- views ----------------------------------------------------------------------------
 
     counts_by_folder = _reads(rows.counts)
+    originals_left = _reads(rows.originals_left)
     wanted = _reads(intake.wanted)
     unsettled = _reads(intake.unsettled)
     backlog = _reads(rows.backlog)

@@ -187,8 +187,8 @@ class Jobs(Protocol):
     def queued(self, folders: Iterable[str] = ()) -> int:
         """Return how many jobs are queued, in these folders or in all; cheaper than ``counts`` and ``backlog``."""
 
-    def to_dispose_of(self, folders: Iterable[str]) -> list[Job]:
-        """Return finished jobs whose source is still to be moved or deleted: what a crash left undone."""
+    def to_dispose_of(self, folders: Iterable[str], *, limit: int | None = None) -> list[Job]:
+        """Return finished jobs whose source is still to be moved or deleted: what a crash left undone, or a folder."""
 
 
 class Answers(Protocol):
@@ -308,6 +308,9 @@ class Views(Protocol):
 
     def counts_by_folder(self) -> dict[str, dict[State, int]]:
         """Return how many jobs each folder has in each state, for the folders that have any."""
+
+    def originals_left(self) -> dict[str, int]:
+        """Return how many originals each folder has still to move or delete, for the folders that have any."""
 
     def unsettled(self, folder: str | None = None, *, limit: int | None = None) -> list[tuple[str, Unsettled]]:
         """Return what was seen and is no job yet, the longest waiting first, each with its folder."""

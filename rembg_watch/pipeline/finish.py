@@ -53,6 +53,7 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
     except AnswerRejectedError as rejected:
         return _rejected(ports, paid, key, rejected)
     ports.step("published")
+    ports.roots.used(paid.recipe.output)
     done = ports.ledger.record(
         move(
             paid.job,
@@ -97,6 +98,7 @@ def _publish(ports: Ports, paid: Paid, answer: Path) -> Published:
     job, recipe = paid.job, paid.recipe
     taken: set[bytes] = set()
     staged: Staged | None = None
+    ports.roots.check(recipe.output)
     target = job.target if paid.ticket is not None else None  # it got its name with its answer, a moment ago
     try:
         while True:
@@ -105,6 +107,7 @@ def _publish(ports: Ports, paid: Paid, answer: Path) -> Published:
                 target = ports.ledger.claim_target(job.folder, job.source, names, ports.now())
             staged = stage(answer, recipe.output, target, step=ports.step) if staged is None else staged.under(target)
             _check_staged(ports, staged, job)
+            ports.roots.check(recipe.output)  # it may have gone while the file was staged
             try:
                 return _put(ports, staged, job.folder)
             except TargetTakenError:

@@ -24,7 +24,9 @@ def hurry(ports: Ports, folder: str) -> None:
 def check(ports: Ports, folder: str, output: Path) -> None:
     """See whether an output takes a small file; an answer that was paid for meanwhile knows better."""
     try:
-        ports.try_out(output)
+        ports.roots.check(output)
+        ports.try_out(output)  # which makes one that never was there
+        ports.roots.check(output)
     except DeliveryError as trouble:
         refused(ports, folder, trouble.path, trouble.reason, trouble.code)
     except OSError as error:

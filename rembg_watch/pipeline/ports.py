@@ -10,6 +10,7 @@ from pathlib import Path
 from rembg_watch.account.governor import Governor
 from rembg_watch.delivery.outputs import Outputs
 from rembg_watch.delivery.publish import enough_room
+from rembg_watch.delivery.roots import Roots
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.delivery.verify import Expected, Verified
 from rembg_watch.host.clocks import Clocks
@@ -40,6 +41,7 @@ class Ports:
     slots: Slots
     contents: Contents
     outputs: Outputs
+    roots: Roots
     try_out: Callable[[Path], None]
     verify: Verify
 

@@ -4,7 +4,7 @@ The first step: open and hash the source of a job, and look whether its answer w
 Costs nothing. Who asks for the same content at the same time waits for the first one's answer.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from os import fsdecode
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from rembg_watch.delivery.publish import is_ours
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import RembgWatchError
-from rembg_watch.host.disk import Content, DeliveryError
+from rembg_watch.host.disk import Content, DeliveryError, shown
 from rembg_watch.jobs import Job, State, move, with_content
 from rembg_watch.ledger import StaleJobError
 from rembg_watch.pipeline import ends
@@ -43,6 +43,8 @@ def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin:
     try:
         prepared = _open(ports, recipe, job)
     except (SourceGoneError, SourceChangedError) as gone:
+        if why := ports.roots.why_away(recipe.input):
+            return _later(ports, plan, job, f"{shown(recipe.input)} is away: {why}", "away")
         return ends.vanished(ports, job, gone)
     except SourceUnfitError as unfit:
         return ends.unsent(ports, job, State.FAILED, unfit)
@@ -80,7 +82,7 @@ def _answered_before(
         try:
             answered = ports.ledger.answers_for(key)
             fresh = [one for one in answered if job.redo_at is None or one.changed_at > job.redo_at]
-            standing = answers_standing(key, fresh, plan.recipes, ports.spool)
+            standing = answers_standing(key, fresh, plan.recipes, ports.spool, check=ports.roots.check)
             known = next((one for one, path in standing if _take_up(ports, key, one, path)), None)
         except DeliveryError as away:  # it may be paid for: better wait for the folder than pay again
             prepared.close()
@@ -111,21 +113,28 @@ def _forget_answer(ports: Ports, key: str) -> bool:
 
 
 def answers_standing(
-    key: str, answered: Iterable[Job], recipes: Mapping[str, Recipe], spool: Spool | None
+    key: str,
+    answered: Iterable[Job],
+    recipes: Mapping[str, Recipe],
+    spool: Spool | None,
+    *,
+    check: Callable[[Path], None] = lambda _output: None,
 ) -> Iterator[tuple[Job, Path]]:
     """
     Name those of *answered* whose answer is there still, as it came, each with its place: in the spool or an output.
 
     Raises:
-        DeliveryError: An output cannot be looked at now. It may hold the answer.
+        DeliveryError: An output cannot be looked at now, or is away by *check*. It may hold the answer.
     """
     for job in answered:
         recipe, content = recipes.get(job.folder), Content(digest=job.answer_digest or "", size_bytes=job.answer_bytes)
         if spool is not None and spool.path(key).exists():
             if spool.digest(key) == job.answer_digest:
                 yield job, spool.path(key)
-        elif recipe is not None and job.target is not None and _is_ours(recipe, job.target, content):
-            yield job, recipe.output / fsdecode(job.target)
+        elif recipe is not None and job.target is not None:
+            check(recipe.output)
+            if _is_ours(recipe, job.target, content):
+                yield job, recipe.output / fsdecode(job.target)
 
 
 def _is_ours(recipe: Recipe, target: bytes, content: Content) -> bool:

@@ -69,6 +69,13 @@ class Blocked:
     is_name: bool = False  # it is this name alone that cannot be written; the folder takes others
 
 
+@dataclass(frozen=True, slots=True)
+class Originals:
+    """The originals of a folder that had to stay: their place may be there again."""
+
+    folder: str
+
+
 def content_key(prepared: PreparedSource, recipe: Recipe) -> str:
     """
     Name what is asked for: the picture and the parameters, and nothing of where they came from.

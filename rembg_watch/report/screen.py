@@ -63,6 +63,12 @@ def kept_folders(snapshot: Snapshot, *, since: When, until: When) -> tuple[str, 
     return tuple(f"{one['name']}: {_reason(one, since=since, until=until)}" for one in kept)
 
 
+def originals_text(number: int) -> str:
+    """Say how many originals stay that are to be moved or deleted."""
+    waits = "waits" if number == 1 else "wait"
+    return f"{count_text(number, 'original')} {waits} to be moved or deleted"
+
+
 def _reason(folder: Mapping[str, Any], *, since: When, until: When) -> str:
     began, ends = moment(folder.get("since")), moment(folder.get("until"))
     times = ([f"since {since(began)}"] if began else []) + ([f"until {until(ends)}"] if ends else [])
@@ -106,6 +112,11 @@ def _at_work(snapshot: Snapshot, clock: WallClock) -> Headline:
         are = "is" if unsettled == 1 else "are"
         sentence = f"{count_text(unsettled, 'file')} {are} still being copied or not whole yet."
         return Headline("WAITING", "bold cyan", sentence, details)
+    if snapshot.get("originals_left"):
+        sentence = f"All is cut out; {originals_text(snapshot['originals_left'])}."
+        return Headline(
+            "WAITING", "bold yellow", sentence, ("They are tried again every 15 s; the log says why.", *details)
+        )
     return Headline("READY", "bold green", "Everything that has landed is dealt with.", details)
 
 
@@ -179,6 +190,8 @@ def _jobs(snapshot: Snapshot) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(justify="right", min_width=9)
     rows = [(snapshot["unsettled"], "not whole yet", "", "")] if snapshot["unsettled"] else []
+    if left := snapshot.get("originals_left"):
+        rows.append((left, "originals to be moved or deleted", "", "yellow"))
     for state, name, hint in _JOB_ROWS:
         number = snapshot["jobs"][state]
         if number or state in _ALWAYS:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.ledger.port import Sources
@@ -35,6 +36,7 @@ class Watcher:
         clock: Monotonic seconds.
         beat: Is told a thread's name whenever its folder gets its turn.
         rest: Is told it when the folder may be left alone for a while.
+        why_away: Says why the folder that lies at a path now is not the one that was used before; empty: it is.
     """
 
     def __init__(
@@ -48,8 +50,9 @@ class Watcher:
         utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
         beat: Callable[[str], None] = lambda _thread: None,
         rest: Callable[[str], None] = lambda _thread: None,
+        why_away: Callable[[Path], str] = lambda _root: "",
     ) -> None:
-        self._ledger, self._utcnow = ledger, utcnow
+        self._ledger, self._utcnow, self._why_away = ledger, utcnow, why_away
         self._report, self._clock, self._beat, self._rest = report, clock, beat, rest
         self._is_stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -58,7 +61,13 @@ class Watcher:
     def _watches(self, folders: Sequence[Folder], pace: Pace) -> dict[str, FolderWatch]:
         return {
             folder.name: FolderWatch(
-                folder, self._ledger, pace, report=self._report, clock=self._clock, utcnow=self._utcnow
+                folder,
+                self._ledger,
+                pace,
+                report=self._report,
+                clock=self._clock,
+                utcnow=self._utcnow,
+                why_away=self._why_away,
             )
             for folder in folders
         }
