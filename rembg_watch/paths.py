@@ -227,6 +227,16 @@ def collision_key(target: bytes) -> bytes:
 class Place(NamedTuple):
     """One directory of the configuration: whose it is, what for, where."""
 
+def caught_name(name: bytes) -> bytes:
+    """
+    Name a source that is about to be moved or deleted, in its own directory, for the moment that this takes.
+
+    It is hidden from people, from ``accepts`` and from every sweep, and made from the source's
+    name alone, so that the next attempt finds what a crash left.
+    """
+    return b".rembg-%b.source" % hashlib.sha256(name).hexdigest()[:24].encode()
+
+
     folder: str
     role: str
     path: PurePath
