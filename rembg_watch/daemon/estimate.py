@@ -208,7 +208,7 @@ class _Line:
         """Drop what the watch is not sure to miss: who wants to send it finds out."""
         for folder, source in [one for one in self.versions if one not in self.seen and one[0] not in away]:
             path = plan.recipes[folder].input / os.fsdecode(source)
-            if not is_there(path, self.versions[folder, source]):
+            if not is_there(path, self.versions[folder, source], root=plan.recipes[folder].input):
                 self.gone(folder, [source])
 
     def set_unsettled(self, folder: str, items: Iterable[Unsettled]) -> bool:
@@ -290,7 +290,8 @@ class _Contents:
 def _content_key(recipe: Recipe, source: bytes, version: Version) -> str | None:
     """Name what would be asked for a source; None if it cannot be read."""
     try:
-        with measure(recipe.input / os.fsdecode(source), version, upright=recipe.upright) as opened:
+        picture = recipe.input / os.fsdecode(source)
+        with measure(picture, version, root=recipe.input, upright=recipe.upright) as opened:
             return content_key(opened, recipe)
     except SourceError:
         return None

@@ -55,8 +55,8 @@ def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin:
 
 
 def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
-    source = recipe.input / fsdecode(job.source)
-    return open_picture(source, job.version, scratch=ports.spool.directory, upright=recipe.upright)
+    source, scratch = recipe.input / fsdecode(job.source), ports.spool.directory
+    return open_picture(source, job.version, root=recipe.input, scratch=scratch, upright=recipe.upright)
 
 
 def _recovered(ports: Ports, recipe: Recipe, job: Job) -> Paid:
