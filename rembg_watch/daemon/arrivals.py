@@ -27,10 +27,16 @@ class Arrivals:
 
     def reject(self, folder: str, source: bytes, version: Version, at: datetime, *, reason: str, code: str) -> bool:
         """List a source that can never be sent as failed, and set it aside where the folder wants that."""
-        is_new = self._ports.ledger.reject(folder, source, version, at, reason=reason, code=code)
-        job = self._ports.ledger.find(folder, source) if is_new else None
+        recipe = self._ports.in_force.plan.recipes.get(folder)
+        is_set_aside = recipe is not None and recipe.failed is not None
+        is_new = self._ports.ledger.reject(
+            folder, source, version, at, reason=reason, code=code, is_disposal_due=is_set_aside
+        )
+        job = self._ports.ledger.find(folder, source) if is_new and is_set_aside else None
         if job is not None:
-            afterwards.set_aside(self._ports, job)
+            afterwards.put_away(self._ports, job)
+        if is_new:
+            self._note_use(folder)
         return is_new
 
     def _note_use(self, folder: str) -> None:

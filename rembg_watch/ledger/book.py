@@ -59,9 +59,21 @@ class SqlLedger(Ledger):
         add = partial(intake.add, folder=folder, at=at)
         return sum(self._store.write(partial(add, seen=dict(some))) for some in rows.slices(sources, ADDED_AT_ONCE))
 
-    def reject(self, folder: str, source: bytes, version: Version, at: datetime, *, reason: str, code: str) -> bool:
-        reject = partial(intake.reject, folder=folder, source=source, version=version, reason=reason, code=code, at=at)
-        return self._store.write(reject)
+    def reject(
+        self,
+        folder: str,
+        source: bytes,
+        version: Version,
+        at: datetime,
+        *,
+        reason: str,
+        code: str,
+        is_disposal_due: bool = False,
+    ) -> bool:
+        says = {"reason": reason, "code": code, "is_disposal_due": is_disposal_due}
+        return self._store.write(
+            partial(intake.reject, folder=folder, source=source, version=version, at=at, says=says)
+        )
 
     def gone(self, folder: str, sources: Iterable[bytes], at: datetime) -> int:
         gone = partial(intake.gone, folder=folder, at=at)

@@ -328,6 +328,19 @@ class Views(Protocol):
 class Ledger(Sources, Jobs, Answers, Targets, Books, Views, Protocol):
     """The jobs, the calls, the output names and the notes of one state directory, until it is closed."""
 
+    def reject(
+        self,
+        folder: str,
+        source: bytes,
+        version: Version,
+        at: datetime,
+        *,
+        reason: str,
+        code: str,
+        is_disposal_due: bool = False,
+    ) -> bool:
+        """List a source as failed as ``Sources`` says; *is_disposal_due*: it is still to be set aside."""
+
     def prune(self, before: datetime) -> Pruned:
         """
         Forget finished jobs whose source is gone since before *before*; give the room back to the disk.

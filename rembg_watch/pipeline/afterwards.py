@@ -6,6 +6,7 @@ version that was worked on is touched.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -110,13 +111,15 @@ def _dispose(ports: Ports, job: Job, recipe: Recipe) -> Disposed:
     return disposed
 
 
-def set_aside(ports: Ports, job: Job) -> Job:
-    """Move the source of a failed job to the folder for refused pictures, if there is one."""
+def to_set_aside(ports: Ports, job: Job) -> Job:
+    """
+    Return *job* as it is to be recorded: if it failed and its folder wants that, with its source still to be set aside.
+
+    Both are one entry, so that no crash leaves a refused picture in the input for good.
+    """
     recipe = ports.in_force.plan.recipes.get(job.folder)
-    if recipe is None or recipe.failed is None:
-        return job
-    due = ports.ledger.record(move(job, State.FAILED, at=job.changed_at, is_disposal_due=True))
-    return put_away(ports, due)
+    is_due = job.state is State.FAILED and recipe is not None and recipe.failed is not None
+    return replace(job, is_disposal_due=True) if is_due else job
 
 
 def advice(job: Job) -> str:

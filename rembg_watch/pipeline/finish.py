@@ -84,7 +84,8 @@ def _rejected(ports: Ports, paid: Paid, key: str, why: Exception) -> Over:
     decision = ports.governor.failed(error, paid.job, paid.ticket, need=need_of(paid.job, paid.recipe))
     end = CallEnd(Charge.MAYBE, paid.price, code) if paid.ticket is not None else None
     forgotten = replace(paid.job, answer_digest=None, answer_bytes=0)
-    return ends.ended(ports, ports.ledger.record(decision.apply(forgotten, at=ports.now()), call=end))
+    over = afterwards.to_set_aside(ports, decision.apply(forgotten, at=ports.now()))
+    return ends.ended(ports, ports.ledger.record(over, call=end))
 
 
 def _publish(ports: Ports, paid: Paid, answer: Path) -> Published:
