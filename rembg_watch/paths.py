@@ -187,6 +187,17 @@ def mirror(source: bytes, extension: str) -> Iterator[bytes]:
         yield parent + slash + _fit(name, b".%d%b" % (number, ending))
 
 
+def folder_names(part: bytes) -> Iterator[bytes]:
+    """
+    Yield the names that a mirrored folder may have, the best first, without end.
+
+    Where a file stands in its way, which may be a cutout, ``look1.webp`` becomes ``look1.webp.2`` and so on.
+    """
+    yield part
+    for number in itertools.count(2):
+        yield _fit(part, b".%d" % number)
+
+
 def _fit(stem: bytes, ending: bytes) -> bytes:
     room = NAME_BYTES - len(ending)
     if len(stem) <= room:
@@ -216,6 +227,16 @@ def is_staging_name(name: bytes) -> bool:
     return _STAGING.fullmatch(name) is not None
 
 
+def caught_name(name: bytes) -> bytes:
+    """
+    Name a source that is about to be moved or deleted, in its own directory, for the moment that this takes.
+
+    It is hidden from people, from ``accepts`` and from every sweep, and made from the source's
+    name alone, so that the next attempt finds what a crash left.
+    """
+    return b".rembg-%b.source" % hashlib.sha256(name).hexdigest()[:24].encode()
+
+
 def collision_key(target: bytes) -> bytes:
     """Return what two names share that a Mac, Windows or a person would take for one."""
     return _plain(target).encode("utf-8", "surrogateescape")
@@ -226,16 +247,6 @@ def collision_key(target: bytes) -> bytes:
 
 class Place(NamedTuple):
     """One directory of the configuration: whose it is, what for, where."""
-
-def caught_name(name: bytes) -> bytes:
-    """
-    Name a source that is about to be moved or deleted, in its own directory, for the moment that this takes.
-
-    It is hidden from people, from ``accepts`` and from every sweep, and made from the source's
-    name alone, so that the next attempt finds what a crash left.
-    """
-    return b".rembg-%b.source" % hashlib.sha256(name).hexdigest()[:24].encode()
-
 
     folder: str
     role: str

@@ -21,6 +21,7 @@ from rembg_watch.daemon.arrivals import Arrivals
 from rembg_watch.daemon.target_folders import TargetFolders
 from rembg_watch.delivery.decoders import Decoders
 from rembg_watch.delivery.outputs import Outputs
+from rembg_watch.delivery.places import Places
 from rembg_watch.delivery.roots import Roots
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import ConfigError
@@ -243,6 +244,7 @@ def assemble(
         contents=contents,
         outputs=Outputs(),
         roots=roots,
+        places=Places(),
         try_out=targets.try_out,
         verify=around.verify or decoders,
     )

@@ -8,6 +8,7 @@ From a paid answer to a file in its place: spool, verify, publish, and what beco
 ``delivery.decoder``      what runs in such a child
 ``delivery.outputs``      which output folders take cut-outs now
 ``delivery.roots``        is this the folder that the ledger has used, or is it away?
+``delivery.places``       where in an output cut-outs go: known before anything is bought
 ``delivery.publish``      one cut-out, whole, in its mirrored place
 ``delivery.answer_file``  an answer outside the spool, for ``one_shot``
 ``delivery.originals``    the source is kept, moved, deleted or set aside

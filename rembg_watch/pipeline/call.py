@@ -134,7 +134,7 @@ class Attempt:
             code=None,
             field=None,
         )
-        names = mirror(self.job.source, self.ready.recipe.params.format.extension)
+        names = mirror(self.ready.place, self.ready.recipe.params.format.extension)
         self.job = ports.ledger.record(received, call=CallEnd(Charge.YES, self.plan.terms.price), names=names)
         ports.step("received")
         return Paid(

@@ -41,6 +41,7 @@ def check(ports: Ports, folder: str, output: Path) -> None:
 
 def refused(ports: Ports, folder: str, path: Path, why: str, code: str) -> None:
     """Note that an output took nothing, and report it."""
+    ports.places.forget()
     ports.outputs.refused(folder, why, code, at=ports.now(), now_s=ports.clocks.monotonic())
     ports.report(events.OutputBlocked(folder=folder, path=os.fsencode(path), why=why, code=code))
 

@@ -171,6 +171,9 @@ class Pool:
                     self._prepare.put(found.job)
             case Back():
                 self._give_back(found.job)
+            case Blocked():
+                output_check.refused(self._ports, job.folder, found.path, found.reason, found.code)
+                self._give_back(found.job)
             case _:
                 self._under_way.over(job)
 

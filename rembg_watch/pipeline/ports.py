@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rembg_watch.account.governor import Governor
 from rembg_watch.delivery.outputs import Outputs
+from rembg_watch.delivery.places import Places
 from rembg_watch.delivery.publish import enough_room
 from rembg_watch.delivery.roots import Roots
 from rembg_watch.delivery.spool import Spool
@@ -42,6 +43,7 @@ class Ports:
     contents: Contents
     outputs: Outputs
     roots: Roots
+    places: Places
     try_out: Callable[[Path], None]
     verify: Verify
 

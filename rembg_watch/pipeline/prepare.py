@@ -12,7 +12,7 @@ from pathlib import Path
 from rembg_watch.delivery.publish import is_ours
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import RembgWatchError
-from rembg_watch.host.disk import Content, DeliveryError, shown
+from rembg_watch.host.disk import Content, DeliveryError, OutputUnavailableError, TargetRefusedError, shown
 from rembg_watch.jobs import Job, State, move, with_content
 from rembg_watch.ledger import StaleJobError
 from rembg_watch.pipeline import ends
@@ -26,13 +26,14 @@ from rembg_watch.pipeline.source import (
     SourceUnreadableError,
     open_picture,
 )
-from rembg_watch.pipeline.values import Back, Over, Paid, Ready, Twin, content_key, expected_of
+from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Twin, content_key, expected_of
 from rembg_watch.report import events
 
 _SOURCE_RETRY_S = 30.0
+_PLACE_RETRY_S = 300.0  # a person has to move something away, or to give a right
 
 
-def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin:
+def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin | Blocked:
     """Open and hash the source of *job*, by the plan that is in force now, and look for an answer to it."""
     plan = ports.in_force.plan
     recipe = plan.recipes.get(job.folder)
@@ -40,6 +41,14 @@ def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin:
         return Back(job=job)
     if job.state is State.RECEIVED:
         return _recovered(ports, recipe, job)
+    try:
+        place = _place(ports, recipe, job)
+    except OutputUnavailableError as away:
+        if away.path == recipe.output:  # nobody's picture can be delivered: all of them wait
+            return Blocked(job=job, path=away.path, reason=away.reason, code=away.code)
+        return _later(ports, plan, job, away.reason, away.code, _PLACE_RETRY_S)
+    except TargetRefusedError as refused:
+        return _later(ports, plan, job, refused.reason, refused.code, _PLACE_RETRY_S)
     try:
         prepared = _open(ports, recipe, job)
     except (SourceGoneError, SourceChangedError) as gone:
@@ -51,7 +60,19 @@ def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin:
     except (SourceUnreadableError, DeliveryError) as trouble:
         return _later(ports, plan, job, trouble.reason, trouble.code)
     ports.step("prepared")
-    return _answered_before(ports, plan, recipe, with_content(job, content_key(prepared, recipe)), prepared)
+    keyed = with_content(job, content_key(prepared, recipe))
+    return _answered_before(ports, plan, recipe, keyed, prepared, place)
+
+
+def _place(ports: Ports, recipe: Recipe, job: Job) -> bytes:
+    """
+    Find out where the cut-out goes, and that it can go there: nothing is bought that cannot be delivered.
+
+    Raises:
+        DeliveryError: It could not be delivered.
+    """
+    ports.roots.check(recipe.output)
+    return ports.places.source_in(recipe.output, job.source, recipe.params.format.extension)
 
 
 def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
@@ -69,7 +90,7 @@ def _recovered(ports: Ports, recipe: Recipe, job: Job) -> Paid:
 
 
 def _answered_before(
-    ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: PreparedSource
+    ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: PreparedSource, place: bytes
 ) -> Ready | Paid | Twin | Over:
     key = str(job.content_key)
     with ports.contents.lock(key):
@@ -89,7 +110,7 @@ def _answered_before(
             return _later(ports, plan, job, away.reason, away.code)
         if known is None:
             ports.contents.begin(key, job.id)
-            return Ready(job=job, recipe=recipe, prepared=prepared, is_first=not answered)
+            return Ready(job=job, recipe=recipe, prepared=prepared, place=place, is_first=not answered)
         answer = {"answer_digest": known.answer_digest, "answer_bytes": known.answer_bytes, "redo_at": None}
         answer |= {"made_with": recipe.options_digest}
         received = ports.ledger.record(
@@ -155,8 +176,8 @@ def _take_up(ports: Ports, key: str, known: Job, answer: Path) -> bool:
     return ports.spool.digest(key) == known.answer_digest
 
 
-def _later(ports: Ports, plan: Plan, job: Job, reason: str, code: str) -> Over:
-    retry_at = ports.now() + timedelta(seconds=_SOURCE_RETRY_S)
+def _later(ports: Ports, plan: Plan, job: Job, reason: str, code: str, retry_s: float = _SOURCE_RETRY_S) -> Over:
+    retry_at = ports.now() + timedelta(seconds=retry_s)
     later = move(job, State.QUEUED, at=ports.now(), retry_at=retry_at, reason=reason, code=code)
     try:
         later = ports.ledger.record(later)

@@ -20,6 +20,7 @@ class Ready:
     job: Job
     recipe: Recipe
     prepared: PreparedSource
+    place: bytes  # the source as it is mirrored: its folders have numbers where something stood in their way
     is_first: bool = False  # nobody ever had an answer to this request, so none waits for this one in the spool
 
 
@@ -60,7 +61,7 @@ class Twin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
-    """An output folder takes nothing now; the paid answer waits in the spool for a better time."""
+    """An output folder takes nothing now; a paid answer waits in the spool for a better time, an unpaid job in line."""
 
     job: Job
     path: Path
