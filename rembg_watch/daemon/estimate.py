@@ -9,7 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -27,12 +27,13 @@ from rembg_watch.config import Settings
 from rembg_watch.daemon import leftovers
 from rembg_watch.daemon.assembly import RESUME, SPOOL_NAME, build_client, pace_of, plan_of
 from rembg_watch.delivery.publish import enough_room
+from rembg_watch.delivery.roots import Roots
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import DeliveryError
 from rembg_watch.jobs import State, Unsettled, Version
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, Turn, Which, open_ledger
-from rembg_watch.ledger.values import take_turns
+from rembg_watch.ledger.values import Json, take_turns
 from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Plan, Recipe
 from rembg_watch.pipeline.feeder import turns_of
 from rembg_watch.pipeline.prepare import answers_standing
@@ -102,8 +103,10 @@ def estimate(
         if leftovers.has_another_key(ledger, settings):
             governor.resume()
         line = _Line(ledger, _in_line(ledger, plan, leftovers.to_release(plan, governor.gate)))
-        unsettled, away = _walk(settings, line)
+        roots = _roots(ledger)
+        unsettled, away = _walk(settings, line, roots)
         line.drop_vanished(plan, away)
+        away |= {name for name, recipe in plan.recipes.items() if roots.why_away(recipe.output)}
         if ledger.note(RESUME) is not None:
             governor.resume()
         payable, hold = _payable(governor)
@@ -216,10 +219,29 @@ class _Line:
         return False
 
 
-def _walk(settings: Settings, line: _Line) -> tuple[int, Container[str]]:
+class _Unwritten:
+    """The ledger's notes as they are; what a run would note down is forgotten."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.note = ledger.note
+
+    def set_note(self, name: str, value: Json, *, is_durable: bool = True) -> None:
+        """Write nothing."""
+
+
+def _roots(ledger: Ledger) -> Roots:
+    """Say of folders what the run would: also where a person has asked to take them as they are."""
+    roots, asked = Roots(_Unwritten(ledger)), ledger.note(RESUME)
+    if isinstance(asked, str):
+        with suppress(ValueError):
+            roots.trust(datetime.fromisoformat(asked))
+    return roots
+
+
+def _walk(settings: Settings, line: _Line, roots: Roots) -> tuple[int, frozenset[str]]:
     """Look until everything has settled that will; return how many have not, and which folders are not there."""
     pace = replace(pace_of(settings), scan_interval_s=5.0, grace_s=0.0, mode="poll")
-    watcher = Watcher([folder.folder() for folder in settings.folders], line, pace)
+    watcher = Watcher([folder.folder() for folder in settings.folders], line, pace, why_away=roots.why_away)
     until = time.monotonic() + 10 * settings.watch.settle_s + 60.0
     while time.monotonic() < until:
         next_s = watcher.tick(time.monotonic())

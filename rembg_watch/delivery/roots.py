@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rembg_watch.host import disk
 from rembg_watch.host.mounts import PROC, Mount, filesystem_id, mount_of, mounted
 from rembg_watch.ledger import LedgerUnavailableError
-from rembg_watch.ledger.port import Books
+from rembg_watch.ledger.values import Json
 from rembg_watch.paths import is_junk
 
 ROOTS = "roots"
@@ -147,6 +147,16 @@ def _is_another_top(before: Root, now: Root) -> bool:
     return now.inside == "/" and not (before.filesystem and now.filesystem) and before.device != now.device
 
 
+class Notes(Protocol):
+    """What is needed of the ledger."""
+
+    def note(self, name: str) -> Json:
+        """Return what was noted under a name; None if nothing was."""
+
+    def set_note(self, name: str, value: Json, *, is_durable: bool = True) -> None:
+        """Remember a small value under a name."""
+
+
 class Roots:
     """
     Say whether the folders are there, and remember what they were; safe to share between threads.
@@ -155,7 +165,7 @@ class Roots:
     """
 
     def __init__(
-        self, ledger: Books, *, now: Callable[[], datetime] = lambda: datetime.now(UTC), proc: Path = PROC
+        self, ledger: Notes, *, now: Callable[[], datetime] = lambda: datetime.now(UTC), proc: Path = PROC
     ) -> None:
         self._ledger, self._now, self._proc = ledger, now, proc
         self._lock = threading.Lock()  # guards the three that follow; a folder is looked at without it

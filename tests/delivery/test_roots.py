@@ -45,7 +45,7 @@ class Notes:
 
 
 def roots(notes: Notes) -> Roots:
-    return Roots(notes)  # type: ignore[arg-type]
+    return Roots(notes)
 
 
 @pytest.mark.parametrize(
