@@ -50,6 +50,8 @@ STATUS_NAME = "status.json"
 KEY_DIGEST = "key_digest"
 RESUME = "resume"
 """The note by which ``retry`` asks a running daemon to try every hold at once."""
+TRUST = "trust"
+"""The note by which ``retry`` says that folders that are away are right as they are: which, and when that was."""
 
 _MB = 1_000_000
 

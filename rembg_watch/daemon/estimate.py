@@ -9,7 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -103,7 +103,7 @@ def estimate(
         if leftovers.has_another_key(ledger, settings):
             governor.resume()
         line = _Line(ledger, _in_line(ledger, plan, leftovers.to_release(plan, governor.gate)))
-        roots = _roots(ledger)
+        roots = _roots(ledger, plan)
         unsettled, away = _walk(settings, line, roots)
         line.drop_vanished(plan, away)
         away |= {name for name, recipe in plan.recipes.items() if roots.why_away(recipe.output)}
@@ -229,12 +229,10 @@ class _Unwritten:
         """Write nothing."""
 
 
-def _roots(ledger: Ledger) -> Roots:
-    """Say of folders what the run would: also where a person has asked to take them as they are."""
-    roots, asked = Roots(_Unwritten(ledger)), ledger.note(RESUME)
-    if isinstance(asked, str):
-        with suppress(ValueError):
-            roots.trust(datetime.fromisoformat(asked))
+def _roots(ledger: Ledger, plan: Plan) -> Roots:
+    """Say of folders what the run would: also where a person has said that they are right as they are."""
+    roots = Roots(_Unwritten(ledger))
+    leftovers.trusted_roots(ledger, plan, roots)
     return roots
 
 

@@ -4,13 +4,15 @@ import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from rembg_watch.account.balance import spent_since_baseline
 from rembg_watch.account.credits import Billed, resolve_doubt, settled_after_s
 from rembg_watch.account.gate import Gate
 from rembg_watch.account.notes import BASELINE, reading_from_note
 from rembg_watch.config import Settings
-from rembg_watch.daemon.assembly import KEY_DIGEST, Parts, key_digest
+from rembg_watch.daemon.assembly import KEY_DIGEST, TRUST, Parts, key_digest
+from rembg_watch.delivery.roots import Roots
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import StaleJobError, Which
 from rembg_watch.ledger.port import Books
@@ -48,15 +50,23 @@ def remember_roots(parts: Parts) -> None:
                     parts.ports.roots.remember(path)
 
 
-def trust_roots(parts: Parts, asked_at: str) -> bool:
-    """Take the folders that were away when a person asked for another try as they are now; say if there were any."""
-    try:
-        at = datetime.fromisoformat(asked_at)
-    except ValueError:
-        return False
-    trusted = parts.ports.roots.trust(at)
+def trust_roots(parts: Parts) -> bool:
+    """Take the folders that a person said are right as they are, though they were away; say if there were any."""
+    trusted = trusted_roots(parts.ledger, parts.ports.in_force.plan, parts.ports.roots)
+    if parts.ledger.note(TRUST) is not None:
+        parts.ledger.set_note(TRUST, None, is_durable=False)
     parts.targets.make_again(trusted)
     return bool(trusted)
+
+
+def trusted_roots(ledger: Books, plan: Plan, roots: Roots) -> list[Path]:
+    """Have *roots* take what a person said is right as it is; return those folders."""
+    asked = ledger.note(TRUST)
+    if not isinstance(asked, dict) or not isinstance(folders := asked.get("folders"), list):
+        return []
+    meant = [recipe for recipe in plan.recipes.values() if not folders or recipe.name in folders]
+    paths = [path for one in meant for path in (one.input, one.output, one.done, one.failed) if path is not None]
+    return roots.trust(datetime.fromisoformat(str(asked["at"])), paths)
 
 
 def take_up(parts: Parts) -> Sequence[Job]:

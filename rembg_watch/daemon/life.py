@@ -175,10 +175,9 @@ class Daemon:
 
     def _obey_requests(self) -> None:
         """Do what ``rembg-watch retry`` asked for from outside: try every hold at once."""
-        asked = self.parts.ledger.note(RESUME)
-        if asked is not None:
+        if self.parts.ledger.note(RESUME) is not None:
             self.parts.ledger.set_note(RESUME, None, is_durable=False)
-            if leftovers.trust_roots(self.parts, str(asked)):
+            if leftovers.trust_roots(self.parts):
                 upkeep.begin(self.parts)  # it makes what is missing, in a thread of its own: a share may hang
             self.parts.try_everything()
 

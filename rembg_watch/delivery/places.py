@@ -16,6 +16,7 @@ from rembg_watch.paths import folder_names, mirror
 
 _MOST_NUMBERS = 1000
 _PLAIN = re.compile(rb"[A-Za-z0-9 ._()+,=@~#&'-]{1,140}")
+_SHORT = 140  # some disks, such as encrypting ones, take no longer names
 _TRIAL = b".rembg-trial-"
 _IN_THE_WAY = frozenset({errno.ENOTDIR, errno.ELOOP})
 
@@ -55,6 +56,8 @@ class Places:
     def _try_name(self, output: Path, folder: bytes, name: bytes) -> None:
         """Find out whether the disk takes a name that is long or unusual; no file appears under it."""
         odd = output, frozenset(name)
+        if odd in self._odd and len(name) <= _SHORT:
+            return
         full = disk.full_path(output, folder + b"/" + name if folder else name)
         with (
             disk.root_directory(output) as root_fd,
@@ -62,7 +65,7 @@ class Places:
             disk.directory(root_fd, folder) as dir_fd,
         ):
             disk.look(dir_fd, name)  # says if it is too long
-            if odd not in self._odd:
+            if odd not in self._odd:  # another name of the same letters was taken
                 _try(dir_fd, _TRIAL + name)
                 self._odd.add(odd)
 

@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -228,10 +228,12 @@ class Roots:
                 self._known.setdefault(str(path), replace(found, kind="", filesystem="", is_there=True, held=True))
             self._write()
 
-    def trust(self, at: datetime) -> list[Path]:
-        """Take what was away at that moment as it is, since a person says so; return those folders."""
+    def trust(self, at: datetime, among: Iterable[Path]) -> list[Path]:
+        """Take what was away at that moment as it is, since a person says so; return those of the folders."""
+        meant = set(map(str, among))
         with self._lock:
-            away = [path for path, root in self._known.items() if root.away_at and _moment(root.away_at) <= at]
+            known = [(path, root) for path, root in self._known.items() if path in meant]
+            away = [path for path, root in known if root.away_at and _moment(root.away_at) <= at]
             for path in away:
                 del self._known[path]
         if away:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from rembg_watch.config import Settings
-from rembg_watch.daemon import RESUME, Daemon
+from rembg_watch.daemon import RESUME, TRUST, Daemon
 from rembg_watch.daemon.estimate import Estimate, estimate
 from rembg_watch.delivery.verify import verify
 from rembg_watch.ledger import Access, open_ledger
@@ -324,7 +324,8 @@ def test_nothing_is_foretold_for_a_folder_that_is_away_until_a_person_takes_it_a
     shop.run()
     assert shop.sandbox.billed == 1
     with open_ledger(shop.root / "state") as ledger:
-        ledger.set_note(RESUME, (datetime.now(UTC) + timedelta(hours=1)).isoformat())
+        said = {"folders": [], "at": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
+        ledger.set_note(TRUST, said)
     assert shop.foretell().now == (1 if root == "out" else 0)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rembg_watch.config import Settings
-from rembg_watch.daemon import RESUME, Daemon
+from rembg_watch.daemon import RESUME, TRUST, Daemon
 from rembg_watch.daemon.leftovers import remember_roots
 from rembg_watch.delivery.roots import ROOTS
 from rembg_watch.errors import ExitCode
@@ -163,7 +163,12 @@ def test_a_person_says_that_it_is_right_as_it_is(studio: Studio, how: str) -> No
         studio.drop("second.jpg", (1, 2, 3))
         eventually(lambda: any(isinstance(event, events.OutputBlocked) for event in told))
         daemon.parts.ports.roots.why_away(studio.root / "done")
-        daemon.parts.ledger.set_note(RESUME, daemon.clocks.now().isoformat())
+        now = daemon.clocks.now().isoformat()
+        daemon.parts.ledger.set_note(RESUME, now)
+        daemon.tick()
+        assert daemon.parts.ports.roots.why_away(studio.root / "out")  # that was about pictures
+        daemon.parts.ledger.set_note(TRUST, {"folders": ["f"], "at": now})
+        daemon.parts.ledger.set_note(RESUME, now)
         studio.time.pass_s(2)
         daemon.tick()
         eventually(lambda: is_delivered(studio, "second"))

@@ -202,10 +202,11 @@ def test_what_is_away_is_told_with_what_to_do_and_taken_when_a_person_says_so(tm
     with pytest.raises(OutputUnavailableError, match="rembg-watch retry") as caught:
         now.check(place)
     assert caught.value.code == "away"
-    assert now.trust(datetime.now(UTC) - timedelta(hours=1)) == []  # that was asked before anybody knew
+    assert now.trust(datetime.now(UTC) - timedelta(hours=1), [place]) == []  # that was asked before anybody knew
     now = roots(notes)
     assert now.why_away(place)
-    assert now.trust(datetime.now(UTC)) == [place]
+    assert now.trust(datetime.now(UTC), [tmp_path]) == []
+    assert now.trust(datetime.now(UTC), [place]) == [place]
     now.check(place)
     roots(notes).check(place)
 
