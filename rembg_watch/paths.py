@@ -170,6 +170,17 @@ def mirror(source: bytes, extension: str) -> Iterator[bytes]:
         yield parent + slash + _fit(name, b".%d%b" % (number, ending))
 
 
+def folder_names(part: bytes) -> Iterator[bytes]:
+    """
+    Yield the names that a mirrored folder may have, the best first, without end.
+
+    Where a file stands in its way, which may be a cutout, ``look1.webp`` becomes ``look1.webp.2`` and so on.
+    """
+    yield part
+    for number in itertools.count(2):
+        yield _fit(part, b".%d" % number)
+
+
 def _fit(stem: bytes, ending: bytes) -> bytes:
     room = NAME_BYTES - len(ending)
     if len(stem) <= room:
@@ -197,6 +208,16 @@ def staging_name(target: bytes) -> bytes:
 def is_staging_name(name: bytes) -> bool:
     """Say if ``staging_name`` made this name."""
     return _STAGING.fullmatch(name) is not None
+
+
+def caught_name(name: bytes) -> bytes:
+    """
+    Name a source that is about to be moved or deleted, in its own directory, for the moment that this takes.
+
+    It is hidden from people, from ``accepts`` and from every sweep, and made from the source's
+    name alone, so that the next attempt finds what a crash left.
+    """
+    return b".rembg-%b.source" % hashlib.sha256(name).hexdigest()[:24].encode()
 
 
 def collision_key(target: bytes) -> bytes:

@@ -28,7 +28,7 @@ from rembg_watch.host.clocks import Clocks
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Which
 from rembg_watch.paths import Folder
-from rembg_watch.pipeline import Back, Paid, Ready, Twin
+from rembg_watch.pipeline import Back, Blocked, Paid, Ready, Twin
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.render import flat_color
 from rembg_watch.watch import Pace, Watcher
@@ -320,7 +320,7 @@ class StudioMachine(RuleBasedStateMachine):
         found: list[object] = [pipeline.prepare(job) for job in jobs]
         found = [pipeline.call(one) if isinstance(one, Ready) else one for one in found]
         found = [pipeline.finish(one) if isinstance(one, Paid) else one for one in found]
-        self.life.ledger.release([one.job for one in found if isinstance(one, Back | Twin)])
+        self.life.ledger.release([one.job for one in found if isinstance(one, Back | Twin | Blocked)])
 
     # --- troubles -------------------------------------------------------------------------------------
 

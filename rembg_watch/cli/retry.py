@@ -8,7 +8,7 @@ import typer
 from rembg_watch.account.notes import GATE, gate_from_note
 from rembg_watch.cli.configured import ConfigFile, ledger_of
 from rembg_watch.cli.console import say
-from rembg_watch.daemon import RESUME
+from rembg_watch.daemon import RESUME, TRUST
 from rembg_watch.daemon.first_look import FIRST_LOOK_CAUSES, LET_GO, answer
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Access, Ledger, Which
@@ -33,8 +33,8 @@ def retry(
     """
     Retry failed, held or in-doubt pictures and end every pause.
 
-    Without a choice of pictures, only the pauses end. A new folder that waits for you is let go by its name alone:
-    --folder.
+    Without a choice of pictures, only the pauses end, and folders that are away are taken as they are; with --folder
+    alone, those of that folder. A new folder that waits for you is let go by its name alone: --folder.
     """
     is_choice = bool(patterns or everything or state or folder)
     now = datetime.now(UTC)
@@ -44,6 +44,8 @@ def retry(
         for pattern in chosen:
             which = Which(states=frozenset(state or ()), folders=frozenset(folder or ()), pattern=pattern)
             count += ledger.retry(which, now)
+        if not (patterns or everything or state):  # it is not about pictures, so about whatever waits
+            ledger.set_note(TRUST, {"folders": sorted(folder or ()), "at": now.isoformat()}, is_durable=False)
         ledger.set_note(RESUME, now.isoformat(), is_durable=False)
         let_go = [] if patterns or state else folder or []
         if let_go:

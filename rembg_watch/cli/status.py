@@ -117,7 +117,7 @@ def _look_at_state(settings: Settings, ledger: Ledger | None) -> tuple[Snapshot,
     left["unsettled"] = (
         max(left["unsettled"], written["unsettled"]) if left["unsettled"] >= LISTED else left["unsettled"]
     )
-    of_ledger = ["jobs", "unsettled", "passed_over", "spending", "other_use"]
+    of_ledger = ["jobs", "unsettled", "passed_over", "originals_left", "spending", "other_use"]
     of_ledger += ["gate", "eta_s"] if alive is Liveness.GONE else []
     return {**written, **{name: left[name] for name in of_ledger}}, alive
 
@@ -128,6 +128,7 @@ def _left(ledger: Ledger, folders: Sequence[str]) -> Snapshot:
         counts=ledger.counts(),
         unsettled=ledger.unsettled_count(),
         passed_over={name: ledger.passed_over(name).counts for name in folders},
+        originals_left=sum(ledger.originals_left().values()),
         gate=gate_view(gate_from_note(ledger.note(GATE)).hold),
         credits=credits_view(reading_from_note(ledger.note(BASELINE))),
         spending=ledger.spending(),

@@ -22,13 +22,26 @@ class Arrivals:
         """Queue what is new, and wake the feeder."""
         added = self._ports.ledger.add(folder, sources, at)
         if added:
+            self._note_use(folder)
             self._under_way.poke()
         return added
 
     def reject(self, folder: str, source: bytes, version: Version, at: datetime, *, reason: str, code: str) -> bool:
         """List a source that can never be sent as failed, and set it aside where the folder wants that."""
-        is_new = self._ports.ledger.reject(folder, source, version, at, reason=reason, code=code)
-        job = self._ports.ledger.find(folder, source) if is_new else None
+        recipe = self._ports.in_force.plan.recipes.get(folder)
+        is_set_aside = recipe is not None and recipe.failed is not None
+        is_new = self._ports.ledger.reject(
+            folder, source, version, at, reason=reason, code=code, is_disposal_due=is_set_aside
+        )
+        job = self._ports.ledger.find(folder, source) if is_new and is_set_aside else None
         if job is not None:
-            afterwards.set_aside(self._ports, job)
+            afterwards.put_away(self._ports, job)
+        if is_new:
+            self._note_use(folder)
         return is_new
+
+    def _note_use(self, folder: str) -> None:
+        """Note that the input has held something: empty, it may be the place of a disk that is not mounted."""
+        recipe = self._ports.in_force.plan.recipes.get(folder)
+        if recipe is not None:
+            self._ports.roots.used(recipe.input)

@@ -23,6 +23,8 @@ from rembg_watch.daemon.ownership import Ownership
 from rembg_watch.daemon.target_folders import TargetFolders
 from rembg_watch.delivery.decoders import Decoders
 from rembg_watch.delivery.outputs import Outputs
+from rembg_watch.delivery.places import Places
+from rembg_watch.delivery.roots import Roots
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import ConfigError
 from rembg_watch.host.clocks import Clocks
@@ -54,6 +56,8 @@ STATUS_NAME = "status.json"
 KEY_DIGEST = "key_digest"
 RESUME = "resume"
 """The note by which ``retry`` asks a running daemon to try every hold at once."""
+TRUST = "trust"
+"""The note by which ``retry`` says that folders that are away are right as they are: which, and when that was."""
 
 _MB = 1_000_000
 
@@ -238,7 +242,8 @@ def assemble(
         notes={name: ledger.note(name) for name in (GATE, PACE)},
         clocks=clocks,
     )
-    targets = TargetFolders(report)
+    roots = Roots(ledger, now=clocks.now)
+    targets = TargetFolders(report, why_away=roots.why_away)
     ports = Ports(
         ledger=ledger,
         spool=spool,
@@ -253,6 +258,8 @@ def assemble(
         shares=Shares(around.clocks.monotonic),
         contents=contents,
         outputs=Outputs(),
+        roots=roots,
+        places=Places(),
         try_out=targets.try_out,
         verify=around.verify or decoders,
         upright=decoders.upright if around.verify is None else upright_here,
@@ -275,6 +282,7 @@ def assemble(
         report=report,
         beat=begin_turn,
         rest=end_turn,
+        why_away=roots.why_away,
     )
     pool = Pool(
         Pipeline(ports),

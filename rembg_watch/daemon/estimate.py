@@ -27,13 +27,14 @@ from rembg_watch.config import Settings
 from rembg_watch.daemon import first_look, leftovers
 from rembg_watch.daemon.assembly import RESUME, SPOOL_NAME, build_client, pace_of, plan_of
 from rembg_watch.delivery.publish import enough_room
+from rembg_watch.delivery.roots import Roots
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import DeliveryError
 from rembg_watch.host.locks import Locks
 from rembg_watch.jobs import State, Unsettled, Version
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, Turn, Which, open_ledger
-from rembg_watch.ledger.values import take_turns
+from rembg_watch.ledger.values import Json, take_turns
 from rembg_watch.passed_over import PassedCounts, PassedOver
 from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Plan, Recipe
 from rembg_watch.pipeline.feeder import turns_of
@@ -106,9 +107,11 @@ def estimate(
         if leftovers.has_another_key(ledger, settings):
             governor.resume()
         line = _Line(ledger, _in_line(ledger, plan, leftovers.to_release(plan, governor.gate)))
-        watcher = _walk(settings, line)
+        roots = _roots(ledger, plan)
+        watcher = _walk(settings, line, roots)
         away, listing = watcher.away, watcher.listing()
         line.drop_vanished(plan, away)
+        away |= {name for name, recipe in plan.recipes.items() if roots.why_away(recipe.output)}
         if ledger.note(RESUME) is not None:
             governor.resume()
         payable, hold = _payable(governor)
@@ -235,7 +238,7 @@ class _Line:
         """Drop what the watch is not sure to miss: who wants to send it finds out."""
         for folder, source in [one for one in self.versions if one not in self.seen and one[0] not in away]:
             path = plan.recipes[folder].input / os.fsdecode(source)
-            if not is_there(path, self.versions[folder, source]):
+            if not is_there(path, self.versions[folder, source], root=plan.recipes[folder].input):
                 self.gone(folder, [source])
 
     def set_unsettled(self, folder: str, items: Iterable[Unsettled]) -> bool:
@@ -246,10 +249,27 @@ class _Line:
         del folder, found
 
 
-def _walk(settings: Settings, line: _Line) -> Watcher:
+class _Unwritten:
+    """The ledger's notes as they are; what a run would note down is forgotten."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.note = ledger.note
+
+    def set_note(self, name: str, value: Json, *, is_durable: bool = True) -> None:
+        """Write nothing."""
+
+
+def _roots(ledger: Ledger, plan: Plan) -> Roots:
+    """Say of folders what the run would: also where a person has said that they are right as they are."""
+    roots = Roots(_Unwritten(ledger))
+    leftovers.trusted_roots(ledger, plan, roots)
+    return roots
+
+
+def _walk(settings: Settings, line: _Line, roots: Roots) -> Watcher:
     """Look until everything has settled that will; return who looked, and knows what has not."""
     pace = replace(pace_of(settings), scan_interval_s=5.0, mode="poll")
-    watcher = Watcher([folder.folder() for folder in settings.folders], line, pace)
+    watcher = Watcher([folder.folder() for folder in settings.folders], line, pace, why_away=roots.why_away)
     until = time.monotonic() + 10 * settings.watch.settle_s + 60.0
     while time.monotonic() < until:
         next_s = watcher.tick(time.monotonic())
@@ -319,7 +339,8 @@ class _Contents:
 def _content_key(recipe: Recipe, source: bytes, version: Version) -> str | None:
     """Name what would be asked for a source; None if it cannot be read."""
     try:
-        with measure(recipe.input / os.fsdecode(source), version, upright=recipe.upright) as opened:
+        picture = recipe.input / os.fsdecode(source)
+        with measure(picture, version, root=recipe.input, upright=recipe.upright) as opened:
             return content_key(opened, recipe)
     except SourceError:
         return None

@@ -3,13 +3,16 @@
 import contextlib
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 
 from rembg_watch.account.balance import spent_since_baseline
 from rembg_watch.account.credits import Billed, resolve_doubt, settled_after_s
 from rembg_watch.account.gate import Gate
 from rembg_watch.account.notes import BASELINE, reading_from_note
 from rembg_watch.config import Settings
-from rembg_watch.daemon.assembly import KEY_DIGEST, Parts, key_digest
+from rembg_watch.daemon.assembly import KEY_DIGEST, TRUST, Parts, key_digest
+from rembg_watch.delivery.roots import Roots
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import StaleJobError, Which
 from rembg_watch.ledger.port import Books
@@ -39,6 +42,37 @@ def forget_other_folders(parts: Parts) -> None:
     """Take folders that are not watched any more off the list of what is unsettled."""
     for name in {folder for folder, _ in parts.ledger.unsettled()} - set(parts.watcher.progress()):
         parts.ledger.set_unsettled(name, [])
+
+
+def remember_roots(parts: Parts) -> None:
+    """After a version that remembered no folders: one that was delivered into and is missing is away, not new."""
+    if not parts.ports.roots.is_new:
+        return
+    delivered = parts.ledger.counts_by_folder()
+    for recipe in parts.ports.in_force.plan.recipes.values():
+        if delivered.get(recipe.name, {}).get(State.DONE):
+            for path in (recipe.output, recipe.done if recipe.after == "move" else None):
+                if path is not None:
+                    parts.ports.roots.remember(path)
+
+
+def trust_roots(parts: Parts) -> bool:
+    """Take the folders that a person said are right as they are, though they were away; say if there were any."""
+    trusted = trusted_roots(parts.ledger, parts.ports.in_force.plan, parts.ports.roots)
+    if parts.ledger.note(TRUST) is not None:
+        parts.ledger.set_note(TRUST, None, is_durable=False)
+    parts.targets.make_again(trusted)
+    return bool(trusted)
+
+
+def trusted_roots(ledger: Books, plan: Plan, roots: Roots) -> list[Path]:
+    """Have *roots* take what a person said is right as it is; return those folders."""
+    asked = ledger.note(TRUST)
+    if not isinstance(asked, dict) or not isinstance(folders := asked.get("folders"), list):
+        return []
+    meant = [recipe for recipe in plan.recipes.values() if not folders or recipe.name in folders]
+    paths = [path for one in meant for path in (one.input, one.output, one.done, one.failed) if path is not None]
+    return roots.trust(datetime.fromisoformat(str(asked["at"])), paths)
 
 
 def take_up(parts: Parts) -> Sequence[Job]:

@@ -135,6 +135,7 @@ class Daemon:
                 state_dir=os.fsencode(settings.state_dir),
             )
         )
+        leftovers.remember_roots(parts)
         parts.targets.make(settings)
         leftovers.report_other_options(parts)
         parts.first_looks.begin()
@@ -207,6 +208,8 @@ class Daemon:
         """Do what ``rembg-watch retry`` and ``adopt`` asked for from outside."""
         if self.parts.ledger.note(RESUME) is not None:
             self.parts.ledger.set_note(RESUME, None, is_durable=False)
+            if leftovers.trust_roots(self.parts):
+                upkeep.begin(self.parts)  # it makes what is missing, in a thread of its own: a share may hang
             self.parts.try_everything()
         self.parts.first_looks.obey()
 

@@ -21,7 +21,7 @@ from rembg_watch.jobs import State
 from rembg_watch.pipeline import Recipe
 from rembg_watch.report.events import looks
 from rembg_watch.report.metrics import Figures
-from rembg_watch.report.screen import dealt_with_text, kept_folders
+from rembg_watch.report.screen import dealt_with_text, kept_folders, originals_text
 from rembg_watch.report.status import FolderView, Snapshot, snapshot, write_snapshot
 from rembg_watch.report.words import count_text, credits_text, show, utc_text
 
@@ -90,13 +90,15 @@ def snapshot_of(parts: Parts) -> Snapshot:
     figures, by_folder = parts.metrics.read(), parts.ledger.counts_by_folder()
     counts = {state: sum(one[state] for one in by_folder.values()) for state in State}
     rooms = {one.name: parts.balance.folder_room(one.name, one.daily_budget) for one in recipes}
-    folders = _folder_views(parts, recipes, by_folder, rooms)
+    left = parts.ledger.originals_left()
+    folders = _folder_views(parts, recipes, by_folder, rooms, left)
     payable = parts.balance.payable()
     limit = _limiting(parts, by_folder, folders, figures, payable)
     return snapshot(
         counts=counts,
         unsettled=parts.watcher.unsettled,
         passed_over=parts.watcher.passed_over,
+        originals_left=sum(folder.originals for folder in folders),
         gate=gate_view(parts.governor.standstill),
         credits=credits_view(parts.balance.reading, left=parts.balance.left()),
         other_use=other_use_view(parts.balance.other_use),
@@ -203,6 +205,7 @@ def _folder_views(
     recipes: Sequence[Recipe],
     by_folder: Mapping[str, Mapping[State, int]],
     rooms: Mapping[str, int | None],
+    left: Mapping[str, int],
 ) -> list[FolderView]:
     away, blocked, now = parts.watcher.away, parts.ports.outputs.blocked, parts.ports.clocks.now()
     hung = parts.ports.shares.hung()
@@ -229,6 +232,7 @@ def _folder_views(
                 since=since,
                 until=until,
                 waiting=jobs.get(State.QUEUED, 0) + jobs.get(State.RECEIVED, 0),
+                originals=left.get(folder.name, 0),
             )
         )
     return views
@@ -277,6 +281,8 @@ def sentence(parts: Parts, snapshot: Snapshot) -> str:
         return f"asking the account what became of the calls before the crash; {line}{missing}"
     if not left and not parts.watcher.has_looked:
         return f"looking through the folders{missing}"
+    if not left and snapshot["originals_left"]:
+        return f"watching; {originals_text(snapshot['originals_left'])}{missing}"
     kept = "".join(f"; {one}" for one in kept_folders(snapshot, since=utc_text, until=utc_text))
     if not left:
         dealt_with = (

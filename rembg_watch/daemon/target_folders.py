@@ -1,7 +1,12 @@
-"""The folders that are written to: made at the start where they are missing, but never below a share that is away."""
+"""
+The folders that are written to: made at the start where they are missing.
+
+Never below a share that is away, and never in place of a folder that was used before (``delivery.roots``).
+"""
 
 import contextlib
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rembg_watch.config import Settings, targets, unwritable
@@ -15,8 +20,15 @@ from rembg_watch.report.events import Reporter
 class TargetFolders:
     """Make the folders that are written to; remember those that could not be made yet."""
 
-    def __init__(self, report: Reporter, *, proc: Path = PROC, fstab: Path = FSTAB) -> None:
-        self._report = report
+    def __init__(
+        self,
+        report: Reporter,
+        *,
+        why_away: Callable[[Path], str] = lambda _path: "",  # of a folder that was used before
+        proc: Path = PROC,
+        fstab: Path = FSTAB,
+    ) -> None:
+        self._report, self._why_away = report, why_away
         self._proc, self._fstab = proc, fstab
         self._unmade: dict[Path, Mount | None] = {}  # with what each lay on; replaced or shrunk in one step
 
@@ -52,10 +64,19 @@ class TargetFolders:
         self._make(output)
         try_out(output)
 
+    def make_again(self, paths: Iterable[Path]) -> None:
+        """Make folders anew that were used before and are missing: a person says that nothing is away."""
+        table = mounted(self._proc)
+        self._unmade |= {path: mount_of(path, table) for path in paths if is_away(path)}
+
     def _make(self, path: Path) -> None:
         """Make a folder that could not be made before, if it can be now; never one that was there and went away."""
         unmade = self._unmade
-        if path in unmade and may_be_made(path, unmade.get(path), proc=self._proc, fstab=self._fstab):
+        if (
+            path in unmade
+            and not self._why_away(path)
+            and may_be_made(path, unmade.get(path), proc=self._proc, fstab=self._fstab)
+        ):
             with contextlib.suppress(OSError):
                 path.mkdir(parents=True, exist_ok=True)
                 unmade.pop(path, None)

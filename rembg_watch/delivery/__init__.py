@@ -7,6 +7,8 @@ From a paid answer to a file in its place: spool, verify, publish, and what beco
 ``delivery.decoders``     the child processes that verify
 ``delivery.decoder``      what runs in such a child
 ``delivery.outputs``      which output folders take cut-outs now
+``delivery.roots``        is this the folder that the ledger has used, or is it away?
+``delivery.places``       where in an output cut-outs go: known before anything is bought
 ``delivery.publish``      one cut-out, whole, in its mirrored place
 ``delivery.withdraw``     a cut-out of ours is taken away again
 ``delivery.earlier``      cut-outs that seem to stand in an output already

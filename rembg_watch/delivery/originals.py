@@ -2,7 +2,9 @@
 What becomes of a source: kept, moved or deleted once its cutout stands; set aside if it was refused.
 
 Only the very version that was worked on is touched, and nothing is ever put over
-something else. When this is done is not decided here: ``pipeline`` calls it after
+something else. To be sure of that, a source is caught first: it is renamed to a hidden name
+in its own directory and looked at there, where nobody puts anything over it. What turns out to
+be another version is put back. When this is done is not decided here: ``pipeline`` calls it after
 *done* or *failed* is on disk, and may call it again after a crash.
 
 What a crash leaves, and who mends it:
@@ -11,6 +13,8 @@ What a crash leaves, and who mends it:
 a crash after                               leaves, and what the next attempt does
 ==========================================  =================================================================
 a mirrored directory is made                an empty directory; it is used
+the source was caught                       it under its hidden name; if it is the version, it goes on from there, else
+                                            it is put back, with a number where its own name is taken by now
 the source was moved or deleted             no source: ``Disposal.GONE``
 the link, before the unlink                 the source under two names; the first goes
 a copy to another disk began                a staging file; ``publish.sweep_staging`` removes it
@@ -32,7 +36,7 @@ from pathlib import Path
 from rembg_watch.host import disk
 from rembg_watch.host.disk import WAYS, Step, Way, no_step
 from rembg_watch.jobs import Version
-from rembg_watch.paths import NAME_BYTES, After
+from rembg_watch.paths import NAME_BYTES, After, caught_name
 
 _REASON = b".reason.txt"
 
@@ -75,10 +79,8 @@ def dispose(
         OutputUnavailableError: One of the two folders refuses; the source is where it was.
         TargetRefusedError: The done folder cannot hold this name.
     """
-    if after == "keep":
-        return Disposed(disposal=Disposal.KEPT)
-    if after == "delete":
-        return _delete(root, source, version, step)
+    if after != "move":
+        return _in_place(root, source, version, after, ways, step)
     if done_root is None:
         raise ValueError("to move a source there must be a done folder")
     with _between(root, source, done_root) as fds:
@@ -150,29 +152,95 @@ def _reason_text(name: bytes, reason: str) -> bytes:
     return b"%s\n\n%s\n" % (name.decode("utf-8", "backslashreplace").encode(), reason.strip().encode(errors="replace"))
 
 
-def _delete(root: Path, source: bytes, version: Version, step: Step) -> Disposed:
+def _in_place(root: Path, source: bytes, version: Version, after: After, ways: tuple[Way, ...], step: Step) -> Disposed:
+    """Delete a source, or keep it: then what a crash left under the hidden name gets its own name back."""
     parent, name = disk.split(source)
     full = disk.full_path(root, source)
     with disk.root_directory(root) as root_fd, disk.explaining(f"{disk.shown(full)} cannot be deleted", full):
         try:
             with disk.directory(root_fd, parent) as dir_fd:
-                obstacle = _obstacle(dir_fd, name, version)
-                if obstacle is not None:
-                    return Disposed(disposal=obstacle)
-                os.unlink(name, dir_fd=dir_fd)
-                step("deleted")
-                disk.sync_directory(dir_fd)
+                held = _Held(dir_fd, name, version, ways, step)
+                return Disposed(disposal=_delete(held) if after == "delete" else held.keep())
         except (FileNotFoundError, NotADirectoryError):
-            return Disposed(disposal=Disposal.GONE)
-    return Disposed(disposal=Disposal.DELETED)
+            return Disposed(disposal=Disposal.GONE if after == "delete" else Disposal.KEPT)
 
 
-def _obstacle(dir_fd: int, name: bytes, version: Version) -> Disposal | None:
-    """Say why *name* must not be touched; None if it is the version that was worked on."""
-    found = disk.look(dir_fd, name)
-    if found is None:
-        return Disposal.GONE
-    return None if disk.is_version(found, version) else Disposal.CHANGED
+def _delete(held: "_Held") -> Disposal:
+    obstacle = held.catch()
+    if obstacle is not None:
+        return obstacle
+    try:
+        os.unlink(held.hidden, dir_fd=held.dir_fd)
+    except OSError:
+        held.put_back()
+        raise
+    held.step("deleted")
+    disk.sync_directory(held.dir_fd)
+    return Disposal.DELETED
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A source in its directory: under its own name, or caught under the hidden one."""
+
+    dir_fd: int
+    name: bytes
+    version: Version
+    ways: tuple[Way, ...]
+    step: Step
+
+    @property
+    def hidden(self) -> bytes:
+        return caught_name(self.name)
+
+    def obstacle(self) -> Disposal | None:
+        """
+        Say why the source must not be touched; None if it is the version that was worked on, or that is caught.
+
+        What a crash left under the hidden name and is another version gets its name back.
+        """
+        if self._has_caught():
+            return None
+        found = disk.look(self.dir_fd, self.name)
+        if found is None:
+            return Disposal.GONE
+        return None if disk.is_version(found, self.version) else Disposal.CHANGED
+
+    def catch(self) -> Disposal | None:
+        """
+        Take the source out of everybody's way; None if it is caught, else why it is left alone.
+
+        A rename in one directory is one step on every file system, so whatever lay under the name at that
+        moment is caught whole: a new version, too, which gets its name back.
+        """
+        obstacle = self.obstacle()
+        if obstacle is not None or self._has_caught():  # by an attempt before a crash
+            return obstacle
+        os.rename(self.name, self.hidden, src_dir_fd=self.dir_fd, dst_dir_fd=self.dir_fd)
+        self.step("caught")
+        return None if self._has_caught() else Disposal.CHANGED
+
+    def _has_caught(self) -> bool:
+        caught = disk.look(self.dir_fd, self.hidden)
+        if caught is None:
+            return False
+        if disk.is_version(caught, self.version):
+            return True
+        self.put_back()
+        return False
+
+    def put_back(self) -> None:
+        """Give what was caught its name back; where that is taken by a still newer one, it gets a number."""
+        for name in numbered(self.name):
+            with contextlib.suppress(FileExistsError):
+                with contextlib.suppress(FileNotFoundError):  # somebody took it away, hidden as it is
+                    disk.claim(self.dir_fd, self.hidden, self.dir_fd, name, ways=self.ways)
+                return
+
+    def keep(self) -> Disposal:
+        if disk.look(self.dir_fd, self.hidden) is not None:
+            self.put_back()
+        return Disposal.KEPT
 
 
 @contextlib.contextmanager
@@ -206,6 +274,10 @@ class _Move:
     def name(self) -> bytes:
         return disk.split(self.source)[1]
 
+    @property
+    def held(self) -> _Held:
+        return _Held(self.from_fd, self.name, self.version, self.ways, self.step)
+
     def to_first_free(self, names: Callable[[bytes], Iterable[bytes]]) -> Disposed:
         """
         Move to the first that is free of the *names* made from the source's own.
@@ -213,44 +285,40 @@ class _Move:
         Raises:
             FileExistsError: None is.
         """
-        obstacle = _obstacle(self.from_fd, self.name, self.version)
+        held = self.held
+        obstacle = held.catch()
         if obstacle is not None:
             return Disposed(disposal=obstacle)
         try:
-            place = self._first_free(names(self.name))
+            return self._caught_to(held.hidden, names)
+        except OSError:
+            held.put_back()
+            raise
+
+    def _caught_to(self, hidden: bytes, names: Callable[[bytes], Iterable[bytes]]) -> Disposed:
+        try:
+            place = self._first_free(hidden, names(self.name))
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            return self._across(names(self.name))
+            return self._across(hidden, names(self.name))
         self.step("moved")
-        return self._made_durable(place)
-
-    def _first_free(self, names: Iterable[bytes]) -> bytes:
-        for name in names:
-            with contextlib.suppress(FileExistsError):
-                disk.claim(self.from_fd, self.name, self.to_fd, name, ways=self.ways)
-                return name
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.name)
-
-    def _made_durable(self, place: bytes) -> Disposed:
-        """Make the move durable, or take it back if a new version slipped in at the last moment."""
-        found = disk.look(self.to_fd, place)
-        if found is not None and not disk.is_version(found, self.version):
-            with contextlib.suppress(FileExistsError):  # a still newer one is there: this one stays in done
-                disk.claim(self.to_fd, place, self.from_fd, self.name, ways=self.ways)
-            return Disposed(disposal=Disposal.CHANGED)
         disk.sync_directory(self.to_fd)
         disk.sync_directory(self.from_fd)
         return self._moved(place)
 
-    def _across(self, names: Iterable[bytes]) -> Disposed:
+    def _first_free(self, hidden: bytes, names: Iterable[bytes]) -> bytes:
+        for name in names:
+            with contextlib.suppress(FileExistsError):
+                disk.claim(self.from_fd, hidden, self.to_fd, name, ways=self.ways)
+                return name
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.name)
+
+    def _across(self, hidden: bytes, names: Iterable[bytes]) -> Disposed:
         """Copy to another disk, prove the copy, then remove the source."""
-        with disk.closing(disk.open_file(self.from_fd, self.name)) as fd:
-            found = os.fstat(fd)
-            if not disk.is_version(found, self.version):
-                return Disposed(disposal=Disposal.CHANGED)
+        with disk.closing(disk.open_file(self.from_fd, hidden)) as fd:
             staging = disk.new_staging_name()
-            content = disk.write(self.to_fd, staging, disk.blocks(fd), like=found)
+            content = disk.write(self.to_fd, staging, disk.blocks(fd), like=os.fstat(fd))
         self.step("copied")
         try:
             place = self._place_copy(staging, content, names)
@@ -259,7 +327,10 @@ class _Move:
             raise
         disk.sync_directory(self.to_fd)
         self.step("copy placed")
-        return self._leave(place)
+        os.unlink(hidden, dir_fd=self.from_fd)
+        self.step("source removed")
+        disk.sync_directory(self.from_fd)
+        return self._moved(place)
 
     def _place_copy(self, staging: bytes, content: disk.Content, names: Iterable[bytes]) -> bytes:
         if disk.content_at(self.to_fd, staging) != content:
@@ -275,15 +346,6 @@ class _Move:
                 return name
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.name)
 
-    def _leave(self, place: bytes) -> Disposed:
-        obstacle = _obstacle(self.from_fd, self.name, self.version)
-        if obstacle is not None:
-            return Disposed(disposal=obstacle)
-        os.unlink(self.name, dir_fd=self.from_fd)
-        self.step("source removed")
-        disk.sync_directory(self.from_fd)
-        return self._moved(place)
-
     def _moved(self, place: bytes) -> Disposed:
         parent, _ = disk.split(self.source)
         return Disposed(disposal=Disposal.MOVED, place=parent + b"/" + place if parent else place)
@@ -291,7 +353,7 @@ class _Move:
 
 def _set_aside_as(move: _Move, name: bytes, text: bytes) -> Disposed | None:
     """Set a picture aside under *name*; None if that, or the name of its reason file, is taken."""
-    obstacle = _obstacle(move.from_fd, move.name, move.version)
+    obstacle = move.held.obstacle()
     if obstacle is not None:
         return Disposed(disposal=obstacle)
     note = reason_name(name)

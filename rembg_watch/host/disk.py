@@ -69,7 +69,7 @@ def directory(root_fd: int, relative: bytes, *, make: bool = False) -> Iterator[
     fd = os.dup(root_fd)
     try:
         for part in parts:
-            deeper = _enter(fd, part, make=make)
+            deeper = enter(fd, part, make=make)
             os.close(fd)
             fd = deeper
         yield fd
@@ -101,7 +101,13 @@ def split(relative: bytes) -> tuple[bytes, bytes]:
     return parent, name
 
 
-def _enter(fd: int, name: bytes, *, make: bool) -> int:
+def enter(fd: int, name: bytes, *, make: bool) -> int:
+    """
+    Open a directory in an open one, following no link; with *make* a missing one is created and durable.
+
+    Raises:
+        OSError: ENOTDIR or ELOOP where a file or a link stands in the way.
+    """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(name, flags, dir_fd=fd)

@@ -2,9 +2,11 @@
 What is mounted, what fstab says should be, and what that means for a folder: the one reader of both tables.
 
 The same rows answer everybody: the watch (must this folder be polled?), the daemon (may this output be made, or
-is its share away?), ``check``, and the drop-in that ``init --systemd`` prints.
+is its share away?), what is remembered of folders (``filesystem_id``), ``check``, and the drop-in that
+``init --systemd`` prints.
 """
 
+import contextlib
 import enum
 import os
 import re
@@ -14,6 +16,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 FSTAB = Path("/etc/fstab")
+DISKS = Path("/dev/disk/by-uuid")
 
 
 class _Nature(enum.Enum):
@@ -157,6 +160,37 @@ def _depth(mount: Mount) -> int:
 def mount_here(path: bytes) -> Mount | None:
     """Find what *path* lies on now."""
     return mount_of(Path(os.fsdecode(path)), mounted())
+
+
+def filesystem_id(mount: Mount) -> str:
+    """
+    Name what is mounted, in a way that lasts over restarts: the UUID of a disk, the address of a share.
+
+    Empty where nothing lasts: names of devices may change with every start, and memory has none.
+    """
+    if mount.source.startswith("/dev/") or mount.source == mount.kind:
+        return _uuid(mount)
+    return "" if mount._nature in (_Nature.MEMORY, _Nature.STACKED) else mount.source
+
+
+def _uuid(mount: Mount) -> str:
+    numbers = {mount.device}
+    with contextlib.suppress(OSError):  # of btrfs and the like, the table has a number that belongs to no device
+        found = Path(mount.source).stat().st_rdev
+        numbers.add(f"{os.major(found)}:{os.minor(found)}")
+    for link in _entries(DISKS):
+        with contextlib.suppress(OSError):
+            found = link.stat().st_rdev
+            if f"{os.major(found)}:{os.minor(found)}" in numbers:
+                return link.name
+    return ""
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return list(directory.iterdir())
+    except OSError:
+        return []
 
 
 def unmounted(proc: Path = PROC, fstab: Path = FSTAB) -> set[Path]:

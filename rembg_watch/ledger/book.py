@@ -68,9 +68,21 @@ class SqlLedger(Ledger):
         add = partial(intake.add, folder=folder, at=at)
         return sum(self._store.write(partial(add, seen=dict(some))) for some in rows.slices(sources, ADDED_AT_ONCE))
 
-    def reject(self, folder: str, source: bytes, version: Version, at: datetime, *, reason: str, code: str) -> bool:
-        reject = partial(intake.reject, folder=folder, source=source, version=version, reason=reason, code=code, at=at)
-        return self._store.write(reject)
+    def reject(
+        self,
+        folder: str,
+        source: bytes,
+        version: Version,
+        at: datetime,
+        *,
+        reason: str,
+        code: str,
+        is_disposal_due: bool = False,
+    ) -> bool:
+        says = {"reason": reason, "code": code, "is_disposal_due": is_disposal_due}
+        return self._store.write(
+            partial(intake.reject, folder=folder, source=source, version=version, at=at, says=says)
+        )
 
     def gone(self, folder: str, sources: Iterable[bytes], at: datetime) -> int:
         gone = partial(intake.gone, folder=folder, at=at)
@@ -164,9 +176,9 @@ class SqlLedger(Ledger):
     next_due_at = _reads(rows.next_due_at)
     queued = _reads(rows.queued)
 
-    def to_dispose_of(self, folders: Iterable[str]) -> list[Job]:
+    def to_dispose_of(self, folders: Iterable[str], *, limit: int | None = None) -> list[Job]:
         due = (JOBS.c.folder.in_(tuple(folders)), JOBS.c.is_disposal_due.is_(True))
-        return self._read(lambda connection: rows.jobs_where(connection, *due))
+        return self._read(lambda connection: rows.jobs_where(connection, *due, limit=limit))
 
     # -- answers --------------------------------------------------------------------------
 
@@ -209,6 +221,7 @@ class SqlLedger(Ledger):
     # -- views ----------------------------------------------------------------------------
 
     counts_by_folder = _reads(rows.counts)
+    originals_left = _reads(rows.originals_left)
     wanted = _reads(intake.wanted)
     unsettled = _reads(intake.unsettled)
     backlog = _reads(rows.backlog)

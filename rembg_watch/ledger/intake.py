@@ -92,13 +92,13 @@ def wanted(connection: Connection, folder: str, sources: Iterable[tuple[bytes, V
 
 
 def reject(
-    connection: Connection, folder: str, source: bytes, version: Version, *, reason: str, code: str, at: datetime
+    connection: Connection, folder: str, source: bytes, version: Version, *, says: Mapping[str, object], at: datetime
 ) -> bool:
     """Write down as failed a source that can never be sent, before anybody can claim it; return whether it is new."""
     if not add(connection, folder, {source: version}, at):
         return False
     here = (JOBS.c.folder == folder, JOBS.c.source == source, JOBS.c.gone_at.is_(None))
-    fields = {"state": State.FAILED.value, "reason": reason, "code": code, "due_at": None}
+    fields = {"state": State.FAILED.value, "due_at": None, **says}
     connection.execute(update(JOBS).where(*here, JOBS.c.state == State.QUEUED.value).values(fields))
     return True
 

@@ -192,8 +192,8 @@ class Jobs(Protocol):
     def queued(self, folders: Iterable[str] = ()) -> int:
         """Return how many jobs are queued, in these folders or in all; cheaper than ``counts`` and ``backlog``."""
 
-    def to_dispose_of(self, folders: Iterable[str]) -> list[Job]:
-        """Return finished jobs whose source is still to be moved or deleted: what a crash left undone."""
+    def to_dispose_of(self, folders: Iterable[str], *, limit: int | None = None) -> list[Job]:
+        """Return finished jobs whose source is still to be moved or deleted: what a crash left undone, or a folder."""
 
 
 class Answers(Protocol):
@@ -314,6 +314,9 @@ class Views(Protocol):
     def counts_by_folder(self) -> dict[str, dict[State, int]]:
         """Return how many jobs each folder has in each state, for the folders that have any."""
 
+    def originals_left(self) -> dict[str, int]:
+        """Return how many originals each folder has still to move or delete, for the folders that have any."""
+
     def unsettled(self, folder: str | None = None, *, limit: int | None = None) -> list[tuple[str, Unsettled]]:
         """Return what was seen and is no job yet, the longest waiting first, each with its folder."""
 
@@ -332,6 +335,19 @@ class Views(Protocol):
 
 class Ledger(Sources, Jobs, Answers, Targets, Books, Views, Protocol):
     """The jobs, the calls, the output names and the notes of one state directory, until it is closed."""
+
+    def reject(
+        self,
+        folder: str,
+        source: bytes,
+        version: Version,
+        at: datetime,
+        *,
+        reason: str,
+        code: str,
+        is_disposal_due: bool = False,
+    ) -> bool:
+        """List a source as failed as ``Sources`` says; *is_disposal_due*: it is still to be set aside."""
 
     def prune(self, before: datetime) -> Pruned:
         """

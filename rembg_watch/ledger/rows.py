@@ -167,6 +167,12 @@ def counts(connection: Connection) -> dict[str, dict[State, int]]:
     return by_folder
 
 
+def originals_left(connection: Connection) -> dict[str, int]:
+    """Return how many originals each folder has still to move or delete; by an index alone."""
+    due = select(JOBS.c.folder, func.count()).where(JOBS.c.is_disposal_due.is_(True)).group_by(JOBS.c.folder)
+    return {row.folder: row[1] for row in connection.execute(due)}
+
+
 def backlog(connection: Connection, at: datetime, folders: Iterable[str] = ()) -> Backlog:
     """Sum up what is queued, in these folders or in all."""
     only = tuple(folders)

@@ -7,17 +7,22 @@ version that was worked on is touched.
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from rembg_watch.delivery import companions, originals
 from rembg_watch.delivery.originals import Disposal, Disposed
-from rembg_watch.host.disk import DeliveryError, is_version
+from rembg_watch.host.disk import DeliveryError, OutputUnavailableError, is_version
 from rembg_watch.jobs import Job, State, move
 from rembg_watch.ledger import StaleJobError
 from rembg_watch.paths import After
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.report import events
+
+_JUST_NOW = timedelta(seconds=10)
 
 
 def put_away(ports: Ports, job: Job) -> Job:
@@ -26,11 +31,61 @@ def put_away(ports: Ports, job: Job) -> Job:
     if recipe is None or not job.is_disposal_due:
         return job
     try:
-        with ports.shares.touching(job.folder):
-            disposed = _dispose(job, recipe)
+        return _put_away(ports, job, recipe)
     except DeliveryError as trouble:
         ports.report(events.NotDisposed(**events.of(job), why=trouble.reason, code=trouble.code))
         return job
+
+
+def put_away_left(ports: Ports, folder: str, *, beat: Callable[[], None] = lambda: None) -> int:
+    """
+    Put away the originals of a folder that had to stay; return how many went.
+
+    While their place is away the first one finds that out for all. What has just been delivered is
+    in other hands.
+    """
+    recipe, went = ports.in_force.plan.recipes.get(folder), 0
+    if recipe is None or not any(_is_left(ports, job) for job in ports.ledger.to_dispose_of([folder], limit=1)):
+        return 0
+    for job in filter(lambda job: _is_left(ports, job), _left(ports, folder)):
+        beat()
+        if ports.stopping.is_set():
+            break
+        try:
+            _put_away(ports, job, recipe)
+        except OutputUnavailableError as away:
+            ports.report(events.NotDisposed(**events.of(job), why=away.reason, code=away.code))
+            break
+        except DeliveryError as refused:
+            ports.report(events.NotDisposed(**events.of(job), why=refused.reason, code=refused.code))
+            continue
+        went += 1
+    if went:
+        ports.report(events.OriginalsGo(folder=folder, count=went))
+    return went
+
+
+def _left(ports: Ports, folder: str) -> Iterator[Job]:
+    """Yield what stays, the first one alone at first: where that cannot go, the long list is of no use."""
+    first = ports.ledger.to_dispose_of([folder], limit=1)
+    yield from first
+    tried = {job.id for job in first}
+    yield from (job for job in ports.ledger.to_dispose_of([folder]) if job.id not in tried)
+
+
+def _is_left(ports: Ports, job: Job) -> bool:
+    return ports.now() - job.changed_at > _JUST_NOW
+
+
+def _put_away(ports: Ports, job: Job, recipe: Recipe) -> Job:
+    """
+    Put the source of a job away, and record that.
+
+    Raises:
+        DeliveryError: It has to stay where it is, for now.
+    """
+    with ports.shares.touching(job.folder):
+        disposed = _dispose(ports, job, recipe)
     ports.step("put away")
     _follow(ports, job, recipe, disposed)
     if disposed.disposal in (Disposal.MOVED, Disposal.DELETED):
@@ -66,20 +121,32 @@ def _was_moved(job: Job, done: Path, disposed: Disposed) -> bool:
         return False
 
 
-def _dispose(job: Job, recipe: Recipe) -> Disposed:
+def _dispose(ports: Ports, job: Job, recipe: Recipe) -> Disposed:
+    ports.roots.check(recipe.input)  # what is away is not gone
     if job.state is State.FAILED and recipe.failed is not None:
-        return originals.set_aside(recipe.input, job.source, job.version, recipe.failed, advice(job))
-    after: After = recipe.after if job.state is State.DONE else "keep"
-    return originals.dispose(recipe.input, job.source, job.version, after, done_root=recipe.done)
+        ports.roots.check(recipe.failed)
+        disposed = originals.set_aside(recipe.input, job.source, job.version, recipe.failed, advice(job))
+        place: Path | None = recipe.failed
+    else:
+        after: After = recipe.after if job.state is State.DONE else "keep"
+        place = recipe.done if after == "move" else None
+        if place is not None:
+            ports.roots.check(place)
+        disposed = originals.dispose(recipe.input, job.source, job.version, after, done_root=recipe.done)
+    if place is not None and disposed.disposal is Disposal.MOVED:
+        ports.roots.used(place)
+    return disposed
 
 
-def set_aside(ports: Ports, job: Job) -> Job:
-    """Move the source of a failed job to the folder for refused pictures, if there is one."""
+def to_set_aside(ports: Ports, job: Job) -> Job:
+    """
+    Return *job* as it is to be recorded: if it failed and its folder wants that, with its source still to be set aside.
+
+    Both are one entry, so that no crash leaves a refused picture in the input for good.
+    """
     recipe = ports.in_force.plan.recipes.get(job.folder)
-    if recipe is None or recipe.failed is None:
-        return job
-    due = ports.ledger.record(move(job, State.FAILED, at=job.changed_at, is_disposal_due=True))
-    return put_away(ports, due)
+    is_due = job.state is State.FAILED and recipe is not None and recipe.failed is not None
+    return replace(job, is_disposal_due=True) if is_due else job
 
 
 def advice(job: Job) -> str:

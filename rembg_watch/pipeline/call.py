@@ -22,7 +22,7 @@ from rembg_watch.delivery.publish import answer_room_bytes
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, move
 from rembg_watch.ledger import StaleJobError
 from rembg_watch.paths import mirror
-from rembg_watch.pipeline import ends
+from rembg_watch.pipeline import afterwards, ends
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.retrying import call_with_retries
 from rembg_watch.pipeline.source import SourceChangedError, SourceGoneError
@@ -137,7 +137,7 @@ class Attempt:
             code=None,
             field=None,
         )
-        names = mirror(self.job.source, self.ready.recipe.params.format.extension)
+        names = mirror(self.ready.place, self.ready.recipe.params.format.extension)
         self.job = ports.ledger.record(received, call=CallEnd(Charge.YES, self.plan.terms.price), names=names)
         ports.step("received")
         return Paid(
@@ -218,7 +218,7 @@ class Attempt:
         decision = ports.governor.failed(error, self.job, ticket, in_place=self.tries - 1)
         if was_sending or not decision.keeps_job:
             end = call_end(error, self.plan.terms.price) if was_sending else None
-            job = decision.apply(self.job, at=ports.clocks.now())
+            job = afterwards.to_set_aside(ports, decision.apply(self.job, at=ports.clocks.now()))
             keeps_claim = decision.keeps_job or job.state is State.FAILED
             self.job = ports.ledger.record(job, call=end, keeps_claim=keeps_claim)
         return EndedError(error, self.job, keeps_job=decision.keeps_job)

@@ -24,7 +24,7 @@ def ended(ports: Ports, job: Job) -> Over:
                     charged=job.charged,
                 )
             )
-            return Over(job=afterwards.set_aside(ports, job))
+            return Over(job=afterwards.put_away(ports, job))
         case State.HELD:
             ports.report(events.Held(**events.of(job), why=why, code=job.code))
         case State.VANISHED:
@@ -52,7 +52,8 @@ def vanished(ports: Ports, job: Job, gone: SourceError) -> Over:
 def unsent(ports: Ports, job: Job, state: State, why: SourceError) -> Over:
     """End a job that is not sent because of its source."""
     try:
-        job = ports.ledger.record(move(job, state, at=ports.now(), reason=why.reason, code=why.code))
+        over = move(job, state, at=ports.now(), reason=why.reason, code=why.code)
+        job = ports.ledger.record(afterwards.to_set_aside(ports, over))
     except StaleJobError as stale:
         return Over(job=stale.job)
     return ended(ports, job)

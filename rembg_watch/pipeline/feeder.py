@@ -9,12 +9,14 @@ from collections.abc import Callable, Container, Iterable, Iterator
 
 from rembg_watch.account.balance import Balance
 from rembg_watch.account.gate import Gate, Go
+from rembg_watch.delivery.outputs import AGAIN_S
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import LedgerUnavailableError, StaleJobError, Turn
 from rembg_watch.pipeline import output_check, recovery
 from rembg_watch.pipeline.plan import Plan, Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.under_way import UnderWay
+from rembg_watch.pipeline.values import Originals
 from rembg_watch.report import events
 
 LOOK_S = 1.0  # how often a waiting feeder looks up
@@ -37,6 +39,7 @@ class Feeder:
         workers: int,
         start: Callable[[Job], None],
         check_output: Callable[[Recipe], None],  # has an output tried out, beside everything else
+        put_away: Callable[[Originals], None],  # has originals put away that had to stay, likewise
     ) -> None:
         self._ports = ports
         self._balance = balance
@@ -45,7 +48,8 @@ class Feeder:
         self._run_id = run_id
         self._workers = workers
         self._start = start
-        self._check_output = check_output
+        self._check_output, self._put_away = check_output, put_away
+        self._originals_at_s = float("-inf")
         self._short_until_s = 0.0
         self._clock_seen_s = self._clock_told_s = float("-inf")
 
@@ -53,6 +57,7 @@ class Feeder:
         """Claim what can be worked on now; return how long to wait before the next look."""
         plan = self._ports.in_force.plan
         self.take_up_unrecorded()
+        self._take_up_originals()
         room = self._under_way.room(plan.batch_size)
         if not room:
             return LOOK_S
@@ -129,6 +134,15 @@ class Feeder:
         """Return the seconds until a job of these folders is due; a long time if there is none."""
         due_at = self._ports.ledger.next_due_at([turn.folder for turn in turns], state) if turns else None
         return LEDGER_LOOK_S if due_at is None else (due_at - self._ports.now()).total_seconds()
+
+    def _take_up_originals(self) -> None:
+        """Try originals again that had to stay, as outputs are tried that took nothing."""
+        now_s = self._ports.clocks.monotonic()
+        if now_s < self._originals_at_s:
+            return
+        self._originals_at_s = now_s + AGAIN_S
+        for folder in self._ports.ledger.originals_left():
+            self._put_away(Originals(folder))
 
     # --- what would be left behind --------------------------------------------------------------
 

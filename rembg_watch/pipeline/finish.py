@@ -4,6 +4,7 @@ The last step: verify an answer that was paid for, publish it, record it, and pu
 It can be repeated: the answer stays in the spool until its file stands in the output.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from rembg_watch.jobs import CallEnd, Job, State, move
 from rembg_watch.ledger import Target
 from rembg_watch.paths import mirror
 from rembg_watch.pipeline import afterwards, ends, renames, surprises
+from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.values import Blocked, Over, Paid, need_of
 from rembg_watch.report import events
@@ -58,6 +60,7 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
     except AnswerRejectedError as rejected:
         return _rejected(ports, paid, key, rejected)
     ports.step("published")
+    ports.roots.used(paid.recipe.output)
     done = ports.ledger.record(
         move(
             paid.job,
@@ -90,7 +93,8 @@ def _rejected(ports: Ports, paid: Paid, key: str, why: Exception) -> Over:
     decision = ports.governor.failed(error, paid.job, paid.ticket, need=need_of(paid.job, paid.recipe))
     end = CallEnd(Charge.MAYBE, paid.price, code) if paid.ticket is not None else None
     forgotten = replace(paid.job, answer_digest=None, answer_bytes=0)
-    return ends.ended(ports, ports.ledger.record(decision.apply(forgotten, at=ports.now()), call=end))
+    over = afterwards.to_set_aside(ports, decision.apply(forgotten, at=ports.now()))
+    return ends.ended(ports, ports.ledger.record(over, call=end))
 
 
 def _publish(ports: Ports, paid: Paid, answer: Path) -> Published:
@@ -101,17 +105,29 @@ def _publish(ports: Ports, paid: Paid, answer: Path) -> Published:
         AnswerRejectedError: It is not the one that came and was looked at.
         DeliveryError: The folder does not take it.
     """
+    ports.roots.check(paid.recipe.output)
+    target = paid.job.target if paid.ticket is not None else None  # it got its name with its answer, a moment ago
+    try:
+        return _publish_as(ports, paid, answer, target)
+    except TargetRefusedError as refused:
+        if refused.code != "blocked":
+            raise
+    ports.places.forget()  # something stands in the way of its folder, which gets another name then
+    return _publish_as(ports, paid, answer, None)
+
+
+def _publish_as(ports: Ports, paid: Paid, answer: Path, target: bytes | None) -> Published:
     job, recipe = paid.job, paid.recipe
     taken: set[bytes] = set()
     staged: Staged | None = None
-    target = job.target if paid.ticket is not None else None  # it got its name with its answer, a moment ago
     try:
         while True:
             if target is None:
-                names = (name for name in mirror(job.source, recipe.params.format.extension) if name not in taken)
+                names = (name for name in _names(ports, job, recipe) if name not in taken)
                 target = ports.ledger.claim_target(job.folder, job.source, names, ports.now())
             staged = stage(answer, recipe.output, target, step=ports.step) if staged is None else staged.under(target)
             _check_staged(ports, staged, job)
+            ports.roots.check(recipe.output)  # it may have gone while the file was staged
             try:
                 return _put(ports, staged, job.folder)
             except TargetTakenError:
@@ -122,6 +138,11 @@ def _publish(ports: Ports, paid: Paid, answer: Path) -> Published:
         if staged is not None:
             discard(staged)
         raise
+
+
+def _names(ports: Ports, job: Job, recipe: Recipe) -> Iterator[bytes]:
+    extension = recipe.params.format.extension
+    return mirror(ports.places.source_in(recipe.output, job.source, extension), extension)
 
 
 def _check_staged(ports: Ports, staged: Staged, job: Job) -> None:

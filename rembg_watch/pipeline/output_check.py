@@ -25,7 +25,9 @@ def check(ports: Ports, folder: str, output: Path) -> None:
     """See whether an output takes a small file; an answer that was paid for meanwhile knows better."""
     try:
         with ports.shares.touching(folder):
-            ports.try_out(output)
+            ports.roots.check(output)
+            ports.try_out(output)  # which makes one that never was there
+            ports.roots.check(output)
     except DeliveryError as trouble:
         refused(ports, folder, trouble.path, trouble.reason, trouble.code)
     except OSError as error:
@@ -40,6 +42,7 @@ def check(ports: Ports, folder: str, output: Path) -> None:
 
 def refused(ports: Ports, folder: str, path: Path, why: str, code: str) -> None:
     """Note that an output took nothing, and report it."""
+    ports.places.forget()
     ports.outputs.refused(folder, why, code, at=ports.now(), now_s=ports.clocks.monotonic())
     ports.report(events.OutputBlocked(folder=folder, path=os.fsencode(path), why=why, code=code))
 

@@ -18,13 +18,13 @@ from rembg_watch.account.balance import Balance
 from rembg_watch.host import processors
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import LedgerUnavailableError, StaleJobError
-from rembg_watch.pipeline import output_check, recovery
+from rembg_watch.pipeline import afterwards, output_check, recovery
 from rembg_watch.pipeline.feeder import LEDGER_LOOK_S, LOOK_S, Feeder
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.steps import Pipeline
 from rembg_watch.pipeline.threads import Pulse, ThreadGroup
 from rembg_watch.pipeline.under_way import UnderWay
-from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Twin
+from rembg_watch.pipeline.values import Back, Blocked, Originals, Over, Paid, Ready, Twin
 from rembg_watch.report import events
 
 MOST_PREPARERS = 8
@@ -91,7 +91,9 @@ class Pool:
             workers=workers,
             start=self._prepare.put,
             check_output=self._finish.put,
+            put_away=self._put_away,
         )
+        self._putting_away: set[str] = set()  # folders; single acts on it are atomic
         self._feeding = threading.Thread(target=self._feed, name=FEEDER, daemon=True)
 
     # --- life -----------------------------------------------------------------------------------
@@ -183,6 +185,9 @@ class Pool:
                     self._prepare.put(found.job)
             case Back():
                 self._give_back(found.job)
+            case Blocked():
+                output_check.refused(self._ports, job.folder, found.path, found.reason, found.code)
+                self._give_back(found.job)
             case _:
                 self._under_way.over(job)
 
@@ -200,12 +205,14 @@ class Pool:
                 self._under_way.over(job)
         self._wake_twins()
 
-    def _take_finish(self, item: Paid | Recipe, beat: Callable[[], None]) -> None:
-        """Finish a job, or try a folder's output out, beside everything else: a share may take its time."""
-        del beat
+    def _take_finish(self, item: Paid | Recipe | Originals, beat: Callable[[], None]) -> None:
+        """Finish a job, or see to a folder that refused something, beside all else: a share may take its time."""
         if isinstance(item, Recipe):
             output_check.check(self._ports, item.name, item.output)
             self._under_way.poke()
+            return
+        if isinstance(item, Originals):
+            self._take_originals(item, beat)
             return
         job = item.job
         if self._ports.shares.is_hung(job.folder):  # the answer is in the spool, and comes when the share answers
@@ -223,6 +230,22 @@ class Pool:
                 output_check.accepted(self._ports, job.folder, item.recipe.output)
         self._under_way.over(job)
         self._wake_twins()
+
+    def _put_away(self, left: Originals) -> None:
+        """Have the originals of a folder put away by one thread, however long that takes."""
+        if left.folder not in self._putting_away:
+            self._putting_away.add(left.folder)
+            self._finish.put(left)
+
+    def _take_originals(self, left: Originals, beat: Callable[[], None]) -> None:
+        try:
+            afterwards.put_away_left(self._ports, left.folder, beat=beat)
+        except LedgerUnavailableError:
+            pass  # the feeder tells of it, and they are tried again
+        except Exception as error:  # noqa: BLE001 - they stay, and the thread has other work
+            self._ports.report(events.Mistake(where="putting originals away", error=error))
+        finally:
+            self._putting_away.discard(left.folder)
 
     def _guarded(self, job: Job, doing: str, step: Callable[[], T]) -> T | None:
         """

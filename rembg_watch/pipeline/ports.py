@@ -9,7 +9,9 @@ from pathlib import Path
 
 from rembg_watch.account.governor import Governor
 from rembg_watch.delivery.outputs import Outputs
+from rembg_watch.delivery.places import Places
 from rembg_watch.delivery.publish import enough_room
+from rembg_watch.delivery.roots import Roots
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.delivery.verify import Expected, Verified
 from rembg_watch.host.clocks import Clocks
@@ -43,6 +45,8 @@ class Ports:
     contents: Contents
     outputs: Outputs
     shares: Shares
+    roots: Roots
+    places: Places
     try_out: Callable[[Path], None]
     verify: Verify
     upright: MakeUpright

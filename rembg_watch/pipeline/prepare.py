@@ -4,7 +4,7 @@ The first step: open and hash the source of a job, and look whether its answer w
 Costs nothing. Who asks for the same content at the same time waits for the first one's answer.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from os import fsdecode
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from rembg_watch.delivery.publish import is_ours
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import RembgWatchError
-from rembg_watch.host.disk import Content, DeliveryError, OutputUnavailableError, shown
+from rembg_watch.host.disk import Content, DeliveryError, OutputUnavailableError, TargetRefusedError, shown
 from rembg_watch.jobs import Job, State, move, with_content
 from rembg_watch.ledger import StaleJobError
 from rembg_watch.pipeline import ends
@@ -26,13 +26,14 @@ from rembg_watch.pipeline.source import (
     SourceUnreadableError,
     open_picture,
 )
-from rembg_watch.pipeline.values import Back, Over, Paid, Ready, Twin, content_key, expected_of
+from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Twin, content_key, expected_of
 from rembg_watch.report import events
 
 _SOURCE_RETRY_S = 30.0
+_PLACE_RETRY_S = 300.0  # a person has to move something away, or to give a right
 
 
-def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin:
+def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin | Blocked:
     """Open and hash the source of *job*, by the plan that is in force now, and look for an answer to it."""
     plan = ports.in_force.plan
     recipe = plan.recipes.get(job.folder)
@@ -41,19 +42,48 @@ def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin:
     if job.state is State.RECEIVED:
         return _recovered(ports, recipe, job)
     try:
+        place = _place(ports, recipe, job)
+    except OutputUnavailableError as away:
+        if away.path == recipe.output:  # nobody's picture can be delivered: all of them wait
+            return Blocked(job=job, path=away.path, reason=away.reason, code=away.code)
+        return _later(ports, plan, job, away.reason, away.code, _PLACE_RETRY_S)
+    except TargetRefusedError as refused:
+        return _later(ports, plan, job, refused.reason, refused.code, _PLACE_RETRY_S)
+    try:
         prepared = _open(ports, recipe, job)
     except (SourceGoneError, SourceChangedError) as gone:
+        if why := ports.roots.why_away(recipe.input):
+            return _later(ports, plan, job, f"{shown(recipe.input)} is away: {why}", "away")
         return ends.vanished(ports, job, gone)
     except SourceUnfitError as unfit:
         return ends.unsent(ports, job, State.FAILED, unfit)
     except (SourceUnreadableError, DeliveryError) as trouble:
         return _later(ports, plan, job, trouble.reason, trouble.code)
+    return _prepared(ports, plan, recipe, job, prepared, place)
+
+
+def _prepared(
+    ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: PreparedSource, place: bytes
+) -> Ready | Paid | Twin | Over:
     try:
         ports.step("prepared")
-        return _answered_before(ports, plan, recipe, with_content(job, content_key(prepared, recipe)), prepared)
+        keyed = with_content(job, content_key(prepared, recipe))
+        return _answered_before(ports, plan, recipe, keyed, prepared, place)
     except BaseException:
         prepared.close()
         raise
+
+
+def _place(ports: Ports, recipe: Recipe, job: Job) -> bytes:
+    """
+    Find out where the cut-out goes, and that it can go there: nothing is bought that cannot be delivered.
+
+    Raises:
+        DeliveryError: It could not be delivered.
+    """
+    with ports.shares.touching(recipe.name):
+        ports.roots.check(recipe.output)
+        return ports.places.source_in(recipe.output, job.source, recipe.params.format.extension)
 
 
 def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
@@ -61,6 +91,7 @@ def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
     return open_picture(
         source,
         job.version,
+        root=recipe.input,
         scratch=ports.spool.directory,
         upright=recipe.upright,
         make=ports.upright,
@@ -78,7 +109,7 @@ def _recovered(ports: Ports, recipe: Recipe, job: Job) -> Paid:
 
 
 def _answered_before(
-    ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: PreparedSource
+    ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: PreparedSource, place: bytes
 ) -> Ready | Paid | Twin | Over:
     key = str(job.content_key)
     with ports.contents.lock(key):
@@ -98,7 +129,7 @@ def _answered_before(
     try:  # without the lock, since an output may let its readers wait: copies wait for what comes of this one
         known_job = None if ports.spool.path(key).exists() else _delivered_before(ports, plan, key, fresh)
         if known_job is None:
-            return Ready(job=job, recipe=recipe, prepared=prepared, is_first=not answered)
+            return Ready(job=job, recipe=recipe, prepared=prepared, place=place, is_first=not answered)
         return _received(ports, recipe, job, known_job, prepared)
     except BaseException as error:
         ports.contents.end(key)
@@ -117,7 +148,7 @@ def _delivered_before(ports: Ports, plan: Plan, key: str, answered: Iterable[Job
             why = f"{shown(recipe.output)} does not answer, and the picture may stand there: it is waited for"
             raise OutputUnavailableError(why, code="hung", path=recipe.output)
         with ports.shares.touching(one.folder):
-            standing = answers_standing(key, [one], plan.recipes, None)
+            standing = answers_standing(key, [one], plan.recipes, None, check=ports.roots.check)
             if any(_take_up(ports, key, known, path) for known, path in standing):
                 return one
     return None
@@ -148,21 +179,28 @@ def _forget_answer(ports: Ports, key: str) -> bool:
 
 
 def answers_standing(
-    key: str, answered: Iterable[Job], recipes: Mapping[str, Recipe], spool: Spool | None
+    key: str,
+    answered: Iterable[Job],
+    recipes: Mapping[str, Recipe],
+    spool: Spool | None,
+    *,
+    check: Callable[[Path], None] = lambda _output: None,
 ) -> Iterator[tuple[Job, Path]]:
     """
     Name those of *answered* whose answer is there still, as it came, each with its place: in the spool or an output.
 
     Raises:
-        DeliveryError: An output cannot be looked at now. It may hold the answer.
+        DeliveryError: An output cannot be looked at now, or is away by *check*. It may hold the answer.
     """
     for job in answered:
         recipe, content = recipes.get(job.folder), Content(digest=job.answer_digest or "", size_bytes=job.answer_bytes)
         if spool is not None and spool.path(key).exists():
             if spool.digest(key) == job.answer_digest:
                 yield job, spool.path(key)
-        elif recipe is not None and job.target is not None and _is_ours(recipe, job.target, content):
-            yield job, recipe.output / fsdecode(job.target)
+        elif recipe is not None and job.target is not None:
+            check(recipe.output)
+            if _is_ours(recipe, job.target, content):
+                yield job, recipe.output / fsdecode(job.target)
 
 
 def _is_ours(recipe: Recipe, target: bytes, content: Content) -> bool:
@@ -183,8 +221,8 @@ def _take_up(ports: Ports, key: str, known: Job, answer: Path) -> bool:
     return ports.spool.digest(key) == known.answer_digest
 
 
-def _later(ports: Ports, plan: Plan, job: Job, reason: str, code: str) -> Over:
-    retry_at = ports.now() + timedelta(seconds=_SOURCE_RETRY_S)
+def _later(ports: Ports, plan: Plan, job: Job, reason: str, code: str, retry_s: float = _SOURCE_RETRY_S) -> Over:
+    retry_at = ports.now() + timedelta(seconds=retry_s)
     later = move(job, State.QUEUED, at=ports.now(), retry_at=retry_at, reason=reason, code=code)
     try:
         later = ports.ledger.record(later)

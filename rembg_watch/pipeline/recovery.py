@@ -8,7 +8,7 @@ in doubt, and settled by what the account says of it, or else by the policy.
 from rembg_watch.account.credits import Billed
 from rembg_watch.api.errors import Charge, NoAnswerError
 from rembg_watch.jobs import CallEnd, Job, State, move
-from rembg_watch.pipeline import ends
+from rembg_watch.pipeline import afterwards, ends
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.report import events
 
@@ -25,7 +25,8 @@ def mistaken(ports: Ports, job_id: int, error: Exception) -> None:
         reconcile(ports, job_id)
     elif job.state in (State.QUEUED, State.RECEIVED):
         decision = ports.governor.failed(error, job, None)
-        ends.ended(ports, ports.ledger.record(decision.apply(job, at=ports.now()), keeps_claim=False))
+        over = afterwards.to_set_aside(ports, decision.apply(job, at=ports.now()))
+        ends.ended(ports, ports.ledger.record(over, keeps_claim=False))
 
 
 def reconcile(ports: Ports, job_id: int) -> None:
@@ -40,7 +41,8 @@ def reconcile(ports: Ports, job_id: int) -> None:
         error = NoAnswerError(message="what became of the call could not be written down in time")
         decision = ports.governor.failed(error, job, None)
         end = CallEnd(Charge.MAYBE, ports.in_force.plan.terms.price, error.code)
-        ends.ended(ports, ports.ledger.record(decision.apply(job, at=ports.now()), call=end, keeps_claim=False))
+        over = afterwards.to_set_aside(ports, decision.apply(job, at=ports.now()))
+        ends.ended(ports, ports.ledger.record(over, call=end, keeps_claim=False))
 
 
 def take_up_answer(ports: Ports, job: Job) -> bool:

@@ -3,7 +3,12 @@ What is sent for a source: an open file, its digest and its size in pixels.
 
 A picture that lies straight is sent byte for byte. One that its EXIF orientation turns
 is, where so wished, sent as an upright copy, since removers tend to ignore the tag. The
-copy lives in a file without a name, so that nothing is left of it, whatever happens. The source is only read.
+copy lives in a file without a name, so that nothing is left of it, whatever happens. The source is only read,
+and opened once: what is looked at, hashed, decoded and sent is one open file.
+
+Below a watched root it is reached part by part, without following links, as the watch reached
+it: a folder that was swapped for a link since leads nowhere. So a version need not name its
+device, which would be another one after each remount: what is reached in this way lies below the root.
 """
 
 import errno
@@ -113,6 +118,7 @@ def open_picture(
     version: Version,
     *,
     scratch: Path,
+    root: Path | None = None,
     upright: bool = True,
     largest_copy_bytes: int = MAX_UPLOAD_BYTES,
     make: MakeUpright = upright_here,
@@ -125,6 +131,7 @@ def open_picture(
     The digest is that of the version of the job: the file is looked at before and after
     it was read. The same source gives the same bytes. An upright copy is written into
     *scratch*, on a disk of our own, by *make*, and again at a lower quality where it comes out too large.
+    No link is followed below *root*; without one, a person chose the path.
 
     Raises:
         SourceGoneError: It is not there.
@@ -134,7 +141,7 @@ def open_picture(
         OutputUnavailableError: The scratch directory cannot take the copy.
     """
     with touching() as moved:
-        plain = measure(source, version, upright=upright, moved=moved, step=step)
+        plain = measure(source, version, root=root, upright=upright, moved=moved, step=step)
     if not plain.is_upright_copy:
         return plain
     with plain:
@@ -142,10 +149,16 @@ def open_picture(
 
 
 def measure(
-    source: Path, version: Version, *, upright: bool, moved: Callable[[], None] = lambda: None, step: Step = no_step
+    source: Path,
+    version: Version,
+    *,
+    upright: bool,
+    root: Path | None = None,
+    moved: Callable[[], None] = lambda: None,
+    step: Step = no_step,
 ) -> PreparedSource:
     """Open *source* as it is, for ``open_picture``; ``is_upright_copy`` says what will be sent in its place."""
-    file = os.fdopen(_open(source, version), "rb")
+    file = os.fdopen(_open(source, version, root), "rb")
     try:
         look, content = _read(source, file.fileno(), moved)
         step("read")
@@ -170,10 +183,10 @@ def measure(
     return plain
 
 
-def is_there(source: Path, version: Version) -> bool:
+def is_there(source: Path, version: Version, *, root: Path | None = None) -> bool:
     """Say whether *source* stands in this version, or might: one that cannot be read now is tried again later."""
     try:
-        os.close(_open(source, version))
+        os.close(_open(source, version, root))
     except SourceError as error:
         return isinstance(error, SourceUnreadableError)
     return True
@@ -185,9 +198,9 @@ def filename_for(name: str, kind: Kind) -> str:
     return f"{stem or 'picture'}{SUFFIXES[kind]}"
 
 
-def _open(source: Path, version: Version) -> int:
+def _open(source: Path, version: Version, root: Path | None) -> int:
     try:
-        fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = _open_below(root or source.parent, source)
     except OSError as error:
         raise _unopened(error, source) from error
     try:
@@ -198,11 +211,20 @@ def _open(source: Path, version: Version) -> int:
     return fd
 
 
+def _open_below(root: Path, source: Path) -> int:
+    parent, name = disk.split(os.fsencode(source.relative_to(root)))
+    with (
+        disk.closing(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as root_fd,
+        disk.directory(root_fd, parent) as dir_fd,
+    ):
+        return disk.open_file(dir_fd, name)
+
+
 def _unopened(error: OSError, source: Path) -> SourceError:
     shown = disk.shown(source)
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return SourceGoneError(f"{shown} is not there any more.", code="gone", path=source)
-    if error.errno in {errno.ELOOP, errno.ENXIO}:
+    if error.errno in {errno.ELOOP, errno.ENXIO, errno.EISDIR}:
         return SourceChangedError(f"{shown} is a link or a special file now.", code="changed", path=source)
     return _unreadable(error, source)
 

@@ -22,7 +22,7 @@ class Pipeline:
 
     ports: Ports
 
-    def prepare(self, job: Job) -> Ready | Paid | Over | Back | Twin:
+    def prepare(self, job: Job) -> Ready | Paid | Over | Back | Twin | Blocked:
         """Open and hash the source of *job*, and look whether its answer was paid for before."""
         return prepare(self.ports, job)
 

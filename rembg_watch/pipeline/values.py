@@ -20,6 +20,7 @@ class Ready:
     job: Job
     recipe: Recipe
     prepared: PreparedSource
+    place: bytes  # the source as it is mirrored: its folders have numbers where something stood in their way
     is_first: bool = False  # nobody ever had an answer to this request, so none waits for this one in the spool
 
 
@@ -60,13 +61,20 @@ class Twin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
-    """An output folder takes nothing now; the paid answer waits in the spool for a better time."""
+    """An output folder takes nothing now; a paid answer waits in the spool for a better time, an unpaid job in line."""
 
     job: Job
     path: Path
     reason: str
     code: str
     is_name: bool = False  # it is this name alone that cannot be written; the folder takes others
+
+
+@dataclass(frozen=True, slots=True)
+class Originals:
+    """The originals of a folder that had to stay: their place may be there again."""
+
+    folder: str
 
 
 def content_key(prepared: PreparedSource, recipe: Recipe) -> str:

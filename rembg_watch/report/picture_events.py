@@ -286,6 +286,17 @@ class NotDisposed(PictureEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OriginalsGo(FolderEvent):
+    """Originals that had stayed could be moved or deleted after all."""
+
+    lasting: ClassVar[Lasting] = Lasting("dispose", "folder", is_over=True)
+    count: int
+
+    def _says(self) -> str:
+        return f"{self.folder}: {count_text(self.count, 'original')} that had stayed can be put away again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OriginalsStay(FolderEvent):
     """A folder that originals are moved to, or taken from, cannot be written at the start."""
 

@@ -64,6 +64,12 @@ def kept_folders(snapshot: Snapshot, *, since: When, until: When) -> tuple[str, 
     return tuple(f"{one['name']}: {_reason(one, since=since, until=until)}" for one in kept)
 
 
+def originals_text(number: int) -> str:
+    """Say how many originals stay that are to be moved or deleted."""
+    waits = "waits" if number == 1 else "wait"
+    return f"{count_text(number, 'original')} {waits} to be moved or deleted"
+
+
 def _reason(folder: Mapping[str, Any], *, since: When, until: When) -> str:
     began, ends = moment(folder.get("since")), moment(folder.get("until"))
     times = ([f"since {since(began)}"] if began else []) + ([f"until {until(ends)}"] if ends else [])
@@ -109,6 +115,11 @@ def _at_work(snapshot: Snapshot, clock: WallClock) -> Headline:
         return Headline("WAITING", "bold cyan", sentence, details)
     if snapshot.get("is_looking"):
         return Headline("WAITING", "bold cyan", "The folders are being looked through.", details)
+    if snapshot.get("originals_left"):
+        sentence = f"All is cut out; {originals_text(snapshot['originals_left'])}."
+        return Headline(
+            "WAITING", "bold yellow", sentence, ("They are tried again every 15 s; the log says why.", *details)
+        )
     if any(folder["state"] == "held" for folder in snapshot.get("folders", ())):
         return Headline("WAITING", "bold yellow", "Everything else that has landed is dealt with.", details)
     return Headline("READY", "bold green", _sentence(dealt_with_text(snapshot.get("passed_over"))), details)
@@ -221,6 +232,8 @@ def _jobs(snapshot: Snapshot) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(justify="right", min_width=9)
     rows = [(snapshot["unsettled"], "not whole yet", "", "")] if snapshot["unsettled"] else []
+    if left := snapshot.get("originals_left"):
+        rows.append((left, "originals to be moved or deleted", "", "yellow"))
     for state, name, hint in _JOB_ROWS:
         number = snapshot["jobs"][state]
         if number or state in _ALWAYS:

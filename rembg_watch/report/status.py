@@ -82,6 +82,7 @@ class FolderView:
     since: datetime | None = None
     until: datetime | None = None
     waiting: int = 0  # pictures in line or paid and not delivered
+    originals: int = 0  # pictures that are dealt with and still to be moved or deleted
 
 
 def snapshot(
@@ -98,6 +99,7 @@ def snapshot(
     other_use: OtherUseView | None = None,
     limiting: str | None = None,
     will_end: bool = True,
+    originals_left: int = 0,
     version: str = "",
     pid: int | None = None,
 ) -> Snapshot:
@@ -111,6 +113,7 @@ def snapshot(
         "jobs": jobs,
         "unsettled": unsettled,
         "passed_over": passed_over_view(passed_over or {}),
+        "originals_left": originals_left,
         "gate": _gate(gate),
         "credits": {
             "included": _value(credits.included),

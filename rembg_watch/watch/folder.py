@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
+from rembg_watch.delivery.roots import ADVICE
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host.mounts import Identity, Mount, identify, is_bare, mount_here
 from rembg_watch.jobs import Unsettled
@@ -58,8 +60,10 @@ class FolderWatch:
         report: Reporter = events.nobody,
         clock: Callable[[], float] = time.monotonic,
         utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
+        why_away: Callable[[Path], str] = lambda _root: "",
     ) -> None:
         self.folder = folder
+        self._why_away = why_away
         self.wake = threading.Event()
         self._root = os.fsencode(folder.input)
         self._pace, self._report = pace, report
@@ -212,6 +216,8 @@ class FolderWatch:
             return self._leave(_why_away(error))
         if is_bare(self._mount, mount):
             return self._leave("its disk or share is not mounted")
+        if why := self._why_away(Path(self.folder.input)):
+            return self._leave(f"{why} ({ADVICE})")
         return self._arrive(identity, mount)
 
     def _leave(self, why: str) -> bool:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.jobs import Unsettled
@@ -47,6 +48,7 @@ class Watcher:
         clock: Monotonic seconds.
         beat: Is told a thread's name whenever its folder gets its turn.
         rest: Is told it when the folder may be left alone for a while.
+        why_away: Says why the folder that lies at a path now is not the one that was used before; empty: it is.
     """
 
     def __init__(
@@ -61,8 +63,9 @@ class Watcher:
         utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
         beat: Callable[[str], None] = lambda _thread: None,
         rest: Callable[[str], None] = lambda _thread: None,
+        why_away: Callable[[Path], str] = lambda _root: "",
     ) -> None:
-        self._ledger, self._utcnow, self._permit = ledger, utcnow, permit or Permit()
+        self._ledger, self._utcnow, self._permit, self._why_away = ledger, utcnow, permit or Permit(), why_away
         self._report, self._clock, self._beat, self._rest = report, clock, beat, rest
         self._is_stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -78,6 +81,7 @@ class Watcher:
                 report=self._report,
                 clock=self._clock,
                 utcnow=self._utcnow,
+                why_away=self._why_away,
             )
             for folder in folders
         }

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from rembg_watch.config import Settings
-from rembg_watch.daemon import RESUME, Daemon
+from rembg_watch.daemon import RESUME, TRUST, Daemon
 from rembg_watch.daemon.estimate import Estimate, estimate
 from rembg_watch.delivery.verify import verify
 from rembg_watch.ledger import Access, open_ledger
@@ -317,6 +318,26 @@ def test_a_folder_that_is_not_there_sends_nothing(shop: Shop) -> None:
     (shop.root / "a/in").rename(shop.root / "away")
     foretold = shop.foretell()
     assert (foretold.now, foretold.later, foretold.limits) == (1, 1, ("a: its folder is not there",))
+
+
+@pytest.mark.parametrize("root", ["in", "out"])
+@pytest.mark.parametrize("is_bare", [True, False], ids=["bare", "missing"])
+def test_nothing_is_foretold_for_a_folder_that_is_away_until_a_person_takes_it_as_it_is(
+    shop: Shop, root: str, is_bare: bool
+) -> None:
+    shop.drop("a/1.png")
+    shop.run()
+    shop.drop("a/2.png", 1)
+    (shop.root / "a" / root).rename(shop.root / "away")
+    if is_bare:
+        (shop.root / "a" / root).mkdir()
+    assert shop.foretell().now == 0
+    shop.run()
+    assert shop.sandbox.billed == 1
+    with open_ledger(shop.root / "state") as ledger:
+        said = {"folders": [], "at": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
+        ledger.set_note(TRUST, said)
+    assert shop.foretell().now == (1 if root == "out" else 0)
 
 
 def test_an_answer_that_the_next_start_removes_from_the_spool_is_not_counted_on(shop: Shop) -> None:

@@ -11,6 +11,7 @@ from rembg_watch.delivery.publish import sweep_staging
 from rembg_watch.host import disk
 from rembg_watch.host.disk import OutputUnavailableError, TargetRefusedError
 from rembg_watch.jobs import Version
+from rembg_watch.paths import caught_name, is_junk
 
 PICTURE = b"the picture"
 REASON = "The API refused it: File size (55.2 MB) exceeds the maximum.\n\nExport it smaller."
@@ -173,36 +174,104 @@ def test_to_move_without_a_done_folder_is_a_mistake_of_the_program(root: Path) -
         dispose(root, b"x.jpg", put(root, b"x.jpg"), "move")
 
 
-def test_a_new_version_that_slips_in_at_the_last_moment_is_put_back(root: Path, done: Path) -> None:
-    version = put(root, b"x.jpg")
+NEWCOMER = b"a new export"
 
-    def re_export_then_rename(from_fd: int, from_name: bytes, to_fd: int, to_name: bytes) -> None:
-        if not files(done):
-            put(root, b"x.jpg", b"a new export")
-        disk.by_rename(from_fd, from_name, to_fd, to_name)
 
-    disposed = dispose(root, b"x.jpg", version, "move", done_root=done, ways=(re_export_then_rename,))
-    assert disposed.disposal is Disposal.CHANGED
-    assert files(root) == {"x.jpg": b"a new export"}
+class Newcomer:
+    """A re-export that is renamed over the source at one moment: as a program that saves safely does."""
+
+    def __init__(self, root: Path, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root, self.moment, self.has_come = root, moment, False
+        real = os.rename
+
+        def rename(*names: bytes, **where: int) -> None:
+            if names[0] == b"x.jpg":
+                self.step("before it is caught")
+            real(*names, **where)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(os, "rename", rename)
+
+    def step(self, name: str) -> None:
+        if name == self.moment and not self.has_come:
+            self.has_come = True
+            (self.root / "a/new").write_bytes(NEWCOMER)
+            (self.root / "a/new").replace(self.root / "a/x.jpg")
+
+
+MOMENTS = ["before it is caught", "caught", "copied", "copy placed", "moved", "deleted", "source removed"]
+
+
+@pytest.mark.parametrize("ways", WAYS)
+@pytest.mark.parametrize("what", ["move", "delete", "set aside"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_new_version_is_never_taken_for_the_old_one_whenever_it_comes(
+    root: Path, done: Path, what: str, ways: Ways, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = put(root, b"a/x.jpg")
+    newcomer = Newcomer(root, moment, monkeypatch)
+    disposed = MOVES[what](root, version, done, ways=ways, step=newcomer.step)
+    came_first = newcomer.has_come and moment == "before it is caught"
+    assert (disposed.disposal is Disposal.CHANGED) is came_first
+    assert files(root) == ({"a/x.jpg": NEWCOMER} if newcomer.has_come else {})
+    wanted = {} if what == "delete" or came_first else {"a/x.jpg": PICTURE}
+    assert {name: data for name, data in files(done).items() if not name.endswith(".txt")} == wanted
+
+
+@pytest.mark.parametrize("ways", WAYS)
+@pytest.mark.parametrize("what", ["move", "delete", "set aside"])
+def test_a_still_newer_version_and_the_new_one_are_both_kept(
+    root: Path, done: Path, what: str, ways: Ways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = put(root, b"a/x.jpg")
+    newcomer = Newcomer(root, "before it is caught", monkeypatch)
+
+    def step(name: str) -> None:
+        if name == "caught":
+            put(root, b"a/x.jpg", b"a still newer one")
+        newcomer.step(name)
+
+    assert MOVES[what](root, version, done, ways=ways, step=step).disposal is Disposal.CHANGED
+    assert files(root) == {"a/x.jpg": b"a still newer one", "a/x (2).jpg": NEWCOMER}
     assert files(done) == {}
 
 
-def test_a_new_version_that_comes_during_a_copy_stays_where_it_is(root: Path, done: Path) -> None:
-    version = put(root, b"x.jpg")
+@pytest.mark.parametrize("what", ["keep", "move", "delete", "set aside"])
+@pytest.mark.parametrize("caught", ["the version", "a newcomer"])
+@pytest.mark.parametrize("name_is", ["free", "taken"])
+def test_what_a_crash_left_under_the_hidden_name_is_ended_or_put_back(
+    root: Path, done: Path, what: str, caught: str, name_is: str
+) -> None:
+    version = put(root, b"a/x.jpg")
+    hidden = root / "a" / os.fsdecode(caught_name(b"x.jpg"))
+    (root / "a/x.jpg").rename(hidden)
+    if caught == "a newcomer":
+        hidden.write_bytes(NEWCOMER)
+    if name_is == "taken":
+        put(root, b"a/x.jpg", b"a still newer one")
+    keep: dict[str, Callable[..., Disposed]] = {"keep": lambda *_: dispose(root, b"a/x.jpg", version, "keep")}
+    (MOVES | keep)[what](root, version, done)
+    assert not hidden.exists()
+    left = set(files(root).values())
+    is_ended = caught == "the version" and what != "keep"
+    assert left == {
+        *([b"a still newer one"] if name_is == "taken" else []),
+        *([] if is_ended else [PICTURE if caught == "the version" else NEWCOMER]),
+    }
+    pictures = {data for name, data in files(done).items() if not name.endswith(".txt")}
+    assert pictures == ({PICTURE} if is_ended and what != "delete" else set())
 
-    def step(name: str) -> None:
-        if name == "copied":
-            put(root, b"x.jpg", b"a new export")
 
-    disposed = dispose(root, b"x.jpg", version, "move", done_root=done, ways=(other_disk,), step=step)
-    assert disposed.disposal is Disposal.CHANGED
-    assert files(root) == {"x.jpg": b"a new export"}
-    assert files(done) == {"x.jpg": PICTURE}
+def test_the_hidden_name_is_passed_over_by_the_watch_and_by_the_sweep(root: Path) -> None:
+    put(root, b"a/" + caught_name(b"x.jpg"))
+    assert is_junk(caught_name(b"x.jpg"))
+    assert sweep_staging(root, older_than_s=-1) == 0
 
 
 def test_a_copy_that_cannot_be_placed_leaves_the_source_and_nothing_else(root: Path, done: Path) -> None:
     def full(from_fd: int, from_name: bytes, to_fd: int, to_name: bytes) -> None:
-        code = errno.EXDEV if from_name == b"x.jpg" else errno.ENOSPC
+        if from_fd == to_fd and not from_name.endswith(b".part"):
+            return disk.by_rename(from_fd, from_name, to_fd, to_name)
+        code = errno.EXDEV if from_name == caught_name(b"x.jpg") else errno.ENOSPC
         raise OSError(code, os.strerror(code))
 
     with pytest.raises(OutputUnavailableError) as caught:
@@ -258,7 +327,7 @@ def test_no_reason_is_left_without_its_picture(root: Path, done: Path, is_there:
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EIO, errno.ENAMETOOLONG])
 def test_no_reason_is_left_when_the_picture_cannot_be_moved(root: Path, done: Path, code: int) -> None:
     def stuck(from_fd: int, from_name: bytes, to_fd: int, to_name: bytes) -> None:
-        if from_name == b"x.jpg":
+        if from_name == caught_name(b"x.jpg") and from_fd != to_fd:
             raise OSError(code, os.strerror(code))
         disk.by_rename(from_fd, from_name, to_fd, to_name)
 
@@ -284,7 +353,7 @@ def linked_then_crashed(from_fd: int, from_name: bytes, to_fd: int, to_name: byt
 
 @pytest.mark.parametrize("ways", WAYS)
 @pytest.mark.parametrize("what", MOVES)
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 def test_a_crash_at_any_step_loses_no_picture_and_the_next_attempt_ends_it(
     root: Path, done: Path, what: str, ways: Ways, number: int
 ) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from PIL import Image
 
 from rembg_watch.daemon.target_folders import may_be_made
+from rembg_watch.delivery.roots import Roots
 from rembg_watch.host.mounts import mount_of, mounted
 from rembg_watch.jobs import Unsettled, Version
 from rembg_watch.paths import Folder
@@ -376,6 +377,52 @@ def _mounted_by_fstab(directory: Path, name: str, source: bytes, rest: bytes) ->
     sh("umount", point)
     assert [path for path in made if may_be_made(path, fstab=table)] == []
     sh("umount", point)
+
+
+class Notes:
+    """The ledger's notes, in memory: they outlive a run."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, object] = {}
+
+    def note(self, name: str) -> object:
+        return self.kept.get(name)
+
+    def set_note(self, name: str, value: object, *, is_durable: bool = True) -> None:
+        self.kept[name] = value
+
+
+def roots(directory: Path) -> None:
+    """A share that comes and goes in every order, running and restarted: only the very same one is there."""
+    point, share, other = directory / "nas", directory / "share", directory / "other"
+    for place in (point, share, other):
+        place.mkdir()
+    for disk in (share, other):
+        sh("mount", "-t", "tmpfs", "none", disk)
+        (disk / "out").mkdir()
+    chance, notes = random.Random(7), Notes()
+    now, output = Roots(notes), point / "out"  # type: ignore[arg-type]
+    sh("mount", "--bind", share, point)
+    assert now.why_away(output) == ""
+    (share / "out/x.webp").touch()
+    now.used(output)
+    there = [share]
+    for _ in range(60):
+        act = chance.choice(["restart", "umount", "same", "other", "fill"])
+        if act == "restart":
+            now = Roots(notes)  # type: ignore[arg-type]
+        if act in ("umount", "same", "other") and there:
+            sh("umount", point)
+            there.clear()
+        if act in ("same", "other"):
+            there.append(share if act == "same" else other)
+            sh("mount", "--bind", there[0], point)
+        if act == "fill" and not there:
+            output.mkdir(exist_ok=True)  # a program that does not look writes on the disk underneath
+            (output / "y.webp").touch()
+        assert bool(now.why_away(output)) is (there != [share]), (act, there, now.why_away(output))
+    for place in (*([point] if there else []), share, other):
+        sh("umount", place)
 
 
 # --- observers that die ---

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rembg_watch.delivery.originals import Disposal, dispose, set_aside
+from rembg_watch.delivery.places import Places
 from rembg_watch.delivery.publish import Claim, enough_room, publish, stage, sweep_staging, try_out
 from rembg_watch.host import disk
 from rembg_watch.host.disk import Content, OutputUnavailableError, TargetRefusedError, TargetTakenError
@@ -195,6 +196,33 @@ def test_a_disk_without_links_takes_cutouts_and_refuses_single_names_only(
     publish(stage(answer, root, b"a/y.webp"), ways=(disk.by_link, disk.by_placeholder))
     sweep_staging(root, older_than_s=-1)
     assert files(root) == {"a/x.webp": BYTES, "a/y.webp": BYTES}
+
+
+def test_what_a_disk_does_not_take_is_known_before_a_call_and_leaves_nothing(mount: Mount, tmp_path: Path) -> None:
+    root = mount("stick", "-o", "loop", str(image(tmp_path, ["mkfs.vfat"])))
+    places = Places()
+    assert places.source_in(root, b"a/IMG [1].jpg", ".webp") == b"a/IMG [1].jpg"
+    with pytest.raises(TargetRefusedError) as caught:
+        places.source_in(root, b'a/what?"*.jpg', ".webp")
+    assert caught.value.code == "name_refused"
+    assert files(root) == {}
+
+
+def test_a_read_only_sub_folder_is_known_before_a_call(mount: Mount, tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    root.mkdir()
+    sealed = mount("out/sealed", "-t", "tmpfs", "tmpfs")
+    remount(sealed, "ro")
+    with pytest.raises(OutputUnavailableError) as caught:
+        Places().source_in(root, b"sealed/x.jpg", ".webp")
+    assert caught.value.code == "read_only"
+    assert Places().source_in(root, b"other/x.jpg", ".webp") == b"other/x.jpg"
+
+
+def test_a_folder_that_a_disk_without_case_takes_for_a_cutout_gets_a_number(mount: Mount, tmp_path: Path) -> None:
+    root = mount("stick", "-o", "loop", str(image(tmp_path, ["mkfs.vfat"])))
+    put(root / "look1.webp")
+    assert Places().source_in(root, b"LOOK1.WEBP/x.jpg", ".webp") == b"LOOK1.WEBP.2/x.jpg"
 
 
 def test_a_share_that_goes_away_between_staging_and_publishing_is_waited_for(mount: Mount, answer: Path) -> None:

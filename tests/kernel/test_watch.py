@@ -73,6 +73,10 @@ def test_an_output_is_made_on_the_share_that_fstab_names_or_not_at_all(tmp_path:
     plays_with_mounts("fstab", tmp_path)
 
 
+def test_a_folder_on_a_share_is_there_only_while_that_very_share_is_mounted(tmp_path: Path) -> None:
+    plays_with_mounts("roots", tmp_path)
+
+
 def plays_with_mounts(scene: str, directory: Path) -> None:
     needs(MOUNTS, "mounting")
     point = directory / "probe"

@@ -19,7 +19,8 @@ from rembg_watch.jobs import State, Version, move
 from rembg_watch.ledger import Access, LedgerUnavailableError, NoLedgerError, Target, Which, open_ledger
 from rembg_watch.ledger.book import SqlLedger
 from rembg_watch.ledger.migrations import ON_SQLITE, Migration
-from rembg_watch.ledger.sqlite import FILE_NAME, SqliteStore
+from rembg_watch.ledger.sqlite import SqliteStore
+from rembg_watch.ledger.values import FILE_NAME
 from tests.ledger.moves import NOW, at, claim, finish, one, receive, send, version
 
 VERSION = version()

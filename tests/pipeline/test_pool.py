@@ -12,6 +12,7 @@ import pytest
 
 from rembg_watch.account.measures import Learned
 from rembg_watch.account.pacing import Pacer
+from rembg_watch.host.disk import TargetRefusedError
 from rembg_watch.jobs import CallStart, Job, State, move, with_content
 from rembg_watch.ledger import LedgerUnavailableError
 from rembg_watch.pipeline import Pipeline, Ready
@@ -325,11 +326,16 @@ def test_a_folder_whose_output_is_away_buys_no_more_than_what_was_under_way(stud
 @pytest.mark.parametrize("is_tried", [True, False], ids=["refused before", "not delivered yet"])
 def test_a_restart_buys_nothing_while_what_is_paid_for_cannot_be_delivered(studio: Studio, is_tried: bool) -> None:
     drop_many(studio, 20)
-    studio.die_at = lambda step: not is_tried and step == "verified"
+
+    def goes_away_at_the_call(step: str) -> bool:
+        if step == "answered":
+            away(studio)
+        return not is_tried and step == "verified"
+
+    studio.die_at = goes_away_at_the_call
     with studio.live() as life:
         life.find()
         job = life.claim()[0]
-        away(studio)
         with suppress(Crash):
             life.process(job)
     studio.die_at = lambda _step: False
@@ -372,10 +378,16 @@ def test_whoever_has_mended_an_output_need_not_wait_for_its_next_trial(studio: S
         eventually(lambda: count(life, State.DONE) == 20)
 
 
-def test_a_name_that_a_disk_does_not_take_keeps_no_other_picture_from_it(studio: Studio) -> None:
+def test_a_name_that_a_disk_does_not_take_keeps_no_other_picture_from_it(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
     studio.drop("a/1.png")
-    (studio.root / "out/a").touch()
-    with studio.live() as life:
+
+    def refuse(*_: object, **__: object) -> None:
+        raise TargetRefusedError("no such name here", code="name_refused", path=studio.root)
+
+    with monkeypatch.context() as patched, studio.live() as life:
+        patched.setattr("rembg_watch.pipeline.finish.stage", refuse)  # what no trial had foreseen
         life.find()
         life.work()
         assert count(life, State.RECEIVED) == 1

@@ -20,6 +20,7 @@ from rembg_watch.pipeline.source import (
     SourceUnfitError,
     SourceUnreadableError,
     filename_for,
+    is_there,
     open_picture,
 )
 from tests.pictures.places import PLACES, STRAIGHT, done, said
@@ -424,3 +425,48 @@ def test_a_picture_with_a_long_film_behind_it_is_whole(tmp_path: Path, scratch: 
     path.write_bytes(path.read_bytes() + bytes(300_000))
     with open_picture(path, disk.version_of(path.stat()), scratch=scratch) as prepared:
         assert prepared.size_bytes == path.stat().st_size
+
+
+@pytest.mark.parametrize("swapped", ["its folder", "a folder further up", "the picture itself"])
+def test_nothing_is_reached_through_a_link_below_the_root(tmp_path: Path, scratch: Path, swapped: str) -> None:
+    """The very same file lies behind the link, so that no version could tell."""
+    root, elsewhere = tmp_path / "in", tmp_path / "elsewhere"
+    (root / "a/b").mkdir(parents=True)
+    path = root / "a/b/x.png"
+    version = save(path, quarters())
+    with open_picture(path, version, root=root, scratch=scratch) as prepared:
+        assert content_of(prepared) == path.read_bytes()
+    moved = {"its folder": root / "a/b", "a folder further up": root / "a", "the picture itself": path}[swapped]
+    moved.rename(elsewhere)
+    moved.symlink_to(elsewhere)
+    assert disk.version_of(path.stat()) == version
+    with pytest.raises((SourceGoneError, SourceChangedError)):
+        open_picture(path, version, root=root, scratch=scratch)
+    assert not is_there(path, version, root=root)
+
+
+def test_the_root_itself_may_be_a_link_which_a_person_chose(tmp_path: Path, scratch: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "in").symlink_to(tmp_path / "real")
+    path = tmp_path / "in/x.png"
+    version = save(path, quarters())
+    with open_picture(path, version, root=tmp_path / "in", scratch=scratch) as prepared:
+        assert content_of(prepared) == path.read_bytes()
+
+
+def test_a_folder_swapped_while_the_picture_is_prepared_changes_nothing_of_what_is_sent(
+    tmp_path: Path, scratch: Path
+) -> None:
+    root = tmp_path / "in"
+    (root / "a").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    version = save(root / "a/x.jpg", quarters(), 6)
+    save(tmp_path / "other/x.jpg", Image.new("RGB", (48, 64), "black"), 6)
+
+    def swap(_step: str) -> None:
+        (root / "a").rename(tmp_path / "away")
+        (root / "a").symlink_to(tmp_path / "other")
+
+    with open_picture(root / "a/x.jpg", version, root=root, scratch=scratch, step=swap) as prepared:
+        sent = Image.open(io.BytesIO(content_of(prepared)))
+        assert (prepared.is_upright_copy, sent.getpixel((10, 10)) == (0, 0, 0)) == (True, False)
