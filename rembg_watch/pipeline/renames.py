@@ -34,10 +34,12 @@ def former_of(ports: Ports, paid: Paid) -> Former | None:
     """Return whose cut-out is to be taken along with a paid answer: of several, that of the file's own old name."""
     if paid.ticket is not None:  # it was paid for just now, so nobody had it before
         return None
+    answered = ports.ledger.answers_for(str(paid.job.content_key))
+    needed = {one.source for one in answered if one.is_disposed or one.is_disposal_due}  # in another version
     found = [
         former
-        for job in ports.ledger.answers_for(str(paid.job.content_key))
-        if _is_gone(job, paid) and (former := _former(ports, job)) is not None
+        for job in answered
+        if job.source not in needed and _is_gone(job, paid) and (former := _former(ports, job)) is not None
     ]
     return max(found, key=lambda one: (one.job.version == paid.job.version, one.job.changed_at), default=None)
 
@@ -75,6 +77,8 @@ def _former(ports: Ports, job: Job) -> Former | None:
     owned = ports.ledger.target(job.folder, job.target) if job.target is not None else None
     if owned is None or owned.source != job.source or owned.digest is None or owned.size_bytes is None:
         return None
+    if owned.digest != job.answer_digest:
+        return None  # another version of the source put its own cut-out there since
     return Former(job, owned.target, Content(digest=owned.digest, size_bytes=owned.size_bytes))
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from rembg_watch.delivery.roots import ADVICE
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host.mounts import Identity, Mount, identify, is_bare, mount_here
-from rembg_watch.jobs import Unsettled
 from rembg_watch.ledger.port import Sources
 from rembg_watch.passed_over import PassedCounts
 from rembg_watch.paths import Folder
@@ -69,16 +68,17 @@ class FolderWatch:
         self._pace, self._report = pace, report
         self._permit = permit or Permit()
         self._marks = Marks(self.wake.set, clock)
-        self._intake = Intake(folder, self._root, ledger, pace, report=report, utcnow=utcnow)
+        self.intake = Intake(folder, self._root, ledger, pace, report=report, utcnow=utcnow)
         self._tally = Tally(folder.name, ledger, report)
-        self._guard = Guard(self._root + b"/.", make=self._observer, restart=self._rebuilt, polls=self._polls)
+        observer = partial(Observer, notice=self._marks.note, lost=self._marks.lose, overflowed=self._marks.overflow)
+        self._guard = Guard(self._root + b"/.", make=observer, restart=self._rebuilt, polls=self._polls)
         self._scan = Scan(
             folder,
             self._root,
             Surroundings(
                 known=lambda directory: ledger.known(folder.name, directory),
                 parents=lambda: ledger.parents(folder.name),
-                seen=lambda source, found: self._intake.see(source, found, self._now),
+                seen=lambda source, found: self.intake.see(source, found, self._now),
                 passed_over=self._tally.tell,
                 counted=self._tally.put,
                 uncounted=self._tally.drop,
@@ -108,10 +108,6 @@ class FolderWatch:
         """Whether the folder is not there now."""
         return self._away_since_s is not None
 
-    def listing(self, now: float) -> list[Unsettled]:
-        """List what is unsettled, and why."""
-        return self._intake.listing(now)
-
     @property
     def is_open(self) -> bool:
         """Whether its pictures may be sent: it is there, it is ours, and it is not new."""
@@ -125,7 +121,7 @@ class FolderWatch:
     @property
     def unsettled(self) -> int:
         """How many files were seen and are no jobs yet."""
-        return len(self._intake)
+        return len(self.intake)
 
     @property
     def is_at_rest(self) -> bool:
@@ -160,15 +156,17 @@ class FolderWatch:
         if self._is_there():
             self._guard.check(now)
             self._take_marks()
-            is_more = self._intake.turn(now, lambda directory: not self._scan.is_shared(directory))
+            is_more = self.intake.turn(now, lambda directory: not self._scan.is_shared(directory))
             self._walk()
-            is_at_rest = self._scan.is_complete and self._scan.is_idle and self._intake.is_quiet
+            is_at_rest = self._scan.is_complete and self._scan.is_idle and self.intake.is_quiet
             self._finish_first_look(is_at_rest=is_at_rest)
             self._was_at_rest = is_at_rest
-            next_s = now if is_more else self._next_s()
+            since_s = self._marks.since_s
+            marks_s = float("inf") if since_s is None else since_s + DEBOUNCE_S
+            next_s = now if is_more else min(self._root_at_s, marks_s, self._scan.next_s(), self.intake.next_s())
         else:
             self._was_at_rest, next_s = True, self._root_at_s
-        self._intake.write_list(now)
+        self.intake.write_list(now)
         self._tally.write(now)
         return next_s
 
@@ -185,13 +183,8 @@ class FolderWatch:
         """Stop noticing; what is unsettled is listed a last time, and seen again at the next start."""
         self._guard.close()
         with contextlib.suppress(RembgWatchError):  # a ledger that takes nothing now; the log told of it
-            self._intake.write_list(self._now, is_last=True)
+            self.intake.write_list(self._now, is_last=True)
             self._tally.write(self._now, is_last=True)
-
-    def _next_s(self) -> float:
-        since_s = self._marks.since_s
-        marks_s = float("inf") if since_s is None else since_s + DEBOUNCE_S
-        return min(self._root_at_s, marks_s, self._scan.next_s(), self._intake.next_s())
 
     def _walk(self) -> None:
         walk = self._scan.step(self._now, SLICE_S)
@@ -241,7 +234,7 @@ class FolderWatch:
             self._guard.close()
             return False
         self._permit.arrived(self.folder)
-        self._guard.open(self._now, self._why_polled())
+        self._guard.open(self._now, _why_polled(self._pace.mode, self._mount))
         if away_since_s is not None or not was_ours:
             self._begin_anew("start" if before is None else "back")
         else:
@@ -251,22 +244,11 @@ class FolderWatch:
     def _begin_anew(self, because: str) -> None:
         self._marks.take()
         self._scan.restart(because)
-        self._intake.unblock_all()
+        self.intake.unblock_all()
         if self.is_away:
             self._tally.clear()
 
-    def _why_polled(self) -> str:
-        """Say why no notices are asked for; empty: they are."""
-        if self._pace.mode == "poll":
-            return "the configuration says so"
-        if self._pace.mode == "auto" and self._mount is not None and self._mount.hides_changes:
-            return f"changes on {self._mount.kind} can be made where this machine does not notice"
-        return ""
-
     # -- notices ---------------------------------------------------------------------------
-
-    def _observer(self) -> Observer:
-        return Observer(notice=self._marks.note, lost=self._marks.lose, overflowed=self._marks.overflow)
 
     def _rebuilt(self, why: str) -> None:
         self._report(events.ObserverRebuilt(folder=self.folder.name, why=why))
@@ -304,7 +286,7 @@ class FolderWatch:
     def _miss(self, sources: list[bytes]) -> None:
         """Note files that are not there any more, unless the folder itself is not."""
         if self._is_in_place():
-            self._intake.lose(sources)
+            self.intake.lose(sources)
         else:
             self._doubt_root()
 
@@ -317,17 +299,26 @@ class FolderWatch:
     def _block(self, directory: bytes, reason: str) -> None:
         """Note what cannot be seen in a directory and why, or that all of it can."""
         if not reason:
-            self._intake.unblock(directory)
+            self.intake.unblock(directory)
             return
         if not directory:
             self._doubt_root()
-        self._intake.block(directory, reason, self._now)
+        self.intake.block(directory, reason, self._now)
 
 
 def _hides_changes(mode: str, path: bytes) -> bool:
     """Say if notices, times and leases cannot be trusted there."""
     mount = None if mode == "events" else mount_here(path)
     return mount is not None and mount.hides_changes
+
+
+def _why_polled(mode: str, mount: Mount | None) -> str:
+    """Say why no notices are asked for; empty: they are."""
+    if mode == "poll":
+        return "the configuration says so"
+    if mode == "auto" and mount is not None and mount.hides_changes:
+        return f"changes on {mount.kind} can be made where this machine does not notice"
+    return ""
 
 
 def _why_away(error: OSError) -> str:

@@ -266,14 +266,10 @@ class Scan:
         if is_picture and stat.S_ISREG(found.st_mode):
             self._around.seen(source, file_stat(found))
             return b"", False
-        one = self._passed(directory, name, found.st_mode, is_picture=is_picture)
+        one = passed(self._folder, directory, name, is_link=stat.S_ISLNK(found.st_mode), is_special=is_picture)
         if one is not None:
             self._around.passed_over(source, one)
         return source, is_picture
-
-    def _passed(self, directory: bytes, name: bytes, mode: int, *, is_picture: bool) -> Passed | None:
-        """Say why what is no file, or not to be sent, is passed over."""
-        return passed(self._folder, directory, name, is_link=stat.S_ISLNK(mode), is_special=is_picture)
 
     def _visit(self, directory: bytes, now: float, *, is_deep: bool) -> tuple[list[bytes], int]:
         """Look at one directory as far as it needs it; return its sub-directories and the number of files looked at."""
@@ -373,7 +369,7 @@ class Scan:
         is_picture = accepts_name(self._folder, directory, name)
         if not is_picture or not entry.is_file(follow_symlinks=False):
             mode = stat.S_IFLNK if entry.is_symlink() else 0
-            one = self._passed(directory, name, mode, is_picture=is_picture)
+            one = passed(self._folder, directory, name, is_link=stat.S_ISLNK(mode), is_special=is_picture)
             if one is not None:
                 listing.passed.add(_join(directory, name), one)
             return

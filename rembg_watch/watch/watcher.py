@@ -100,7 +100,7 @@ class Watcher:
     def listing(self) -> Mapping[str, Sequence[Unsettled]]:
         """List what is unsettled in each folder, and why; for a caller with a loop of its own."""
         now = self._clock()
-        return {name: one.listing(now) for name, one in self._folders.items()}
+        return {name: one.intake.listing(now) for name, one in self._folders.items()}
 
     @property
     def away(self) -> frozenset[str]:

@@ -562,6 +562,33 @@ def test_a_copy_is_no_rename(studio: Studio) -> None:
     assert set(studio.outputs()) == {"a.webp", "b.webp"}
 
 
+def test_a_cutout_of_another_version_is_nobodys_former_one(tmp_path: Path) -> None:
+    """The first version was rewritten while it was sent, the second was delivered, and its original moved away."""
+    studio = Studio.make(tmp_path, after="move", done=tmp_path / "done")
+    first = studio.drop("c.jpg").read_bytes()
+    with studio.live() as life:
+        life.find()
+        life.work()
+        (tmp_path / "in/a.jpg").write_bytes(first)
+        life.find()
+        (job,) = life.claim()
+        paid = life.pipeline.prepare(job)
+        assert isinstance(paid, Paid)
+        studio.drop("a.jpg", colour=(1, 250, 3))  # too late for this call: its own cut-out comes next
+        life.pipeline.finish(paid)
+        life.find()
+        life.work()
+        assert not (tmp_path / "in/a.jpg").exists(), "it was moved"
+        standing = studio.outputs()
+        (tmp_path / "in/b.jpg").write_bytes(first)
+        life.find()
+        life.work()
+    assert studio.outputs()["a.webp"] == standing["a.webp"]
+    assert set(studio.outputs()) == {"a.webp", "b.webp", "c.webp"}
+    assert studio.sandbox.billed == 2
+    assert studio.reported(events.TakenAlong) == []
+
+
 def test_the_ledger_alone_makes_no_rename_while_the_old_name_stands(studio: Studio) -> None:
     studio.drop("a.jpg")
     with studio.live() as life:
