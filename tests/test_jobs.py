@@ -34,10 +34,10 @@ JOB = Job(
 LEGAL = {
     "queued": "queued sending received done failed held vanished",
     "sending": "queued received failed held in_doubt vanished",
-    "received": "received done failed queued in_doubt",
+    "received": "received done failed held queued in_doubt",
     "done": "done queued",
     "failed": "failed queued vanished",
-    "held": "queued vanished",
+    "held": "queued received vanished",
     "in_doubt": "in_doubt received queued vanished",
     "vanished": "queued",
 }
@@ -63,8 +63,9 @@ def test_every_state_can_be_left_and_leads_back_to_the_queue() -> None:
     assert all(reaches(state, frozenset({state})) for state in State if state is not State.QUEUED)
 
 
-def test_a_paid_answer_is_never_held_or_vanished_for_only_received_keeps_it_in_the_spool() -> None:
-    assert not TRANSITIONS[State.RECEIVED] & {State.HELD, State.VANISHED}
+def test_a_paid_answer_never_vanishes_and_comes_back_from_where_it_was_held() -> None:
+    assert State.VANISHED not in TRANSITIONS[State.RECEIVED]
+    assert State.RECEIVED in TRANSITIONS[State.HELD]
 
 
 def test_nothing_is_sent_but_from_the_queue() -> None:

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from rembg_watch.api.params import RemovalParams
+from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.config.foreign import why_foreign
 from rembg_watch.paths import After, Folder
 
@@ -278,6 +278,11 @@ class FolderOptions(Section):
         """
         return RemovalParams(**self.model_dump())
 
+    def extension(self) -> str:
+        """Return the ending of its cut-outs, also where the rest of the options is wrong."""
+        known = self.format in tuple(Format)
+        return (Format(self.format) if known else RemovalParams().format).extension
+
 
 class FolderSettings(Section):
     """One watched folder: pictures dropped into `input` come out, cut out, at the same place under `output`."""
@@ -337,7 +342,7 @@ class FolderSettings(Section):
             include=self.include,
             exclude=self.exclude,
             sync_conflicts=self.sync_conflicts,
-            extension=self.options.params().format.extension,
+            extension=self.options.extension(),
             after=self.after,
             done=self.done if self.after == "move" else None,
             failed=self.failed,

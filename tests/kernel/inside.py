@@ -99,6 +99,9 @@ class Book:
     def set_unsettled(self, folder: str, items: Iterable[Unsettled]) -> bool:
         return True
 
+    def set_passed_over(self, folder: str, found: object) -> None:
+        pass
+
 
 class Scene:
     """A watcher in its threads, and a folder to play in."""

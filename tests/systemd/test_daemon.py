@@ -121,7 +121,7 @@ def test_start_returns_when_the_first_scan_has_begun(service: Studio) -> None:
     """Were it earlier, systemd would not know that the process is ready, and ``start`` would be back at once."""
     service.add_drop_ins(slow="[Service]\nExecStartPre=/bin/sleep 0.1\n")
     service.start()
-    assert service.show("StatusText").startswith(("watching", "working"))
+    assert service.show("StatusText").startswith(("looking", "watching", "working"))
     entries = service.machine.journal(service.since, "REMBG_EVENT=started")
     started_us = int(entries[0]["__REALTIME_TIMESTAMP"])
     active = service.machine.journal(service.since, "_PID=1", f"UNIT={UNIT}", "JOB_TYPE=start")
