@@ -10,11 +10,13 @@ busy; the backlog stays in the ledger. Calls alone are many, since they wait for
 network; preparing and finishing need this machine, and run beside them.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from rembg_watch.account.balance import Balance
+from rembg_watch.errors import RembgWatchError
 from rembg_watch.host import processors
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import LedgerUnavailableError, StaleJobError
@@ -175,6 +177,10 @@ class Pool:
             return
         found = self._guarded(job, "preparing", lambda: self._pipeline.prepare(job))
         match found:
+            case Ready() if self._ports.stopping.is_set():  # a share has let it wait: nobody takes it any more
+                found.prepared.close()
+                with contextlib.suppress(RembgWatchError):  # the ledger may be closed by now
+                    self._give_back(job)
             case Ready():
                 self._call.put(found)
             case Paid():
