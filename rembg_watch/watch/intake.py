@@ -161,14 +161,21 @@ class Intake:
         if self._settler.has_settled(source, now):
             return True
         self._report_if_old(source, now)
-        return found.size_bytes == 0 and self._is_last(source, now)
+        return found.size_bytes == 0 and self._is_last(source, found, now)
 
-    def _is_last(self, source: bytes, now: float) -> bool:
-        return self._settler.unchanged_s(source, now) >= self._pace.patience_s
+    def _is_last(self, source: bytes, found: FileStat, now: float) -> bool:
+        """Say if a file was waited for long enough, by our own looks or by its own clock before we came."""
+        patience_s = self._pace.patience_s
+        return max(self._settler.unchanged_s(source, now), self._age_s(found)) >= patience_s
+
+    def _age_s(self, found: FileStat) -> float:
+        """Say for how long a file has not changed; a copy may keep the date of the bytes, never that of the inode."""
+        changed_ns = max(found.mtime_ns, found.ctime_ns)
+        return self._utcnow().timestamp() - changed_ns / 1e9
 
     def _is_whole(self, source: bytes, found: FileStat, now: float, asks_for_writers: Callable[[bytes], bool]) -> bool:
         asks = asks_for_writers(source.rpartition(b"/")[0])
-        probed = probe(self._root, source, found, asks_for_writers=asks, is_last=self._is_last(source, now))
+        probed = probe(self._root, source, found, asks_for_writers=asks, is_last=self._is_last(source, found, now))
         self._decoded += probed.took_long
         match probed.verdict:
             case Verdict.WHOLE:

@@ -265,6 +265,7 @@ def test_pictures_that_were_held_for_their_options_go_once_these_or_the_key_are_
 
 def test_what_was_deleted_or_replaced_while_nobody_watched_costs_nothing(shop: Shop) -> None:
     sources = [shop.drop(f"a/{name}", colour) for colour, name in enumerate(["1.png", "2.png", "day/3.png"])]
+    shop.tables["watch"] = {"settle_s": 0.05, "scan_interval_s": 0.2, "grace_s": 5.0}  # a text is young meanwhile
     shop.sandbox.account.included = 0
     shop.run()
     shop.sandbox.account.included = 500

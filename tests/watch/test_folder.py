@@ -246,6 +246,19 @@ def test_what_never_becomes_a_picture_is_written_down_after_the_grace_time(
     assert studio.ledger.added == []
 
 
+def test_what_nobody_has_written_to_for_longer_than_the_grace_time_is_not_waited_for_again(
+    studio: Any, picture: Callable[..., bytes]
+) -> None:
+    studio.drop("empty.jpg", b"")
+    studio.drop("half.jpg", picture()[:300])
+    studio.drop("endless.png", noisy_png()[:-12])
+    studio.now = 60 * 86400.0  # the disk's clock is the real one
+    studio.begin(settle_s=3, grace_s=300)
+    studio.passes(30)
+    assert sorted(studio.ledger.rejected) == [b"empty.jpg", b"half.jpg"]
+    assert studio.ledger.names == [b"endless.png"]
+
+
 def test_what_can_be_decoded_without_its_end_is_sent_after_the_grace_time_and_a_few_at_a_time(studio: Any) -> None:
     png = noisy_png()
     for number in range(DECODED_AT_ONCE + 2):
