@@ -208,9 +208,8 @@ def test_a_refused_key_is_waited_for_and_shown(service: Studio) -> None:
 def test_an_output_folder_that_is_missing_is_told_and_no_crash_loop(service: Studio) -> None:
     service.configure(api_table(), PACE, CATALOGUE, folder_table("lost", "/srv/shoes/in", "/srv/not-there/out"))
     ended = service.machine.systemctl("start", UNIT, check=False)
-    said = service.said()
-    assert "/srv/not-there" in said
-    assert "Traceback" not in said
+    wait_for(lambda: "/srv/not-there" in service.said(), what="word of the folder")
+    assert "Traceback" not in service.said()
     assert service.show("NRestarts") == "0"
     if ended.returncode == 0:
         service.drop()
