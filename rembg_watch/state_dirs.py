@@ -14,10 +14,11 @@ from pathlib import Path
 
 from rembg_watch import config
 from rembg_watch.config import FOR_LOOKING, FindingKind, FolderSettings, Reading, Settings
-from rembg_watch.config.rules import is_away
+from rembg_watch.config.rules import all_places, is_away, places
 from rembg_watch.config.settings import default_state_dir
 from rembg_watch.errors import ConfigError, LedgerError
 from rembg_watch.host.disk import version_of
+from rembg_watch.host.silence import silent
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
 from rembg_watch.report.status import read_snapshot
@@ -80,6 +81,7 @@ def _standing(settings: Settings, path: Path, *, shared: Path) -> Path:
     own = settings.state_dir
     if own == shared or _has_ledger(own):
         return own
+    settings = _that_answer(settings)
     name = os.path.realpath(path)
     if _has_ledger(shared) is not False and (
         name in _users(shared) or _is_known_there(settings, shared, if_unclear=True)
@@ -88,6 +90,13 @@ def _standing(settings: Settings, path: Path, *, shared: Path) -> Path:
     others = [one for one in _below(shared) if _has_ledger(one)]
     noted = next((one for one in others if name in _users(one)), None)
     return noted or next((one for one in others if _was_left(one) and _is_known_there(settings, one)), own)
+
+
+def _that_answer(settings: Settings) -> Settings:
+    """Leave out the folders on a share that hangs: they tell nothing, and to look at one would never end."""
+    silences = silent(all_places(settings))
+    answering = [one for one in settings.folders if silences.isdisjoint(places(one).values())]
+    return settings.model_copy(update={"folders": tuple(answering)})
 
 
 def _has_ledger(state_dir: Path) -> bool | None:

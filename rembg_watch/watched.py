@@ -17,6 +17,7 @@ from rembg_watch.api.params import RemovalParams
 from rembg_watch.config import FolderSettings, Settings
 from rembg_watch.errors import LedgerError
 from rembg_watch.host.disk import version_of
+from rembg_watch.host.silence import silent
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, open_ledger
 from rembg_watch.paths import enters
@@ -69,9 +70,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def refusals(directories: Iterable[Path], folders: Sequence[FolderSettings]) -> list[str]:
     """Say why no cut-out may be written into some of *directories*; one sentence for each watched folder."""
-    found = {}
+    found, answering = {}, _that_answer(folders)
     for directory in directories:
-        if spot := spot_of(directory, folders):
+        if spot := spot_of(directory, answering):
             found[spot.folder.name] = (
                 f"{_shown(Path(os.path.realpath(directory)))} is watched (folder {spot.folder.name!r}): a cut-out "
                 "there would be taken for a new picture and paid for again. Name a place outside "
@@ -79,6 +80,12 @@ def refusals(directories: Iterable[Path], folders: Sequence[FolderSettings]) -> 
                 f"into {_shown(spot.folder.output)}"
             )
     return list(found.values())
+
+
+def _that_answer(folders: Sequence[FolderSettings]) -> Sequence[FolderSettings]:
+    """Leave out the folders whose share hangs: to look at one would never end, and nothing can be written there."""
+    silences = silent(folder.input for folder in folders)
+    return [folder for folder in folders if folder.input not in silences]
 
 
 def _shown(path: Path) -> str:
@@ -125,10 +132,10 @@ def known_pictures(sources: Sequence[Path], settings: Settings, params: RemovalP
     with suppress(LedgerError, OSError), open_ledger(settings.state_dir, Access.READ) as ledger:
         outputs = {folder.name: folder.output for folder in settings.folders}
         options = {params.canonical(), *(folder.options.params().canonical() for folder in settings.folders)}
-        sizes = ledger.answered_sizes()
+        sizes, answering = ledger.answered_sizes(), _that_answer(settings.folders)
         for source in sources:
             with suppress(OSError):
-                job = _by_place(ledger, source, settings.folders) or _by_content(ledger, source, options, sizes)
+                job = _by_place(ledger, source, answering) or _by_content(ledger, source, options, sizes)
                 if job is not None:
                     yield source, Known(job=job, output=outputs.get(job.folder))
 

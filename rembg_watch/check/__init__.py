@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rembg_watch.check import account, folders, machine, new_folders, unit
+from rembg_watch.check import account, folders, machine, new_folders, standing, unit
 from rembg_watch.check.account import Ask, over_network
-from rembg_watch.config import Finding, FindingKind, Reading, Severity
+from rembg_watch.config import Finding, FindingKind, Reading, Settings, Severity
+from rembg_watch.config.origins import Loc
+from rembg_watch.config.rules import Where, places
 from rembg_watch.errors import ExitCode
 
 __all__ = ["Ask", "findings", "over_network", "verdict"]
@@ -47,12 +49,28 @@ def findings(
     reading = unit.with_credential(reading, service)
     found = [*reading.findings, *account.findings(reading, ask, now=now)]
     if reading.settings is not None:
-        trees = folders.trees(reading.settings)
-        found += folders.findings(reading.settings, trees, proc=proc, where=reading.where)
-        found += new_folders.findings(reading.settings, reading.where)
-        found += machine.findings(reading.settings, trees, now=now, proc=proc)
+        where, answering = _answering(reading, reading.settings)
+        trees = folders.trees(answering)
+        found += folders.findings(answering, trees, proc=proc, where=where)
+        found += standing.findings(answering, where)
+        found += new_folders.findings(answering, where)
+        found += machine.findings(answering, trees, now=now, proc=proc)
         found += unit.findings(reading, service, user_id=os.geteuid())
     return sorted(found, key=lambda one: list(Severity).index(one.severity))
+
+
+def _answering(reading: Reading, settings: Settings) -> tuple[Where, Settings]:
+    """Leave out the folders on a share that hangs: whoever looks at one waits for ever."""
+    numbers = [n for n, one in enumerate(settings.folders) if reading.silent.isdisjoint(places(one).values())]
+
+    def where(loc: Loc) -> str:
+        match loc:
+            case ("folders", int(number), *rest):
+                return reading.where(("folders", numbers[number], *rest))
+            case _:
+                return reading.where(loc)
+
+    return where, settings.model_copy(update={"folders": tuple(settings.folders[n] for n in numbers)})
 
 
 def verdict(found: Sequence[Finding]) -> ExitCode:

@@ -21,11 +21,12 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 from rembg_watch.config.findings import Finding, FindingKind, Severity
 from rembg_watch.config.keys import KEY_FILE, KEY_PLACES, NO_KEY, find_key, is_key_name
 from rembg_watch.config.origins import Loc, Origins, dotted
-from rembg_watch.config.rules import Where, problems
+from rembg_watch.config.rules import Where, all_places, problems
 from rembg_watch.config.sentences import sentence, suggestion, variable, variable_suggestion
 from rembg_watch.config.settings import PREFIX, FolderSettings, Settings, own_state_dir
 from rembg_watch.config.trees import Tree, anchor, drop, leaves, listed, merged, strings_of
 from rembg_watch.errors import ConfigError
+from rembg_watch.host.silence import silent
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -49,6 +50,7 @@ class Reading:
     findings: tuple[Finding, ...]
     key_source: str | None = None
     chooses_state_dir: bool = False
+    silent: frozenset[Path] = frozenset()  # folders that do not answer: whoever looks at one may wait for ever
     where: Where = field(default=dotted, repr=False, compare=False)
     """Names the place of a setting: variable, or file, line and key."""
 
@@ -147,7 +149,8 @@ def read(
     if settings is None:
         return Reading(path=path, settings=None, findings=tuple(draft.findings))
     settings, source = draft.with_key(settings, environ)
-    found = problems(settings, where=draft.where, on_disk=on_disk)
+    silences = silent(all_places(settings)) if on_disk else frozenset()
+    found = problems(settings, where=draft.where, on_disk=on_disk, silent=silences)
     draft.findings += [one for one in found if not (one.kind is FindingKind.NO_FOLDERS and draft.has_folders)]
     return Reading(
         path=path,
@@ -155,6 +158,7 @@ def read(
         findings=tuple(draft.findings),
         key_source=source,
         chooses_state_dir=has_state_dir,
+        silent=silences,
         where=draft.where,
     )
 

@@ -7,7 +7,7 @@ The disk is looked at, nothing on it is changed; ``check`` is what tries writing
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from rembg_watch.api.params import parameter_problems
@@ -20,15 +20,18 @@ from rembg_watch.paths import Folder, folder_problems
 Where = Callable[[Loc], str]
 
 
-def problems(settings: Settings, *, where: Where | None = None, on_disk: bool = True) -> list[Finding]:
+def problems(
+    settings: Settings, *, where: Where | None = None, on_disk: bool = True, silent: Collection[Path] = ()
+) -> list[Finding]:
     """
     List everything that is wrong with *settings*, on paper and *on_disk*, all at once.
 
-    *where* names the place of a setting; by default, table and key.
+    *where* names the place of a setting; by default, table and key. What is *silent* is not looked at.
     """
     found = [*_no_folders(settings), *_names(settings), *_afters(settings), *_options(settings)]
     if on_disk:
-        found += [*_overlaps(settings), *_state_dir(settings), *_inputs(settings), *_targets(settings)]
+        found += [*_overlaps(settings, silent), *_state_dir(settings), *_silent(settings, silent)]
+        found += [*_inputs(settings, silent), *_targets(settings, silent)]
     where = where or dotted
     return [Finding(severity, kind, what, where=where(loc), todo=todo) for severity, kind, loc, what, todo in found]
 
@@ -79,13 +82,33 @@ def _options(settings: Settings) -> Iterator[_Row]:
             yield Severity.WARNING, FindingKind.SETTING, (*loc, "exact_resize"), what, "set both w and h, or remove it"
 
 
+def places(folder: FolderSettings) -> dict[str, Path]:
+    """Name every folder that belongs to *folder*."""
+    named = {"input": folder.input, "output": folder.output, "done": folder.done, "failed": folder.failed}
+    return {name: path for name, path in named.items() if path is not None}
+
+
+def all_places(settings: Settings) -> frozenset[Path]:
+    """Name every folder that is watched or written to."""
+    return frozenset(path for folder in settings.folders for path in places(folder).values())
+
+
+def _silent(settings: Settings, silent: Collection[Path]) -> Iterator[_Row]:
+    for number, folder in enumerate(settings.folders):
+        for name, path in places(folder).items():
+            if path in silent:
+                what = f"the {name} folder {path} does not answer: the share or disk that it is on hangs"
+                todo = "see that its server is there, or unmount it; the other folders have their service meanwhile"
+                yield _error(FindingKind.AWAY, ("folders", number, name), what, todo)
+
+
 _PLACE = re.compile(r'the (input|output|done|failed)(?: folder)? of folder "(.+?)" \(')
 
 
-def _overlaps(settings: Settings) -> Iterator[_Row]:
+def _overlaps(settings: Settings, silent: Collection[Path]) -> Iterator[_Row]:
     """Tell which folders get into each other's way, however links and bind mounts disguise it."""
     names = [folder.name for folder in settings.folders]
-    roots = _Roots()
+    roots = _Roots(silent)
     folders = [
         Folder(
             name=folder.name,
@@ -108,11 +131,14 @@ def _overlaps(settings: Settings) -> Iterator[_Row]:
 class _Roots:
     """Give each directory one path: links are resolved, and what is mounted twice goes by its first name."""
 
-    def __init__(self) -> None:
+    def __init__(self, silent: Collection[Path] = ()) -> None:
+        self._silent = silent
         self._known: dict[tuple[int, int], Path] = {}
 
     def resolved(self, path: Path) -> Path:
-        """Return the one path of *path*, which need not exist."""
+        """Return the one path of *path*, which need not exist; of one that does not answer, the one that is given."""
+        if path in self._silent:
+            return Path(os.path.normpath(path))
         real = Path(os.path.realpath(path))
         for step in (real, *real.parents):
             if known := self._known.get(_identity(step)):
@@ -151,9 +177,11 @@ def _state_advice(path: Path, complaint: str) -> str:
     )
 
 
-def _inputs(settings: Settings) -> Iterator[_Row]:
+def _inputs(settings: Settings, silent: Collection[Path]) -> Iterator[_Row]:
     for number, folder in enumerate(settings.folders):
         loc: Loc = ("folders", number, "input")
+        if folder.input in silent:
+            continue
         if is_away(folder.input):
             what = f"the input folder {folder.input} does not exist"
             yield _error(FindingKind.AWAY, loc, what, "create it, mount its share, or correct the path")
@@ -163,9 +191,9 @@ def _inputs(settings: Settings) -> Iterator[_Row]:
             yield _error(kind, loc, what, "let this user read and enter it, or correct the path")
 
 
-def _targets(settings: Settings) -> Iterator[_Row]:
+def _targets(settings: Settings, silent: Collection[Path]) -> Iterator[_Row]:
     for number, folder in enumerate(settings.folders):
-        for name, path in targets(folder).items():
+        for name, path in targets(folder, silent).items():
             if complaint := unwritable(path):
                 kind = FindingKind.PLACE if complaint == _NO_FOLDER else FindingKind.ACCESS
                 kind = FindingKind.AWAY if is_away(path) else kind
@@ -182,14 +210,19 @@ _SANDBOX = (
 )
 
 
-def targets(folder: FolderSettings) -> dict[str, Path]:
-    """Name the folders that will be written for *folder*; originals that are moved or deleted need their own too."""
+def targets(folder: FolderSettings, silent: Collection[Path] = ()) -> dict[str, Path]:
+    """
+    Name the folders that will be written for *folder*; originals that are moved or deleted need their own too.
+
+    Those that are *silent* are left out: to look at one would never end.
+    """
     written = {"output": folder.output, "failed": folder.failed}
     if folder.after == "move":
         written["done"] = folder.done
-    if (folder.after != "keep" or folder.failed is not None) and not is_away(folder.input):
+    takes_away = folder.after != "keep" or folder.failed is not None
+    if takes_away and folder.input not in silent and not is_away(folder.input):
         written["input"] = folder.input
-    return {name: path for name, path in written.items() if path is not None}
+    return {name: path for name, path in written.items() if path is not None and path not in silent}
 
 
 def is_away(path: Path) -> bool:

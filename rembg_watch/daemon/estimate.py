@@ -27,14 +27,14 @@ from rembg_watch.config import Settings
 from rembg_watch.daemon import first_look, leftovers
 from rembg_watch.daemon.assembly import RESUME, SPOOL_NAME, build_client, pace_of, plan_of
 from rembg_watch.delivery.publish import enough_room
-from rembg_watch.delivery.roots import Roots
+from rembg_watch.delivery.roots import Roots, Unwritten
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import DeliveryError
 from rembg_watch.host.locks import Locks
 from rembg_watch.jobs import State, Unsettled, Version
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, Turn, Which, open_ledger
-from rembg_watch.ledger.values import Json, take_turns
+from rembg_watch.ledger.values import take_turns
 from rembg_watch.passed_over import PassedCounts, PassedOver
 from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Plan, Recipe
 from rembg_watch.pipeline.feeder import turns_of
@@ -249,19 +249,9 @@ class _Line:
         del folder, found
 
 
-class _Unwritten:
-    """The ledger's notes as they are; what a run would note down is forgotten."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.note = ledger.note
-
-    def set_note(self, name: str, value: Json, *, is_durable: bool = True) -> None:
-        """Write nothing."""
-
-
 def _roots(ledger: Ledger, plan: Plan) -> Roots:
     """Say of folders what the run would: also where a person has said that they are right as they are."""
-    roots = Roots(_Unwritten(ledger))
+    roots = Roots(Unwritten(ledger))
     leftovers.trusted_roots(ledger, plan, roots)
     return roots
 

@@ -50,6 +50,8 @@ def remember_roots(parts: Parts) -> None:
         return
     delivered = parts.ledger.counts_by_folder()
     for recipe in parts.ports.in_force.plan.recipes.values():
+        if parts.ports.shares.is_hung(recipe.name):
+            continue
         if delivered.get(recipe.name, {}).get(State.DONE):
             for path in (recipe.output, recipe.done if recipe.after == "move" else None):
                 if path is not None:
@@ -80,7 +82,8 @@ def take_up(parts: Parts) -> Sequence[Job]:
     left = parts.ledger.recover(parts.ports.clocks.now())
     crashed = [job for job in left.in_doubt if job.code == "crash"]
     unanswered = [job for job in crashed if not recovery.take_up_answer(parts.ports, job)]
-    for job in parts.ledger.to_dispose_of(parts.ports.in_force.plan.recipes):
+    hung = parts.ports.shares.hung()
+    for job in parts.ledger.to_dispose_of([name for name in parts.ports.in_force.plan.recipes if name not in hung]):
         afterwards.put_away(parts.ports, job)
     release_held(parts)
     parts.ports.spool.sweep(parts.ledger.spool_keys())

@@ -4,13 +4,14 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rembg_watch import __version__, state_dirs
 from rembg_watch.config import FOR_RUN, Settings
+from rembg_watch.config.rules import all_places, places
 from rembg_watch.daemon import leftovers, room, upkeep
 from rembg_watch.daemon.assembly import RESUME, STATUS_NAME, Around, Parts, build, build_client, pace_of, plan_of
 from rembg_watch.daemon.ledger_watch import LedgerWatch
@@ -20,6 +21,7 @@ from rembg_watch.errors import ConfigError, ExitCode, RembgWatchError
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import Step, no_step
 from rembg_watch.host.locks import Locks
+from rembg_watch.host.silence import silent
 from rembg_watch.host.systemd import Notify, watchdog_interval_s
 from rembg_watch.host.threads import room_for
 from rembg_watch.jobs import State
@@ -116,7 +118,8 @@ class Daemon:
         """
         settings = self.settings
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._locks.take(settings.state_dir, [folder.input for folder in settings.folders])
+        silences = silent(all_places(settings))
+        self._locks.take(settings.state_dir, [folder.input for folder in settings.folders], but=silences)
         self._exit.callback(self._locks.release)
         settings = room.make_fit(settings, self._around, self._thread_room, waits=self._waits_for_threads)
         self.parts = parts = build(settings, self._around, self._exit, self._locks)
@@ -135,8 +138,9 @@ class Daemon:
                 state_dir=os.fsencode(settings.state_dir),
             )
         )
+        self._await_answers(settings, silences)
         leftovers.remember_roots(parts)
-        parts.targets.make(settings)
+        parts.targets.make(settings, silences)
         leftovers.report_other_options(parts)
         parts.first_looks.begin()
         self._doubts.begin(leftovers.take_up(parts))
@@ -145,6 +149,13 @@ class Daemon:
         self._start_watcher()
         self.status.write()
         self.notify.ready(self.status.sentence)
+
+    def _await_answers(self, settings: Settings, silences: Collection[Path]) -> None:
+        """Leave the folders that do not answer to themselves until they do."""
+        for folder in settings.folders:
+            for path in places(folder).values():
+                if path in silences:
+                    self.parts.ports.shares.await_answer(folder.name, path.stat)
 
     def _start_watcher(self) -> None:
         for name in self.parts.watcher.progress():
@@ -189,6 +200,7 @@ class Daemon:
             ports.report(events.FolderHung(folder=folder, silent_s=hung[folder]))
         for folder in self._hung - set(hung):
             ports.report(events.FolderAnswers(folder=folder))
+            self._upkeep_at_s = _NEVER_S  # what is missing there can be made now
         if hung or self._hung:
             self.parts.pool.replace_lost()
         for folder in hung:  # a restart would wait there again, with everybody else
@@ -233,14 +245,15 @@ class Daemon:
 
     def _reload(self, path: Path) -> list[str]:
         parts, before, after = self.parts, self.settings, state_dirs.load(path, tolerate=FOR_RUN)
-        known = {folder.input for folder in before.folders}
+        known, silences = {folder.input for folder in before.folders}, silent(all_places(after))
         for folder in after.folders:
-            if folder.input not in known:
+            if folder.input not in known and folder.input not in silences:
                 self._locks.take_input(folder.input)
         self._change_plan(after)
         self.settings = after
         self._on_settings(after)
-        parts.targets.make(after)
+        self._await_answers(after, silences)
+        parts.targets.make(after, silences)
         self.notify.extend_timeout(_DRAIN_EXTENSION_S)
         for name in parts.watcher.progress():
             parts.heartbeat.forget(thread_name(name))

@@ -19,9 +19,10 @@ class Once:
     def is_done(self) -> bool:
         """Say if there is nothing more to do now, or nothing that will pass in a minute."""
         parts = self._parts
-        if parts.settling.is_set() or not parts.watcher.is_at_rest:
+        hung = parts.ports.shares.hung()  # nobody waits for those: they are for the next time
+        if parts.settling.is_set() or not parts.watcher.is_at_rest_but(hung):
             return False
-        if parts.under_way.moving(parts.ports.shares.hung()):
+        if parts.under_way.moving(hung):
             self._held_since_s = None
             return self._is_refused_for_long()
         if self._is_held_for_long():
@@ -31,9 +32,7 @@ class Once:
             counts = jobs.get(turn.folder, {})
             if counts.get(State.RECEIVED) or (turn.may_send and counts.get(State.QUEUED)):
                 return False
-        return not parts.under_way.moving(
-            parts.ports.shares.hung()
-        )  # what was claimed meanwhile counts as queued, and then as under way
+        return not parts.under_way.moving(hung)  # what was claimed meanwhile counts as queued, and then as under way
 
     def _is_refused_for_long(self) -> bool:
         hold = self._parts.governor.standstill

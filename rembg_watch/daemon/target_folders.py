@@ -6,13 +6,14 @@ Never below a share that is away, and never in place of a folder that was used b
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from rembg_watch.config import Settings, targets, unwritable
 from rembg_watch.config.rules import is_away
 from rembg_watch.delivery.publish import try_out
 from rembg_watch.host.mounts import FSTAB, PROC, Mount, is_bare, mount_of, mounted, unmounted
+from rembg_watch.host.silence import silent
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 
@@ -32,27 +33,32 @@ class TargetFolders:
         self._proc, self._fstab = proc, fstab
         self._unmade: dict[Path, Mount | None] = {}  # with what each lay on; replaced or shrunk in one step
 
-    def make(self, settings: Settings) -> None:
+    def make(self, settings: Settings, silent: Collection[Path] = ()) -> None:
         """
         Make the missing folders, and report those for originals that cannot be written; the others have their service.
 
-        Outputs are reported by whoever tries them out.
+        Outputs are reported by whoever tries them out. The *silent* ones do not answer now: they are
+        made once they do, if need be.
         """
         wanted = [path for folder in settings.folders for path in (folder.output, folder.done, folder.failed)]
-        missing = [path for path in wanted if path is not None and is_away(path)]
+        missing = [path for path in wanted if path is not None and path not in silent and is_away(path)]
         table = mounted(self._proc)
         self._unmade = {path: mount_of(path, table) for path in missing}
         self.make_missing()
+        self._unmade |= {path: None for path in wanted if path is not None and path in silent}
         for folder in settings.folders:
-            for place, path in targets(folder).items():
+            for place, path in targets(folder, silent).items():
                 if place != "output" and (why := unwritable(path)):
                     stay = events.OriginalsStay(folder=folder.name, place=place, path=os.fsencode(path), why=why)
                     self._report(stay)
 
     def make_missing(self) -> None:
-        """Make the folders that could not be made before, as far as they can be now."""
-        for path in tuple(self._unmade):
-            self._make(path)
+        """Make the folders that could not be made before, as far as they can be now and answer."""
+        unmade = tuple(self._unmade)
+        silences = silent(unmade)
+        for path in unmade:
+            if path not in silences:
+                self._make(path)
 
     def try_out(self, output: Path) -> None:
         """

@@ -32,15 +32,18 @@ def _guarded(parts: Parts) -> None:
 def keep_up(parts: Parts) -> None:
     """Put away originals that had to stay, since their place may be there again; forget what is old enough."""
     parts.targets.make_missing()
-    for job in parts.ledger.to_dispose_of(parts.ports.in_force.plan.recipes):
+    hung, recipes = parts.ports.shares.hung(), parts.ports.in_force.plan.recipes
+    for job in parts.ledger.to_dispose_of([name for name in recipes if name not in hung]):
         if parts.ports.stopping.is_set():
             break
+        if parts.ports.shares.is_hung(job.folder):
+            continue
         afterwards.put_away(parts.ports, job)
     now, reading, plan = parts.ports.clocks.now(), parts.balance.reading, parts.ports.in_force.plan
     if reading is not None and is_stale(reading, now=now):
         return  # not read for long, or a clock that is ahead: what is forgotten would be paid for again
     pruned = parts.ledger.prune(now - plan.keep)
-    roots = {recipe.output for recipe in plan.recipes.values()}
+    roots = {recipe.output for recipe in plan.recipes.values() if not parts.ports.shares.is_hung(recipe.name)}
     swept = sum(sweep_staging(root) for root in roots if root.is_dir())
     swept += parts.ports.spool.sweep_rejected(older_than=(now - _REJECTED_KEPT).timestamp())
     parts.ports.report(events.LedgerPruned(jobs=pruned.jobs, answers=swept, freed_bytes=pruned.freed_bytes))

@@ -157,6 +157,16 @@ class Notes(Protocol):
         """Remember a small value under a name."""
 
 
+class Unwritten:
+    """Notes as they are, for whoever only looks: what would be noted down is forgotten."""
+
+    def __init__(self, ledger: Notes) -> None:
+        self.note = ledger.note
+
+    def set_note(self, name: str, value: Json, *, is_durable: bool = True) -> None:
+        """Write nothing."""
+
+
 class Roots:
     """
     Say whether the folders are there, and remember what they were; safe to share between threads.

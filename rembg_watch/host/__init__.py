@@ -6,6 +6,7 @@ Nothing here knows about pictures, credits or the API.
 ====================  =================================================================
 ``host.disk``         careful operations in folders that others write to as well
 ``host.mounts``       what is mounted or should be, and what that means for a folder
+``host.silence``      which places do not answer a look: a share that hangs
 ``host.locks``        one daemon for each state directory and each input folder
 ``host.systemd``      readiness, watchdog, stopping; the drop-in for the folders
 ``host.clocks``       time, waiting and chance, which tests replace

@@ -20,7 +20,7 @@ import secrets
 import socket
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,9 +76,9 @@ class Locks:
         self._inputs: dict[Path, _InputLock] = {}
         self._seen: dict[str, Holder] = {}  # by the socket's number: a holder that hangs answers nobody
 
-    def take(self, state_dir: Path, inputs: Iterable[Path]) -> None:
+    def take(self, state_dir: Path, inputs: Iterable[Path], *, but: Collection[Path] = ()) -> None:
         """
-        Lock *state_dir* and those of *inputs* that nobody else has.
+        Lock *state_dir* and those of *inputs* that nobody else has, *but* for those that do not answer.
 
         An input that does not exist (a share that is offline) is skipped, and so is one
         that another process holds while others are left: it is asked for again when it arrives.
@@ -88,14 +88,14 @@ class Locks:
         """
         try:
             self._take_state(state_dir)
-            self._take_some(list(inputs))
+            self._take_some(list(inputs), but)
         except LockedError:
             self.release()
             raise
 
-    def _take_some(self, inputs: list[Path]) -> None:
+    def _take_some(self, inputs: list[Path], but: Collection[Path]) -> None:
         refused = []
-        for path in inputs:
+        for path in [one for one in inputs if one not in but]:
             try:
                 self.take_input(path)
             except InputLockedError as locked:

@@ -84,9 +84,10 @@ def mounted(proc: Path = PROC) -> list[Mount]:
     return list(filter(None, map(_mounted, _rows(proc / "self" / "mountinfo"))))
 
 
-def configured(fstab: Path = FSTAB) -> list[Mount]:
+def configured(fstab: Path = FSTAB, proc: Path = PROC) -> list[Mount]:
     """List what fstab says should be mounted, by its real path; nothing if fstab is missing or cannot be read."""
-    return list(filter(None, map(_configured, _rows(fstab))))
+    table = mounted(proc)
+    return [mount for fields in _rows(fstab) if (mount := _configured(fields, table))]
 
 
 def _rows(table: Path) -> Iterator[list[str]]:
@@ -121,12 +122,38 @@ def _mounted(fields: list[str]) -> Mount | None:
     )
 
 
-def _configured(fields: list[str]) -> Mount | None:
+def _configured(fields: list[str], table: Sequence[Mount]) -> Mount | None:
     """Read a line of fstab; None for a comment, for swap, and for whatever else has no mount point."""
     source, point, kind, options = [*fields, "", "", ""][:4]
     if source.startswith("#") or not point.startswith("/"):
         return None
-    return Mount(point=Path(os.path.realpath(point)), kind=kind, source=source, options=_names(options))
+    return Mount(point=_real(Path(point), table), kind=kind, source=source, options=_names(options))
+
+
+def _real(path: Path, table: Sequence[Mount]) -> Path:
+    """Resolve the links of *path* without a look at a mount point, which is no link: its share may hang."""
+    points, real, left, follows = {mount.point for mount in table}, Path("/"), [*reversed(path.parts[1:])], 0
+    while left:
+        name = left.pop()
+        step = real.parent if name == ".." else real / name
+        target = None if step in points or name == ".." else _target(step)
+        if target is None or follows == _MOST_LINKS:
+            real = step
+            continue
+        follows += 1
+        real = Path("/") if target.is_absolute() else real
+        left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+    return real
+
+
+_MOST_LINKS = 40  # as many as the kernel follows
+
+
+def _target(link: Path) -> Path | None:
+    try:
+        return link.readlink()
+    except OSError:  # no link, or nothing at all
+        return None
 
 
 def _names(options: str) -> frozenset[str]:
@@ -139,7 +166,7 @@ def mount_of(path: Path, table: Sequence[Mount]) -> Mount | None:
 
     As the kernel does, this goes down from mount to mount: one that another was mounted over is not met.
     """
-    real = Path(os.path.realpath(path))
+    real = _real(path.absolute(), table)
     around = [mount for mount in table if real.is_relative_to(mount.point)]
     numbers = {mount.number for mount in around}
     tops = [mount for mount in around if mount.parent == mount.number or mount.parent not in numbers]
@@ -196,7 +223,7 @@ def _entries(directory: Path) -> list[Path]:
 def unmounted(proc: Path = PROC, fstab: Path = FSTAB) -> set[Path]:
     """List the mount points of fstab that have nothing mounted on them now: what is written there would be hidden."""
     table = mounted(proc)
-    return {mount.point for mount in configured(fstab) if not _is_mounted(mount.point, table)}
+    return {mount.point for mount in configured(fstab, proc) if not _is_mounted(mount.point, table)}
 
 
 def _is_mounted(point: Path, table: Sequence[Mount]) -> bool:
@@ -211,7 +238,7 @@ def _is_mounted(point: Path, table: Sequence[Mount]) -> bool:
 
 def shares(proc: Path = PROC, fstab: Path = FSTAB) -> list[Path]:
     """List the mount points of shares and of whatever else comes and goes, mounted now or not."""
-    expected = configured(fstab)
+    expected = configured(fstab, proc)
     points = [mount.point for mount in mounted(proc) if mount.is_share]
     points += [mount.point for mount in expected if mount.comes_and_goes]
     binds = {m.point: Path(os.path.realpath(m.source)) for m in expected if m.options & {"bind", "rbind"}}

@@ -58,6 +58,24 @@ class Shares:
         """Say that this thread depends on no disk now."""
         self._touches.pop(threading.get_ident(), None)
 
+    def await_answer(self, folder: str, look: Callable[[], object]) -> None:
+        """Count a folder's disk as one that does not answer until *look*, in a thread of its own, comes back."""
+
+        def wait() -> None:
+            here = threading.get_ident()
+            self._touches[here] = Touch(folder, self._now_s(), 0.0)
+            waits.set()
+            try:
+                look()
+            except OSError:  # an answer, too
+                pass
+            finally:
+                del self._touches[here]
+
+        waits = threading.Event()
+        threading.Thread(target=wait, name=f"waiting for {folder}", daemon=True).start()
+        waits.wait()
+
     def hung(self) -> Mapping[str, float]:
         """Name the folders whose disk does not answer, each with the seconds since when."""
         now_s, found = self._now_s(), dict[str, float]()

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -130,7 +130,11 @@ class Watcher:
     @property
     def is_at_rest(self) -> bool:
         """Whether all that is there was looked at and nothing is left that time alone would bring on."""
-        return all(one.is_at_rest for one in self._folders.values())
+        return self.is_at_rest_but(())
+
+    def is_at_rest_but(self, folders: Container[str]) -> bool:
+        """Say the same without some folders, which nobody waits for."""
+        return all(one.is_at_rest for name, one in self._folders.items() if name not in folders)
 
     def progress(self) -> Mapping[str, float]:
         """Say when each folder last had its turn, on the monotonic clock: a share that hangs shows here."""

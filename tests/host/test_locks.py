@@ -253,3 +253,19 @@ class Closing(Locks):
 
     def close(self) -> None:
         self.release()
+
+
+def test_an_input_that_does_not_answer_is_left_alone(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    state, source = folders
+    hung = tmp_path / "hung"
+    hung.mkdir()
+    locks = Locks()
+    locks.take(state, [hung, source], but=[hung])
+    other = tmp_path / "other"
+    other.mkdir()
+    theirs = Locks()
+    theirs.take(other, [hung])  # nobody has it
+    with pytest.raises(LockedError):
+        theirs.take_input(source)
+    theirs.release()
+    locks.release()

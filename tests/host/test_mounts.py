@@ -1,5 +1,7 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -277,3 +279,37 @@ def test_what_is_no_directory_has_no_identity(tmp_path: Path) -> None:
     for name in ("missing", "file"):
         with pytest.raises(OSError, match=r"No such file|Not a directory"):
             identify(os.fsencode(tmp_path / name))
+
+
+def test_no_mount_point_of_fstab_is_looked_at_while_something_is_mounted_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server of a share that is mounted may be gone: whoever looks at its mount point waits for ever."""
+    (tmp_path / "nas").mkdir()
+    (tmp_path / "link").symlink_to("down/../nas")
+    (tmp_path / "down").mkdir()
+    (tmp_path / "fstab").write_text(f"nas:/x {tmp_path}/link nfs\n")
+    root = tmp_path.resolve()
+    table(tmp_path, f"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:30 / {root}/nas rw - nfs4 nas:/x rw\n")
+    looked: list[str] = []
+
+    def seen(ask: Callable[..., Any]) -> Callable[..., Any]:
+        def look(path: Any, *more: Any, **options: Any) -> Any:
+            looked.append(str(path))
+            return ask(path, *more, **options)
+
+        return look
+
+    for name in ("stat", "lstat", "readlink", "scandir"):
+        monkeypatch.setattr(os, name, seen(getattr(os, name)))
+    assert unmounted(tmp_path, tmp_path / "fstab") == set()
+    assert shares(tmp_path, tmp_path / "fstab") == [root / "nas"]
+    assert [path for path in looked if "nas" in path] == []
+    assert looked != []
+
+
+def test_links_that_go_round_in_a_circle_end(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "fstab").write_text(f"nas:/x {tmp_path}/a/deep nfs\n")
+    assert [mount.kind for mount in configured(tmp_path / "fstab")] == ["nfs"]

@@ -4,6 +4,8 @@ Scenes for a real kernel, each in a process of its own, some in namespaces of th
 ``python inside.py SCENE DIRECTORY`` plays one; whatever goes wrong is an AssertionError.
 """
 
+import contextlib
+import ctypes
 import errno
 import io
 import os
@@ -22,13 +24,17 @@ from pathlib import Path
 
 from PIL import Image
 
+from rembg_watch import check, config
+from rembg_watch.daemon import Daemon
 from rembg_watch.daemon.target_folders import may_be_made
 from rembg_watch.delivery.roots import Roots
+from rembg_watch.errors import ExitCode
 from rembg_watch.host.mounts import mount_of, mounted
 from rembg_watch.jobs import Unsettled, Version
 from rembg_watch.paths import Folder
 from rembg_watch.report import events
 from rembg_watch.report.events import Event
+from rembg_watch.sandbox import Sandbox
 from rembg_watch.watch import Pace, Watcher
 from rembg_watch.watch.folder import FolderWatch
 from rembg_watch.watch.scan import Scan
@@ -125,10 +131,7 @@ class Scene:
         return self
 
     def waits(self, condition: Callable[[], bool], what: str, within_s: float = PATIENCE_S) -> None:
-        until = time.monotonic() + within_s
-        while not condition():
-            assert time.monotonic() < until, f"{what} did not come: {self.reported()}"
-            time.sleep(0.01)
+        waits(condition, what, within_s, self.reported)
 
     def drop(self, name: str) -> bytes:
         path = self.root / name
@@ -158,6 +161,15 @@ class Scene:
     def end(self) -> None:
         assert self.watcher.stop(), "a thread does not end"
         assert self.count(events.Mistake) == 0, self.reported()
+
+
+def waits(
+    condition: Callable[[], bool], what: str, within_s: float = PATIENCE_S, reported: Callable[[], object] = str
+) -> None:
+    until = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < until, f"{what} did not come: {reported()}"
+        time.sleep(0.01)
 
 
 def sh(*command: str | Path) -> None:
@@ -429,6 +441,86 @@ def roots(directory: Path) -> None:
 
 
 # --- observers that die ---
+
+
+SILENT = """state_dir = "state"
+[api]
+url = "http://127.0.0.1/rmbg"
+usage_url = "http://127.0.0.1/api/membership-usage"
+[watch]
+settle_s = 0.05
+scan_interval_s = 0.2
+[output]
+free_space_reserve_mb = 0
+"""
+FOLDER = """[[folders]]
+name = "{0}"
+input = "{1}"
+output = "{2}"
+after = "move"
+done = "{3}"
+"""
+
+
+def hang(point: Path) -> int:
+    """Mount a share whose server never says a word; it fails once what is returned is closed."""
+    server = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
+    if ctypes.CDLL(None, use_errno=True).mount(b"nowhere", os.fsencode(point), b"fuse", 0, options):
+        raise OSError(ctypes.get_errno(), "mount")
+    return server
+
+
+def silent_share(directory: Path) -> None:
+    """A share that hangs before the start stops its own folders alone; they go on when it is there."""
+    share, path = directory / "share", directory / "config.toml"
+    for name in ("share", "well/in", "dumb/in"):
+        (directory / name).mkdir(parents=True)
+    folders = [
+        FOLDER.format("well", "well/in", "well/out", "well/done"),
+        FOLDER.format("deaf", "share/in", "deaf/out", "deaf/done"),
+        FOLDER.format("dumb", "dumb/in", "share/out", "dumb/done"),
+        FOLDER.format("both", "share/both", "share/all", "share/done"),
+    ]
+    path.write_text(SILENT + "".join(folders))
+    (directory / "well/in/1.jpg").write_bytes(PICTURE)
+    (directory / "dumb/in/2.jpg").write_bytes(jpeg(2))
+    server, sandbox = hang(share), Sandbox("a-key-of-the-sandbox", engine="flat")
+    with contextlib.ExitStack() as mounted:
+        mounted.callback(sh, "umount", "-l", share)
+        mounted.callback(os.close, server)
+        began_s = time.monotonic()
+        os.environ["REMBG_WATCH_API__KEY"] = sandbox.key
+        reading = config.read(path)
+        found = [one for one in check.findings(reading, ask=None, service={}) if "does not answer" in one.what]
+        assert {one.kind for one in found} == {config.FindingKind.AWAY}, found
+        assert len(found) == 5, found
+        assert reading.settings is not None
+        with Daemon(reading.settings, report=events.nobody, transport=sandbox.transport()) as daemon:
+            assert daemon.run_once() is ExitCode.WAITING
+        assert (directory / "well/out/1.webp").exists()
+        assert (directory / "well/done/1.jpg").exists()
+        assert sandbox.billed == 1
+        assert time.monotonic() - began_s < 60
+        told: list[Event] = []
+        with Daemon(reading.settings, report=told.append, transport=sandbox.transport(), reload_from=path) as daemon:
+            loop = threading.Thread(target=daemon.main_loop)
+            loop.start()
+            waits(lambda: set(daemon.parts.ports.shares.hung()) == {"deaf", "dumb", "both"}, "three folders that hang")
+            (directory / "well/in/3.jpg").write_bytes(jpeg(3))
+            waits((directory / "well/out/3.webp").exists, "service for the others")
+            daemon._wants_reload.set()
+            waits(lambda: events.Reloaded(changes=()) in told, "a reload")
+            assert {event.folder for event in told if isinstance(event, events.FolderHung)} == {"deaf", "dumb", "both"}
+            mounted.close()
+            for name in ("in", "both"):
+                (share / name).mkdir()
+                (share / name / "4.jpg").write_bytes(jpeg(4 + len(name)))
+            for name in ("deaf/out/4.webp", "share/out/2.webp", "share/all/4.webp", "share/done/4.jpg"):
+                waits((directory / name).exists, name, reported=lambda: [event.sentence() for event in told])
+            daemon.stopping.set()
+            loop.join()
+    assert sandbox.billed == 5
 
 
 def dead_reader(directory: Path) -> None:

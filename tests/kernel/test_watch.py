@@ -77,6 +77,11 @@ def test_a_folder_on_a_share_is_there_only_while_that_very_share_is_mounted(tmp_
     plays_with_mounts("roots", tmp_path)
 
 
+@pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="without /dev/fuse no share can be made to hang")
+def test_a_share_that_hangs_before_the_start_stops_its_own_folders_alone(tmp_path: Path) -> None:
+    plays_with_mounts("silent_share", tmp_path)
+
+
 def plays_with_mounts(scene: str, directory: Path) -> None:
     needs(MOUNTS, "mounting")
     point = directory / "probe"

@@ -1,0 +1,89 @@
+"""``check`` says what a run would wait for: folders that another process watches, and folders that are away."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rembg_watch import check, config
+from rembg_watch.config import Finding, FindingKind, Severity, rules
+from rembg_watch.delivery.roots import Roots
+from rembg_watch.host.locks import Locks
+from rembg_watch.ledger import open_ledger
+
+Found = Callable[[], list[Finding]]
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Found:
+    for name in ("in", "out", "done", "state"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "config.toml").write_text(
+        'state_dir = "state"\n[[folders]]\nname = "f"\ninput = "in"\noutput = "out"\nafter = "move"\ndone = "done"\n'
+    )
+
+    def look() -> list[Finding]:
+        reading = config.read(tmp_path / "config.toml", environ={"HOME": "/", "REMBG_WATCH_API__KEY": "k"})
+        return check.findings(reading, ask=None, service={})
+
+    return look
+
+
+def test_an_input_that_another_process_watches_is_a_warning_that_names_it(tmp_path: Path, found: Found) -> None:
+    locks = Locks()
+    (tmp_path / "theirs").mkdir()
+    locks.take(tmp_path / "theirs", [tmp_path / "in"])
+    try:
+        (one,) = [one for one in found() if "is watched by" in one.what]
+        assert one.severity is Severity.WARNING
+        assert f"process {os.getpid()}" in one.what
+        assert "config.toml:4 " in one.where
+    finally:
+        locks.release()
+    assert not [one for one in found() if "is watched by" in one.what]
+
+
+def test_the_daemon_of_this_configuration_is_no_finding(tmp_path: Path, found: Found) -> None:
+    locks = Locks()
+    locks.take(tmp_path / "state", [tmp_path / "in"])
+    try:
+        assert not [one for one in found() if "is watched by" in one.what]
+    finally:
+        locks.release()
+
+
+@pytest.mark.parametrize("name", ["out", "done"])
+@pytest.mark.parametrize("how", ["missing", "bare"])
+def test_a_folder_that_was_used_and_is_away_is_an_error_and_stays_as_it_is(
+    tmp_path: Path, found: Found, name: str, how: str
+) -> None:
+    (tmp_path / name / "cut-out.webp").touch()
+    with open_ledger(tmp_path / "state") as ledger:
+        roots = Roots(ledger)
+        roots.check(tmp_path / name)
+        roots.used(tmp_path / name)
+    assert not [one for one in found() if one.kind is FindingKind.AWAY]
+    (tmp_path / name).rename(tmp_path / "elsewhere")
+    if how == "bare":
+        (tmp_path / name).mkdir()
+    (one,) = [one for one in found() if "is away" in one.what]
+    assert (one.severity, one.kind) == (Severity.ERROR, FindingKind.AWAY)
+    assert str(tmp_path / name) in one.what
+    assert "retry" in one.todo
+    assert (tmp_path / name).exists() is (how == "bare")
+
+
+def test_a_folder_whose_share_hangs_is_an_error_at_its_line_and_nothing_else_of_it_is_looked_at(
+    tmp_path: Path, found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (tmp_path / "config.toml").read_text()
+    (tmp_path / "config.toml").write_text(text + '[[folders]]\nname = "g"\ninput = "nowhere"\noutput = "out2"\n')
+    monkeypatch.setattr("rembg_watch.config.reading.silent", lambda _paths: frozenset({tmp_path / "in"}))
+    looked = []
+    is_away = rules.is_away
+    monkeypatch.setattr(rules, "is_away", lambda path: looked.append(path) or is_away(path))
+    away = [one for one in found() if one.kind is FindingKind.AWAY and one.severity is Severity.ERROR]
+    assert [("does not answer" in one.what, "nowhere" in one.what) for one in away] == [(True, False), (False, True)]
+    assert ["config.toml:4 " in one.where for one in away] == [True, False]
+    assert tmp_path / "in" not in looked
