@@ -83,6 +83,8 @@ class Job:
     content_key: str | None = None  # SHA-256 of the bytes sent + parameters
     answer_digest: str | None = None  # SHA-256 of the answer
     answer_bytes: int = 0
+    published_digest: str | None = None  # SHA-256 of the cut-out, with its metadata; None: it is the answer as it came
+    published_bytes: int | None = None
     target: bytes | None = None  # where the cutout stands or will stand, relative to the output root
     charged: Decimal = Decimal(0)  # credits that this job is known or assumed to have cost
     reason: str | None = None  # a sentence for a person: why it failed, is held or waits
@@ -97,6 +99,13 @@ class Job:
     is_disposed: bool = False  # we moved or deleted the source ourselves
     gone_at: datetime | None = None  # since when the source does not stand there in this version, when it was read
     revision: int = 0  # counts what the ledger recorded; a job that is behind cannot be recorded
+
+    @property
+    def standing(self) -> tuple[str, int]:
+        """Digest and size of what was put into the output: the answer, with the metadata of its source."""
+        if self.published_digest is None or self.published_bytes is None:
+            return self.answer_digest or "", self.answer_bytes
+        return self.published_digest, self.published_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +164,8 @@ def with_content(job: Job, content_key: str) -> Job:
     """
     if job.content_key == content_key:
         return job
-    return replace(job, content_key=content_key, answer_digest=None, answer_bytes=0)
+    forgotten = {"answer_digest": None, "answer_bytes": 0, "published_digest": None, "published_bytes": None}
+    return replace(job, content_key=content_key, **forgotten)  # type: ignore[arg-type]
 
 
 def book(job: Job, end: CallEnd, *, instead_of: CallEnd | None = None) -> Job:

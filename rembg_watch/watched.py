@@ -6,7 +6,6 @@ it would be taken for a new picture, and whether a picture was delivered, or wil
 Nothing is changed.
 """
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from rembg_watch.host.silence import silent
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, open_ledger
 from rembg_watch.paths import enters
+from rembg_watch.pipeline.source import SourceError, measure
 from rembg_watch.pipeline.values import content_name
 from rembg_watch.report.events import ACCEPT_OR_REDO
 from rembg_watch.report.words import show
@@ -124,7 +124,7 @@ def known_pictures(sources: Sequence[Path], settings: Settings, params: RemovalP
     Find those of *sources* that the ledger has delivered, or will deliver.
 
     A picture counts as known under its own name in a watched folder, and under any name if its
-    bytes were paid for with a folder's options or with *params*. Where there is no ledger, or
+    picture was paid for with a folder's options or with *params*. Where there is no ledger, or
     this user may not read it, nothing is known.
     """
     if not settings.folders:
@@ -132,10 +132,10 @@ def known_pictures(sources: Sequence[Path], settings: Settings, params: RemovalP
     with suppress(LedgerError, OSError), open_ledger(settings.state_dir, Access.READ) as ledger:
         outputs = {folder.name: folder.output for folder in settings.folders}
         options = {params.canonical(), *(folder.options.params().canonical() for folder in settings.folders)}
-        sizes, answering = ledger.answered_sizes(), _that_answer(settings.folders)
+        answering = _that_answer(settings.folders)
         for source in sources:
             with suppress(OSError):
-                job = _by_place(ledger, source, answering) or _by_content(ledger, source, options, sizes)
+                job = _by_place(ledger, source, answering) or _by_content(ledger, source, options)
                 if job is not None:
                     yield source, Known(job=job, output=outputs.get(job.folder))
 
@@ -149,10 +149,15 @@ def _by_place(ledger: Ledger, source: Path, folders: Sequence[FolderSettings]) -
     return job if job.state in _AHEAD or job.state is State.DONE or _is_held_answer(job) else None
 
 
-def _by_content(ledger: Ledger, source: Path, options: Iterable[str], sizes: frozenset[int]) -> Job | None:
-    if source.stat().st_size not in sizes:
+def _by_content(ledger: Ledger, source: Path, options: Iterable[str]) -> Job | None:
+    try:
+        with measure(source, version_of(source.stat()), upright=True) as opened:
+            digests = (opened.picture_digest, opened.source_digest)
+    except SourceError:  # whoever sends it says what is wrong
         return None
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    keys = (content_name(digest, one, is_upright_copy=upright) for one in options for upright in (False, True))
-    return next((job for key in keys for job in ledger.answers_for(key)), None)
+    keys = (
+        [content_name(digest, one, is_upright_copy=upright) for digest in digests]
+        for one in options
+        for upright in (False, True)
+    )
+    return next((job for key, older in keys for job in ledger.answers_for(key, older)), None)

@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.config.foreign import why_foreign
 from rembg_watch.paths import After, Folder
+from rembg_watch.pictures.metadata import Keep
 
 PREFIX = "REMBG_WATCH_"
 DELIMITER = "__"
@@ -327,6 +328,11 @@ class FolderSettings(Section):
         examples=["/srv/studio/failed"],
     )
     upright: bool = Field(default=True, description="Send pictures that a camera marked as rotated (EXIF) upright.")
+    metadata: Keep = Field(
+        default=Keep.ALL,
+        description="What a cut-out gets of what its picture says (EXIF, XMP, IPTC, resolution): all | all+place |\n"
+        "copyright | none. `all` leaves out where it was taken. The colour profile is kept in any case.",
+    )
     priority: Whole = Field(default=0, ge=-1000, le=1000, description="Folders with a higher number go first.")
     daily_budget: Credits = Field(
         default=Decimal(0), description="Credits for this folder in one UTC day; 0: no limit of its own."

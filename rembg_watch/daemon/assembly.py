@@ -78,6 +78,7 @@ def recipe_of(folder: FolderSettings) -> Recipe:
         move_sidecars=folder.move_sidecars,
         remove_empty_folders=folder.remove_empty_folders,
         upright=folder.upright,
+        metadata=folder.metadata,
         priority=folder.priority,
         daily_budget=folder.daily_budget,
     )

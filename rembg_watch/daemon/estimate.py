@@ -38,9 +38,9 @@ from rembg_watch.ledger.values import take_turns
 from rembg_watch.passed_over import PassedCounts, PassedOver
 from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Plan, Recipe
 from rembg_watch.pipeline.feeder import turns_of
-from rembg_watch.pipeline.prepare import answers_standing
+from rembg_watch.pipeline.prepare import answers_spooled, answers_standing
 from rembg_watch.pipeline.source import SourceError, is_there, measure
-from rembg_watch.pipeline.values import content_key
+from rembg_watch.pipeline.values import content_key, older_key
 from rembg_watch.report.events import nobody
 from rembg_watch.watch import Watcher
 
@@ -282,21 +282,25 @@ class _Contents:
 
     @classmethod
     def of(cls, line: Mapping[Source, Version], plan: Plan, ledger: Ledger, spool: Path) -> "_Contents":
-        """Look what content comes twice, or was paid for before; only files whose size allows it are read."""
+        """Look what content comes twice, or was paid for before; only files that allow it are read."""
         answered, spooled = ledger.answered_sizes(), ledger.spool_keys()
         sizes = Counter((plan.recipes[name].options, version.size_bytes) for (name, _), version in line.items())
+        folders = {name for name, _ in line}
+        among = {name: frozenset(source for folder, source in line if folder == name) for name in folders}
+        earlier = {(name, one) for name in folders for one in ledger.answered_sources(name, among[name])}
         keys: dict[Source, Hashable] = {}
         paid: dict[Hashable, bool] = {}
         for source, version in line.items():
             recipe, size_bytes = plan.recipes[source[0]], version.size_bytes
             keys[source] = source
-            if size_bytes not in answered and sizes[recipe.options, size_bytes] == 1:
+            is_alone = size_bytes not in answered and sizes[recipe.options, size_bytes] == 1
+            if is_alone and source not in earlier:
                 continue
-            key = _content_key(recipe, source[1], version)
-            if key is not None:
-                keys[source] = key
+            found = _content_keys(recipe, source[1], version)
+            if found is not None:
+                key = keys[source] = found[0]
                 if key not in paid:
-                    paid[key] = _is_paid(key, plan, ledger, Spool(spool) if key in spooled else None)
+                    paid[key] = _is_paid(found, plan, ledger, None if spooled.isdisjoint(found) else Spool(spool))
         return cls(keys, frozenset(key for key in paid if paid[key]))
 
     @property
@@ -326,20 +330,23 @@ class _Contents:
             yield from take_turns(lines, len(self.keys))
 
 
-def _content_key(recipe: Recipe, source: bytes, version: Version) -> str | None:
-    """Name what would be asked for a source; None if it cannot be read."""
+def _content_keys(recipe: Recipe, source: bytes, version: Version) -> tuple[str, str] | None:
+    """Name what would be asked for a source, and how earlier versions named it; None if it cannot be read."""
     try:
         picture = recipe.input / os.fsdecode(source)
         with measure(picture, version, root=recipe.input, upright=recipe.upright) as opened:
-            return content_key(opened, recipe)
+            return content_key(opened, recipe), older_key(opened, recipe)
     except SourceError:
         return None
 
 
-def _is_paid(key: str, plan: Plan, ledger: Ledger, spool: Spool | None) -> bool:
+def _is_paid(keys: tuple[str, str], plan: Plan, ledger: Ledger, spool: Spool | None) -> bool:
     """Say if the answer to this very request need not be paid for: it is there still, or its folder is waited for."""
     try:
-        return any(answers_standing(key, ledger.answers_for(key), plan.recipes, spool))
+        answered = ledger.answers_for(*keys)
+        if spool is not None and any(answers_spooled(answered, spool)):
+            return True
+        return any(answers_standing(answered, plan.recipes))
     except DeliveryError:
         return True
 

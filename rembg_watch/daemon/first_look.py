@@ -21,7 +21,7 @@ from rembg_watch.ledger import Json, Which
 from rembg_watch.ledger.port import Ledger
 from rembg_watch.pipeline import InForce, Plan, Recipe
 from rembg_watch.pipeline.source import SourceError, measure
-from rembg_watch.pipeline.values import content_key
+from rembg_watch.pipeline.values import content_key, older_key
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 from rembg_watch.report.words import count_text, credits_text
@@ -196,16 +196,16 @@ def _to_pay(ledger: Ledger, plan: Plan, recipe: Recipe, sources: Mapping[bytes, 
     sure = len(sources) - len(doubtful)
     if sure > plan.ask_above or len(doubtful) > _MOST_READ:
         return len(sources)
-    contents = {_content(recipe, source, version) for source, version in doubtful.items()}
-    return sure + sum(not ledger.answers_for(one) for one in contents)
+    contents = dict(_content(recipe, source, version) for source, version in doubtful.items())
+    return sure + sum(not ledger.answers_for(key, older) for key, older in contents.items())
 
 
-def _content(recipe: Recipe, source: bytes, version: Version) -> str:
+def _content(recipe: Recipe, source: bytes, version: Version) -> tuple[str, str]:
     try:
         with measure(recipe.input / fsdecode(source), version, upright=recipe.upright) as opened:
-            return content_key(opened, recipe)
+            return content_key(opened, recipe), older_key(opened, recipe)
     except SourceError:
-        return f"unknown {source!r}"  # it counts
+        return (f"unknown {source!r}",) * 2  # it counts
 
 
 def is_new(ledger: Ledger, recipe: Recipe, jobs: Mapping[State, int]) -> bool:

@@ -25,7 +25,7 @@ our older output was replaced, before *done*  the new cutout; adopted as above
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -45,6 +45,7 @@ class Staged:
     target: bytes  # relative to root
     name: bytes  # of the staging file, in the directory of the target
     content: Content
+    answer: Content  # what it was made of: the same, unless metadata came in
 
     def under(self, target: bytes) -> "Staged":
         """
@@ -77,12 +78,20 @@ class Published:
     claim: Claim
 
 
-def stage(answer: Path, root: Path, target: bytes, *, step: Step = no_step) -> Staged:
+def stage(
+    answer: Path,
+    root: Path,
+    target: bytes,
+    *,
+    cuts: Sequence[tuple[int, int, bytes]] = (),
+    step: Step = no_step,
+) -> Staged:
     """
     Copy an answer beside its final name and make it durable, with the directories it needs.
 
     The final name is *target*, below the output *root*. The root itself is never
-    created: a missing one is a share that is offline.
+    created: a missing one is a share that is offline. *cuts* say what is left out of
+    the answer or put into it.
 
     Raises:
         OutputUnavailableError: Try again later; nothing is left behind.
@@ -98,9 +107,11 @@ def stage(answer: Path, root: Path, target: bytes, *, step: Step = no_step) -> S
         disk.directory(root_fd, parent, make=True) as dir_fd,
     ):
         step("directory made")
-        content = disk.write(dir_fd, staging, disk.blocks(source_fd))
+        read = disk.Reading()
+        blocks = disk.blocks_with(source_fd, cuts, read.take) if cuts else disk.blocks(source_fd)
+        content = disk.write(dir_fd, staging, blocks)
         step("staged")
-    return Staged(root=root, target=target, name=staging, content=content)
+    return Staged(root=root, target=target, name=staging, content=content, answer=read.content if cuts else content)
 
 
 def publish(

@@ -10,9 +10,8 @@ import contextlib
 import hashlib
 import io
 import os
-import shutil
 from collections import deque
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -105,18 +104,24 @@ class Spool:
         self._sync()
         return whole
 
-    def copy_in(self, key: str, answer: Path) -> Path:
+    def copy_in(self, key: str, answer: Path, *, cuts: Sequence[tuple[int, int, bytes]] = ()) -> disk.Content:
         """
         Take a copy of an answer that stands elsewhere, whole or not at all.
+
+        Returns:
+            What was read there; *cuts* say what of it is left out.
 
         Raises:
             OSError: It cannot be read, or the disk refused.
         """
+        read = disk.Reading()
         with answer.open("rb") as source, self.arriving(key) as part:
             whole = io.BufferedWriter(part)  # a disk that takes less than it is given says so only at the next write
-            shutil.copyfileobj(source, whole, disk.BLOCK_BYTES)
+            for block in disk.blocks_with(source.fileno(), cuts, read.take):
+                whole.write(block)
             whole.flush()
-        return self.keep(key)
+        self.keep(key)
+        return read.content
 
     def digest(self, key: str) -> str:
         """Return the SHA-256 of the whole answer for *key*, hex."""

@@ -14,7 +14,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,6 +177,78 @@ def content(fd: int, moved: Callable[[], None] = lambda: None) -> Content:
         digest.update(block)
         size_bytes += len(block)
     return Content(digest=digest.hexdigest(), size_bytes=size_bytes)
+
+
+def content_and_part(
+    fd: int, places: Sequence[tuple[int, int]], moved: Callable[[], None] = lambda: None
+) -> tuple[Content, str]:
+    """
+    Say what an open file holds, and what some *places* of it hold, read in one go.
+
+    Args:
+        fd: The file.
+        places: Each from its first byte to behind its last, in order.
+        moved: Is called with each block that came.
+    """
+    whole, part, size_bytes, left = hashlib.sha256(), hashlib.sha256(), 0, list(reversed(places))
+    for block in blocks(fd):
+        moved()
+        whole.update(block)
+        end = size_bytes + len(block)
+        while left and left[-1][0] < end:
+            begin, until = left.pop()
+            part.update(memoryview(block)[max(0, begin - size_bytes) : until - size_bytes])
+            if until > end:
+                left.append((end, until))
+                break
+        size_bytes = end
+    return Content(digest=whole.hexdigest(), size_bytes=size_bytes), part.hexdigest()
+
+
+class Reading:
+    """What was read so far, as a content."""
+
+    def __init__(self) -> None:
+        self._digest, self._size_bytes = hashlib.sha256(), 0
+
+    def take(self, block: bytes) -> None:
+        """Count a block."""
+        self._digest.update(block)
+        self._size_bytes += len(block)
+
+    @property
+    def content(self) -> Content:
+        """All that was counted."""
+        return Content(digest=self._digest.hexdigest(), size_bytes=self._size_bytes)
+
+
+def blocks_with(
+    fd: int, cuts: Sequence[tuple[int, int, bytes]], passed: Callable[[bytes], object] = lambda _block: None
+) -> Iterator[bytes]:
+    """
+    Read an open file with some stretches of it left out or replaced.
+
+    Args:
+        fd: The file.
+        cuts: Each from its first byte to behind its last, and what comes in its place; in order.
+        passed: Is given all that the file holds, what is left out too.
+    """
+    offset, left = 0, list(reversed(cuts))
+    for block in blocks(fd):
+        passed(block)
+        end, at = offset + len(block), 0
+        while left and left[-1][0] < end:
+            begin, until, instead = left.pop()
+            yield block[at : max(at, begin - offset)]
+            yield instead
+            at = min(len(block), max(at, until - offset))
+            if until > end:
+                left.append((end, until, b""))
+                break
+        yield block[at:]
+        offset = end
+    for _begin, _until, instead in reversed(left):
+        yield instead
 
 
 def content_at(dir_fd: int, name: bytes) -> Content | None:

@@ -6,7 +6,7 @@ exist. What is particular to one database is in its store.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -190,6 +190,10 @@ class SqlLedger(Ledger):
     def answered_sizes(self) -> frozenset[int]:
         statement = select(JOBS.c.size_bytes).where(JOBS.c.answer_digest.is_not(None)).distinct()
         return self._read(lambda connection: frozenset(connection.scalars(statement)))
+
+    def answered_sources(self, folder: str, among: Container[bytes]) -> frozenset[bytes]:
+        statement = select(JOBS.c.source).where(JOBS.c.folder == folder, JOBS.c.answer_digest.is_not(None))
+        return self._read(lambda connection: frozenset(one for one in connection.scalars(statement) if one in among))
 
     # -- output names ---------------------------------------------------------------------
 

@@ -120,6 +120,13 @@ Those that are being sent or delivered are few, and each picture passes there: t
 """
 
 
+_VERSION_4 = (
+    "ALTER TABLE jobs ADD COLUMN published_digest VARCHAR(128)",
+    "ALTER TABLE jobs ADD COLUMN published_bytes BIGINT",
+)
+"""Cut-outs get the metadata of their sources: what stands in an output is not, byte for byte, what was answered."""
+
+
 def _step(*statements: str) -> Migration:
     def take(connection: Connection) -> None:
         for statement in statements:
@@ -128,7 +135,7 @@ def _step(*statements: str) -> Migration:
     return take
 
 
-ON_SQLITE: tuple[Migration, ...] = (_step(*_VERSION_1), _step(*_VERSION_2), _step(*_VERSION_3))
+ON_SQLITE: tuple[Migration, ...] = (_step(*_VERSION_1), _step(*_VERSION_2), _step(*_VERSION_3), _step(*_VERSION_4))
 """From nothing to today's tables in SQLite; a ledger's version is how many of them it has had."""
 
 

@@ -10,7 +10,7 @@ returns, unless it says otherwise. All of them raise ``LedgerError``, or
 but of a long list, which is written in several transactions, what was written before.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, Self
@@ -199,16 +199,20 @@ class Jobs(Protocol):
 class Answers(Protocol):
     """Answers that were paid for: who has one, who waits to publish one."""
 
-    def answers_for(self, content_key: str) -> list[Job]:
+    def answers_for(self, content_key: str, also: str | None = None) -> list[Job]:
         """
         Return jobs that had an answer to this very request, the likeliest to still have it first.
 
         A ``received`` one has it in the spool; of the others it stands, perhaps, under
-        ``target`` in their folder: look whether ``answer_digest`` is still true.
+        ``target`` in their folder: look whether what was ``published`` is still there.
+        The same request may be known by another key, *also*: that of an earlier version.
         """
 
     def answered_sizes(self) -> frozenset[int]:
-        """Return the sizes of all sources that had an answer: one of another size has none to be found."""
+        """Return the sizes of all sources that had an answer; another one with the same picture may have another."""
+
+    def answered_sources(self, folder: str, among: Container[bytes]) -> frozenset[bytes]:
+        """Return those of the sources *among* that had an answer in some version: it may have been the same picture."""
 
     def is_waiting_to_publish(self, content_key: str) -> bool:
         """Say whether a job has still to publish the answer to this very request."""

@@ -27,6 +27,8 @@ RECORDED = (
     "content_key",
     "answer_digest",
     "answer_bytes",
+    "published_digest",
+    "published_bytes",
     "target",
     "charged",
     "reason",
@@ -70,16 +72,24 @@ def jobs_where(connection: Connection, *conditions: ColumnElement[bool], limit: 
     return [job_of(row) for row in connection.execute(statement)]
 
 
-def answered(connection: Connection, content_key: str) -> list[Job]:
-    """Return some jobs that had an answer to one request: those that have it in the spool first, then the newest."""
-    return [job_of(row) for row in _ANSWERED.all(connection, {"content_key": content_key})]
+def answered(connection: Connection, content_key: str, also: str | None = None) -> list[Job]:
+    """
+    Return some jobs that had an answer to one request: those that have it in the spool first, then the newest.
+
+    The same request may have been known by another key, *also*.
+    """
+    keys = {"content_key": content_key, "also": content_key if also is None else also}
+    return [job_of(row) for row in _ANSWERED.all(connection, keys)]
 
 
 ANSWERS = 20
 """So many are offered: a thousand copies of one picture are no reason to read them all for each of them."""
 
 _ANSWERED = Prepared(
-    _ALL_OF_IT.where(JOBS.c.content_key == bindparam("content_key"), JOBS.c.answer_digest.is_not(None))
+    _ALL_OF_IT.where(
+        or_(JOBS.c.content_key == bindparam("content_key"), JOBS.c.content_key == bindparam("also")),
+        JOBS.c.answer_digest.is_not(None),
+    )
     .order_by(
         case((JOBS.c.state == State.RECEIVED.value, 0), (SURPRISED, 0), (JOBS.c.state == State.DONE.value, 1), else_=2),
         JOBS.c.id.desc(),

@@ -145,6 +145,8 @@ JOBS = Table(
     Column("content_key", String(128)),
     Column("answer_digest", String(128)),
     Column("answer_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("published_digest", String(128)),
+    Column("published_bytes", BigInteger),
     Column("target", LargeBinary),
     Column("charged", Credits, nullable=False, server_default="0"),
     Column("reason", Words),

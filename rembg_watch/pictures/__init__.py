@@ -11,6 +11,14 @@ What can be known of a picture without decoding it, and the two cases in which i
 ``pictures.bmp``          a BMP by its header (core)
 ``pictures.foreign``      names for everything else (core)
 ``pictures.formats``      what a file is, and why it would be refused (core)
+``pictures.metadata``     what a file says of its picture, and what of it is carried over (core)
+``pictures.exif``         EXIF, changed in place (core)
+``pictures.xmp``          XMP, with properties cut out (core)
+``pictures.iptc``         IPTC, and Photoshop's resources that hold it (core)
+``pictures.jpeg_parts``   a JPEG taken apart, and its metadata replaced (core)
+``pictures.png_parts``    a PNG likewise (core)
+``pictures.webp_parts``   a WebP likewise (core)
+``pictures.carrying``     what comes from a source into its cut-out; which bytes make the picture (core)
 ``pictures.decoding``     decodes a doubtful picture in a process of its own
 ``pictures.inspection``   says all that of an open file
 ``pictures.upright``      decodes a picture and writes it anew, upright

@@ -13,7 +13,7 @@ from rembg_watch.pictures.reader import Reader
 
 def inspect(fd: int) -> formats.Look:
     """Say what kind of file an open one is, and whether it is whole; nobody is told how it is to be turned."""
-    return formats.inspect(_reader(fd))
+    return formats.inspect(reader_of(fd))
 
 
 def inspect_to_the_end(fd: int) -> formats.Look:
@@ -25,7 +25,7 @@ def inspect_to_the_end(fd: int) -> formats.Look:
     Raises:
         UndecidedError: The decoder cannot be asked now.
     """
-    reader = _reader(fd)
+    reader = reader_of(fd)
     look = formats.inspect(reader, wants_orientation=True)
     if formats.may_be_decoded(look, reader.size_bytes) and _is_decoded(fd, look):
         return formats.finished(look)
@@ -36,5 +36,6 @@ def _is_decoded(fd: int, look: formats.Look) -> bool:
     return look.kind is not None and decodes(fd, look.kind.upper(), formats.MAX_SIDE_PX)
 
 
-def _reader(fd: int) -> Reader:
+def reader_of(fd: int) -> Reader:
+    """Read an open file where it is asked for."""
     return Reader(lambda count, at: os.pread(fd, count, at), os.fstat(fd).st_size)

@@ -22,20 +22,20 @@ _START, _END = b"\xff\xd8", b"\xff\xd9"
 _SAMSUNG = b"SEFT"
 """How Samsung's trailer ends. Panoramas of its phones have it in place of the end mark."""
 
-_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """The markers of a frame header; the three left out are tables."""
 
-_EOI, _SCAN, _APP1, _APP2 = 0xD9, 0xDA, 0xE1, 0xE2
+EOI, SCAN, APP1, APP2 = 0xD9, 0xDA, 0xE1, 0xE2
 _WITH_LENGTH = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xF0), 0xFE}) - {0xC8}
 """What is followed by its length; any other marker stands alone."""
 
-_EXIF, _XMP, _PANORAMA = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"MPF\0"
+EXIF, XMP, _PANORAMA = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"MPF\0"
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 """A marker; within compressed data 0 follows every 0xFF, or it marks a place to start again."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Segment:
+class Segment:
     """What a marker begins."""
 
     marker: int
@@ -44,6 +44,7 @@ class _Segment:
 
     @property
     def end(self) -> int:
+        """Where the next marker begins."""
         return self.at + self.size
 
 
@@ -54,9 +55,9 @@ class _Header:
     width_px: int = 0
     height_px: int = 0
     data_at: int = 0  # 0: it breaks off before
-    exif: list[_Segment] = field(default_factory=list)
-    xmp: _Segment | None = None
-    panorama: _Segment | None = None
+    exif: list[Segment] = field(default_factory=list)
+    xmp: Segment | None = None
+    panorama: Segment | None = None
 
 
 def inspect(reader: Reader, *, wants_orientation: bool) -> Structure:
@@ -76,24 +77,24 @@ def inspect(reader: Reader, *, wants_orientation: bool) -> Structure:
 
 def _header(reader: Reader) -> _Header:
     header = _Header()
-    for segment in _segments(reader, 2):
-        if segment.marker in _SIZES:
+    for segment in segments(reader, 2):
+        if segment.marker in FRAMES:
             header.height_px, header.width_px = reader.unpack(">HH", segment.at + 1) or (0, 0)
-        elif segment.marker == _APP1:
+        elif segment.marker == APP1:
             _take_metadata(reader, segment, header)
-        elif segment.marker == _APP2 and reader.read(segment.at, 4) == _PANORAMA:
+        elif segment.marker == APP2 and reader.read(segment.at, 4) == _PANORAMA:
             header.panorama = segment
-        elif segment.marker == _SCAN:
+        elif segment.marker == SCAN:
             header.data_at = segment.end if segment.end <= reader.size_bytes else 0
             break
     return header
 
 
-def _take_metadata(reader: Reader, segment: _Segment, header: _Header) -> None:
-    begin = reader.read(segment.at, min(segment.size, len(_XMP)))
-    if begin.startswith(_EXIF):
+def _take_metadata(reader: Reader, segment: Segment, header: _Header) -> None:
+    begin = reader.read(segment.at, min(segment.size, len(XMP)))
+    if begin.startswith(EXIF):
         header.exif.append(segment)
-    elif begin == _XMP:
+    elif begin == XMP:
         header.xmp = segment
 
 
@@ -102,16 +103,16 @@ def _orientation(reader: Reader, header: _Header) -> int:
     exif, left_bytes = bytearray(), MOST_METADATA_BYTES
     for number, segment in enumerate(header.exif):
         piece = reader.read(segment.at, min(segment.size, left_bytes))
-        exif += piece[len(_EXIF) :] if number else piece
+        exif += piece[len(EXIF) :] if number else piece
         left_bytes -= len(piece)
-    xmp = reader.read(header.xmp.at + len(_XMP), header.xmp.size - len(_XMP)) if header.xmp else b""
+    xmp = reader.read(header.xmp.at + len(XMP), header.xmp.size - len(XMP)) if header.xmp else b""
     return orientation(bytes(exif) if header.exif else None, xmp)
 
 
 # --- from marker to marker ------------------------------------------------------------------------
 
 
-def _segments(reader: Reader, at: int) -> Iterator[_Segment]:
+def segments(reader: Reader, at: int) -> Iterator[Segment]:
     """Yield what each marker begins; what lies between two of them, compressed data above all, is passed over."""
     for _ in range(MOST_PARTS):
         found = _next_marker(reader, at)
@@ -124,7 +125,7 @@ def _segments(reader: Reader, at: int) -> Iterator[_Segment]:
             if length is None:
                 return
             at, size = at + 2, max(0, length[0] - 2)
-        yield _Segment(marker, at, size)
+        yield Segment(marker, at, size)
         at += size
 
 
@@ -152,10 +153,10 @@ def _has_end(reader: Reader, data_at: int) -> bool:
         # A preview in the header has an end mark of its own: only one behind the data counts.
         if tail.endswith(_SAMSUNG) or tail.rfind(_END, max(0, data_at - tail_at)) >= 0:
             return True
-    return any(segment.marker == _EOI for segment in _segments(reader, data_at))
+    return any(segment.marker == EOI for segment in segments(reader, data_at))
 
 
-def _awaits_more(reader: Reader, panorama: _Segment | None) -> bool:
+def _awaits_more(reader: Reader, panorama: Segment | None) -> bool:
     """
     Say if a further picture, which the first one lists, has begun and breaks off.
 
@@ -174,7 +175,7 @@ _PANORAMA_LIST = 0xB002
 _MOST_LISTED = 64
 
 
-def _listed(reader: Reader, panorama: _Segment) -> Iterator[tuple[int, int]]:
+def _listed(reader: Reader, panorama: Segment) -> Iterator[tuple[int, int]]:
     """Yield where the further pictures begin that an MPO lists, and how long they are."""
     tiff_at = panorama.at + len(_PANORAMA)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(reader.read(tiff_at, 4))

@@ -25,7 +25,9 @@ _MOST_INFLATED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
+class Chunk:
+    """What a length and a name announce."""
+
     name: bytes
     at: int  # where its data begin
     size: int
@@ -37,7 +39,7 @@ def inspect(reader: Reader, *, wants_orientation: bool) -> Structure:
     if not wants_orientation and _ends_at_the_end(reader):
         return Structure(width_px=width, height_px=height)
     seen = _Seen()
-    for chunk in _chunks(reader):
+    for chunk in chunks(reader):
         seen.take(reader, chunk, wants_orientation=wants_orientation)
     return Structure(width_px=width, height_px=height, orientation=seen.orientation, why=seen.why)
 
@@ -48,14 +50,14 @@ def _ends_at_the_end(reader: Reader) -> bool:
     return tail.startswith(_END_CHUNK) and b"IDAT" in reader.head
 
 
-def _chunks(reader: Reader) -> Iterator[_Chunk]:
+def chunks(reader: Reader) -> Iterator[Chunk]:
     """Yield each chunk up to the end chunk; nobody checks the checksums, just as no decoder checks that of the end."""
     at = len(MAGIC)
     for _ in range(MOST_PARTS):
         found = reader.unpack(">I4s", at)
         if found is None or _NAME.fullmatch(found[1]) is None:
             return
-        yield _Chunk(found[1], at + 8, found[0])
+        yield Chunk(found[1], at + 8, found[0])
         if found[1] == b"IEND":
             return
         at += 8 + found[0] + _CRC_BYTES
@@ -88,7 +90,7 @@ class _Seen:
             exif = _from_hex(self.texts[_PROFILE])
         return orientation(exif, self.texts.get(_XMP) or self.xmp)
 
-    def take(self, reader: Reader, chunk: _Chunk, *, wants_orientation: bool) -> None:
+    def take(self, reader: Reader, chunk: Chunk, *, wants_orientation: bool) -> None:
         if chunk.name == b"IEND":
             self.has_end = chunk.at + _CRC_BYTES <= reader.size_bytes
         elif chunk.name in _DATA:
@@ -96,7 +98,7 @@ class _Seen:
         elif wants_orientation and not self.is_over:
             self._take_words(reader, chunk)
 
-    def _take_words(self, reader: Reader, chunk: _Chunk) -> None:
+    def _take_words(self, reader: Reader, chunk: Chunk) -> None:
         if chunk.name == b"acTL":
             frames = (reader.unpack(">I", chunk.at) or (0,))[0]
             self.frames = frames if self.frames is None and 0 < frames <= 1 << 31 else None
@@ -112,7 +114,7 @@ class _Seen:
     def _is_animated(self) -> bool:
         return self.frames is not None and self.frames + (not self.has_frame) > 1
 
-    def _take_text(self, reader: Reader, chunk: _Chunk) -> None:
+    def _take_text(self, reader: Reader, chunk: Chunk) -> None:
         begin = reader.read(chunk.at, min(chunk.size, max(map(len, _KEYS)) + 1)).partition(b"\0")[0]
         if begin not in _KEYS:
             return

@@ -13,13 +13,16 @@ _EXIF_FLAG, _XMP_FLAG = 0x08, 0x04
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
+class Chunk:
+    """What a name and a length announce."""
+
     name: bytes
     at: int  # where its data begin
     size: int
 
     @property
     def end(self) -> int:
+        """Where the next chunk begins."""
         return self.at + self.size + self.size % 2
 
 
@@ -31,17 +34,17 @@ def is_webp(head: bytes) -> bool:
 def inspect(reader: Reader, *, wants_orientation: bool) -> Structure:
     """Say what a WebP is."""
     (length,) = reader.unpack("<I", 4) or (0,)
-    chunks = list(_chunks(reader, 8 + length))
-    width, height = _sides(reader)
+    parts = list(chunks(reader, 8 + length))
+    width, height = sides(reader)
     return Structure(
         width_px=width,
         height_px=height,
-        orientation=_orientation(reader, chunks) if wants_orientation else 1,
-        why=_why(reader, chunks, 8 + length),
+        orientation=_orientation(reader, parts) if wants_orientation else 1,
+        why=_why(reader, parts, 8 + length),
     )
 
 
-def _why(reader: Reader, chunks: list[_Chunk], end: int) -> str:
+def _why(reader: Reader, chunks: list[Chunk], end: int) -> str:
     if end > reader.size_bytes or not chunks:
         return CUT_SHORT
     if has_blank_end(reader, end, end):
@@ -51,18 +54,21 @@ def _why(reader: Reader, chunks: list[_Chunk], end: int) -> str:
     return "" if all(chunk.at + chunk.size <= end for chunk in chunks) else CUT_SHORT
 
 
-def _chunks(reader: Reader, end: int) -> Iterator[_Chunk]:
+def chunks(reader: Reader, end: int) -> Iterator[Chunk]:
+    """Yield each chunk up to *end*."""
     at = _HEADER_BYTES
     for _ in range(MOST_PARTS):
         found = reader.unpack("<4sI", at) if at + 8 <= end else None
         if found is None:
             return
-        chunk = _Chunk(found[0], at + 8, found[1])
+        chunk = Chunk(found[0], at + 8, found[1])
         yield chunk
         at = chunk.end
 
 
-def _sides(reader: Reader) -> tuple[int, int]:
+def sides(reader: Reader) -> tuple[int, int]:
+    """Read the sides in pixels; zeros where the header does not say."""
+    """Read the sides in pixels; zeros where the header does not say."""
     chunk = reader.read(12, 4)
     if chunk == b"VP8X":
         wide, wide_high, tall, tall_high = reader.unpack("<HBHB", 24) or (-1, 0, -1, 0)
@@ -76,7 +82,7 @@ def _sides(reader: Reader) -> tuple[int, int]:
     return 0, 0
 
 
-def _orientation(reader: Reader, chunks: list[_Chunk]) -> int:
+def _orientation(reader: Reader, chunks: list[Chunk]) -> int:
     """Only the extended format has metadata, and only those that its flags announce; the first of each counts."""
     if not chunks or chunks[0].name != b"VP8X":
         return 1
@@ -86,6 +92,6 @@ def _orientation(reader: Reader, chunks: list[_Chunk]) -> int:
     return orientation(exif or None, xmp)
 
 
-def _first(reader: Reader, chunks: list[_Chunk], name: bytes) -> bytes:
+def _first(reader: Reader, chunks: list[Chunk], name: bytes) -> bytes:
     found = next((chunk for chunk in chunks if chunk.name == name), None)
     return reader.read(found.at, min(found.size, MOST_METADATA_BYTES)) if found else b""

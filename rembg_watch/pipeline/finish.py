@@ -17,6 +17,9 @@ from rembg_watch.host.disk import Content, DeliveryError, OutputUnavailableError
 from rembg_watch.jobs import CallEnd, Job, State, move
 from rembg_watch.ledger import Target
 from rembg_watch.paths import mirror
+from rembg_watch.pictures.carrying import cuts_for
+from rembg_watch.pictures.inspection import reader_of
+from rembg_watch.pictures.metadata import Cut
 from rembg_watch.pipeline import afterwards, ends, renames, surprises
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
@@ -73,6 +76,8 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
             field=None,
             finding=verified.finding,
             is_accepted=False,
+            published_digest=published.content.digest,
+            published_bytes=published.content.size_bytes,
             is_disposal_due=paid.recipe.after != "keep",
         ),
         published=_target(paid.job, published),
@@ -120,12 +125,16 @@ def _publish_as(ports: Ports, paid: Paid, answer: Path, target: bytes | None) ->
     job, recipe = paid.job, paid.recipe
     taken: set[bytes] = set()
     staged: Staged | None = None
+    cuts = _carried(paid, answer)
     try:
         while True:
             if target is None:
                 names = (name for name in _names(ports, job, recipe) if name not in taken)
                 target = ports.ledger.claim_target(job.folder, job.source, names, ports.now())
-            staged = stage(answer, recipe.output, target, step=ports.step) if staged is None else staged.under(target)
+            if staged is None:
+                staged = stage(answer, recipe.output, target, cuts=cuts, step=ports.step)
+            else:
+                staged = staged.under(target)
             _check_staged(ports, staged, job)
             ports.roots.check(recipe.output)  # it may have gone while the file was staged
             try:
@@ -140,6 +149,14 @@ def _publish_as(ports: Ports, paid: Paid, answer: Path, target: bytes | None) ->
         raise
 
 
+def _carried(paid: Paid, answer: Path) -> list[Cut]:
+    """Say how the metadata of the source come into the cut-out; nothing of a source that is gone."""
+    if paid.metadata is None:
+        return []
+    with answer.open("rb") as file:
+        return cuts_for(reader_of(file.fileno()), paid.metadata, paid.recipe.metadata)
+
+
 def _names(ports: Ports, job: Job, recipe: Recipe) -> Iterator[bytes]:
     extension = recipe.params.format.extension
     return mirror(ports.places.source_in(recipe.output, job.source, extension), extension)
@@ -152,7 +169,7 @@ def _check_staged(ports: Ports, staged: Staged, job: Job) -> None:
     Raises:
         AnswerRejectedError: The file in the spool is another one than it was.
     """
-    digest = staged.content.digest  # made while it was copied: to look costs nothing
+    digest = staged.answer.digest  # made while it was copied: to look costs nothing
     if digest == job.answer_digest:
         return
     answers = ports.ledger.answers_for(str(job.content_key))  # one that was lost may have been paid for anew

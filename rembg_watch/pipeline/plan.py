@@ -17,6 +17,7 @@ from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
 from rembg_watch.api.params import RemovalParams
 from rembg_watch.paths import After
+from rembg_watch.pictures.metadata import Keep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class Recipe:
     move_sidecars: bool = False  # with an original that is moved
     remove_empty_folders: bool = False  # that moving originals left behind
     upright: bool = True
+    metadata: Keep = Keep.ALL
     priority: int = 0
     daily_budget: Decimal = Decimal(0)  # credits in one UTC day; 0: no limit
 

@@ -5,6 +5,7 @@ Costs nothing. Who asks for the same content at the same time waits for the firs
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from os import fsdecode
 from pathlib import Path
@@ -15,6 +16,9 @@ from rembg_watch.errors import RembgWatchError
 from rembg_watch.host.disk import Content, DeliveryError, OutputUnavailableError, TargetRefusedError, shown
 from rembg_watch.jobs import Job, State, move, with_content
 from rembg_watch.ledger import StaleJobError
+from rembg_watch.pictures.carrying import cuts_without_words
+from rembg_watch.pictures.inspection import reader_of
+from rembg_watch.pictures.metadata import Cut
 from rembg_watch.pipeline import ends
 from rembg_watch.pipeline.plan import Plan, Recipe
 from rembg_watch.pipeline.ports import Ports
@@ -26,7 +30,7 @@ from rembg_watch.pipeline.source import (
     SourceUnreadableError,
     open_picture,
 )
-from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Twin, content_key, expected_of
+from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Twin, content_key, older_key, paid_with
 from rembg_watch.report import events
 
 _SOURCE_RETRY_S = 30.0
@@ -67,8 +71,9 @@ def _prepared(
 ) -> Ready | Paid | Twin | Over:
     try:
         ports.step("prepared")
-        keyed = with_content(job, content_key(prepared, recipe))
-        return _answered_before(ports, plan, recipe, keyed, prepared, place)
+        older = older_key(prepared, recipe)
+        keyed = with_content(job, older if job.content_key == older else content_key(prepared, recipe))
+        return _answered_before(ports, plan, recipe, keyed, prepared, place, older)
     except BaseException:
         prepared.close()
         raise
@@ -103,13 +108,13 @@ def _recovered(ports: Ports, recipe: Recipe, job: Job) -> Paid:
     """Measure an answer from an earlier run by its source, if that is still there."""
     try:
         with _open(ports, recipe, job) as prepared:
-            return Paid(job=job, recipe=recipe, expected=expected_of(prepared, recipe))
+            return paid_with(job, recipe, prepared)
     except RembgWatchError:
         return Paid(job=job, recipe=recipe, expected=None)
 
 
 def _answered_before(
-    ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: PreparedSource, place: bytes
+    ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: PreparedSource, place: bytes, older: str
 ) -> Ready | Paid | Twin | Over:
     key = str(job.content_key)
     with ports.contents.lock(key):
@@ -119,15 +124,14 @@ def _answered_before(
         if job.redo_at is not None and not _forget_answer(ports, key):
             prepared.close()
             return _later(ports, plan, job, "the answer from before is still being delivered elsewhere", "redo_waits")
-        answered = ports.ledger.answers_for(key)
+        answered = ports.ledger.answers_for(key, older)
         fresh = [one for one in answered if job.redo_at is None or one.changed_at > job.redo_at]
-        if ports.spool.path(key).exists():
-            known = next(iter(answers_standing(key, fresh, plan.recipes, ports.spool)), None)
-            if known is not None:
-                return _received(ports, recipe, job, known[0], prepared)
+        for known, path in answers_spooled(fresh, ports.spool):
+            if (taken := _take_up(ports, key, known, path)) is not None:
+                return _received(ports, recipe, job, taken, prepared)
         ports.contents.begin(key, job.id)
     try:  # without the lock, since an output may let its readers wait: copies wait for what comes of this one
-        known_job = None if ports.spool.path(key).exists() else _delivered_before(ports, plan, key, fresh)
+        known_job = _delivered_before(ports, plan, key, fresh)
         if known_job is None:
             return Ready(job=job, recipe=recipe, prepared=prepared, place=place, is_first=not answered)
         return _received(ports, recipe, job, known_job, prepared)
@@ -148,9 +152,9 @@ def _delivered_before(ports: Ports, plan: Plan, key: str, answered: Iterable[Job
             why = f"{shown(recipe.output)} does not answer, and the picture may stand there: it is waited for"
             raise OutputUnavailableError(why, code="hung", path=recipe.output)
         with ports.shares.touching(one.folder):
-            standing = answers_standing(key, [one], plan.recipes, None, check=ports.roots.check)
-            if any(_take_up(ports, key, known, path) for known, path in standing):
-                return one
+            for known, path in answers_standing([one], plan.recipes, check=ports.roots.check):
+                if (taken := _take_up(ports, key, known, path)) is not None:
+                    return taken
     return None
 
 
@@ -162,7 +166,7 @@ def _received(ports: Ports, recipe: Recipe, job: Job, known: Job, prepared: Prep
         move(job, State.RECEIVED, at=ports.now(), retry_at=None, reason=None, code=None, **answer)
     )
     with prepared:
-        return Paid(job=received, recipe=recipe, expected=expected_of(prepared, recipe))
+        return paid_with(received, recipe, prepared)
 
 
 def _forget_answer(ports: Ports, key: str) -> bool:
@@ -178,47 +182,63 @@ def _forget_answer(ports: Ports, key: str) -> bool:
     return True
 
 
+def answers_spooled(answered: Iterable[Job], spool: Spool) -> Iterator[tuple[Job, Path]]:
+    """Name those of *answered* whose answer is in the spool as it came, each with its place."""
+    for job in answered:
+        path = spool.path(str(job.content_key))
+        if path.exists() and spool.digest(str(job.content_key)) == job.answer_digest:
+            yield job, path
+
+
 def answers_standing(
-    key: str,
-    answered: Iterable[Job],
-    recipes: Mapping[str, Recipe],
-    spool: Spool | None,
-    *,
-    check: Callable[[Path], None] = lambda _output: None,
+    answered: Iterable[Job], recipes: Mapping[str, Recipe], *, check: Callable[[Path], None] = lambda _output: None
 ) -> Iterator[tuple[Job, Path]]:
     """
-    Name those of *answered* whose answer is there still, as it came, each with its place: in the spool or an output.
+    Name those of *answered* whose cut-out stands in an output still, as it was put there, each with its place.
 
     Raises:
         DeliveryError: An output cannot be looked at now, or is away by *check*. It may hold the answer.
     """
     for job in answered:
-        recipe, content = recipes.get(job.folder), Content(digest=job.answer_digest or "", size_bytes=job.answer_bytes)
-        if spool is not None and spool.path(key).exists():
-            if spool.digest(key) == job.answer_digest:
-                yield job, spool.path(key)
-        elif recipe is not None and job.target is not None:
+        recipe = recipes.get(job.folder)
+        if recipe is not None and job.target is not None:
             check(recipe.output)
-            if _is_ours(recipe, job.target, content):
+            if _is_ours(recipe, job.target, job.standing):
                 yield job, recipe.output / fsdecode(job.target)
 
 
-def _is_ours(recipe: Recipe, target: bytes, content: Content) -> bool:
+def _is_ours(recipe: Recipe, target: bytes, standing: tuple[str, int]) -> bool:
+    digest, size_bytes = standing
     try:
-        return is_ours(recipe.output, target, content)
+        return is_ours(recipe.output, target, Content(digest=digest, size_bytes=size_bytes))
     except OSError:
         return False
 
 
-def _take_up(ports: Ports, key: str, known: Job, answer: Path) -> bool:
-    """Bring an answer that was paid for before into the spool; say if it could be had."""
+def _take_up(ports: Ports, key: str, known: Job, answer: Path) -> Job | None:
+    """
+    Bring an answer that was paid for before into the spool, without what was written into it since.
+
+    Returns:
+        Whose answer it is, with the digest of what is in the spool now; None if it could not be had.
+    """
     if answer == ports.spool.path(key):
-        return True
+        return known
+    is_cutout = answer.parent != ports.spool.directory
     try:
-        ports.spool.copy_in(key, answer)
+        cuts = _cuts_without_words(answer) if is_cutout and known.standing[0] != known.answer_digest else []
+        read = ports.spool.copy_in(key, answer, cuts=cuts)
+        if read.digest != (known.standing[0] if is_cutout else known.answer_digest):
+            return None
+        size_bytes = ports.spool.path(key).stat().st_size
+        return replace(known, answer_digest=ports.spool.digest(key), answer_bytes=size_bytes)
     except OSError:
-        return False
-    return ports.spool.digest(key) == known.answer_digest
+        return None
+
+
+def _cuts_without_words(cutout: Path) -> list[Cut]:
+    with cutout.open("rb") as file:
+        return cuts_without_words(reader_of(file.fileno()))
 
 
 def _later(ports: Ports, plan: Plan, job: Job, reason: str, code: str, retry_s: float = _SOURCE_RETRY_S) -> Over:

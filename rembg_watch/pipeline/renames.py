@@ -77,7 +77,7 @@ def _former(ports: Ports, job: Job) -> Former | None:
     owned = ports.ledger.target(job.folder, job.target) if job.target is not None else None
     if owned is None or owned.source != job.source or owned.digest is None or owned.size_bytes is None:
         return None
-    if owned.digest != job.answer_digest:
+    if owned.digest != job.standing[0]:
         return None  # another version of the source put its own cut-out there since
     return Former(job, owned.target, Content(digest=owned.digest, size_bytes=owned.size_bytes))
 

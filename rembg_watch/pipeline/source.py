@@ -12,6 +12,7 @@ device, which would be another one after each remount: what is reached in this w
 """
 
 import errno
+import hashlib
 import os
 import re
 import tempfile
@@ -26,8 +27,9 @@ from rembg_watch.errors import RembgWatchError
 from rembg_watch.host import disk
 from rembg_watch.host.disk import Step, no_step
 from rembg_watch.jobs import Version
-from rembg_watch.pictures import inspection
+from rembg_watch.pictures import carrying, inspection
 from rembg_watch.pictures.formats import MAX_UPLOAD_BYTES, SUFFIXES, Kind, Look, why_not_sendable
+from rembg_watch.pictures.metadata import Metadata, Parts
 from rembg_watch.pictures.upright import SOURCE, CopyTooLargeError, Turn, UndecodableError, Upright, make_upright
 
 
@@ -85,6 +87,8 @@ class PreparedSource:
     digest: str  # SHA-256 of the bytes to be sent, hex
     size_bytes: int
     source_digest: str  # SHA-256 of the source; the same as ``digest`` unless it is a copy
+    picture_digest: str  # SHA-256 of what makes the picture: whatever is written about it changes nothing
+    metadata: Metadata  # of the source
     width: int  # as a decoder sees what is sent
     height: int
     is_upright_copy: bool = False
@@ -160,7 +164,7 @@ def measure(
     """Open *source* as it is, for ``open_picture``; ``is_upright_copy`` says what will be sent in its place."""
     file = os.fdopen(_open(source, version, root), "rb")
     try:
-        look, content = _read(source, file.fileno(), moved)
+        look, content, parts, picture = _read(source, file.fileno(), moved)
         step("read")
         _check_version(file.fileno(), source, version)
         _check_fitness(look, source, content.size_bytes)
@@ -172,6 +176,8 @@ def measure(
             digest=content.digest,
             size_bytes=content.size_bytes,
             source_digest=content.digest,
+            picture_digest=picture,
+            metadata=parts.metadata,
             width=look.width_px,
             height=look.height_px,
             is_upright_copy=upright and look.orientation != 1,
@@ -240,11 +246,18 @@ def _check_version(fd: int, source: Path, version: Version) -> None:
         raise SourceChangedError(sentence, code="changed", path=source)
 
 
-def _read(source: Path, fd: int, moved: Callable[[], None]) -> tuple[Look, disk.Content]:
+def _read(source: Path, fd: int, moved: Callable[[], None]) -> tuple[Look, disk.Content, Parts, str]:
     try:
-        return inspection.inspect_to_the_end(fd), disk.content(fd, moved)
+        look, reader = inspection.inspect_to_the_end(fd), inspection.reader_of(fd)
+        parts = carrying.parts_of(reader, look.kind)
+        if parts.picture == ((0, reader.size_bytes),):
+            content = disk.content(fd, moved)
+            return look, content, parts, content.digest
+        content, pixels = disk.content_and_part(fd, parts.picture, moved)
     except OSError as error:
         raise _unreadable(error, source) from error
+    told = carrying.told_besides(parts, look)
+    return look, content, parts, hashlib.sha256(pixels.encode() + told).hexdigest()
 
 
 def _check_fitness(look: Look, source: Path, size_bytes: int) -> None:

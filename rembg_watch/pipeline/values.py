@@ -9,6 +9,7 @@ from rembg_watch.account.gate import Need
 from rembg_watch.account.governor import Ticket
 from rembg_watch.delivery.verify import Expected
 from rembg_watch.jobs import Job
+from rembg_watch.pictures.metadata import Metadata
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.source import PreparedSource
 
@@ -35,6 +36,7 @@ class Paid:
     ticket: Ticket | None = None  # None: it was answered in an earlier life, or for another job
     is_first: bool = False
     duration_s: float = 0.0
+    metadata: Metadata | None = None  # of the source; None: it is gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +83,28 @@ def content_key(prepared: PreparedSource, recipe: Recipe) -> str:
     """
     Name what is asked for: the picture and the parameters, and nothing of where they came from.
 
+    The picture is what makes its pixels: who writes a caption into a file has the same picture as before.
+
     An upright copy is named by the picture that it is made of: the same picture stays
     the same request when another version of the imaging library makes other bytes of it.
     """
+    return content_name(prepared.picture_digest, recipe.options, is_upright_copy=prepared.is_upright_copy)
+
+
+def older_key(prepared: PreparedSource, recipe: Recipe) -> str:
+    """Return the name that earlier versions had for it: by all bytes of the source."""
     return content_name(prepared.source_digest, recipe.options, is_upright_copy=prepared.is_upright_copy)
 
 
-def content_name(source_digest: str, options: str, *, is_upright_copy: bool) -> str:
-    """Return the same for a picture that nobody has opened: by its digest and the parameters' stable spelling."""
+def content_name(digest: str, options: str, *, is_upright_copy: bool) -> str:
+    """Return the name for a picture by its digest and the parameters' stable spelling."""
     upright = "upright" if is_upright_copy else "as it is"
-    return hashlib.sha256(f"{source_digest}\n{upright}\n{options}".encode()).hexdigest()
+    return hashlib.sha256(f"{digest}\n{upright}\n{options}".encode()).hexdigest()
+
+
+def paid_with(job: Job, recipe: Recipe, prepared: PreparedSource) -> Paid:
+    """Return a job whose answer is in the spool, with what its source says."""
+    return Paid(job=job, recipe=recipe, expected=expected_of(prepared, recipe), metadata=prepared.metadata)
 
 
 def need_of(job: Job, recipe: Recipe) -> Need:

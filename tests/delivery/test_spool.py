@@ -1,11 +1,13 @@
 import io
 import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rembg_watch.delivery.spool import Spool
+from rembg_watch.host.disk import Content
 
 
 @pytest.fixture
@@ -49,8 +51,17 @@ def test_dropping_and_rejecting_what_is_not_there_is_no_error(spool: Spool) -> N
 
 def test_an_answer_that_stands_elsewhere_is_taken_in_whole(spool: Spool, tmp_path: Path) -> None:
     (tmp_path / "cutout").write_bytes(b"answer")
-    assert spool.copy_in("k", tmp_path / "cutout").read_bytes() == b"answer"
+    read = spool.copy_in("k", tmp_path / "cutout")
+    assert spool.path("k").read_bytes() == b"answer"
+    assert read == Content(digest=spool.digest("k"), size_bytes=6)
     assert spool.digest("k") == "0db52f4076c082518412afd3dd3576e2cb0c63703fd7fed5e23ade60efef31d9"
+
+
+def test_what_is_left_out_of_an_answer_was_read_all_the_same(spool: Spool, tmp_path: Path) -> None:
+    (tmp_path / "cutout").write_bytes(b"answer with words")
+    read = spool.copy_in("k", tmp_path / "cutout", cuts=[(0, 1, b"A"), (6, 17, b"")])
+    assert spool.path("k").read_bytes() == b"Answer"
+    assert read == Content(digest=sha256(b"answer with words").hexdigest(), size_bytes=17)
 
 
 def test_an_answer_and_then_its_name_are_on_the_disk_before_it_is_kept(
@@ -85,7 +96,8 @@ def test_a_disk_that_takes_only_a_part_of_a_block_costs_no_byte(spool: Spool, mo
 
     (spool.directory / "elsewhere").write_bytes(bytes(range(256)) * 40)
     monkeypatch.setattr(io, "FileIO", Scarce)
-    assert spool.copy_in("k", spool.directory / "elsewhere").read_bytes() == bytes(range(256)) * 40
+    spool.copy_in("k", spool.directory / "elsewhere")
+    assert spool.path("k").read_bytes() == bytes(range(256)) * 40
 
 
 def test_a_lost_part_is_an_error_not_an_empty_answer(spool: Spool) -> None:
