@@ -80,7 +80,8 @@ class Job:
     attempts: int = 0  # calls that count against ``retry.max_attempts``
     doubts: int = 0  # calls whose end is unknown and that may have been charged
     retry_at: datetime | None = None  # not before this moment; None: at once
-    content_key: str | None = None  # SHA-256 of the bytes sent + parameters
+    content_key: str | None = None  # SHA-256 of the picture + parameters
+    picture_key: str | None = None  # the same for all versions of the file that differ in words alone
     answer_digest: str | None = None  # SHA-256 of the answer
     answer_bytes: int = 0
     published_digest: str | None = None  # SHA-256 of the cut-out, with its metadata; None: it is the answer as it came

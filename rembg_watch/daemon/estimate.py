@@ -32,7 +32,7 @@ from rembg_watch.delivery.spool import Spool
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import DeliveryError
 from rembg_watch.host.locks import Locks
-from rembg_watch.jobs import State, Unsettled, Version
+from rembg_watch.jobs import Job, State, Unsettled, Version
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, Turn, Which, open_ledger
 from rembg_watch.ledger.values import take_turns
 from rembg_watch.passed_over import PassedCounts, PassedOver
@@ -40,7 +40,7 @@ from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Plan, Recipe
 from rembg_watch.pipeline.feeder import turns_of
 from rembg_watch.pipeline.prepare import answers_spooled, answers_standing
 from rembg_watch.pipeline.source import SourceError, is_there, measure
-from rembg_watch.pipeline.values import content_key, older_key
+from rembg_watch.pipeline.values import content_key, older_key, picture_key
 from rembg_watch.report.events import nobody
 from rembg_watch.watch import Watcher
 
@@ -300,7 +300,11 @@ class _Contents:
             if found is not None:
                 key = keys[source] = found[0]
                 if key not in paid:
-                    paid[key] = _is_paid(found, plan, ledger, None if spooled.isdisjoint(found) else Spool(spool))
+                    had = ledger.answers_for(*found[:2])
+                    if source in earlier and not had:
+                        had = ledger.answers_of_source(recipe.name, source[1], found[2])
+                    is_spooled = any(one.content_key in spooled for one in had)
+                    paid[key] = _is_paid(had, plan, Spool(spool) if is_spooled else None)
         return cls(keys, frozenset(key for key in paid if paid[key]))
 
     @property
@@ -330,20 +334,24 @@ class _Contents:
             yield from take_turns(lines, len(self.keys))
 
 
-def _content_keys(recipe: Recipe, source: bytes, version: Version) -> tuple[str, str] | None:
-    """Name what would be asked for a source, and how earlier versions named it; None if it cannot be read."""
+def _content_keys(recipe: Recipe, source: bytes, version: Version) -> tuple[str, str, str] | None:
+    """
+    Name what would be asked for a source.
+
+    Then how earlier versions of this program named it, and what it shares with versions of its file that differ in
+    words alone. None if it cannot be read.
+    """
     try:
         picture = recipe.input / os.fsdecode(source)
         with measure(picture, version, root=recipe.input, upright=recipe.upright) as opened:
-            return content_key(opened, recipe), older_key(opened, recipe)
+            return content_key(opened, recipe), older_key(opened, recipe), picture_key(opened, recipe)
     except SourceError:
         return None
 
 
-def _is_paid(keys: tuple[str, str], plan: Plan, ledger: Ledger, spool: Spool | None) -> bool:
+def _is_paid(answered: Sequence[Job], plan: Plan, spool: Spool | None) -> bool:
     """Say if the answer to this very request need not be paid for: it is there still, or its folder is waited for."""
     try:
-        answered = ledger.answers_for(*keys)
         if spool is not None and any(answers_spooled(answered, spool)):
             return True
         return any(answers_standing(answered, plan.recipes))

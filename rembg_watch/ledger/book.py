@@ -183,6 +183,7 @@ class SqlLedger(Ledger):
     # -- answers --------------------------------------------------------------------------
 
     answers_for = _reads(rows.answered)
+    answers_of_source = _reads(rows.answered_of_source)
     is_waiting_to_publish = _reads(rows.is_received)
     is_undelivered = _reads(rows.is_undelivered)
     spool_keys = _reads(rows.spool_keys)

@@ -123,8 +123,12 @@ Those that are being sent or delivered are few, and each picture passes there: t
 _VERSION_4 = (
     "ALTER TABLE jobs ADD COLUMN published_digest VARCHAR(128)",
     "ALTER TABLE jobs ADD COLUMN published_bytes BIGINT",
+    "ALTER TABLE jobs ADD COLUMN picture_key VARCHAR(128)",
 )
-"""Cut-outs get the metadata of their sources: what stands in an output is not, byte for byte, what was answered."""
+"""
+Cut-outs get the metadata of their sources: what stands in an output is not, byte for byte, what was answered;
+and who writes words into a source makes another file of it, but no other picture.
+"""
 
 
 def _step(*statements: str) -> Migration:

@@ -208,6 +208,9 @@ class Answers(Protocol):
         The same request may be known by another key, *also*: that of an earlier version.
         """
 
+    def answers_of_source(self, folder: str, source: bytes, picture_key: str) -> list[Job]:
+        """Return the jobs of a source, in any version, whose answer was to the same picture; newest first."""
+
     def answered_sizes(self) -> frozenset[int]:
         """Return the sizes of all sources that had an answer; another one with the same picture may have another."""
 

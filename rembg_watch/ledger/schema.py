@@ -147,6 +147,7 @@ JOBS = Table(
     Column("answer_bytes", BigInteger, nullable=False, server_default="0"),
     Column("published_digest", String(128)),
     Column("published_bytes", BigInteger),
+    Column("picture_key", String(128)),
     Column("target", LargeBinary),
     Column("charged", Credits, nullable=False, server_default="0"),
     Column("reason", Words),

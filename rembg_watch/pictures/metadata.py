@@ -55,12 +55,14 @@ class Parts:
         colours: The kind of colours of its pixels, by the name that ICC profiles use: ``RGB``, ``GRAY`` or ``CMYK``;
             empty if that is not known.
         states_colours: It says itself what its colours mean, by a profile or otherwise.
+        comments: Words of no known purpose. They make no other picture of a file, but may tell two files apart.
     """
 
     metadata: Metadata
     picture: tuple[tuple[int, int], ...]
     colours: str = ""
     states_colours: bool = False
+    comments: bytes = b""
 
 
 class Cut(NamedTuple):

@@ -30,7 +30,18 @@ from rembg_watch.pipeline.source import (
     SourceUnreadableError,
     open_picture,
 )
-from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Twin, content_key, older_key, paid_with
+from rembg_watch.pipeline.values import (
+    Back,
+    Blocked,
+    Over,
+    Paid,
+    Ready,
+    Twin,
+    content_key,
+    older_key,
+    paid_with,
+    picture_key,
+)
 from rembg_watch.report import events
 
 _SOURCE_RETRY_S = 30.0
@@ -73,6 +84,7 @@ def _prepared(
         ports.step("prepared")
         older = older_key(prepared, recipe)
         keyed = with_content(job, older if job.content_key == older else content_key(prepared, recipe))
+        keyed = replace(keyed, picture_key=picture_key(prepared, recipe))
         return _answered_before(ports, plan, recipe, keyed, prepared, place, older)
     except BaseException:
         prepared.close()
@@ -125,6 +137,8 @@ def _answered_before(
             prepared.close()
             return _later(ports, plan, job, "the answer from before is still being delivered elsewhere", "redo_waits")
         answered = ports.ledger.answers_for(key, older)
+        if not answered and job.picture_key is not None:
+            answered = ports.ledger.answers_of_source(job.folder, job.source, job.picture_key)
         fresh = [one for one in answered if job.redo_at is None or one.changed_at > job.redo_at]
         for known, path in answers_spooled(fresh, ports.spool):
             if (taken := _take_up(ports, key, known, path)) is not None:

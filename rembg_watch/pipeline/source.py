@@ -88,6 +88,7 @@ class PreparedSource:
     size_bytes: int
     source_digest: str  # SHA-256 of the source; the same as ``digest`` unless it is a copy
     picture_digest: str  # SHA-256 of what makes the picture: whatever is written about it changes nothing
+    content_digest: str  # the same, and comments that may tell two pictures apart
     metadata: Metadata  # of the source
     width: int  # as a decoder sees what is sent
     height: int
@@ -164,7 +165,7 @@ def measure(
     """Open *source* as it is, for ``open_picture``; ``is_upright_copy`` says what will be sent in its place."""
     file = os.fdopen(_open(source, version, root), "rb")
     try:
-        look, content, parts, picture = _read(source, file.fileno(), moved)
+        look, content, parts, digests = _read(source, file.fileno(), moved)
         step("read")
         _check_version(file.fileno(), source, version)
         _check_fitness(look, source, content.size_bytes)
@@ -176,7 +177,8 @@ def measure(
             digest=content.digest,
             size_bytes=content.size_bytes,
             source_digest=content.digest,
-            picture_digest=picture,
+            picture_digest=digests[0],
+            content_digest=digests[1],
             metadata=parts.metadata,
             width=look.width_px,
             height=look.height_px,
@@ -246,18 +248,20 @@ def _check_version(fd: int, source: Path, version: Version) -> None:
         raise SourceChangedError(sentence, code="changed", path=source)
 
 
-def _read(source: Path, fd: int, moved: Callable[[], None]) -> tuple[Look, disk.Content, Parts, str]:
+def _read(source: Path, fd: int, moved: Callable[[], None]) -> tuple[Look, disk.Content, Parts, tuple[str, str]]:
     try:
         look, reader = inspection.inspect_to_the_end(fd), inspection.reader_of(fd)
         parts = carrying.parts_of(reader, look.kind)
         if parts.picture == ((0, reader.size_bytes),):
             content = disk.content(fd, moved)
-            return look, content, parts, content.digest
+            return look, content, parts, (content.digest,) * 2
         content, pixels = disk.content_and_part(fd, parts.picture, moved)
     except OSError as error:
         raise _unreadable(error, source) from error
     told = carrying.told_besides(parts, look)
-    return look, content, parts, hashlib.sha256(pixels.encode() + told).hexdigest()
+    picture = hashlib.sha256(pixels.encode() + told).hexdigest()
+    commented = hashlib.sha256(picture.encode() + parts.comments).hexdigest() if parts.comments else picture
+    return look, content, parts, (picture, commented)
 
 
 def _check_fitness(look: Look, source: Path, size_bytes: int) -> None:

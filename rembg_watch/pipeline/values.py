@@ -88,6 +88,11 @@ def content_key(prepared: PreparedSource, recipe: Recipe) -> str:
     An upright copy is named by the picture that it is made of: the same picture stays
     the same request when another version of the imaging library makes other bytes of it.
     """
+    return content_name(prepared.content_digest, recipe.options, is_upright_copy=prepared.is_upright_copy)
+
+
+def picture_key(prepared: PreparedSource, recipe: Recipe) -> str:
+    """Return the name that it shares with the versions of its file that differ in words alone."""
     return content_name(prepared.picture_digest, recipe.options, is_upright_copy=prepared.is_upright_copy)
 
 
