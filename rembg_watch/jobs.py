@@ -32,7 +32,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     ),
     State.SENDING: frozenset({State.QUEUED, State.RECEIVED, State.FAILED, State.HELD, State.IN_DOUBT, State.VANISHED}),
     State.RECEIVED: frozenset({State.RECEIVED, State.DONE, State.FAILED, State.HELD, State.QUEUED, State.IN_DOUBT}),
-    State.DONE: frozenset({State.DONE, State.QUEUED}),
+    State.DONE: frozenset({State.DONE, State.QUEUED, State.RECEIVED}),
     State.FAILED: frozenset({State.FAILED, State.QUEUED, State.VANISHED}),
     State.HELD: frozenset({State.QUEUED, State.RECEIVED, State.VANISHED}),
     State.IN_DOUBT: frozenset({State.IN_DOUBT, State.RECEIVED, State.QUEUED, State.VANISHED}),

@@ -25,7 +25,8 @@ from rembg_watch.account.holds import Hold
 from rembg_watch.account.notes import GATE, PACE, pace_from_note
 from rembg_watch.config import Settings
 from rembg_watch.daemon import first_look, leftovers
-from rembg_watch.daemon.assembly import RESUME, SPOOL_NAME, build_client, pace_of, plan_of
+from rembg_watch.daemon.assembly import MASTERS_NAME, RESUME, SPOOL_NAME, build_client, pace_of, plan_of
+from rembg_watch.delivery.masters import Masters
 from rembg_watch.delivery.publish import enough_room
 from rembg_watch.delivery.roots import Roots, Unwritten
 from rembg_watch.delivery.spool import Spool
@@ -117,7 +118,7 @@ def estimate(
         payable, hold = _payable(governor)
         if balance.room is None and balance.refusal is None:
             balance.read()  # the hold has no use for it; a person has
-        contents = _Contents.of(line.versions, plan, ledger, spool)
+        contents = _Contents.of(line.versions, plan, ledger, spool, Masters(settings.state_dir / MASTERS_NAME))
 
         def room(recipe: Recipe) -> int | None:
             return balance.folder_room(recipe.name, recipe.daily_budget)
@@ -281,7 +282,9 @@ class _Contents:
     paid: frozenset[Hashable]
 
     @classmethod
-    def of(cls, line: Mapping[Source, Version], plan: Plan, ledger: Ledger, spool: Path) -> "_Contents":
+    def of(
+        cls, line: Mapping[Source, Version], plan: Plan, ledger: Ledger, spool: Path, masters: Masters
+    ) -> "_Contents":
         """Look what content comes twice, or was paid for before; only files that allow it are read."""
         answered, spooled = ledger.answered_sizes(), ledger.spool_keys()
         sizes = Counter((plan.recipes[name].options, version.size_bytes) for (name, _), version in line.items())
@@ -304,7 +307,8 @@ class _Contents:
                     if source in earlier and not had:
                         had = ledger.answers_of_source(recipe.name, source[1], found[2])
                     is_spooled = any(one.content_key in spooled for one in had)
-                    paid[key] = _is_paid(had, plan, Spool(spool) if is_spooled else None)
+                    is_kept = any(masters.is_there(str(one.content_key)) for one in had)
+                    paid[key] = is_kept or _is_paid(had, plan, Spool(spool) if is_spooled else None)
         return cls(keys, frozenset(key for key in paid if paid[key]))
 
     @property

@@ -239,6 +239,24 @@ TARGETS = Table(
 )
 """Which source owns which output name."""
 
+DELIVERABLES = Table(
+    "deliverables",
+    METADATA,
+    Column("id", _Id, primary_key=True),
+    Column("job_id", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("recipe_digest", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("target", LargeBinary),
+    Column("digest", String(128)),
+    Column("size_bytes", BigInteger),
+    Column("reason", Words),
+    Column("code", Words),
+    Column("made_at", Moment, nullable=False),
+    UniqueConstraint("job_id", "name"),
+)
+"""What was made of each picture's paid answer."""
+
 NOTES = Table("notes", METADATA, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 """Small things to remember, as JSON."""
 

@@ -96,6 +96,41 @@ class Target:
     inode: int | None = None
 
 
+class MadeState(StrEnum):
+    """How far a deliverable is."""
+
+    MADE = "made"  # its file is whole and has, perhaps, its name already
+    STANDING = "standing"  # it has its name
+    FAILED = "failed"  # it cannot be made of this picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """One deliverable of one picture."""
+
+    job_id: int
+    name: str
+    recipe_digest: str  # how it was made
+    state: MadeState
+    made_at: datetime
+    target: bytes | None = None
+    digest: str | None = None  # SHA-256 of its file
+    size_bytes: int | None = None
+    reason: str | None = None  # why it cannot be made, or what is odd about it
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A delivered picture that lacks a deliverable."""
+
+    job_id: int
+    source: bytes
+    name: str
+    content_key: str | None
+    answer_digest: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
     """What the calls of a time came to."""

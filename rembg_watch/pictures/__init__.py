@@ -20,6 +20,7 @@ What can be known of a picture without decoding it, and the two cases in which i
 ``pictures.webp_parts``   a WebP likewise (core)
 ``pictures.carrying``     what comes from a source into its cut-out; which bytes make the picture (core)
 ``pictures.deliverable``  a file that is wanted of each picture (core)
+``pictures.naming``       what a deliverable is called (core)
 ``pictures.decoding``     decodes a doubtful picture in a process of its own
 ``pictures.inspection``   says all that of an open file
 ``pictures.upright``      decodes a picture and writes it anew, upright

@@ -191,6 +191,28 @@ def measure(
     return plain
 
 
+def open_version(source: Path, version: Version, *, root: Path, is_same_file: bool = True) -> BinaryIO:
+    """
+    Open a source in a certain version, to make something of it.
+
+    *is_same_file*: it is where it was found; else its number may be another one.
+
+    Raises:
+        SourceError: It is not there, or is another version.
+    """
+    if is_same_file:
+        return os.fdopen(_open(source, version, root), "rb")
+    try:
+        fd = _open_below(root, source)
+    except OSError as error:
+        raise _unopened(error, source) from error
+    found = os.fstat(fd)
+    if (found.st_size, found.st_mtime_ns) != (version.size_bytes, version.mtime_ns):
+        os.close(fd)
+        raise SourceChangedError(f"{disk.shown(source)} is another version.", code="changed", path=source)
+    return os.fdopen(fd, "rb")
+
+
 def is_there(source: Path, version: Version, *, root: Path | None = None) -> bool:
     """Say whether *source* stands in this version, or might: one that cannot be read now is tried again later."""
     try:

@@ -37,6 +37,7 @@ class Paid:
     is_first: bool = False
     duration_s: float = 0.0
     metadata: Metadata | None = None  # of the source; None: it is gone
+    is_mastered: bool = False  # its answer was kept when it was delivered before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
