@@ -70,7 +70,7 @@ def find(explicit: Path | None = None, *, environ: Mapping[str, str] | None = No
         if _is_there(explicit) is False:
             raise ConfigError([f"{explicit}: there is no such file; `rembg-watch init` writes one"])
         return explicit
-    candidates = _candidates(os.environ if environ is None else environ)
+    candidates = usual_places(os.environ if environ is None else environ)
     if found := next((one for one in candidates if _is_there(one)), None):
         return found
     if closed := next((one for one in candidates if one.is_absolute() and _is_there(one) is None), None):
@@ -90,13 +90,18 @@ def _is_there(path: Path) -> bool | None:
     return True
 
 
-def _candidates(environ: Mapping[str, str]) -> list[Path]:
+OWN_NAME = "rembg-watch.toml"
+"""What a configuration is called in the folder where one works."""
+
+
+def usual_places(environ: Mapping[str, str]) -> list[Path]:
+    """List where a configuration is looked for that nobody named, the strongest first."""
     config_home = environ.get("XDG_CONFIG_HOME", "")
     if not config_home.startswith("/"):
         home = environ.get("HOME", "")
         config_home = f"{home}/.config" if home.startswith("/") else ""
     user = [Path(config_home) / "rembg-watch" / "config.toml"] if config_home else []
-    return [Path("rembg-watch.toml"), *user, Path("/etc/rembg-watch/config.toml")]
+    return [Path(OWN_NAME), *user, Path("/etc/rembg-watch/config.toml")]
 
 
 def load(
