@@ -10,7 +10,7 @@ import typer
 
 from rembg_watch import state_dirs
 from rembg_watch.cli import cutouts
-from rembg_watch.cli.configured import ConfigFile
+from rembg_watch.cli.configured import ConfigFile, check_folders
 from rembg_watch.cli.console import say
 from rembg_watch.config import FOR_LOOKING, find
 from rembg_watch.errors import ExitCode, UsageError
@@ -38,6 +38,7 @@ def redo(
     if not patterns and not folder and not missing:
         raise UsageError("say what to make anew: give a pattern ('shoot-7/*', or '*' for all), --folder or --missing")
     settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
+    check_folders(folder or (), settings)
     names = {one.name for one in settings.folders}
     with open_ledger(settings.state_dir, Access.JOIN) as ledger:
         found = {job.id: job for job in _chosen(ledger, patterns, folder) if job.folder in names}

@@ -103,3 +103,36 @@ def test_adopt_without_a_folder_or_a_ledger_says_so(shop: Any, call: Callable[..
     ended = call(*words)
     assert ended.code in (2, 78)
     assert "no folder 'g'" in ended.err or "no ledger" in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("retry",),
+        ("jobs",),
+        ("jobs", "--unsettled"),
+        ("jobs", "--passed-over"),
+        ("redo", "--yes"),
+        ("adopt", "--yes"),
+        ("accept",),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_does_not_exist_is_no_folder_without_pictures(
+    shop: Any, call: Callable[..., Any], arguments: tuple[str, ...]
+) -> None:
+    assert call("once").code == 75
+    ended = call(*arguments, "--folder", "F1")
+    assert ended.code == 2
+    assert "there is no folder 'F1'; known are: f" in ended.err
+    assert calls(shop) == 0
+
+
+def test_a_folder_that_left_the_configuration_is_known_by_its_pictures(
+    shop: Any, desk: Path, call: Callable[..., Any]
+) -> None:
+    assert call("once", "--yes").code == 0
+    text = (desk / "rembg-watch.toml").read_text()
+    (desk / "rembg-watch.toml").write_text(text.replace('name = "f"', 'name = "g"'))
+    assert "0.webp" in call("jobs", "--folder", "f").out
+    assert call("retry", "--folder", "f").code == 0
