@@ -52,7 +52,10 @@ def redo(
         say(f"{count_text(len(meant), 'cut-out')} made anew for up to {credits_text(Decimal(price))}{lost}")
         _agree(yes)
         count = ledger.redo(meant, datetime.now(UTC))
-    say(f"{count:,} put in the queue; the old cut-outs stay until the new ones replace them")
+    say(
+        f"{count:,} put in the queue; the old cut-outs stay until the new ones replace them, "
+        "and those of another format beside them"
+    )
 
 
 def _chosen(ledger: Ledger, patterns: list[str] | None, folders: list[str] | None) -> Iterator[Job]:

@@ -253,7 +253,7 @@ class _Draft:
         """Make settings of *tree*, leaving out what is wrong."""
         for name in [name for name in tree if name.startswith("_")]:
             del tree[name]  # pydantic-settings would take these for arguments of its own
-            self._wrong("is not a known key", loc=(name,), todo=suggestion((name,)))
+            self._wrong("is not a known setting", loc=(name,), todo=suggestion((name,)))
         folders = self._folders(tree)
         settings = self._salvaged(Settings, tree, (), fallback={"state_dir": self._default_state_dir(tree, environ)})
         return settings and settings.model_copy(update={"folders": folders})
@@ -307,7 +307,7 @@ class _Draft:
             return  # it was there, and was taken out because it was wrong
         self.reported.add(loc)
         if error["type"] == "extra_forbidden":
-            self._wrong("is not a known key", loc=loc, todo=suggestion(loc))
+            self._wrong("is not a known setting", loc=loc, todo=suggestion(loc))
         else:
             self._wrong(sentence(error, loc), loc=loc)
 
@@ -334,4 +334,6 @@ def _unreadable(error: OSError | UnicodeDecodeError | tomllib.TOMLDecodeError) -
         return f"is not TOML: {error}", "correct that line"
     if isinstance(error, UnicodeDecodeError):
         return f"is not UTF-8 text (byte {error.start})", "save it as UTF-8"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder, and no configuration file", f"name the file in it, as in {OWN_NAME}"
     return f"cannot be read: {(error.strerror or type(error).__name__).lower()}", "let the user that runs this read it"

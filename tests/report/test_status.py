@@ -455,7 +455,7 @@ WORKING  801 pictures to go.
 ━━━━━━╸                   301 of 1,102 in this run, 3.4 a second
                           about 3 min 50 s to go
 
-        2  not whole yet
+        2  not whole yet  rembg-watch jobs --unsettled  says which
       793  in line
         8  at the API
     1,204  delivered
