@@ -216,7 +216,7 @@ def test_a_snapshot_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["status.json"], "nothing is left beside it"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"other": 1}', "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"other": 1}', "\x00", '{"jobs": 3}', '{"jobs": {}}'])
 def test_what_is_no_snapshot_is_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "status.json").write_text(content)
     assert read_snapshot(tmp_path / "status.json") is None
