@@ -65,7 +65,7 @@ def jobs(
                 _say_more(ledger, settings, limit)
             return
         found = _chosen(ledger, patterns, state, folder, limit)
-        gone = cutouts.missing(found, settings)
+        gone = cutouts.missing(found, settings, ledger).ids
         if as_json:
             say_json([_job_json(job) | {"is_missing": job.id in gone} for job in found])
         else:

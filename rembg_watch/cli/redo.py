@@ -13,6 +13,7 @@ from rembg_watch.cli import cutouts
 from rembg_watch.cli.configured import ConfigFile, check_folders
 from rembg_watch.cli.console import say
 from rembg_watch.config import FOR_LOOKING, find
+from rembg_watch.delivery.roots import ADVICE
 from rembg_watch.errors import ExitCode, UsageError
 from rembg_watch.jobs import Job
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
@@ -42,8 +43,12 @@ def redo(
     names = {one.name for one in settings.folders}
     with open_ledger(settings.state_dir, Access.JOIN) as ledger:
         found = {job.id: job for job in _chosen(ledger, patterns, folder) if job.folder in names}
-        gone = cutouts.missing(found.values(), settings)
+        looked = cutouts.missing(found.values(), settings, ledger)
+        gone = looked.ids
         meant = [job for job in found.values() if job.id in gone or not missing]
+        for name in sorted(looked.away & {job.folder for job in found.values()}) if missing else ():
+            what = "its output is away, so that nothing of it counts as missing"
+            say(f"{name}: {what}: mount its disk or share; if it is right as it is, {ADVICE}")
         if not meant:
             say("there is nothing to make anew: no cut-out that was delivered, and whose picture stands, is meant")
             return
