@@ -15,7 +15,7 @@ from rembg_watch.cli.console import say
 from rembg_watch.config import FOR_LOOKING, find
 from rembg_watch.delivery.roots import ADVICE
 from rembg_watch.errors import ExitCode, UsageError
-from rembg_watch.jobs import Job
+from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
 from rembg_watch.report.words import count_text, credits_text
 
@@ -51,6 +51,8 @@ def redo(
             say(f"{name}: {what}: mount its disk or share; if it is right as it is, {ADVICE}")
         if not meant:
             say("there is nothing to make anew: no cut-out that was delivered, and whose picture stands, is meant")
+            if count := _in_line(ledger, patterns, folder):
+                say(f"in line already: {count_text(count, 'picture')}")
             return
         price = settings.credits.per_image * len(meant)
         lost = f" (missing from the output: {len(gone):,})" if gone else ""
@@ -66,6 +68,13 @@ def redo(
 def _chosen(ledger: Ledger, patterns: list[str] | None, folders: list[str] | None) -> Iterator[Job]:
     for pattern in patterns or [None]:  # type: ignore[list-item]  # no pattern is one choice, too
         yield from ledger.redoable(Which(folders=frozenset(folders or ()), pattern=pattern))
+
+
+def _in_line(ledger: Ledger, patterns: list[str] | None, folders: list[str] | None) -> int:
+    """Count what is meant and will be made anyway."""
+    ahead = frozenset({State.QUEUED, State.SENDING, State.RECEIVED})
+    meant = [Which(folders=frozenset(folders or ()), pattern=one, states=ahead) for one in patterns or [None]]  # type: ignore[list-item]
+    return len({job.id for which in meant for job in ledger.jobs(which)})
 
 
 def _agree(yes: bool) -> None:

@@ -156,5 +156,6 @@ def test_cut_outs_on_a_share_that_is_away_are_not_missing(
     (desk / "out" / "3.webp").unlink()
     assert sum(job["is_missing"] for job in json.loads(call("jobs", "--json").out)) == 1
     assert "1 cut-out made anew" in call("redo", "--missing", "--yes").out
+    assert "in line already: 1 picture" in call("redo", "3.png", "--yes").out
     assert call("once").code == 0
     assert calls(shop) == 6
