@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from rembg_watch.cli.configured import ConfigFile
+from rembg_watch import state_dirs
+from rembg_watch.cli.configured import ConfigFile, check_folders
 from rembg_watch.cli.console import say
-from rembg_watch.config import FOR_LOOKING, Settings, find, load
+from rembg_watch.config import FOR_LOOKING, Settings, find
 from rembg_watch.daemon.adoption import Adoptable, adoptable
 from rembg_watch.daemon.adoption import adopt as take_over
 from rembg_watch.daemon.first_look import AGAIN, answer
@@ -28,11 +29,9 @@ def adopt(
     Meant are pictures in the queue whose output holds a newer file of the name that their cut-out would have, in any
     format. They count as delivered from then on; their originals stay where they are.
     """
-    settings = load(find(config), tolerate=FOR_LOOKING)
+    settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
     outputs = {one.name: one.output for one in settings.folders}
-    for name in folder or []:
-        if name not in outputs:
-            raise UsageError(f"there is no folder {name!r}; known are: {', '.join(outputs)}")
+    check_folders(folder or (), settings)
     with _ledger(settings) as ledger:
         meant = [adoptable(ledger, name, outputs[name]) for name in folder or outputs]
         meant = [one for one in meant if one.found]

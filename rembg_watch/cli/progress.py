@@ -107,12 +107,13 @@ def summary(daemon: Daemon) -> str:
     if figures.failed:
         parts.append(f"{figures.failed:,} failed (rembg-watch jobs --state failed says why)")
     parts.append(f"{credits_text(figures.charged)} used")
-    left = daemon.parts.balance.left()
+    left, snapshot = daemon.parts.balance.left(), daemon.snapshot()
     if left is not None:
-        parts.append(f"{credits_text(left)} left")
+        is_read = (snapshot["credits"]["read_at"] or "") >= snapshot["since"]  # else an earlier run did
+        parts.append(f"{credits_text(left)} left" + ("" if is_read else " when they were last read"))
     waiting = sum(counts[state] for state in (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD))
     hold = daemon.parts.governor.standstill
-    kept = kept_folders(daemon.snapshot(), since=local_text, until=local_text)
+    kept = kept_folders(snapshot, since=local_text, until=local_text)
     if waiting:
         why = hold.reason if hold else "; ".join(kept)
         parts.append(f"{waiting:,} wait{'s' if waiting == 1 else ''}" + (f": {why}" if why else ""))

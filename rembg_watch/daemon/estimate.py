@@ -61,6 +61,7 @@ class Estimate:
     pictures: int
     known: int  # of them, those whose answer was paid for before
     doubles: int  # of them, the same bytes with the same options as another one: not paid
+    made_otherwise: Mapping[str, int]  # by folder: what was delivered with other options, and stays as it is
     now: int  # so many calls would be made now; the rest of what is to be paid would wait
     limits: tuple[str, ...]  # the budgets and options that let no more go, in words
     hold: Hold | None  # what keeps all calls from going
@@ -128,12 +129,14 @@ def estimate(
         turns = tuple(turns_of(plan, governor.gate, shut=kept, room=room))
         day_room = balance.day_room(plan.terms)
         is_learned = pace_from_note(ledger.note(PACE)).learned is not None
+        otherwise = {one.name: ledger.made_otherwise(one.name, one.options_digest) for one in plan.recipes.values()}
     goes, waiting = contents.sent(turns)
     reading = None if balance.refusal else balance.reading
     return Estimate(
         pictures=len(contents.keys),
         known=contents.known,
         doubles=len(contents.keys) - contents.known - len(contents.to_pay),
+        made_otherwise={name: count for name, count in otherwise.items() if count},
         now=min(goes, payable),
         limits=tuple(_limits(waiting, turns, kept, day_room, goes)),
         hold=hold,

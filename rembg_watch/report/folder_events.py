@@ -58,7 +58,7 @@ class PassedOver(PictureEvent):
 _PASSED: dict[str, tuple[str, str]] = {
     Why.TYPE: (
         "{} file",
-        "the service takes JPEG, PNG, WebP and BMP only; export it as one of these, or exclude it knowingly",
+        "the service takes JPEG, PNG, WebP and BMP only; export it as one of these, or leave it out (exclude)",
     ),
     Why.LINK: ("link", "links are not followed; put the picture itself into the folder"),
     Why.SPECIAL: ("pipe, socket or device", "it is no ordinary file"),

@@ -225,6 +225,7 @@ class FolderHeld(FolderEvent):
 class MadeOtherwise(FolderEvent):
     """A folder's options have changed; what was delivered with others is not touched by itself."""
 
+    level: ClassVar[Level] = Level.WARNING  # a person who has just changed them, at a terminal, has to hear of it
     count: int
 
     def _says(self) -> str:

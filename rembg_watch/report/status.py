@@ -256,7 +256,11 @@ def read_snapshot(path: Path) -> Snapshot | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    return found if isinstance(found, dict) and "jobs" in found else None
+    is_one = isinstance(found, dict) and isinstance(found.get("jobs"), dict) and found.keys() >= _ALWAYS_THERE
+    return found if is_one else None
+
+
+_ALWAYS_THERE = frozenset({"jobs", "unsettled", "gate", "credits", "rate"})
 
 
 class Liveness(StrEnum):

@@ -103,3 +103,59 @@ def test_adopt_without_a_folder_or_a_ledger_says_so(shop: Any, call: Callable[..
     ended = call(*words)
     assert ended.code in (2, 78)
     assert "no folder 'g'" in ended.err or "no ledger" in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("retry",),
+        ("jobs",),
+        ("jobs", "--unsettled"),
+        ("jobs", "--passed-over"),
+        ("redo", "--yes"),
+        ("adopt", "--yes"),
+        ("accept",),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_does_not_exist_is_no_folder_without_pictures(
+    shop: Any, call: Callable[..., Any], arguments: tuple[str, ...]
+) -> None:
+    assert call("once").code == 75
+    ended = call(*arguments, "--folder", "F1")
+    assert ended.code == 2
+    assert "there is no folder 'F1'; known are: f" in ended.err
+    assert calls(shop) == 0
+
+
+def test_a_folder_that_left_the_configuration_is_known_by_its_pictures(
+    shop: Any, desk: Path, call: Callable[..., Any]
+) -> None:
+    assert call("once", "--yes").code == 0
+    text = (desk / "rembg-watch.toml").read_text()
+    (desk / "rembg-watch.toml").write_text(text.replace('name = "f"', 'name = "g"'))
+    assert "0.webp" in call("jobs", "--folder", "f").out
+    assert call("retry", "--folder", "f").code == 0
+
+
+@pytest.mark.parametrize("how", ["gone", "bare"])
+def test_cut_outs_on_a_share_that_is_away_are_not_missing(
+    shop: Any, desk: Path, call: Callable[..., Any], how: str
+) -> None:
+    assert call("once", "--yes").code == 0
+    (desk / "out").rename(desk / "away")
+    if how == "bare":
+        (desk / "out").mkdir()
+    assert not any(job["is_missing"] for job in json.loads(call("jobs", "--json").out))
+    said = call("redo", "--missing", "--yes")
+    assert "f: its output is away, so that nothing of it counts as missing" in said.out
+    assert "there is nothing to make anew" in said.out
+    if how == "bare":
+        (desk / "out").rmdir()
+    (desk / "away").rename(desk / "out")
+    (desk / "out" / "3.webp").unlink()
+    assert sum(job["is_missing"] for job in json.loads(call("jobs", "--json").out)) == 1
+    assert "1 cut-out made anew" in call("redo", "--missing", "--yes").out
+    assert "in line already: 1 picture" in call("redo", "3.png", "--yes").out
+    assert call("once").code == 0
+    assert calls(shop) == 6

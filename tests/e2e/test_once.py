@@ -1,5 +1,6 @@
 """``once`` for cron and for a try: exit codes, JSON, the dry run; ``status`` and ``retry`` beside a running daemon."""
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +45,7 @@ def test_once_json_is_one_object_on_standard_output(studio: Studio) -> None:
 
 def test_a_dry_run_says_what_it_would_send_and_cost_and_sends_nothing(open_studio: Callable[..., Studio]) -> None:
     studio = open_studio(credits=2)
+    studio.configure(watch={"grace_s": 300})
     for number in range(3):
         studio.drop(f"{number}.jpg", number)
     studio.put("twin.jpg", picture(0))
@@ -390,7 +392,11 @@ def test_a_change_of_options_says_what_stays_as_it_is(studio: Studio) -> None:
     told = (
         f'3 pictures were delivered with other options and stay as they are; "rembg-watch redo --folder {name}" makes'
     )
-    assert told in studio.cli("once").text
+    assert told in studio.cli("once", "--dry-run").out
+    assert json.loads(studio.cli("once", "--dry-run", "--json").out)["made_otherwise"] == {name: 3}
+    said = studio.cli("once").text
+    assert re.search(rf"warning\W+{name}: 3 pictures were", said), "a terminal shows warnings alone"
+    assert told in said
     assert told not in studio.cli("once").text, "once is enough"
     assert studio.cli("redo", "--folder", name, "--yes").code == 0
     assert studio.cli("once").code == 0

@@ -37,6 +37,22 @@ def test_what_comes_later_is_found_by_the_next_walk(studio: Any) -> None:
     assert studio.ledger.names == [b"new/a.jpg"]
 
 
+@pytest.mark.parametrize("content", [b"", b"a text", b"\xff\xd8\xff\xe0 cut"], ids=["empty", "text", "cut"])
+def test_what_is_no_picture_keeps_nobody_waiting_and_is_taken_when_it_becomes_one(
+    studio: Any, picture: Callable[..., bytes], content: bytes
+) -> None:
+    path = studio.drop("a.jpg", content)
+    studio.begin(settle_s=3, scan_interval_s=30)
+    studio.passes(2)
+    assert not studio.watch.is_at_rest
+    studio.passes(5)
+    assert studio.watch.is_at_rest
+    assert studio.watch.unsettled == 1
+    path.write_bytes(picture())
+    studio.passes(40)
+    assert studio.ledger.names == [b"a.jpg"]
+
+
 def test_a_file_that_grows_is_taken_when_it_has_stopped(studio: Any, picture: Callable[..., bytes]) -> None:
     whole = picture(size=(400, 300))
     path = studio.drop("a.jpg", whole[:500])
