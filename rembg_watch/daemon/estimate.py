@@ -160,7 +160,7 @@ def _taken(settings: Settings) -> dict[str, str]:
     """Say which folders another daemon watches; the one of this configuration would be waited for."""
     locks, ours = Locks(), Locks.of_state(settings.state_dir)
     holders = {folder.name: locks.holder_of(folder.input) for folder in settings.folders}
-    return {name: f"{one} watches it" for name, one in holders.items() if one is not None and one.pid != ours}
+    return {name: f"it is watched by {one}" for name, one in holders.items() if one is not None and one.pid != ours}
 
 
 def _waits(ledger: Ledger, plan: Plan, versions: Mapping[Source, Version], kept: Container[str]) -> dict[str, str]:
