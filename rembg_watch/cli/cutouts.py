@@ -6,6 +6,7 @@ from os import fsdecode
 from pathlib import Path
 
 from rembg_watch.config import Settings
+from rembg_watch.host.silence import silent
 from rembg_watch.jobs import Job, State
 
 _PATIENCE_S = 5.0
@@ -13,7 +14,8 @@ _PATIENCE_S = 5.0
 
 def missing(jobs: Iterable[Job], settings: Settings) -> frozenset[int]:
     """Return the ids of finished jobs whose cut-out is surely gone; what cannot be looked at in time is left out."""
-    outputs = {one.name: one.output for one in settings.folders}
+    silences = silent(one.output for one in settings.folders)  # it alone says nothing, and the others are looked at
+    outputs = {one.name: one.output for one in settings.folders if one.output not in silences}
     gone: set[int] = set()
     done = [job for job in jobs if job.state is State.DONE and job.target is not None and job.folder in outputs]
 
