@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rembg_watch.config import Settings
 from rembg_watch.delivery.roots import Roots, Unwritten
+from rembg_watch.host.silence import silent
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Ledger
 
@@ -28,7 +29,8 @@ def missing(jobs: Iterable[Job], settings: Settings, ledger: Ledger) -> Missing:
 
     A share that is away leaves an empty folder: all of its cut-outs would be bought again, to be there twice.
     """
-    outputs = {one.name: one.output for one in settings.folders}
+    silences = silent(one.output for one in settings.folders)  # it alone says nothing, and the others are looked at
+    outputs = {one.name: one.output for one in settings.folders if one.output not in silences}
     known = Roots(Unwritten(ledger))
     gone: set[int] = set()
     away: set[str] = set()

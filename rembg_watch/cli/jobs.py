@@ -1,6 +1,7 @@
 """``jobs``: the pictures in the ledger, with the state of each and the reason for it."""
 
 import os
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from typing import Annotated, Any
 
@@ -143,8 +144,11 @@ def _show_passed_over(found: Mapping[str, PassedOver], limit: int, *, as_json: b
     if not numbers["count"]:
         say("no files are passed over")
         return
+    rows: Counter[str] = Counter()  # several kinds may have one name, as links have whatever they end in
     for one in numbers["kinds"]:
-        say(f"{one['count']:>9,}  {one['folder']}: {kind_text(one['reason'], one['kind'])}")
+        rows[f"{one['folder']}: {kind_text(one['reason'], one['kind'])}"] += one["count"]
+    for words, count in rows.most_common():
+        say(f"{count:>9,}  {words}")
     say("for example" if len(examples) < numbers["count"] else "these are")
     for name, source, passed in examples:
         say(f"{name}/{show(source)}  {REASONS[passed.why]}")

@@ -125,7 +125,8 @@ def estimate(
             return balance.folder_room(recipe.name, recipe.daily_budget)
 
         kept = {**dict.fromkeys(away, "its folder is not there"), **_taken(settings)}
-        kept |= _waits(ledger, plan, line.versions, kept)
+        is_set_back = bool(leftovers.calls_forgotten(ledger, settings.state_dir))
+        kept |= _waits(ledger, plan, line.versions, kept, is_set_back=is_set_back)
         turns = tuple(turns_of(plan, governor.gate, shut=kept, room=room))
         day_room = balance.day_room(plan.terms)
         is_learned = pace_from_note(ledger.note(PACE)).learned is not None
@@ -164,16 +165,19 @@ def _taken(settings: Settings) -> dict[str, str]:
     """Say which folders another daemon watches; the one of this configuration would be waited for."""
     locks, ours = Locks(), Locks.of_state(settings.state_dir)
     holders = {folder.name: locks.holder_of(folder.input) for folder in settings.folders}
-    return {name: f"{one} watches it" for name, one in holders.items() if one is not None and one.pid != ours}
+    return {name: f"it is watched by {one}" for name, one in holders.items() if one is not None and one.pid != ours}
 
 
-def _waits(ledger: Ledger, plan: Plan, versions: Mapping[Source, Version], kept: Container[str]) -> dict[str, str]:
+def _waits(
+    ledger: Ledger, plan: Plan, versions: Mapping[Source, Version], kept: Container[str], *, is_set_back: bool
+) -> dict[str, str]:
     """Say which new folders would wait for a person, and why."""
     jobs, why = ledger.counts_by_folder(), {}
     for name, recipe in plan.recipes.items():
-        if name not in kept and first_look.is_new(ledger, recipe, jobs.get(name, {})):
+        if name not in kept and (is_set_back or first_look.is_new(ledger, recipe, jobs.get(name, {}))):
             sources = {source: version for (folder, source), version in versions.items() if folder == name}
-            found = first_look.decide(ledger, plan, recipe, sources)
+            ours = {job.source for job in first_look.in_line(ledger, name) if job.target}
+            found = first_look.decide(ledger, plan, recipe, sources, ours=ours)
             why.update({name: found[1]} if found else {})
     return {name: text for name, text in why.items() if not first_look.is_answered(ledger, name)}
 

@@ -157,8 +157,8 @@ def ids_of(connection: Connection, which: Which, *conditions: ColumnElement[bool
 
 
 def _matching(connection: Connection, statement: Select[tuple[int]], which: Which) -> Iterator[int]:
-    for row in connection.execute(statement.add_columns(JOBS.c.source)):
-        if which.accepts(row.source):
+    for row in connection.execute(statement.add_columns(JOBS.c.source, JOBS.c.folder)):
+        if which.accepts(row.source, row.folder):
             yield row.id
 
 

@@ -60,13 +60,16 @@ class Which:
     states: frozenset[State] = frozenset()
     folders: frozenset[str] = frozenset()
     ids: frozenset[int] = frozenset()
-    pattern: str | None = None  # a glob over the source's path; ``*`` crosses directories
+    pattern: str | None = None  # a glob over the source's path, ``*`` crosses directories; or folder and path
     since: datetime | None = None  # changed at this moment or later
     has_surprise: bool | None = None  # whether an answer of an unexpected size waits for a person; None: either
 
-    def accepts(self, source: bytes) -> bool:
-        """Say if *source* is a path that the pattern means."""
-        return self.pattern is None or _glob(self.pattern).match(os.fsdecode(source)) is not None
+    def accepts(self, source: bytes, folder: str) -> bool:
+        """Say if *source* is a path that the pattern means, or the picture that it names as lists and logs do."""
+        if self.pattern is None:
+            return True
+        path = os.fsdecode(source)
+        return self.pattern == f"{folder}/{path}" or _glob(self.pattern).match(path) is not None
 
 
 def _glob(pattern: str) -> re.Pattern[str]:

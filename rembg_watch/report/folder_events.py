@@ -128,9 +128,10 @@ class FolderHung(FolderEvent):
     silent_s: float
 
     def _says(self) -> str:
+        silent = f"has not answered for {span_text(self.silent_s)}" if self.silent_s >= 1 else "does not answer"
         return (
-            f"{self.folder}: a disk has not answered for {span_text(self.silent_s)}; nothing is sent for this folder "
-            "meanwhile, and the others go on; look at its share"
+            f"{self.folder}: a disk {silent}; nothing is sent for this folder meanwhile, and the others go on; "
+            "look at its share"
         )
 
 

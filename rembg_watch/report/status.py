@@ -28,6 +28,9 @@ Snapshot = dict[str, Any]
 
 SILENT_AFTER_S = 60
 
+LAST_CALL = "last_call"
+"""The key under which the number of the last call is written: it only grows, as long as the ledger is the same."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateView:

@@ -16,6 +16,7 @@ from enum import Enum
 
 from rembg_watch.host import disk
 from rembg_watch.pictures import formats, inspection
+from rembg_watch.pictures.decoding import UndecidedError
 from rembg_watch.watch.settle import FileStat
 
 LINK = "it is a link, and links are not followed; put the picture itself into the folder"
@@ -85,6 +86,8 @@ def probe(
 
 
 def _unopened(error: OSError) -> Judgement:
+    if isinstance(error, UndecidedError):
+        return Judgement(Verdict.STUCK, error.strerror or str(error), "undecided", took_long=True)
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return Judgement(Verdict.GONE)
     if error.errno == errno.ELOOP:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -54,6 +55,64 @@ def test_once_waits_where_nobody_can_be_asked_and_retry_lets_go_by_name(shop: An
     assert "5 would be sent" not in call("once", "--dry-run").out
     assert call("once").code == 0
     assert calls(shop) == 5
+
+
+def hangs(place: Path) -> Callable[[Any], frozenset[Path]]:
+    """Have one place not answer, as a share whose server is gone; the question itself is proved elsewhere."""
+    return lambda paths: frozenset(path for path in paths if path == place)
+
+
+def two_folders(desk: Path, serve: Callable[..., Sandbox]) -> None:
+    serve()
+    folders = "".join(
+        f'[[folders]]\nname = "{name}"\ninput = "{desk / name}"\noutput = "{desk / name}-out"\n' for name in "ab"
+    )
+    for name in "ab":
+        (desk / name).mkdir()
+        for number in range(3):
+            Image.new("RGB", (40 + number, 30), (number * 40, 9, ord(name))).save(desk / name / f"{number}.png")
+    (desk / "rembg-watch.toml").write_text(
+        f'state_dir = "{desk / "state"}"\n[watch]\nsettle_s = 0.1\nscan_interval_s = 0.2\n'
+        f"[output]\nfree_space_reserve_mb = 0\n{folders}"
+    )
+
+
+def test_adopt_leaves_alone_what_hangs_and_takes_over_the_rest(
+    desk: Path, serve: Callable[..., Sandbox], call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_folders(desk, serve)
+    assert call("once").code == 0
+    (desk / "state").rename(desk / "state-before")
+    assert call("once").code == 75
+    monkeypatch.setattr("rembg_watch.cli.adopt.silent", hangs(desk / "a-out"))
+    adopted = call("adopt", "--yes")
+    assert adopted.code == 0
+    assert "b: 3 cut-outs taken over" in adopted.out
+    assert "a:" not in adopted.out
+    assert "a-out does not answer" in " ".join(adopted.err.split())
+
+
+def test_a_missing_cutout_is_told_although_another_folder_hangs(
+    desk: Path, serve: Callable[..., Sandbox], call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_folders(desk, serve)
+    assert call("once").code == 0
+    (desk / "b-out/0.webp").unlink()
+    monkeypatch.setattr("rembg_watch.cli.cutouts.silent", hangs(desk / "a-out"))
+    is_dir = Path.is_dir
+    monkeypatch.setattr(Path, "is_dir", lambda path: Event().wait() if path == desk / "a-out" else is_dir(path))
+    shown = {one["source"]: one["is_missing"] for one in json.loads(call("jobs", "--folder", "b", "--json").out)}
+    assert shown == {"0.png": True, "1.png": False, "2.png": False}
+    assert "1 cut-out made anew" in call("redo", "--missing", "--yes").out
+
+
+def test_links_are_one_row_whatever_they_end_in(shop: Any, desk: Path, call: Callable[..., Any]) -> None:
+    del shop
+    for name in ("a.jpg", "b.png", "c", "d.jpg"):
+        (desk / "in" / name).symlink_to("nowhere")
+    call("once")
+    rows = [row.split(maxsplit=1) for row in call("jobs", "--passed-over").out.splitlines() if ": links" in row]
+    assert rows == [["4", "f: links"]]
 
 
 def test_yes_agrees(shop: Any, call: Callable[..., Any]) -> None:

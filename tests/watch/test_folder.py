@@ -239,6 +239,21 @@ def test_what_is_unsettled_is_listed_with_reason_and_first_look(studio: Any, pic
     assert sorted(event.source for event in studio.reported(events.Unsettled)) == [b"empty.jpg", b"half.jpg"]
 
 
+def test_nobody_waits_for_an_empty_file_longer_than_for_half_a_picture(
+    studio: Any, picture: Callable[..., bytes]
+) -> None:
+    studio.drop("empty.jpg", b"")
+    studio.begin(settle_s=3, grace_s=300)
+    studio.passes(2)
+    assert not studio.watch.is_at_rest
+    studio.passes(5)
+    assert studio.watch.is_at_rest, "`once` ends here, instead of waiting for the grace time"
+    assert [(one.source, one.reason) for one in studio.listed] == [(b"empty.jpg", "it is empty")]
+    studio.drop("empty.jpg", picture())
+    studio.passes(10)
+    assert studio.ledger.names == [b"empty.jpg"]
+
+
 def test_what_never_becomes_a_picture_is_written_down_after_the_grace_time(
     studio: Any, picture: Callable[..., bytes]
 ) -> None:
