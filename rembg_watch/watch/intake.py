@@ -157,11 +157,17 @@ class Intake:
         return len(due) == AT_ONCE
 
     def _is_ready(self, source: bytes, found: FileStat, now: float) -> bool:
-        """Say if it is time to open a file; an empty one is opened only to give it up."""
+        """Say if it is time to open a file; nobody waits for an empty one, which is opened only to give it up."""
         if self._settler.has_settled(source, now):
             return True
         self._report_if_old(source, now)
-        return found.size_bytes == 0 and self._is_last(source, found, now)
+        if found.size_bytes:
+            return False
+        if self._is_last(source, found, now):
+            return True
+        if self._settler.is_still(source, now):
+            self._settler.rest(source)
+        return False
 
     def _is_last(self, source: bytes, found: FileStat, now: float) -> bool:
         """Say if a file was waited for long enough, by our own looks or by its own clock before we came."""
