@@ -44,6 +44,7 @@ def test_once_json_is_one_object_on_standard_output(studio: Studio) -> None:
 
 def test_a_dry_run_says_what_it_would_send_and_cost_and_sends_nothing(open_studio: Callable[..., Studio]) -> None:
     studio = open_studio(credits=2)
+    studio.configure(watch={"settle_s": 0.3, "scan_interval_s": 0.5, "grace_s": 300})
     for number in range(3):
         studio.drop(f"{number}.jpg", number)
     studio.put("twin.jpg", picture(0))
@@ -327,6 +328,7 @@ def test_an_answer_of_an_unexpected_size_is_held_until_it_is_accepted(studio: St
     studio.drop("good.jpg", 7)
     said = studio.cli("once")
     assert said.code == 75, said.text
+    assert "1 waits (rembg-watch jobs --state held says why)" in said.out
     assert set(studio.outputs()) == {"good.png"}
     (job,) = studio.jobs("--state", "held")
     assert job["reason"].startswith("the answer is 460 x 307, expected 1200 x 800; such previews come when an account")
