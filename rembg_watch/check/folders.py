@@ -154,10 +154,17 @@ def _patterns(folder: FolderSettings, places: Mapping[str, str]) -> Iterator[Fin
         for pattern in patterns:
             if not can_match_a_picture(pattern):
                 what = f'the pattern "{pattern}" in {name} of folder "{folder.name}" can match no picture that is sent'
-                name_of_one = pattern.strip("/").rpartition("/")[2]
-                meant = "**/*.jpg" if "." in name_of_one else f"**/{name_of_one}/**"
-                todo = f'take it out, or say what is meant, as in "{meant}"'
+                todo = f'take it out, or say what is meant, as in "{_meant(pattern)}"'
                 yield Finding(Severity.WARNING, FindingKind.SETTING, what, where=places[name], todo=todo)
+
+
+def _meant(pattern: str) -> str:
+    """Guess what somebody meant by a pattern that can match nothing."""
+    bare = pattern.removeprefix("./")
+    if can_match_a_picture(bare):
+        return bare
+    name = pattern.strip("/").rpartition("/")[2]
+    return "**/*.jpg" if "." in name or not name.strip("*?") else f"**/{name}/**"
 
 
 def _polled(folder: FolderSettings, settings: Settings, mount: Mount | None, where: str) -> Iterator[Finding]:
