@@ -120,7 +120,7 @@ def _held_above(directory: Path, known: Collection[tuple[int, int]]) -> tuple[Pa
     """Find who watches *directory* or one above it by a configuration that is not known here."""
     locks = Locks()
     for step in (directory, *directory.parents):
-        if _identity(step) not in known and (holder := locks.holder_of(step)):
+        if _identity(step) not in known and (holder := locks.holder_of(step, alone=True)):
             return step, holder
     return None
 

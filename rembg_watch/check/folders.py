@@ -181,6 +181,8 @@ def _patterns(folder: FolderSettings, places: Mapping[str, str]) -> Iterator[Fin
 
 def _meant(pattern: str) -> str:
     """Say what to write in place of a pattern that can match no picture."""
+    if can_match_a_picture(bare := pattern.removeprefix("./")):
+        return f'take it out, or say what is meant, as in "{bare}"'
     if "{" in pattern:
         return 'braces have no meaning here: write a pattern for each, as in "**/*.jpg", "**/*.png"'
     if own := next((one for one in pattern.split("/") if is_junk(os.fsencode(one))), None):

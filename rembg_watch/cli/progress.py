@@ -1,5 +1,6 @@
 """The progress of ``once``: a bar on a terminal, plain lines elsewhere."""
 
+from collections.abc import Mapping
 from typing import Self
 
 from rich.console import Console
@@ -98,6 +99,12 @@ def _facts(daemon: Daemon, figures: Figures, hold: Hold | None) -> str:
     return ", ".join(parts)
 
 
+def _asks(counts: Mapping[State, int]) -> str:
+    """Say what tells why pictures wait, each for a reason of its own."""
+    state = next((one for one in (State.HELD, State.QUEUED, State.RECEIVED) if counts[one]), None)
+    return f" (rembg-watch jobs --state {state} says why)" if state else ""
+
+
 def summary(daemon: Daemon) -> str:
     """Write in one line what a run achieved, and what is left and why."""
     figures, counts = daemon.parts.metrics.read(), daemon.parts.ledger.counts()
@@ -116,7 +123,7 @@ def summary(daemon: Daemon) -> str:
     kept = kept_folders(snapshot, since=local_text, until=local_text)
     if waiting:
         why = hold.reason if hold else "; ".join(kept)
-        parts.append(f"{waiting:,} wait{'s' if waiting == 1 else ''}" + (f": {why}" if why else ""))
+        parts.append(f"{waiting:,} wait{'s' if waiting == 1 else ''}" + (f": {why}" if why else _asks(counts)))
     if counts[State.IN_DOUBT]:
         parts.append(f"{counts[State.IN_DOUBT]:,} in doubt (rembg-watch retry --state in_doubt sends them again)")
     if daemon.parts.watcher.unsettled:

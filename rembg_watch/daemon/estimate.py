@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from rembg_watch.account.balance import Balance
-from rembg_watch.account.gate import Go
+from rembg_watch.account.causes import CAUSES, words
+from rembg_watch.account.gate import Gate, Go
 from rembg_watch.account.governor import Governor
 from rembg_watch.account.holds import Hold
 from rembg_watch.account.notes import GATE, PACE, pace_from_note
@@ -127,6 +128,7 @@ def estimate(
         kept = {**dict.fromkeys(away, "its folder is not there"), **_taken(settings)}
         is_set_back = bool(leftovers.calls_forgotten(ledger, settings.state_dir))
         kept |= _waits(ledger, plan, line.versions, kept, is_set_back=is_set_back)
+        kept = {**_held(plan, governor.gate), **kept}
         turns = tuple(turns_of(plan, governor.gate, shut=kept, room=room))
         day_room = balance.day_room(plan.terms)
         is_learned = pace_from_note(ledger.note(PACE)).learned is not None
@@ -166,6 +168,12 @@ def _taken(settings: Settings) -> dict[str, str]:
     locks, ours = Locks(), Locks.of_state(settings.state_dir)
     holders = {folder.name: locks.holder_of(folder.input) for folder in settings.folders}
     return {name: f"it is watched by {one}" for name, one in holders.items() if one is not None and one.pid != ours}
+
+
+def _held(plan: Plan, gate: Gate) -> dict[str, str]:
+    """Say which folders buy nothing until a person has decided, and why."""
+    holds = {name: gate.refusing(name, recipe.options) for name, recipe in plan.recipes.items()}
+    return {name: words(CAUSES[one.cause].pause, one.text) for name, one in holds.items() if one is not None}
 
 
 def _waits(
@@ -378,7 +386,7 @@ def _limits(
         if name in rooms:
             yield f"{name}: its daily budget {_left(rooms[name] or 0)} until midnight UTC"
         else:
-            yield f"{name}: {kept.get(name, 'the API does not accept its options')}"
+            yield f"{name}: {kept[name]}"
     if day_room < goes:
         yield f"credits.daily_budget {_left(day_room)} until midnight UTC"
 

@@ -212,12 +212,18 @@ class Locks:
             if one != but and (holder := self._asked(number, one)) is not None:
                 yield holder
 
-    def holder_of(self, path: Path) -> Holder | None:
-        """Say who else has the lock on an input folder, as far as it counts; takes nothing."""
+    def holder_of(self, path: Path, *, alone: bool = False) -> Holder | None:
+        """
+        Say who else has the lock on an input folder, as far as it counts; takes nothing.
+
+        So has who watches a folder above it or inside it, unless the folder *alone* is meant.
+        """
         try:
             name = _name_of(path)
         except OSError:
             return None
+        if alone:
+            return next((one for one in self._holders(name, "") if one.counts), None)
         return self._first_that_counts(path, name, "")
 
     @staticmethod

@@ -143,7 +143,8 @@ class Jobs(Protocol):
         Put right what a run left that ended in the middle; the owner calls it once at its start.
 
         What was being sent is in doubt. Claims are dropped. Paid answers stay
-        ``received`` and are to be claimed and published before anything is sent.
+        ``received`` and are to be claimed and published before anything is sent. What was put off
+        without ever having been sent is due.
         """
 
     def pull_in(self, folders: Iterable[str], at: datetime) -> int:

@@ -160,6 +160,8 @@ class WillRetry(PictureEvent):
     retry_at: datetime | None = None
 
     def _says(self) -> str:
+        if not self.attempt:
+            return f"{self.picture}: {self.why}; nothing was sent, and it is tried again"
         return f"{self.picture}: {self.why}; attempt {self.attempt} of {self.max_attempts}, sent again"
 
 

@@ -157,7 +157,7 @@ class Intake:
         return len(due) == AT_ONCE
 
     def _is_ready(self, source: bytes, found: FileStat, now: float) -> bool:
-        """Say if it is time to open a file; an empty one is opened only to give it up."""
+        """Say if it is time to open a file; nobody waits for an empty one, which is opened only to give it up."""
         if self._settler.has_settled(source, now):
             return True
         self._report_if_old(source, now)

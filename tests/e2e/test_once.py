@@ -329,6 +329,7 @@ def test_an_answer_of_an_unexpected_size_is_held_until_it_is_accepted(studio: St
     studio.drop("good.jpg", 7)
     said = studio.cli("once")
     assert said.code == 75, said.text
+    assert "1 waits (rembg-watch jobs --state held says why)" in said.out
     assert set(studio.outputs()) == {"good.png"}
     (job,) = studio.jobs("--state", "held")
     assert job["reason"].startswith("the answer is 460 x 307, expected 1200 x 800; such previews come when an account")

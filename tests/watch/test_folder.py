@@ -370,6 +370,19 @@ def test_at_rest_means_that_waiting_brings_nothing_more(studio: Any, picture: Ca
     assert dict(studio.watch.passed_over) == {Passed(Why.LINK, ".jpg"): 1}
 
 
+def test_an_empty_file_keeps_nobody_waiting_until_it_is_given_up(studio: Any, picture: Callable[..., bytes]) -> None:
+    path = studio.drop("empty.jpg", b"")
+    studio.begin(settle_s=3, grace_s=300)
+    studio.passes(2.9)
+    assert not studio.watch.is_at_rest
+    studio.passes(4)
+    assert studio.watch.is_at_rest
+    assert [(one.source, one.reason) for one in studio.listed] == [(b"empty.jpg", "it is empty")]
+    path.write_bytes(picture())
+    studio.passes(10)
+    assert studio.ledger.names == [b"empty.jpg"]
+
+
 def test_a_file_that_somebody_asks_about_is_looked_at_again(studio: Any) -> None:
     path = studio.drop("sub/a.jpg")
     studio.begin(settle_s=3, scan_interval_s=300)
