@@ -23,6 +23,11 @@ What can be known of a picture without decoding it, and the two cases in which i
 ``pictures.jpeg_parts``   a JPEG taken apart, and its metadata replaced (core)
 ``pictures.png_parts``    a PNG likewise (core)
 ``pictures.webp_parts``   a WebP likewise (core)
+``pictures.tiff_parts``   a TIFF taken apart (core)
+``pictures.psd_parts``    a Photoshop document likewise (core)
+``pictures.heif_parts``   a HEIC, HEIF or AVIF likewise (core)
+``pictures.profile``      whether the colours of an ICC profile are sRGB (core)
+``pictures.sending``      in which way a picture is sent: as it is, upright, or as a smaller copy (core)
 ``pictures.carrying``     what comes from a source into its cut-out; which bytes make the picture (core)
 ``pictures.deliverable``  a file that is wanted of each picture (core)
 ``pictures.decoding``     decodes a doubtful picture in a process of its own
