@@ -16,7 +16,10 @@ MAGIC = b"8BPS"
 RAW, RUNS = 0, 1
 """How the composite is kept; 2 and 3 are ZIP, which Photoshop does not use there."""
 
-COLOURS = {0: "GRAY", 1: "GRAY", 2: "RGB", 3: "RGB", 4: "CMYK", 8: "GRAY", 9: "Lab"}
+COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK", 8: "GRAY", 9: "Lab"}
+"""The modes that are read; in duotone the composite is the gray that is printed with the inks."""
+
+_MODES = {0: "bitmap", 2: "indexed", 7: "multichannel"}
 _BITS = frozenset({1, 8, 16, 32})
 _MOST_CHANNELS = 56
 _HEADER_BYTES = 26
@@ -28,7 +31,7 @@ NO_COMPOSITE = (
     'it holds layers alone and no composite: save it again with "Maximize Compatibility" (Photoshop\'s settings for '
     "files), or export a TIFF"
 )
-NOT_A_COLOUR = "its colours are in {mode} mode, which is not read here: convert it to RGB, or export a TIFF"
+NOT_A_COLOUR = "it is in {mode} mode, which is not read here: convert it to RGB, or export a TIFF"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +152,7 @@ def resources(reader: Reader, found: Header) -> Iterator[tuple[int, int, int]]:
 
 def _unfit(reader: Reader, found: Header) -> str:
     if found.mode not in COLOURS:
-        return NOT_A_COLOUR.format(mode="multichannel" if found.mode == 7 else f"unknown ({found.mode})")
+        return NOT_A_COLOUR.format(mode=_MODES.get(found.mode, "an unknown"))
     for number, at, size in resources(reader, found):
         if number == _VERSION_INFO and size > _MERGED_AT and reader.read(at + _MERGED_AT, 1) == b"\0":
             return NO_COMPOSITE

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rembg_watch.pictures.carrying import is_told_adobe_rgb
 from rembg_watch.pictures.formats import MAX_SIDE_PX, MAX_UPLOAD_BYTES, Kind, Look
 from rembg_watch.pictures.metadata import Parts
-from rembg_watch.pictures.profile import is_like_srgb
+from rembg_watch.pictures.srgb import is_like_srgb
 
 AS_IT_IS, UPRIGHT = "as it is", "upright"
 
