@@ -35,6 +35,8 @@ What can be known of a picture without decoding it, and the two cases in which i
 ``pictures.vips``            the one door to libvips and libheif
 ``pictures.psd_pixels``      the composite of a Photoshop document
 ``pictures.opening``         opens any picture upright, with its profile
+``pictures.proxy``           the copy that is sent for what the service does not take
+``pictures.extras``          what has to be installed to read a kind of picture
 ``pictures.decoding``        decodes a doubtful picture in a process of its own
 ``pictures.inspection``      says all that of an open file
 ``pictures.upright``         decodes a picture and writes it anew, upright

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rembg_watch.pictures.carrying import is_told_adobe_rgb
 from rembg_watch.pictures.formats import MAX_SIDE_PX, MAX_UPLOAD_BYTES, Kind, Look
 from rembg_watch.pictures.metadata import Parts
+from rembg_watch.pictures.profiles import ADOBE_RGB
 from rembg_watch.pictures.srgb import is_like_srgb
 
 AS_IT_IS, UPRIGHT = "as it is", "upright"
@@ -17,7 +18,8 @@ AS_IT_IS, UPRIGHT = "as it is", "upright"
 PROXY_MADE_AS = 1
 """Counts up when other copies come to be made of the same pictures: what is asked for then is another request."""
 
-ADOBE_RGB = "adobe-rgb"
+REVIEW = "review"
+"""What a folder assumes whose pictures without a profile a person looks at: they are sent as sRGB all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,10 @@ class Sends:
     def reads_more(self) -> bool:
         """Whether what the service does not take is read too."""
         return self.px > 0
+
+
+PLAIN = Sends()
+"""As folders send that make no deliverables."""
 
 
 def way_of(look: Look, parts: Parts, size_bytes: int, sends: Sends) -> str:
