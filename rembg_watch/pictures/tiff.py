@@ -22,6 +22,9 @@ _COLOURS = {0: "GRAY", 1: "GRAY", 2: "RGB", 3: "RGB", 5: "CMYK", 6: "RGB", 8: "L
 _REDUCED, _MASK = 1, 4
 _CMYK_INKS = 1
 _MOST_DIRECTORIES = 1000
+_BITS = frozenset({1, 2, 4, 8, 16, 32, 64})
+_NO_LIGHT = frozenset({2, 5, 6})
+NO_MEANING = "it does not say what its samples mean (gray, RGB, ...): export it again, with another program if need be"
 PREVIEW_FIRST = "its first picture is a preview alone: export it as a plain TIFF"
 
 
@@ -56,8 +59,19 @@ def inspect(reader: Reader) -> Structure:
         bits=max(bits_of(tiff, first)),
         colours=colours_of(tiff, first),
         pages=_pages(tiff),
-        unfit=PREVIEW_FIRST if is_preview(tiff, first) else "",
+        unfit=_unfit(tiff, first),
     )
+
+
+def _unfit(tiff: Tiff, first: Directory) -> str:
+    if is_preview(tiff, first):
+        return PREVIEW_FIRST
+    bits = max(bits_of(tiff, first))
+    if bits not in _BITS:
+        return f"it has {bits} bits for each sample, which few programs read: export it with 8 or 16"
+    if tiff.number(first, SAMPLE_FORMAT, 1) in _NO_LIGHT:
+        return "its samples are signed or complex numbers and no light: export it with 8 or 16 bits"
+    return "" if PHOTOMETRIC in first.fields else NO_MEANING
 
 
 def bits_of(tiff: Tiff, directory: Directory) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import io
 import random
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from rembg_watch.pictures.formats import Look, ReadKind, inspect, why_not_readable, why_not_sendable
+from rembg_watch.pictures.formats import Look, ReadKind, finished, inspect, why_not_readable, why_not_sendable
 from rembg_watch.pictures.reader import Reader
 from rembg_watch.pictures.structure import BLANK_END
 from tests.pictures.documents import (
@@ -200,6 +201,27 @@ def test_canons_mark_tells_its_raw() -> None:
 def test_a_photograph_of_a_camera_that_was_exported_as_tiff_is_no_raw() -> None:
     found = look(tiff_of(TiffShape(more=((271, ASCII, b"NIKON CORPORATION\0"), (272, ASCII, b"NIKON D850\0")))))
     assert (found.read_kind, found.is_whole) == (ReadKind.TIFF, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ((258, 12), "it has 12 bits for each sample"),
+        ((339, 2), "signed or complex numbers"),
+        ((262, None), "does not say what its samples mean"),
+    ],
+)
+def test_a_tiff_of_odd_numbers_says_so_and_what_to_do(change: tuple[int, int | None], words: str) -> None:
+    shape = TiffShape(samples=1, is_directory_first=True, more=((339, SHORT, [1]),))
+    data, (tag, value) = bytearray(tiff_of(shape)), change
+    at = data.index(struct.pack("<HHI", tag, SHORT, 1))
+    data[at : at + 2] = struct.pack("<H", 60000 if value is None else tag)
+    data[at + 8 : at + 10] = struct.pack("<H", 8 if value is None else value)
+    refusal = why_not_readable(finished(look(bytes(data))))
+    assert refusal is not None
+    assert refusal.code == "unfit"
+    assert words in refusal.reason
+    assert "export it" in refusal.reason
 
 
 # --- Photoshop ------------------------------------------------------------------------------------
