@@ -515,6 +515,7 @@ class FolderSettings(Section):
             include=self.include,
             exclude=self.exclude,
             sync_conflicts=self.sync_conflicts,
+            reads_more=bool(self.deliver),
             extension=self.options.extension(),
             after=self.after,
             done=self.done if self.after == "move" else None,

@@ -42,7 +42,7 @@ from rembg_watch.pipeline.ports import Verify
 from rembg_watch.pipeline.rendering import NotRenderedError, Render, Rendered, Wish
 from rembg_watch.pipeline.shares import Shares
 from rembg_watch.pipeline.slots import Slots
-from rembg_watch.pipeline.source import upright_here
+from rembg_watch.pipeline.source import proxy_here, upright_here
 from rembg_watch.pipeline.threads import MOST_FOR_ONE, Pulse
 from rembg_watch.pipeline.under_way import UnderWay
 from rembg_watch.report import events
@@ -284,6 +284,7 @@ def assemble(
         upright=decoders.upright if around.verify is None else upright_here,
         masters=Masters(state_dir / MASTERS_NAME),
         render=around.render or _no_render,
+        proxy=decoders.proxy if around.verify is None else proxy_here,
     )
 
     def begin_turn(thread: str) -> None:

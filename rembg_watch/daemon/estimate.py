@@ -362,7 +362,7 @@ def _content_keys(recipe: Recipe, source: bytes, version: Version) -> tuple[str,
     """
     try:
         picture = recipe.input / os.fsdecode(source)
-        with measure(picture, version, root=recipe.input, upright=recipe.upright) as opened:
+        with measure(picture, version, root=recipe.input, sends=recipe.sends) as opened:
             return content_key(opened, recipe), older_key(opened, recipe), picture_key(opened, recipe)
     except SourceError:
         return None

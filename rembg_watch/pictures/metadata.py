@@ -56,6 +56,7 @@ class Parts:
             empty if that is not known.
         states_colours: It says itself what its colours mean, by a profile or otherwise.
         comments: Words of no known purpose. They make no other picture of a file, but may tell two files apart.
+        told: What makes the picture beside those bytes.
     """
 
     metadata: Metadata
@@ -63,6 +64,7 @@ class Parts:
     colours: str = ""
     states_colours: bool = False
     comments: bytes = b""
+    told: bytes = b""
 
 
 class Cut(NamedTuple):

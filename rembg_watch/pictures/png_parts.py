@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from rembg_watch.pictures import iptc, xmp
 from rembg_watch.pictures.exif import sensible_dpi, without_prefix
 from rembg_watch.pictures.metadata import MOST_BYTES, Cut, Drops, Metadata, Parts, resolution
-from rembg_watch.pictures.png import MAGIC, Chunk, chunks
+from rembg_watch.pictures.png import GRAYS, MAGIC, Chunk, chunks
 from rembg_watch.pictures.reader import Reader
 
 _AROUND_BYTES = 8, 4  # length and name before the data, a checksum behind
@@ -33,7 +33,6 @@ _REGISTERED = frozenset(b"Creation Time|Software|Disclaimer|Warning|Source|Comme
 """Further keys of the PNG specification; a text under any other may be anything."""
 
 _METRE = 0.0254
-_GRAYS = frozenset({0, 4})
 
 
 @dataclass(slots=True)
@@ -70,7 +69,7 @@ def read(reader: Reader) -> Parts:
     return Parts(
         metadata=metadata,
         picture=tuple(found.picture),
-        colours="GRAY" if kind in _GRAYS else "RGB",
+        colours="GRAY" if kind in GRAYS else "RGB",
         states_colours=bool(found.colours),
         comments=found.comments,
     )

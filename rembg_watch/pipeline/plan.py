@@ -21,6 +21,7 @@ from rembg_watch.paths import After
 from rembg_watch.pictures.deliverable import Deliverable, Edges, Master
 from rembg_watch.pictures.metadata import Keep
 from rembg_watch.pictures.naming import Naming
+from rembg_watch.pictures.sending import Sends
 
 NO_NAMING = Naming(folder="")
 USUAL_KEEPING = Keeping()
@@ -40,13 +41,13 @@ class Recipe:
     move_sidecars: bool = False  # with an original that is moved
     remove_empty_folders: bool = False  # that moving originals left behind
     upright: bool = True
+    send_px: int = 0  # the longest side of what is sent for deliverables; 0: the folder makes none
+    assume: str = "srgb"  # what colours mean that come without a profile: srgb, adobe-rgb, a file, or review
     metadata: Keep = Keep.ALL
     deliverables: tuple[Deliverable, ...] = ()  # none: the answer itself is what is wanted
     naming: Naming = NO_NAMING
     master: Master = Master.CUTOUT
     edges: Edges = Edges.CLEAN
-    assume: str = "srgb"  # the profile of pictures that have none
-    send_px: int = 0  # what is larger is sent smaller; 0: nothing is
     is_together: bool = False  # its files appear when all of them are made
     priority: int = 0
     daily_budget: Decimal = Decimal(0)  # credits in one UTC day; 0: no limit
@@ -60,6 +61,11 @@ class Recipe:
         """Name how a deliverable is made for this folder, in few characters."""
         how = f"{deliverable.digest} {self.master} {self.edges} {self.assume}"
         return sha256(how.encode()).hexdigest()[:16]
+
+    @property
+    def sends(self) -> Sends:
+        """How its pictures are sent."""
+        return Sends(upright=self.upright, px=self.send_px, assume=self.assume)
 
     @cached_property
     def options_digest(self) -> str:

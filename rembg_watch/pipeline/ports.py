@@ -23,7 +23,7 @@ from rembg_watch.pipeline.plan import InForce
 from rembg_watch.pipeline.rendering import Render
 from rembg_watch.pipeline.shares import Shares
 from rembg_watch.pipeline.slots import Slots
-from rembg_watch.pipeline.source import MakeUpright
+from rembg_watch.pipeline.source import MakeProxy, MakeUpright, proxy_here
 from rembg_watch.report.events import Reporter
 
 Verify = Callable[[Path, Expected], Verified]
@@ -54,6 +54,7 @@ class Ports:
     upright: MakeUpright
     masters: Masters
     render: Render
+    proxy: MakeProxy = proxy_here
 
     def now(self) -> datetime:
         """Return the present moment, aware, in UTC."""
