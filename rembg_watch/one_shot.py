@@ -28,6 +28,7 @@ from rembg_watch.delivery.publish import answer_room_bytes, discard, enough_room
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified, verify
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host import disk
+from rembg_watch.pictures.sending import Sends
 from rembg_watch.pipeline.retrying import call_with_retries
 from rembg_watch.pipeline.source import PreparedSource, SourceError, open_picture
 from rembg_watch.report.words import show, size_text, span_text
@@ -300,7 +301,7 @@ def _prepared(source: Path, scratch: Path, *, is_upright: bool) -> PreparedSourc
         found = probe(os.fsencode(source.parent), os.fsencode(source.name), file_stat(seen), is_last=True)
         if found.verdict is not Verdict.WHOLE:
             raise NotSentHereError(found.reason.rstrip(".") or "it changed while it was being read")
-        return open_picture(source, disk.version_of(seen), scratch=scratch, upright=is_upright)
+        return open_picture(source, disk.version_of(seen), scratch=scratch, sends=Sends(upright=is_upright))
     except (SourceError, disk.DeliveryError) as error:
         raise NotSentHereError(error.reason.rstrip(".")) from error
     except OSError as error:

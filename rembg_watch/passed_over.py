@@ -15,6 +15,7 @@ from rembg_watch.paths import (
     JUNK_NAMES,
     OTHER_PICTURE_SUFFIXES,
     PICTURE_SUFFIXES,
+    READ_SUFFIXES,
     Folder,
     is_junk,
     is_staging_name,
@@ -125,9 +126,14 @@ def _text_kind(name: bytes) -> str:
     return decode(name.lower()).encode("utf-8", "replace").decode()[:40]
 
 
-def can_match_a_picture(pattern: str) -> bool:
-    """Say if a glob can match a picture that is sent, as far as its parts tell: "*.tif", "shoot-7", "./*" cannot."""
+def can_match_a_picture(pattern: str, *, reads_more: bool = False) -> bool:
+    """
+    Say if a glob can match a picture that is sent, as far as its parts tell: "*.tif", "shoot-7", "./*" cannot.
+
+    Where a folder makes deliverables (*reads_more*), the first of these can.
+    """
     *above, last = pattern.split("/")
     if any(part in ("", ".", "..") or is_junk(part.encode("utf-8", "surrogateescape")) for part in above):
         return False
-    return any(can_end(last, ending.decode()) for ending in PICTURE_SUFFIXES)
+    taken = PICTURE_SUFFIXES | READ_SUFFIXES if reads_more else PICTURE_SUFFIXES
+    return any(can_end(last, ending.decode()) for ending in taken)

@@ -24,9 +24,10 @@ NAME_BYTES = 255
 PICTURE_SUFFIXES = frozenset(b".jpg .jpeg .jfif .jpe .jif .pjpeg .png .webp .bmp .dib".split())
 """What is taken when a folder does not say; in any case. What such a file really is its content says."""
 
-OTHER_PICTURE_SUFFIXES = frozenset(
-    b".tif .tiff .heic .heif .avif .gif .psd .psb .dng .cr2 .cr3 .nef .arw .raf .orf .rw2 .jxl .jp2".split()
-)
+READ_SUFFIXES = frozenset(b".tif .tiff .psd .psb .heic .heif .hif .avif".split())
+"""What is taken besides by a folder that makes deliverables: it is read here, and a copy of it is sent."""
+
+OTHER_PICTURE_SUFFIXES = READ_SUFFIXES | frozenset(b".gif .dng .cr2 .cr3 .nef .arw .raf .orf .rw2 .jxl .jp2".split())
 """Pictures that the service does not take; whoever drops them should hear of it."""
 
 
@@ -46,6 +47,7 @@ class Folder:
         after: What becomes of the original once its cutout stands.
         done: Where ``move`` puts originals.
         failed: Where refused pictures go; None: they stay.
+        reads_more: Whether it makes deliverables, so that pictures are taken which the service does not take.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Folder:
     after: After = "keep"
     done: PurePath | None = None
     failed: PurePath | None = None
+    reads_more: bool = False
 
 
 # --- which names are pictures ---------------------------------------------------------------------
@@ -129,16 +132,22 @@ def accepts(folder: Folder, source: bytes) -> bool:
     return accepts_name(folder, parent, name) and enters(folder, parent)
 
 
+def takes_ending(folder: Folder, name: bytes) -> bool:
+    """Say if a name has the ending of a picture that this folder takes, where no pattern says which."""
+    ending = suffix(name)
+    return ending in PICTURE_SUFFIXES or (folder.reads_more and ending in READ_SUFFIXES)
+
+
 def accepts_name(folder: Folder, parent: bytes, name: bytes) -> bool:
     """Say the same of a name in a directory that was entered: the quick half of ``accepts``."""
     if is_junk(name):
         return False
     if not folder.include and not folder.exclude:
-        return suffix(name) in PICTURE_SUFFIXES and (folder.sync_conflicts or not is_sync_conflict(name))
+        return takes_ending(folder, name) and (folder.sync_conflicts or not is_sync_conflict(name))
     if not folder.sync_conflicts and is_sync_conflict(name):
         return False
     text = plain(parent + b"/" + name if parent else name)
-    is_wanted = matches(folder.include, text) if folder.include else suffix(name) in PICTURE_SUFFIXES
+    is_wanted = matches(folder.include, text) if folder.include else takes_ending(folder, name)
     return is_wanted and not matches(folder.exclude, text)
 
 

@@ -20,6 +20,7 @@ from rembg_watch.host.silence import silent
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, open_ledger
 from rembg_watch.paths import enters
+from rembg_watch.pictures.sending import AS_IT_IS, UPRIGHT, Sends
 from rembg_watch.pipeline.source import SourceError, measure
 from rembg_watch.pipeline.values import content_name
 from rembg_watch.report.events import ACCEPT_OR_REDO
@@ -151,13 +152,11 @@ def _by_place(ledger: Ledger, source: Path, folders: Sequence[FolderSettings]) -
 
 def _by_content(ledger: Ledger, source: Path, options: Iterable[str]) -> Job | None:
     try:
-        with measure(source, version_of(source.stat()), upright=True) as opened:
+        with measure(source, version_of(source.stat()), sends=Sends()) as opened:
             digests = (opened.picture_digest, opened.source_digest)
     except SourceError:  # whoever sends it says what is wrong
         return None
     keys = (
-        [content_name(digest, one, is_upright_copy=upright) for digest in digests]
-        for one in options
-        for upright in (False, True)
+        [content_name(digest, one, way=way) for digest in digests] for one in options for way in (AS_IT_IS, UPRIGHT)
     )
     return next((job for key, older in keys for job in ledger.answers_for(key, older)), None)

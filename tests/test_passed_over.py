@@ -150,3 +150,9 @@ def test_whatever_matches_a_picture_is_never_told(pattern: str, directory: str, 
 def test_no_reason_is_without_words() -> None:
     for why in Why:
         assert re.fullmatch(r"[a-z]+", why.value)
+
+
+def test_a_pattern_for_what_is_read_here_matches_where_deliverables_are_made() -> None:
+    assert can_match_a_picture("**/*.tif", reads_more=True)
+    assert can_match_a_picture("**/*.jpg", reads_more=True)
+    assert not can_match_a_picture("**/*.dng", reads_more=True)

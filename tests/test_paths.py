@@ -354,3 +354,14 @@ def test_two_folders_that_get_in_each_others_way_are_refused(changes: dict[str, 
 def test_all_problems_are_told_at_once() -> None:
     folders = [folder("one", "/a", output=path("/a/in")), folder("two", "/a")]
     assert len(folder_problems(folders, path("/a/in/state"))) >= 5
+
+
+@pytest.mark.parametrize("name", [b"a.tif", b"a.TIFF", b"a.psd", b"a.psb", b"a.HEIC", b"a.heif", b"a.hif", b"a.avif"])
+def test_a_folder_that_makes_deliverables_takes_what_is_read_here(name: bytes) -> None:
+    assert accepts(folder(reads_more=True), name)
+    assert accepts(folder(reads_more=True), b"a.jpg")
+    assert accepts(folder(reads_more=True, exclude=("x/**",)), name)
+    assert not accepts(folder(reads_more=True, include=("**/*.jpg",)), name)
+    assert not accepts(folder(), name)
+    assert not accepts(folder(reads_more=True), b"._" + name)
+    assert passed(folder(reads_more=True), b"", b"a.dng") == passed(folder(), b"", b"a.dng")

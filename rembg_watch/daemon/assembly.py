@@ -39,7 +39,7 @@ from rembg_watch.pipeline.pool import Pool, low_mark
 from rembg_watch.pipeline.ports import Verify
 from rembg_watch.pipeline.shares import Shares
 from rembg_watch.pipeline.slots import Slots
-from rembg_watch.pipeline.source import upright_here
+from rembg_watch.pipeline.source import proxy_here, upright_here
 from rembg_watch.pipeline.threads import MOST_FOR_ONE, Pulse
 from rembg_watch.pipeline.under_way import UnderWay
 from rembg_watch.report import events
@@ -264,6 +264,7 @@ def assemble(
         try_out=targets.try_out,
         verify=around.verify or decoders,
         upright=decoders.upright if around.verify is None else upright_here,
+        proxy=decoders.proxy if around.verify is None else proxy_here,
     )
 
     def begin_turn(thread: str) -> None:

@@ -334,7 +334,7 @@ def _content_keys(recipe: Recipe, source: bytes, version: Version) -> tuple[str,
     """Name what would be asked for a source, and how earlier versions named it; None if it cannot be read."""
     try:
         picture = recipe.input / os.fsdecode(source)
-        with measure(picture, version, root=recipe.input, upright=recipe.upright) as opened:
+        with measure(picture, version, root=recipe.input, sends=recipe.sends) as opened:
             return content_key(opened, recipe), older_key(opened, recipe)
     except SourceError:
         return None

@@ -202,7 +202,7 @@ def _to_pay(ledger: Ledger, plan: Plan, recipe: Recipe, sources: Mapping[bytes, 
 
 def _content(recipe: Recipe, source: bytes, version: Version) -> tuple[str, str]:
     try:
-        with measure(recipe.input / fsdecode(source), version, upright=recipe.upright) as opened:
+        with measure(recipe.input / fsdecode(source), version, sends=recipe.sends) as opened:
             return content_key(opened, recipe), older_key(opened, recipe)
     except SourceError:
         return (f"unknown {source!r}",) * 2  # it counts

@@ -1,8 +1,8 @@
 """
 The process that decodes for the daemon: one picture at a time, asked and answered by the line.
 
-It verifies answers and sets sources upright. It holds no key, no ledger and no lock, and
-its end costs nothing; ``decoders`` says why there is such a process, starts it and talks to it.
+It verifies answers, sets sources upright and makes the copies that are sent. It holds no key, no
+ledger and no lock, and its end costs nothing; ``decoders`` says why there is such a process, starts it and talks to it.
 
 It reads JSON lines from its standard input, which is a socket: the files of a source come
 with the line. It answers each in one line and leaves when the other side closes, which the
@@ -29,7 +29,8 @@ from rembg_watch import __version__
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Surprise, Verified, verify
 from rembg_watch.host.memory import limit_heaps, memory_bytes
-from rembg_watch.pictures.formats import Kind
+from rembg_watch.pictures.formats import Kind, ReadKind
+from rembg_watch.pictures.proxy import NoProxyError, Proxy, Reduction, make_proxy
 from rembg_watch.pictures.upright import CopyTooLargeError, Turn, UndecodableError, Upright, make_upright
 
 HELLO = f"ready {__version__}\n".encode()
@@ -50,6 +51,9 @@ LIMIT_S = 100.0
 UPRIGHT, UPRIGHT_FILES = "upright", 3
 """The question with files, and how many there are: the source, the copy, and one for what need not be in memory."""
 
+PROXY = "proxy"
+"""The other question with files: the source and the copy."""
+
 MEMORY_SHARE = 0.65
 """How much of the memory there is one picture may take: more address space than that is refused to the process."""
 
@@ -68,6 +72,12 @@ def upright_question(turn: Turn) -> bytes:
     return json.dumps([UPRIGHT, turn.kind, turn.orientation, turn.largest_bytes]).encode() + b"\n"
 
 
+def proxy_question(reduction: Reduction) -> bytes:
+    """Put into one line what ``make_proxy`` is called with, but for its two files, which go with the line."""
+    how = [reduction.kind, reduction.px, reduction.assume, reduction.largest_bytes]
+    return json.dumps([PROXY, *how]).encode() + b"\n"
+
+
 @lru_cache(maxsize=256)
 def _as_json(params: RemovalParams) -> str:
     return json.dumps({one.name: getattr(params, one.name) for one in fields(params)})
@@ -84,10 +94,16 @@ def asked(line: bytes) -> tuple[Path, Expected]:
 def reply(line: bytes, fds: Sequence[int] = ()) -> bytes:
     """Do what a question asks for and put what came of it into one line; errors of any other kind as text."""
     try:
-        said = _made_upright(line, fds) if line.startswith(b'["upright"') else _verified(line)
+        said = _answered(line, fds)
     except Exception:  # noqa: BLE001 - whoever asked decides then, and sees the error itself
         said = ["error", traceback.format_exc()[-2000:]]
     return json.dumps(said).encode() + b"\n"
+
+
+def _answered(line: bytes, fds: Sequence[int]) -> list[object]:
+    if line.startswith(b'["upright"'):
+        return _made_upright(line, fds)
+    return _made_proxy(line, fds) if line.startswith(b'["proxy"') else _verified(line)
 
 
 def _verified(line: bytes) -> list[object]:
@@ -118,6 +134,58 @@ def _made_upright(line: bytes, fds: Sequence[int]) -> list[object]:
     return ["upright", made.width, made.height]
 
 
+def _made_proxy(line: bytes, fds: Sequence[int]) -> list[object]:
+    _, kind, px, assume, largest_bytes = json.loads(line)
+    known = ReadKind(kind) if kind in list(ReadKind) else Kind(kind)
+    reduction = Reduction(kind=known, px=px, assume=assume, largest_bytes=largest_bytes)
+    try:
+        with os.fdopen(fds[0], "rb") as source, os.fdopen(fds[1], "r+b") as copy:
+            made = make_proxy(source, copy, reduction)
+    except NoProxyError as broken:
+        return ["no_proxy", str(broken), broken.code]
+    except CopyTooLargeError as larger:
+        return ["too_large", str(larger)]
+    except MemoryError:
+        return ["memory"]
+    except OSError as refused:
+        return ["refused", refused.errno, refused.strerror, refused.filename]
+    return ["proxy", made.width, made.height, list(made.remarks)]
+
+
+def proxy_made(line: bytes) -> Proxy | Exception:
+    """
+    Read a reply to a ``proxy_question``: what ``make_proxy`` returned or raised.
+
+    Raises:
+        ValueError, TypeError, RecursionError: It is no reply, so whoever said it is out of its mind.
+    """
+    match json.loads(line):
+        case ["proxy", int(width), int(height), list(remarks)]:
+            return Proxy(width=width, height=height, remarks=tuple(map(str, remarks)))
+        case ["no_proxy", str(text), str(code)]:
+            return NoProxyError(text, code=code)
+        case ["error", str(text)]:
+            return no_proxy(text.strip().rpartition("\n")[2])
+    return _refused(line)
+
+
+def no_proxy(why: str) -> NoProxyError:
+    """Say that no copy could be made of a source, and *why*."""
+    return NoProxyError(f"It cannot be decoded ({why}): export it again.", code="broken")
+
+
+def _refused(line: bytes) -> Exception:
+    """Read what stopped a copy of any kind that was to be written."""
+    match json.loads(line):
+        case ["too_large", str(text)]:
+            return CopyTooLargeError(text)
+        case ["memory"]:
+            return MemoryError()
+        case ["refused", int(number), text, str(place)]:
+            return OSError(number, str(text), place)
+    raise ValueError("not a reply")
+
+
 def upright_made(line: bytes) -> Upright | Exception:
     """
     Read a reply to an ``upright_question``: what ``make_upright`` returned or raised.
@@ -128,17 +196,11 @@ def upright_made(line: bytes) -> Upright | Exception:
     match json.loads(line):
         case ["upright", int(width), int(height)]:
             return Upright(width=width, height=height)
-        case ["too_large", str(text)]:
-            return CopyTooLargeError(text)
         case ["undecodable", str(text)]:
             return UndecodableError(text)
-        case ["memory"]:
-            return MemoryError()
-        case ["refused", int(number), text, str(place)]:
-            return OSError(number, str(text), place)
         case ["error", str(text)]:
             return UndecodableError(text.strip().rpartition("\n")[2])
-    raise ValueError("not a reply")
+    return _refused(line)
 
 
 def understood(line: bytes) -> Verified | AnswerRejectedError | MemoryError | None:

@@ -51,6 +51,7 @@ from rembg_watch.host import processors
 from rembg_watch.host.disk import BLOCK_BYTES
 from rembg_watch.host.memory import memory_bytes
 from rembg_watch.pictures.formats import Kind
+from rembg_watch.pictures.proxy import Proxy, Reduction
 from rembg_watch.pictures.upright import BYTES_PER_PX, SOURCE, Turn, UndecodableError, Upright, make_upright
 
 T = TypeVar("T")
@@ -253,7 +254,8 @@ class Decoders:
             OSError: The disk refused; a TimeoutError: not now.
         """
         with self._places_for(px * BYTES_PER_PX[turn.kind]):
-            made = self._upright_by_a_child(source, (copy, scratch), decoder.upright_question(turn))
+            question = decoder.upright_question(turn)
+            made = self._made_by_a_child(_UPRIGHT, source, (copy, scratch), question, decoder.upright_made)
             if made is None:
                 with processors.anywhere():
                     return make_upright(source, copy, scratch, turn)
@@ -261,9 +263,33 @@ class Decoders:
             raise made
         return made
 
-    def _upright_by_a_child(
-        self, source: BinaryIO, others: Sequence[BinaryIO], question: bytes
-    ) -> Upright | Exception | None:
+    def proxy(self, source: BinaryIO, copy: BinaryIO, reduction: Reduction, *, px: int) -> Proxy:
+        """
+        Have a copy made of a source of so many pixels, as ``make_proxy`` does; never in this process.
+
+        Raises:
+            NoProxyError: It is broken, or ended two processes.
+            CopyTooLargeError: Every copy comes out larger than it may be.
+            MemoryError: There is not enough for it.
+            OSError: The disk refused; a TimeoutError, or one about the source: not now.
+        """
+        with self._places_for(reduction.needed_bytes(px)):
+            question = decoder.proxy_question(reduction)
+            made = self._made_by_a_child(_PROXY, source, (copy,), question, decoder.proxy_made)
+        if made is None:
+            raise OSError(errno.EAGAIN, "no process to decode it can be started now", SOURCE)
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    def _made_by_a_child(
+        self,
+        task: "_Task",
+        source: BinaryIO,
+        others: Sequence[BinaryIO],
+        question: bytes,
+        read: Callable[[bytes], T | Exception],
+    ) -> T | Exception | None:
         """Ask until there is a verdict; None if no child can be had."""
         files = [file.fileno() for file in (source, *others)]
         child = self._rested() or self._fresh()
@@ -271,16 +297,16 @@ class Decoders:
             source.seek(0)
             if child is None:
                 return None
-            said = self._heard(child, question, decoder.upright_made, files)
+            said = self._heard(child, question, read, files)
             if not isinstance(said, _End):
                 return said
-            self._report(DecoderError(f"a process that sets pictures upright ended {said}"))
+            self._report(DecoderError(f"a process that {task.does} ended {said}"))
             if said.code == -signal.SIGALRM:
-                return TimeoutError(errno.ETIMEDOUT, f"not set upright in {decoder.LIMIT_S:.0f} s", SOURCE)
+                return TimeoutError(errno.ETIMEDOUT, f"not {task.done} in {decoder.LIMIT_S:.0f} s", SOURCE)
             if said.code == -signal.SIGPROF:
-                return UndecodableError(f"it takes more than {decoder.PROCESSOR_LIMIT_S:.0f} s")
+                return task.broken(f"it takes more than {decoder.PROCESSOR_LIMIT_S:.0f} s")
             if ends == _TRIES:
-                return UndecodableError(f"two processes ended on it, the last one {said.how}")
+                return task.broken(f"two processes ended on it, the last one {said.how}")
             child = self._fresh()
         return None
 
@@ -407,6 +433,19 @@ class Decoders:
         self._not_before_s = time.monotonic() + _PAUSE_S
         if not self._closed.is_set():
             self._report(DecoderError(f"no process to verify answers can be started, so the daemon does it: {why}"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a child is to do with a source, in words, and what it means that it cannot."""
+
+    does: str
+    done: str
+    broken: Callable[[str], Exception]
+
+
+_UPRIGHT = _Task("sets pictures upright", "set upright", UndecodableError)
+_PROXY = _Task("makes copies of pictures", "copied", decoder.no_proxy)
 
 
 def _blamed(answer: Path, expected: Expected, why: str) -> AnswerRejectedError:

@@ -9,6 +9,11 @@ What can be known of a picture without decoding it, and, in processes of their o
 ``pictures.png``             a PNG from chunk to chunk (core)
 ``pictures.webp``            a WebP from chunk to chunk (core)
 ``pictures.bmp``             a BMP by its header (core)
+``pictures.directories``     the directories of a TIFF structure (core)
+``pictures.tiff``            a TIFF by its directories (core)
+``pictures.raws``            camera RAW and DNG, told from TIFF (core)
+``pictures.psd``             a Photoshop document from section to section (core)
+``pictures.heif``            a HEIC, HEIF or AVIF from box to box (core)
 ``pictures.foreign``         names for everything else (core)
 ``pictures.formats``         what a file is, and why it would be refused (core)
 ``pictures.metadata``        what a file says of its picture, and what of it is carried over (core)
@@ -18,6 +23,11 @@ What can be known of a picture without decoding it, and, in processes of their o
 ``pictures.jpeg_parts``      a JPEG taken apart, and its metadata replaced (core)
 ``pictures.png_parts``       a PNG likewise (core)
 ``pictures.webp_parts``      a WebP likewise (core)
+``pictures.tiff_parts``      a TIFF taken apart (core)
+``pictures.psd_parts``       a Photoshop document likewise (core)
+``pictures.heif_parts``      a HEIC, HEIF or AVIF likewise (core)
+``pictures.srgb``            whether the colours of an ICC profile are sRGB (core)
+``pictures.sending``         in which way a picture is sent: as it is, upright, or as a smaller copy (core)
 ``pictures.carrying``        what comes from a source into its cut-out; which bytes make the picture (core)
 ``pictures.deliverable``     a file that is wanted of each picture (core)
 ``pictures.framing``         where the object stands on its canvas, to a pixel (core)
@@ -34,6 +44,8 @@ What can be known of a picture without decoding it, and, in processes of their o
 ``pictures.tiff_words``      EXIF put into a TIFF
 ``pictures.writing``         writes a finished picture
 ``pictures.render``          makes one deliverable, from files to a file
+``pictures.proxy``           the copy that is sent for what the service does not take
+``pictures.extras``          what has to be installed to read a kind of picture
 ``pictures.decoding``        decodes a doubtful picture in a process of its own
 ``pictures.inspection``      says all that of an open file
 ``pictures.upright``         decodes a picture and writes it anew, upright

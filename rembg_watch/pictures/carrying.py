@@ -8,8 +8,8 @@ itself what its colours mean keeps that, and one that says it wrongly loses it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from rembg_watch.pictures import exif, formats, jpeg_parts, png_parts, webp_parts
-from rembg_watch.pictures.formats import Kind, Look
+from rembg_watch.pictures import exif, formats, heif_parts, jpeg_parts, png_parts, psd_parts, tiff_parts, webp_parts
+from rembg_watch.pictures.formats import Kind, Look, ReadKind
 from rembg_watch.pictures.metadata import (
     Cut,
     Cutout,
@@ -39,17 +39,31 @@ _FORMATS: Mapping[Kind, _Format] = {
 
 HOLDS_METADATA = frozenset(_FORMATS)
 
+_READERS: Mapping[Kind | ReadKind | None, Callable[[Reader], Parts]] = {
+    **{kind: known.read for kind, known in _FORMATS.items()},
+    ReadKind.TIFF: tiff_parts.read,
+    ReadKind.PSD: psd_parts.read,
+    ReadKind.PSB: psd_parts.read,
+    ReadKind.HEIC: heif_parts.read,
+    ReadKind.HEIF: heif_parts.read,
+    ReadKind.AVIF: heif_parts.read,
+}
 
-def parts_of(reader: Reader, kind: Kind | None) -> Parts:
+
+def parts_of(reader: Reader, kind: Kind | ReadKind | None) -> Parts:
     """Take a file apart; what cannot hold metadata is all picture."""
-    known = _FORMATS.get(kind) if kind is not None else None
-    return known.read(reader) if known else Parts(metadata=Metadata(), picture=((0, reader.size_bytes),))
+    read = _READERS.get(kind)
+    return read(reader) if read else Parts(metadata=Metadata(), picture=((0, reader.size_bytes),))
 
 
 def told_besides(parts: Parts, look: Look) -> bytes:
     """Return what makes a picture beside its pixels: how it is to be turned, and what EXIF says of its colours."""
-    is_adobe_rgb = not parts.states_colours and exif.is_adobe_rgb(parts.metadata.exif)
-    return b"%d%b" % (look.orientation, b" adobe rgb" * is_adobe_rgb)
+    return b"%d%b%b" % (look.orientation, b" adobe rgb" * is_told_adobe_rgb(parts), parts.told)
+
+
+def is_told_adobe_rgb(parts: Parts) -> bool:
+    """Say whether EXIF alone tells that the colours are Adobe RGB."""
+    return not parts.states_colours and exif.is_adobe_rgb(parts.metadata.exif)
 
 
 def cuts_without_words(cutout: Reader) -> list[Cut]:

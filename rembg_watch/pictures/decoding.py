@@ -27,6 +27,7 @@ MEMORY_BYTES = 3 << 30
 COMMAND = (sys.executable, "-P", "-S", "-W", "ignore", "-c", "from rembg_watch.pictures.decoding import main; main()")
 _HANDED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME")
 _YES, _NO = 0, 3
+_BY_PILLOW = frozenset({"JPEG", "PNG", "WEBP", "BMP"})
 
 
 class UndecidedError(OSError):
@@ -39,7 +40,7 @@ def decodes(fd: int, kind: str, largest_side_px: int, command: Sequence[str] = C
 
     Args:
         fd: The file; it is read from its start.
-        kind: What it is, as Pillow calls it.
+        kind: What it is, as Pillow calls it, or as it is called here where the service does not take it.
         largest_side_px: A picture with a longer side is none.
         command: Starts the process.
 
@@ -97,9 +98,11 @@ def _be_harmless() -> None:
 
 
 def _is_decoded(kind: str, largest_side_px: int) -> bool:
+    warnings.simplefilter("ignore")
+    if kind not in _BY_PILLOW:
+        return _is_read_here(largest_side_px)
     from PIL import Image  # whoever only asks needs no decoder
 
-    warnings.simplefilter("ignore")
     Image.MAX_IMAGE_PIXELS = 2 * largest_side_px**2
     try:
         with os.fdopen(os.dup(0), "rb") as file:
@@ -108,6 +111,20 @@ def _is_decoded(kind: str, largest_side_px: int) -> bool:
                 if max(picture.size) > largest_side_px:
                     return False
                 picture.load()
+    except Exception:  # noqa: BLE001  # whatever a decoder raises, this is its answer
+        return False
+    return True
+
+
+def _is_read_here(largest_side_px: int) -> bool:
+    """Decode what the service does not take, as it is decoded for the copy that is sent."""
+    from rembg_watch.pictures.opening import open_picture
+
+    try:
+        opened = open_picture(0)
+        if max(opened.width, opened.height) > largest_side_px:
+            return False
+        opened.image.avg()
     except Exception:  # noqa: BLE001  # whatever a decoder raises, this is its answer
         return False
     return True

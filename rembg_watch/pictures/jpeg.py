@@ -26,6 +26,10 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """The markers of a frame header; the three left out are tables."""
 
 EOI, SCAN, APP1, APP2 = 0xD9, 0xDA, 0xE1, 0xE2
+COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}
+"""By the number of planes."""
+
+_NO_FRAME = (8, 0, 0, 0)
 _WITH_LENGTH = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xF0), 0xFE}) - {0xC8}
 """What is followed by its length; any other marker stands alone."""
 
@@ -54,6 +58,8 @@ class _Header:
 
     width_px: int = 0
     height_px: int = 0
+    bits: int = 8
+    planes: int = 0
     data_at: int = 0  # 0: it breaks off before
     exif: list[Segment] = field(default_factory=list)
     xmp: Segment | None = None
@@ -72,6 +78,8 @@ def inspect(reader: Reader, *, wants_orientation: bool) -> Structure:
         orientation=_orientation(reader, header) if wants_orientation else 1,
         why="" if is_whole else BLANK_END if is_blank else CUT_SHORT,
         is_hopeless=is_blank,  # to a decoder zeros are as good as a picture
+        bits=header.bits,
+        colours=COLOURS.get(header.planes, ""),
     )
 
 
@@ -79,7 +87,9 @@ def _header(reader: Reader) -> _Header:
     header = _Header()
     for segment in segments(reader, 2):
         if segment.marker in FRAMES:
-            header.height_px, header.width_px = reader.unpack(">HH", segment.at + 1) or (0, 0)
+            header.bits, header.height_px, header.width_px, header.planes = (
+                reader.unpack(">BHHB", segment.at) or _NO_FRAME
+            )
         elif segment.marker == APP1:
             _take_metadata(reader, segment, header)
         elif segment.marker == APP2 and reader.read(segment.at, 4) == _PANORAMA:

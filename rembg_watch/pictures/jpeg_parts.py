@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from rembg_watch.pictures import iptc
 from rembg_watch.pictures.exif import built, sensible_dpi, without_prefix
-from rembg_watch.pictures.jpeg import APP1, APP2, EOI, EXIF, FRAMES, SCAN, XMP, Segment, segments
+from rembg_watch.pictures.jpeg import APP1, APP2, COLOURS, EOI, EXIF, FRAMES, SCAN, XMP, Segment, segments
 from rembg_watch.pictures.metadata import MOST_BYTES, Cut, Drops, Metadata, Parts, resolution
 from rembg_watch.pictures.reader import BITE_BYTES, Reader
 
@@ -21,7 +21,6 @@ _END = b"\xff\xd9"
 _MARKER_BYTES = 4  # the marker and its length
 _MOST_IN_A_SEGMENT = 0xFFFF - 2
 _INCHES, _CENTIMETRES, _CM = 1, 2, 2.54
-_COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}
 
 
 @dataclass(slots=True)
@@ -98,7 +97,7 @@ def _take(reader: Reader, segment: Segment, found: _Found) -> bool:
         case _:
             if segment.marker in FRAMES:
                 (planes,) = reader.unpack("B", segment.at + 5) or (0,)
-                found.colours = found.colours or _COLOURS.get(planes, "")
+                found.colours = found.colours or COLOURS.get(planes, "")
             return False
     return True
 

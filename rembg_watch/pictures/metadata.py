@@ -55,12 +55,14 @@ class Parts:
         colours: The kind of colours of its pixels, by the name that ICC profiles use: ``RGB``, ``GRAY`` or ``CMYK``;
             empty if that is not known.
         states_colours: It says itself what its colours mean, by a profile or otherwise.
+        told: What makes the picture beside those bytes.
     """
 
     metadata: Metadata
     picture: tuple[tuple[int, int], ...]
     colours: str = ""
     states_colours: bool = False
+    told: bytes = b""
 
 
 class Cut(NamedTuple):

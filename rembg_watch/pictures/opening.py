@@ -249,7 +249,7 @@ def _of_container(reader: Reader, image: Picture, kind: formats.Kind, shrink: in
 
 def _tiff(reader: Reader, path: str, _least_px: int | None, is_streaming: bool) -> _Decoded:  # noqa: FBT001
     numbers = tiff_directory.numbers(reader)
-    if numbers.get(262) == (8,) and numbers.get(258, (8,))[0] == 8:  # libvips does not read Lab of 8 bits
+    if _is_for_pillow(numbers):
         return _by_pillow(reader, path, None, is_streaming)
     image = vips().Image.tiffload(path, **_options(is_streaming=is_streaming))
     extra = numbers.get(tiff_directory.EXTRA_SAMPLES, ())[:1]  # libvips divides the colours by an associated one
@@ -261,6 +261,13 @@ def _tiff(reader: Reader, path: str, _least_px: int | None, is_streaming: bool) 
         orientation=_orientation(image),
         has_alpha=extra in ((tiff_directory.ASSOCIATED,), (tiff_directory.UNASSOCIATED,)),
     )
+
+
+def _is_for_pillow(numbers: Mapping[int, tuple[int, ...]]) -> bool:
+    """Say if libvips does not read a TIFF, and Pillow loses nothing of it."""
+    is_tiled_in_planes = numbers.get(284) == (2,) and 322 in numbers
+    is_lab, is_packed = numbers.get(262) == (8,), numbers.get(259) in ((6,), (34925,))  # old JPEG, LZMA
+    return (is_lab or is_packed or is_tiled_in_planes) and max(numbers.get(258, (8,))) <= 8
 
 
 def _avif(_reader: Reader, path: str, _least_px: int | None, is_streaming: bool) -> _Decoded:  # noqa: FBT001

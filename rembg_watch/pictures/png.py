@@ -11,6 +11,9 @@ from rembg_watch.pictures.structure import CUT_SHORT, MOST_PARTS, NO_PICTURE, St
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 
+GRAYS = frozenset({0, 4})
+"""The kinds of colours that are none."""
+
 _END_CHUNK = b"\0\0\0\0IEND"
 _CRC_BYTES = 4
 _NAME = re.compile(rb"\w{4}")
@@ -35,13 +38,17 @@ class Chunk:
 
 def inspect(reader: Reader, *, wants_orientation: bool) -> Structure:
     """Say what a PNG is."""
-    width, height = (reader.unpack(">II", 16) or (0, 0)) if reader.read(12, 4) == b"IHDR" else (0, 0)
+    found = reader.unpack(">IIBB", 16) if reader.read(12, 4) == b"IHDR" else None
+    width, height, bits, kind = found or (0, 0, 8, 2)
+    colours = "GRAY" if kind in GRAYS else "RGB"
     if not wants_orientation and _ends_at_the_end(reader):
-        return Structure(width_px=width, height_px=height)
+        return Structure(width_px=width, height_px=height, bits=bits, colours=colours)
     seen = _Seen()
     for chunk in chunks(reader):
         seen.take(reader, chunk, wants_orientation=wants_orientation)
-    return Structure(width_px=width, height_px=height, orientation=seen.orientation, why=seen.why)
+    return Structure(
+        width_px=width, height_px=height, orientation=seen.orientation, why=seen.why, bits=bits, colours=colours
+    )
 
 
 def _ends_at_the_end(reader: Reader) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from rembg_watch.pictures import iptc, xmp
 from rembg_watch.pictures.exif import sensible_dpi, without_prefix
 from rembg_watch.pictures.metadata import MOST_BYTES, Cut, Drops, Metadata, Parts, resolution
-from rembg_watch.pictures.png import MAGIC, Chunk, chunks
+from rembg_watch.pictures.png import GRAYS, MAGIC, Chunk, chunks
 from rembg_watch.pictures.reader import Reader
 
 _AROUND_BYTES = 8, 4  # length and name before the data, a checksum behind
@@ -30,7 +30,6 @@ _BLOCKS = frozenset({_XMP_KEY, _IPTC_KEY, *_EXIF_KEYS, _RAW_XMP_KEY, b"exif"})
 _PLAIN = {b"Title": "dc:title", b"Author": "dc:creator", b"Description": "dc:description", b"Copyright": "dc:rights"}
 """What the key of a text is called in XMP."""
 _METRE = 0.0254
-_GRAYS = frozenset({0, 4})
 
 
 @dataclass(slots=True)
@@ -66,7 +65,7 @@ def read(reader: Reader) -> Parts:
     return Parts(
         metadata=metadata,
         picture=tuple(found.picture),
-        colours="GRAY" if kind in _GRAYS else "RGB",
+        colours="GRAY" if kind in GRAYS else "RGB",
         states_colours=bool(found.colours),
     )
 

@@ -26,6 +26,10 @@ class Structure:
         orientation: As EXIF counts it, 1 to 8; 1 if there is none, or if nobody asked.
         why: What is missing, for a sentence; empty if it is whole.
         is_hopeless: A decoder that takes it all the same would be wrong.
+        bits: Of each sample.
+        colours: The kind of colours, by the name that ICC profiles use; empty if that is not known.
+        pages: How many pictures there are, one after the other.
+        unfit: Why nothing can be made of it although it is whole, and what to do, for a sentence; mostly empty.
     """
 
     width_px: int = 0
@@ -33,6 +37,10 @@ class Structure:
     orientation: int = 1
     why: str = ""
     is_hopeless: bool = False
+    bits: int = 8
+    colours: str = ""
+    pages: int = 1
+    unfit: str = ""
 
 
 def has_blank_end(reader: Reader, end: int, size_bytes: int) -> bool:

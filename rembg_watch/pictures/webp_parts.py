@@ -79,7 +79,7 @@ def _extended(reader: Reader, picture: Chunk, flags: int) -> bytes:
     if picture.name == _LOSSLESS:
         (bits,) = reader.unpack("<I", picture.at + 1) or (0,)
         flags |= _ALPHA * (bits >> _LOSSLESS_ALPHA_BIT & 1)
-    wide, tall = ((side - 1).to_bytes(3, "little") for side in sides(reader))
+    wide, tall = (max(0, side - 1).to_bytes(3, "little") for side in sides(reader))
     return _chunk(_EXTENDED, bytes((flags, 0, 0, 0)) + wide + tall)
 
 

@@ -18,6 +18,7 @@ from rembg_watch.api.client import Client
 from rembg_watch.api.params import RemovalParams
 from rembg_watch.paths import After
 from rembg_watch.pictures.metadata import Keep
+from rembg_watch.pictures.sending import Sends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class Recipe:
     move_sidecars: bool = False  # with an original that is moved
     remove_empty_folders: bool = False  # that moving originals left behind
     upright: bool = True
+    send_px: int = 0  # the longest side of what is sent for deliverables; 0: the folder makes none
+    assume: str = "srgb"  # what colours mean that come without a profile: srgb, adobe-rgb, a file, or review
     metadata: Keep = Keep.ALL
     priority: int = 0
     daily_budget: Decimal = Decimal(0)  # credits in one UTC day; 0: no limit
@@ -42,6 +45,11 @@ class Recipe:
     def options(self) -> str:
         """The parameters in one stable spelling, as the content key and a folder's hold know them."""
         return self.params.canonical()
+
+    @property
+    def sends(self) -> Sends:
+        """How its pictures are sent."""
+        return Sends(upright=self.upright, px=self.send_px, assume=self.assume)
 
     @cached_property
     def options_digest(self) -> str:

@@ -21,7 +21,7 @@ from rembg_watch.pipeline.contents import Contents
 from rembg_watch.pipeline.plan import InForce
 from rembg_watch.pipeline.shares import Shares
 from rembg_watch.pipeline.slots import Slots
-from rembg_watch.pipeline.source import MakeUpright
+from rembg_watch.pipeline.source import MakeProxy, MakeUpright, proxy_here
 from rembg_watch.report.events import Reporter
 
 Verify = Callable[[Path, Expected], Verified]
@@ -50,6 +50,7 @@ class Ports:
     try_out: Callable[[Path], None]
     verify: Verify
     upright: MakeUpright
+    proxy: MakeProxy = proxy_here
 
     def now(self) -> datetime:
         """Return the present moment, aware, in UTC."""

@@ -98,8 +98,9 @@ def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
         job.version,
         root=recipe.input,
         scratch=ports.spool.directory,
-        upright=recipe.upright,
+        sends=recipe.sends,
         make=ports.upright,
+        proxy=ports.proxy,
         touching=lambda: ports.shares.touching(job.folder),
     )
 

@@ -2,9 +2,11 @@
 What is sent for a source: an open file, its digest and its size in pixels.
 
 A picture that lies straight is sent byte for byte. One that its EXIF orientation turns
-is, where so wished, sent as an upright copy, since removers tend to ignore the tag. The
-copy lives in a file without a name, so that nothing is left of it, whatever happens. The source is only read,
-and opened once: what is looked at, hashed, decoded and sent is one open file.
+is, where so wished, sent as an upright copy, since removers tend to ignore the tag. What the
+service does not take, or might take otherwise than it is meant, goes as a plain and smaller
+copy where a folder makes deliverables. A copy lives in a file without a name, so that nothing
+is left of it, whatever happens. The source is only read, and opened once: what is looked at,
+hashed, decoded and sent is one open file.
 
 Below a watched root it is reached part by part, without following links, as the watch reached
 it: a folder that was swapped for a link since leads nowhere. So a version need not name its
@@ -21,15 +23,27 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self, cast
+from typing import BinaryIO, Protocol, Self, TypeVar, cast
 
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host import disk
 from rembg_watch.host.disk import Step, no_step
 from rembg_watch.jobs import Version
 from rembg_watch.pictures import carrying, inspection
-from rembg_watch.pictures.formats import MAX_UPLOAD_BYTES, SUFFIXES, Kind, Look, why_not_sendable
+from rembg_watch.pictures.extras import why_not_installed
+from rembg_watch.pictures.formats import (
+    MAX_UPLOAD_BYTES,
+    SUFFIXES,
+    Kind,
+    Look,
+    ReadKind,
+    Refusal,
+    why_not_readable,
+    why_not_sendable,
+)
 from rembg_watch.pictures.metadata import Metadata, Parts
+from rembg_watch.pictures.proxy import NoProxyError, Proxy, Reduction, make_proxy
+from rembg_watch.pictures.sending import AS_IT_IS, PLAIN, UPRIGHT, Sends, assumed, is_copy, way_of
 from rembg_watch.pictures.upright import SOURCE, CopyTooLargeError, Turn, UndecodableError, Upright, make_upright
 
 
@@ -44,6 +58,19 @@ def upright_here(source: BinaryIO, copy: BinaryIO, scratch: BinaryIO, turn: Turn
     """Set a source upright in this process: for one picture by hand."""
     del px
     return make_upright(source, copy, scratch, turn)
+
+
+class MakeProxy(Protocol):
+    """Makes a smaller copy of a source; see ``make_proxy``."""
+
+    def __call__(self, source: BinaryIO, copy: BinaryIO, reduction: Reduction, *, px: int) -> Proxy:
+        """Write the copy; *px* says how many pixels the source has."""
+
+
+def proxy_here(source: BinaryIO, copy: BinaryIO, reduction: Reduction, *, px: int) -> Proxy:
+    """Make a copy in this process: for one picture by hand."""
+    del px
+    return make_proxy(source, copy, reduction)
 
 
 @contextmanager
@@ -82,8 +109,9 @@ class PreparedSource:
     """What is to be sent; use it as a context, which closes the file."""
 
     file: BinaryIO
-    filename: str  # ASCII alone, with the ending that fits what it is
-    kind: Kind
+    filename: str  # ASCII alone, with the ending that fits what is sent
+    kind: Kind  # of what is sent
+    source_kind: Kind | ReadKind
     digest: str  # SHA-256 of the bytes to be sent, hex
     size_bytes: int
     source_digest: str  # SHA-256 of the source; the same as ``digest`` unless it is a copy
@@ -91,13 +119,31 @@ class PreparedSource:
     metadata: Metadata  # of the source
     width: int  # as a decoder sees what is sent
     height: int
-    is_upright_copy: bool = False
+    way: str = AS_IT_IS  # in which it is sent: see ``pictures.sending``
     orientation: int = 1  # of the source
+    pages: int = 1  # of the source; the first one is sent
+    remarks: tuple[str, ...] = ()  # what was lost of the source in a copy, as codes
+    assume: str = "srgb"  # what the colours of the source mean, if it has no profile
+
+    @property
+    def is_upright_copy(self) -> bool:
+        """Whether a copy of the same kind and size is sent that stands upright."""
+        return self.way == UPRIGHT
+
+    @property
+    def is_proxy(self) -> bool:
+        """Whether a plain and smaller copy is sent."""
+        return is_copy(self.way)
 
     @property
     def may_be_turned(self) -> bool:
         """Whether the answer may have its sides swapped: what is sent as it is may hold an orientation."""
-        return not self.is_upright_copy
+        return self.way == AS_IT_IS
+
+    @property
+    def sent_digest(self) -> str:
+        """Name the bytes that are sent: two sources may come to the same."""
+        return self.digest
 
     def open(self) -> BinaryIO:
         """Hand out the file from its start, for each attempt anew; it stays this value's to close."""
@@ -123,9 +169,10 @@ def open_picture(
     *,
     scratch: Path,
     root: Path | None = None,
-    upright: bool = True,
+    sends: Sends = PLAIN,
     largest_copy_bytes: int = MAX_UPLOAD_BYTES,
     make: MakeUpright = upright_here,
+    proxy: MakeProxy = proxy_here,
     touching: Callable[[], AbstractContextManager[Callable[[], None]]] = _not_touching,
     step: Step = no_step,
 ) -> PreparedSource:
@@ -145,10 +192,12 @@ def open_picture(
         OutputUnavailableError: The scratch directory cannot take the copy.
     """
     with touching() as moved:
-        plain = measure(source, version, root=root, upright=upright, moved=moved, step=step)
-    if not plain.is_upright_copy:
+        plain = measure(source, version, root=root, sends=sends, moved=moved, step=step)
+    if plain.way == AS_IT_IS:
         return plain
     with plain:
+        if plain.is_proxy:
+            return _proxy(plain, source, scratch, sends.px, largest_copy_bytes, proxy)
         return _upright_copy(plain, source, scratch, largest_copy_bytes, make)
 
 
@@ -156,23 +205,26 @@ def measure(
     source: Path,
     version: Version,
     *,
-    upright: bool,
+    sends: Sends,
     root: Path | None = None,
     moved: Callable[[], None] = lambda: None,
     step: Step = no_step,
 ) -> PreparedSource:
-    """Open *source* as it is, for ``open_picture``; ``is_upright_copy`` says what will be sent in its place."""
+    """Open *source* as it is, for ``open_picture``; ``way`` says what will be sent in its place."""
     file = os.fdopen(_open(source, version, root), "rb")
     try:
-        look, content, parts, picture = _read(source, file.fileno(), moved)
+        look, content, parts, picture = _read(source, file.fileno(), sends, moved)
         step("read")
         _check_version(file.fileno(), source, version)
-        _check_fitness(look, source, content.size_bytes)
-        assert look.kind is not None
+        _check_fitness(look, source, content.size_bytes, sends)
+        assert look.any_kind is not None
+        way = way_of(look, parts, content.size_bytes, sends)
+        sent = Kind.JPEG if look.kind is None or is_copy(way) else look.kind
         plain = PreparedSource(
             file=file,
-            filename=filename_for(source.name, look.kind),
-            kind=look.kind,
+            filename=filename_for(source.name, sent),
+            kind=sent,
+            source_kind=look.any_kind,
             digest=content.digest,
             size_bytes=content.size_bytes,
             source_digest=content.digest,
@@ -180,9 +232,13 @@ def measure(
             metadata=parts.metadata,
             width=look.width_px,
             height=look.height_px,
-            is_upright_copy=upright and look.orientation != 1,
+            way=way,
             orientation=look.orientation,
+            pages=look.pages,
+            assume=assumed(parts, sends),
         )
+        if plain.is_proxy:
+            _refuse(why_not_installed(look), source)
     except BaseException:
         file.close()
         raise
@@ -246,10 +302,11 @@ def _check_version(fd: int, source: Path, version: Version) -> None:
         raise SourceChangedError(sentence, code="changed", path=source)
 
 
-def _read(source: Path, fd: int, moved: Callable[[], None]) -> tuple[Look, disk.Content, Parts, str]:
+def _read(source: Path, fd: int, sends: Sends, moved: Callable[[], None]) -> tuple[Look, disk.Content, Parts, str]:
     try:
-        look, reader = inspection.inspect_to_the_end(fd), inspection.reader_of(fd)
-        parts = carrying.parts_of(reader, look.kind)
+        look = inspection.inspect_to_the_end(fd, reads_more=sends.reads_more)
+        reader = inspection.reader_of(fd)
+        parts = carrying.parts_of(reader, look.any_kind)
         if parts.picture == ((0, reader.size_bytes),):
             content = disk.content(fd, moved)
             return look, content, parts, content.digest
@@ -260,8 +317,12 @@ def _read(source: Path, fd: int, moved: Callable[[], None]) -> tuple[Look, disk.
     return look, content, parts, hashlib.sha256(pixels.encode() + told).hexdigest()
 
 
-def _check_fitness(look: Look, source: Path, size_bytes: int) -> None:
-    refusal = why_not_sendable(look, size_bytes)  # that it is whole too: a person may ask for one again that is not
+def _check_fitness(look: Look, source: Path, size_bytes: int, sends: Sends) -> None:
+    # that it is whole too: a person may ask for one again that is not
+    _refuse(why_not_readable(look) if sends.reads_more else why_not_sendable(look, size_bytes), source)
+
+
+def _refuse(refusal: Refusal | None, source: Path) -> None:
     if refusal is not None:
         raise SourceUnfitError(refusal.reason, code=refusal.code, path=source)
 
@@ -269,37 +330,82 @@ def _check_fitness(look: Look, source: Path, size_bytes: int) -> None:
 def _upright_copy(
     plain: PreparedSource, source: Path, scratch: Path, largest_bytes: int, make: MakeUpright
 ) -> PreparedSource:
-    file = _unnamed_file(scratch)
-    try:
+    def made(file: BinaryIO) -> Upright:
         with _unnamed_file(scratch) as aside:
             turn = Turn(kind=plain.kind, orientation=plain.orientation, largest_bytes=largest_bytes)
-            made = make(plain.open(), file, aside, turn, px=plain.width * plain.height)
-        content = disk.content(file.fileno())
-    except BaseException as error:
-        file.close()
-        raise _not_upright(error, source, scratch, largest_bytes) from error
+            return make(plain.open(), file, aside, turn, px=plain.width * plain.height)
+
+    copying = _Copying("Set upright", "set upright", "turn", largest_bytes)
+    file, content, copy = _written(made, source, scratch, copying)
+    return _sent_in_place(plain, file, content, copy)
+
+
+def _proxy(
+    plain: PreparedSource, source: Path, scratch: Path, px: int, largest_bytes: int, proxy: MakeProxy
+) -> PreparedSource:
+    def made(file: BinaryIO) -> Proxy:
+        reduction = Reduction(kind=plain.source_kind, px=px, assume=plain.assume, largest_bytes=largest_bytes)
+        return proxy(plain.open(), file, reduction, px=plain.width * plain.height)
+
+    copying = _Copying("Even as a copy", "copied", "copy", largest_bytes)
+    file, content, copy = _written(made, source, scratch, copying)
+    return replace(_sent_in_place(plain, file, content, copy), remarks=copy.remarks)
+
+
+def _sent_in_place(
+    plain: PreparedSource, file: BinaryIO, content: disk.Content, copy: Upright | Proxy
+) -> PreparedSource:
     return replace(
-        plain, file=file, digest=content.digest, size_bytes=content.size_bytes, width=made.width, height=made.height
+        plain, file=file, digest=content.digest, size_bytes=content.size_bytes, width=copy.width, height=copy.height
     )
 
 
-def _not_upright(error: BaseException, source: Path, scratch: Path, largest_bytes: int) -> BaseException:
-    """Say what it means for the source that it could not be set upright."""
+Copy = TypeVar("Copy", Upright, Proxy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copying:
+    """What a copy is for, in words."""
+
+    as_what: str
+    done: str
+    code: str
+    largest_bytes: int
+
+
+def _written(
+    make: Callable[[BinaryIO], Copy], source: Path, scratch: Path, copying: _Copying
+) -> tuple[BinaryIO, disk.Content, Copy]:
+    file = _unnamed_file(scratch)
+    try:
+        copy = make(file)
+        return file, disk.content(file.fileno()), copy
+    except BaseException as error:
+        file.close()
+        raise _not_copied(error, source, scratch, copying) from error
+
+
+def _not_copied(error: BaseException, source: Path, scratch: Path, copying: _Copying) -> BaseException:
+    """Say what it means for the source that no copy of it came out."""
     shown = disk.shown(source)
     match error:
+        case NoProxyError():
+            code = "needs_extra" if error.code == "missing_library" else error.code
+            return SourceUnfitError(str(error), code=code, path=source)
         case UndecodableError():
             sentence = f"The picture cannot be decoded ({error}): export it again."
             return SourceUnfitError(sentence, code="broken", path=source)
         case CopyTooLargeError():
-            sentence = f"Set upright, {shown} is larger than the {largest_bytes >> 20} MB that the service takes: "
-            return SourceUnfitError(sentence + "export it upright or smaller.", code="too_large", path=source)
+            most = f"the {copying.largest_bytes >> 20} MB that the service takes"
+            sentence = f"{copying.as_what}, {shown} is larger than {most}: export it upright or smaller."
+            return SourceUnfitError(sentence, code="too_large", path=source)
         case MemoryError():
-            sentence = f"There is not enough memory to set {shown} upright: export it upright or smaller."
-            return SourceUnfitError(sentence, code="too_large_to_turn", path=source)
+            sentence = f"There is not enough memory for {shown} to be {copying.done}: export it upright or smaller."
+            return SourceUnfitError(sentence, code=f"too_large_to_{copying.code}", path=source)
         case OSError() if error.filename == SOURCE:
             return _unreadable(error, source)
         case OSError():
-            return disk.unavailable(error, f"{disk.shown(scratch)} cannot take an upright copy", scratch)
+            return disk.unavailable(error, f"{disk.shown(scratch)} cannot take a copy to be sent", scratch)
     return error
 
 
@@ -307,4 +413,4 @@ def _unnamed_file(scratch: Path) -> BinaryIO:
     try:
         return cast(BinaryIO, tempfile.TemporaryFile(dir=scratch))
     except OSError as error:
-        raise disk.unavailable(error, f"{disk.shown(scratch)} cannot take an upright copy", scratch) from error
+        raise disk.unavailable(error, f"{disk.shown(scratch)} cannot take a copy to be sent", scratch) from error

@@ -85,21 +85,20 @@ def content_key(prepared: PreparedSource, recipe: Recipe) -> str:
 
     The picture is what makes its pixels: who writes a caption into a file has the same picture as before.
 
-    An upright copy is named by the picture that it is made of: the same picture stays
+    A copy is named by the picture that it is made of: the same picture stays
     the same request when another version of the imaging library makes other bytes of it.
     """
-    return content_name(prepared.picture_digest, recipe.options, is_upright_copy=prepared.is_upright_copy)
+    return content_name(prepared.picture_digest, recipe.options, way=prepared.way)
 
 
 def older_key(prepared: PreparedSource, recipe: Recipe) -> str:
     """Return the name that earlier versions had for it: by all bytes of the source."""
-    return content_name(prepared.source_digest, recipe.options, is_upright_copy=prepared.is_upright_copy)
+    return content_name(prepared.source_digest, recipe.options, way=prepared.way)
 
 
-def content_name(digest: str, options: str, *, is_upright_copy: bool) -> str:
-    """Return the name for a picture by its digest and the parameters' stable spelling."""
-    upright = "upright" if is_upright_copy else "as it is"
-    return hashlib.sha256(f"{digest}\n{upright}\n{options}".encode()).hexdigest()
+def content_name(digest: str, options: str, *, way: str) -> str:
+    """Return the name for a picture by its digest, the way in which it is sent and the parameters' stable spelling."""
+    return hashlib.sha256(f"{digest}\n{way}\n{options}".encode()).hexdigest()
 
 
 def paid_with(job: Job, recipe: Recipe, prepared: PreparedSource) -> Paid:

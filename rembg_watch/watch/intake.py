@@ -69,7 +69,7 @@ class Intake:
         utcnow: Callable[[], datetime],
     ) -> None:
         self._name, self._root, self._ledger, self._pace = folder.name, root, ledger, pace
-        self._report, self._utcnow = report, utcnow
+        self._report, self._utcnow, self._reads_more = report, utcnow, folder.reads_more
         self._settler: Settler[bytes] = Settler(pace.settle_s)
         self._blocked: dict[bytes, tuple[str, float]] = {}
         self._reported: dict[bytes, str] = {}
@@ -175,7 +175,8 @@ class Intake:
 
     def _is_whole(self, source: bytes, found: FileStat, now: float, asks_for_writers: Callable[[bytes], bool]) -> bool:
         asks = asks_for_writers(source.rpartition(b"/")[0])
-        probed = probe(self._root, source, found, asks_for_writers=asks, is_last=self._is_last(source, found, now))
+        is_last = self._is_last(source, found, now)
+        probed = probe(self._root, source, found, asks_for_writers=asks, is_last=is_last, reads_more=self._reads_more)
         self._decoded += probed.took_long
         match probed.verdict:
             case Verdict.WHOLE:

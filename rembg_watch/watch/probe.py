@@ -16,6 +16,7 @@ from enum import Enum
 
 from rembg_watch.host import disk
 from rembg_watch.pictures import formats, inspection
+from rembg_watch.pictures.extras import why_not_installed
 from rembg_watch.watch.settle import FileStat
 
 LINK = "it is a link, and links are not followed; put the picture itself into the folder"
@@ -59,8 +60,23 @@ def _one(number: int) -> int:
     return number
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """How a file is judged; see ``probe``."""
+
+    for_writers: bool = True
+    is_last: bool = False
+    reads_more: bool = False
+
+
 def probe(
-    root: bytes, source: bytes, seen: FileStat, *, asks_for_writers: bool = True, is_last: bool = False
+    root: bytes,
+    source: bytes,
+    seen: FileStat,
+    *,
+    asks_for_writers: bool = True,
+    is_last: bool = False,
+    reads_more: bool = False,
 ) -> Judgement:
     """
     Say what a settled file is worth.
@@ -71,7 +87,9 @@ def probe(
         seen: What it looked like when it settled.
         asks_for_writers: Ask for programs that write to it; network file systems answer nonsense.
         is_last: Its time is up: decode what does not look whole, and refuse what cannot be decoded.
+        reads_more: What the service does not take is looked into, too, since a copy of it can be sent.
     """
+    asked = _Asked(for_writers=asks_for_writers, is_last=is_last, reads_more=reads_more)
     parent, name = disk.split(source)
     try:
         with (
@@ -79,7 +97,7 @@ def probe(
             disk.directory(root_fd, parent) as dir_fd,
             disk.closing(disk.open_file(dir_fd, name)) as fd,
         ):
-            return _probe_open(fd, seen, asks_for_writers=asks_for_writers, is_last=is_last)
+            return _probe_open(fd, seen, asked)
     except OSError as error:
         return _unopened(error)
 
@@ -94,31 +112,34 @@ def _unopened(error: OSError) -> Judgement:
     return Judgement(Verdict.STUCK, f"it cannot be read: {error.strerror}", "unreadable")
 
 
-def _probe_open(fd: int, seen: FileStat, *, asks_for_writers: bool, is_last: bool) -> Judgement:
+def _probe_open(fd: int, seen: FileStat, asked: _Asked) -> Judgement:
     if file_stat(os.fstat(fd)) != seen:
         return Judgement(Verdict.CHANGED)
-    if asks_for_writers and has_writer(fd):
+    if asked.for_writers and has_writer(fd):
         return Judgement(Verdict.STUCK, OPEN_ELSEWHERE, "open_elsewhere")
-    look = inspection.inspect(fd)
-    took_long = is_last and formats.may_be_decoded(look, seen.size_bytes)
+    look = inspection.inspect(fd, reads_more=asked.reads_more)
+    took_long = asked.is_last and formats.may_be_decoded(look, seen.size_bytes, reads_more=asked.reads_more)
     if took_long:
-        look = inspection.inspect_to_the_end(fd)
-    found = replace(_judge(look, seen.size_bytes, is_last=is_last), took_long=took_long)
+        look = inspection.inspect_to_the_end(fd, reads_more=asked.reads_more)
+    found = replace(_judge(look, seen.size_bytes, asked), took_long=took_long)
     if file_stat(os.fstat(fd)) != seen:
         return Judgement(Verdict.CHANGED)
     return found
 
 
-def _judge(look: formats.Look, size_bytes: int, *, is_last: bool) -> Judgement:
-    unfinished = formats.why_not_a_picture(look)
-    if unfinished is not None:
-        if is_last or look.is_foreign:
-            return Judgement(Verdict.REFUSED, unfinished.reason, unfinished.code)
+def _judge(look: formats.Look, size_bytes: int, asked: _Asked) -> Judgement:
+    unfinished = None if look.is_foreign else formats.why_not_a_picture(look)
+    if unfinished is not None and not asked.is_last:
         return Judgement(Verdict.UNFINISHED, look.why, unfinished.code)
-    refusal = formats.why_not_sendable(look, size_bytes)
+    refusal = _why_not_read(look) if asked.reads_more else formats.why_not_sendable(look, size_bytes)
     if refusal is not None:
         return Judgement(Verdict.REFUSED, refusal.reason, refusal.code)
     return Judgement(Verdict.WHOLE)
+
+
+def _why_not_read(look: formats.Look) -> formats.Refusal | None:
+    missing = why_not_installed(look) if look.read_kind is not None else None
+    return missing or formats.why_not_readable(look)
 
 
 def has_writer(fd: int) -> bool:

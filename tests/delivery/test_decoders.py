@@ -11,6 +11,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from rembg_watch.delivery import decoders as module
 from rembg_watch.delivery.decoder import asked, question, understood
 from rembg_watch.delivery.decoders import COMMAND, DecoderError, Decoders
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified, verify
-from rembg_watch.pictures.formats import Kind
+from rembg_watch.pictures.formats import Kind, ReadKind
+from rembg_watch.pictures.proxy import NoProxyError, Reduction, make_proxy
 from rembg_watch.pictures.upright import CopyTooLargeError, Turn, UndecodableError, make_upright
 from tests.life import eventually
 
@@ -600,3 +602,76 @@ def test_large_pictures_are_decoded_one_at_a_time_and_small_ones_together(make: 
 
     assert order(10**10) == "begins ends begins ends"
     assert order(1000) == "begins begins ends ends"
+
+
+# --- copies that are sent -----------------------------------------------------------------------
+
+
+needs_libvips = pytest.mark.skipif(find_spec("pyvips") is None, reason="needs rembg-watch[pictures]")
+
+
+def copied(decoders: Decoders, tmp_path: Path, data: bytes, *, px: int = 64 * 48, largest: int = 10**6) -> bytes:
+    (tmp_path / "source").write_bytes(data)
+    with (tmp_path / "source").open("rb") as source, (tmp_path / "copy").open("w+b") as copy:
+        made = decoders.proxy(source, copy, Reduction(kind=ReadKind.TIFF, px=40, largest_bytes=largest), px=px)
+        copy.seek(0)
+        data = copy.read()
+    with Image.open(io.BytesIO(data)) as found:
+        assert (found.format, found.size) == ("JPEG", (made.width, made.height))
+    return data
+
+
+def copying(instead: str) -> tuple[str, ...]:
+    """The command of a process that does something else when it is to make a copy."""
+    return (*COMMAND[:-1], turning(instead)[-1].replace("decoder.make_upright", "decoder.make_proxy"))
+
+
+def tiff() -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((64, 48), 90).convert("RGB").save(file, "TIFF")
+    return file.getvalue()
+
+
+@needs_libvips
+def test_a_child_makes_a_copy_as_it_would_be_made_here(shared: Decoders, tmp_path: Path) -> None:
+    there = copied(shared, tmp_path, tiff())
+    with (tmp_path / "source").open("rb") as source, (tmp_path / "here").open("w+b") as copy:
+        make_proxy(source, copy, Reduction(kind=ReadKind.TIFF, px=40, largest_bytes=10**6))
+        copy.seek(0)
+        assert there == copy.read()
+
+
+@needs_libvips
+def test_why_no_copy_can_be_made_is_said_by_a_child(shared: Decoders, tmp_path: Path) -> None:
+    with pytest.raises(NoProxyError, match="It cannot be decoded to its end"):
+        copied(shared, tmp_path, tiff()[:900])
+    with pytest.raises(CopyTooLargeError):
+        copied(shared, tmp_path, tiff(), largest=10)
+    assert len(copied(shared, tmp_path, tiff())) > 100, "and it goes on"
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_source_of_which_two_processes_die_gets_no_copy(make: Make, tmp_path: Path, number: signal.Signals) -> None:
+    decoders, told = make(command=copying(f"os.kill(os.getpid(), {int(number)}); time.sleep(60)"))
+    with pytest.raises(NoProxyError, match=f"two processes ended on it, the last one by {number.name}"):
+        copied(decoders, tmp_path, tiff())
+    assert len(told) == 2
+
+
+def test_no_copy_is_ever_made_in_the_daemon(make: Make, tmp_path: Path) -> None:
+    decoders, _ = make(command=("/nonexistent/python",))
+    with pytest.raises(OSError, match="no process to decode it can be started") as refused:
+        copied(decoders, tmp_path, tiff())
+    assert refused.value.filename == "source"
+
+
+def test_memory_that_a_copy_may_not_have_is_told(make: Make, tmp_path: Path) -> None:
+    decoders, told = make(command=copying("bytearray(1 << 44)"))
+    with pytest.raises(MemoryError):
+        copied(decoders, tmp_path, tiff())
+    assert told == []
+
+
+def test_the_daemon_itself_never_loads_libvips() -> None:
+    code = "import sys, rembg_watch.daemon.life; sys.exit('pyvips' in sys.modules or 'pillow_heif' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

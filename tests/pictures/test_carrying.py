@@ -434,3 +434,9 @@ def test_pillow_reads_the_iptc_of_a_jpeg() -> None:
     assert found is not None
     assert found[2, 120] == b"Stuhl"
     assert (2, 90) not in found
+
+
+def test_a_webp_answer_without_sides_is_no_error() -> None:
+    answer = bytearray(saved(noise(), "WEBP"))
+    answer[26:28] = bytes(2)
+    carried(bytes(answer), Metadata(xmp=b"<x/>", dpi=(300, 300)))

@@ -216,3 +216,11 @@ def test_the_file_is_left_where_it_stands(tmp_path: Path) -> None:
         file.seek(7)
         open_picture(file.fileno()).image.avg()
         assert file.tell() == 7
+
+
+def test_what_libvips_lacks_pillow_opens(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    Image.effect_noise((40, 30), 60).convert("RGB").save(path, compression="lzma")
+    with opened(path) as found:
+        assert (found.width, found.height, found.bits) == (40, 30, 8)
+        found.image.avg()

@@ -13,6 +13,7 @@ from rembg_watch.host import disk
 from rembg_watch.host.disk import OutputUnavailableError
 from rembg_watch.jobs import Version
 from rembg_watch.pictures.formats import Kind
+from rembg_watch.pictures.sending import Sends
 from rembg_watch.pipeline.source import (
     PreparedSource,
     SourceChangedError,
@@ -120,7 +121,7 @@ def test_a_picture_that_its_orientation_turns_is_sent_upright(
 def test_a_turned_picture_can_be_sent_as_it_is(tmp_path: Path, scratch: Path, orientation: int) -> None:
     path = tmp_path / "x.jpg"
     version = save(path, quarters(), orientation)
-    with open_picture(path, version, scratch=scratch, upright=False) as prepared:
+    with open_picture(path, version, scratch=scratch, sends=Sends(upright=False)) as prepared:
         assert content_of(prepared) == path.read_bytes()
         assert (prepared.width, prepared.height) == (64, 48)
         assert prepared.may_be_turned
