@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from rembg_watch.account.balance import Balance
@@ -39,7 +39,7 @@ from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Pipeline, Plan, Port
 from rembg_watch.pipeline.contents import Contents
 from rembg_watch.pipeline.pool import Pool, low_mark
 from rembg_watch.pipeline.ports import Verify
-from rembg_watch.pipeline.rendering import NotRenderedError, Render, Rendered, Wish
+from rembg_watch.pipeline.rendering import Render, render_here
 from rembg_watch.pipeline.shares import Shares
 from rembg_watch.pipeline.slots import Slots
 from rembg_watch.pipeline.source import proxy_here, upright_here
@@ -141,10 +141,6 @@ def pace_of(settings: Settings) -> Pace:
     """Say how long things take in a watched folder."""
     watch = settings.watch
     return Pace(settle_s=watch.settle_s, scan_interval_s=watch.scan_interval_s, grace_s=watch.grace_s, mode=watch.mode)
-
-
-def _no_render(wish: Wish, file: BinaryIO) -> Rendered:
-    raise NotRenderedError("not yet", code="not_yet")
 
 
 def key_digest(settings: Settings) -> str:
@@ -283,7 +279,7 @@ def assemble(
         verify=around.verify or decoders,
         upright=decoders.upright if around.verify is None else upright_here,
         masters=Masters(state_dir / MASTERS_NAME),
-        render=around.render or _no_render,
+        render=around.render or render_here,
         proxy=decoders.proxy if around.verify is None else proxy_here,
     )
 

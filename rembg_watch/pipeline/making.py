@@ -20,11 +20,14 @@ from rembg_watch.host.disk import Content, DeliveryError, TargetTakenError
 from rembg_watch.jobs import Job
 from rembg_watch.ledger import Made, MadeState, Target
 from rembg_watch.paths import mirror, suffix
+from rembg_watch.pictures import carrying, inspection
 from rembg_watch.pictures.deliverable import Deliverable
 from rembg_watch.pictures.naming import NoNameError
+from rembg_watch.pictures.render import NotRenderedError, Rendered
+from rembg_watch.pictures.sending import AS_IT_IS, way_of
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
-from rembg_watch.pipeline.rendering import NotRenderedError, Rendered, Wish
+from rembg_watch.pipeline.rendering import Wish
 from rembg_watch.pipeline.source import SourceError, open_version
 from rembg_watch.report import events
 
@@ -51,8 +54,10 @@ def make(ports: Ports, job: Job, recipe: Recipe, master: Path) -> dict[str, Made
     made = dict(ports.ledger.made(job.id))
     with ExitStack() as stack:
         source = _source(ports, job, recipe)
+        sent = AS_IT_IS
         if source is not None:
             stack.enter_context(source)
+            sent = _way(source, recipe)
         ready: list[_Ready] = []
         stack.callback(_discard_all, ready)
         for deliverable in recipe.deliverables:
@@ -61,6 +66,7 @@ def make(ports: Ports, job: Job, recipe: Recipe, master: Path) -> dict[str, Made
                 continue
             wish = Wish(
                 source=source,
+                sent=sent,
                 master=master,
                 kind=recipe.master,
                 edges=recipe.edges,
@@ -119,8 +125,8 @@ def _as_found(job: Job, recipe: Recipe, known: Made) -> Target:
 
 def _staged(ports: Ports, job: Job, recipe: Recipe, wish: Wish, made: dict[str, Made]) -> _Ready:
     deliverable = wish.deliverable
-    with cast(BinaryIO, tempfile.TemporaryFile(dir=ports.spool.directory)) as file:
-        rendered = ports.render(wish, file)
+    with _unnamed(ports) as file, _unnamed(ports) as scratch:
+        rendered = ports.render(wish, file, scratch)
         file.flush()
         ports.step("made")
         place = place_of(recipe, job, deliverable, (rendered.width, rendered.height))
@@ -140,6 +146,17 @@ def _staged(ports: Ports, job: Job, recipe: Recipe, wish: Wish, made: dict[str, 
         names=names,
         rendered=rendered,
     )
+
+
+def _unnamed(ports: Ports) -> BinaryIO:
+    return cast(BinaryIO, tempfile.TemporaryFile(dir=ports.spool.directory))
+
+
+def _way(source: BinaryIO, recipe: Recipe) -> str:
+    """Say in which way the source was sent."""
+    fd = source.fileno()
+    look, reader = inspection.inspect_to_the_end(fd, reads_more=True), inspection.reader_of(fd)
+    return way_of(look, carrying.parts_of(reader, look.any_kind), reader.size_bytes, recipe.sends)
 
 
 def place_of(recipe: Recipe, job: Job, deliverable: Deliverable, sides: tuple[int, int]) -> bytes:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from rembg_watch.errors import RembgWatchError
 from rembg_watch.pictures.deliverable import Deliverable, Edges, Master
+from rembg_watch.pictures.render import Rendered, Rendering, render
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +13,7 @@ class Wish:
     """What a file is to be made of, and how."""
 
     source: BinaryIO | None  # None: it is gone
+    sent: str  # the way in which it was sent (``pictures.sending``)
     master: Path
     kind: Master
     edges: Edges
@@ -20,32 +21,34 @@ class Wish:
     deliverable: Deliverable
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """A file that was made, and what is odd about it, as codes."""
-
-    width: int
-    height: int
-    remarks: tuple[str, ...] = ()
-
-
-class NotRenderedError(RembgWatchError):
-    """A file cannot be made of this picture; one sentence for a person, and a code."""
-
-    def __init__(self, reason: str, *, code: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.code = code
-
-
 class Render(Protocol):
     """Makes one file, in a process of its own."""
 
-    def __call__(self, wish: Wish, file: BinaryIO) -> Rendered:
+    def __call__(self, wish: Wish, file: BinaryIO, scratch: BinaryIO) -> Rendered:
         """
-        Write the file.
+        Write the file; *scratch* is for what need not be in memory.
 
         Raises:
             NotRenderedError: It cannot be made of this picture.
             OSError: The disk refused.
         """
+
+
+def rendering_of(wish: Wish, file: BinaryIO, scratch: BinaryIO) -> Rendering:
+    """Return what is asked of the renderer."""
+    return Rendering(
+        source=None if wish.source is None else wish.source.fileno(),
+        sent=wish.sent,
+        master=str(wish.master),
+        kind=wish.kind,
+        deliverable=wish.deliverable,
+        output=file.fileno(),
+        scratch=scratch.fileno(),
+        edges=wish.edges,
+        assume=wish.assume,
+    )
+
+
+def render_here(wish: Wish, file: BinaryIO, scratch: BinaryIO) -> Rendered:
+    """Make a file in this process: for a picture by hand, and for tests."""
+    return render(rendering_of(wish, file, scratch))

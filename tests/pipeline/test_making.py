@@ -14,7 +14,8 @@ from rembg_watch.jobs import State
 from rembg_watch.ledger import MadeState
 from rembg_watch.pictures.deliverable import Deliverable, FileFormat, Master
 from rembg_watch.pictures.naming import Naming, Words
-from rembg_watch.pipeline.rendering import NotRenderedError, Rendered, Wish
+from rembg_watch.pictures.render import NotRenderedError, Rendered
+from rembg_watch.pipeline.rendering import Wish
 from rembg_watch.report import events
 from tests.life import Crash, Studio
 
@@ -32,15 +33,15 @@ class FakeRender:
     refuses: set[str] = field(default_factory=set)
     had_source: list[bool] = field(default_factory=list)
 
-    def __call__(self, wish: Wish, file: BinaryIO) -> Rendered:
+    def __call__(self, wish: Wish, file: BinaryIO, scratch: BinaryIO) -> Rendered:
         name = wish.deliverable.name
         self.asked.append(wish)
         self.had_source.append(wish.source is not None)
         if name in self.refuses:
-            raise NotRenderedError("it is too odd", code="odd")
+            raise NotRenderedError("odd", "it is too odd")
         master = sha256(wish.master.read_bytes()).hexdigest()[:8]
         file.write(f"{name} of {master}, number {len(self.asked)}".encode())
-        return Rendered(60, 40, ("too_small",) if name == "shop" else ())
+        return Rendered(width=60, height=40, size_bytes=9, remarks=("too_small",) if name == "shop" else ())
 
     @property
     def counts(self) -> Counter[str]:
