@@ -90,6 +90,7 @@ def _as_json(found: Estimate) -> dict[str, Any]:
         "known": found.known,
         "doubles": found.doubles,
         "made_otherwise": dict(found.made_otherwise),
+        "lacking": [one.view() for one in found.lacking],
         "now": found.now,
         "later": found.later,
         "limits": list(found.limits),
@@ -123,6 +124,7 @@ def _lines(found: Estimate) -> list[str]:
         basis = "at the pace learned so far" if found.is_learned else "at the first, cautious pace; it may go faster"
         lines.append(f"about {span_text(max(1.0, found.time_s))} {basis}")
     lines += [MadeOtherwise(folder=name, count=count).sentence() for name, count in found.made_otherwise.items()]
+    lines += [one.text() for one in found.lacking]
     if found.unsettled:
         lines.append(f"{count_text(found.unsettled, 'file')} not whole yet and not counted")
     lines += [f"{folder}/{show(source)} would not be sent yet: {why}" for folder, source, why in found.unsettled_files]

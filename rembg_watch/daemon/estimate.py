@@ -27,6 +27,7 @@ from rembg_watch.account.notes import GATE, PACE, pace_from_note
 from rembg_watch.config import Settings
 from rembg_watch.daemon import first_look, leftovers
 from rembg_watch.daemon.assembly import MASTERS_NAME, RESUME, SPOOL_NAME, build_client, pace_of, plan_of
+from rembg_watch.daemon.lacking import Lack, lacks
 from rembg_watch.delivery.masters import Masters
 from rembg_watch.delivery.publish import enough_room
 from rembg_watch.delivery.roots import Roots, Unwritten
@@ -63,6 +64,7 @@ class Estimate:
     known: int  # of them, those whose answer was paid for before
     doubles: int  # of them, the same bytes with the same options as another one: not paid
     made_otherwise: Mapping[str, int]  # by folder: what was delivered with other options, and stays as it is
+    lacking: tuple[Lack, ...]  # deliverables that delivered pictures lack, which ``deliver`` makes
     now: int  # so many calls would be made now; the rest of what is to be paid would wait
     limits: tuple[str, ...]  # the budgets and options that let no more go, in words
     hold: Hold | None  # what keeps all calls from going
@@ -132,6 +134,7 @@ def estimate(
         turns = tuple(turns_of(plan, governor.gate, shut=kept, room=room))
         day_room = balance.day_room(plan.terms)
         is_learned = pace_from_note(ledger.note(PACE)).learned is not None
+        lacking = tuple(lacks(settings, ledger))
         otherwise = {one.name: ledger.made_otherwise(one.name, one.options_digest) for one in plan.recipes.values()}
     goes, waiting = contents.sent(turns)
     reading = None if balance.refusal else balance.reading
@@ -140,6 +143,7 @@ def estimate(
         known=contents.known,
         doubles=len(contents.keys) - contents.known - len(contents.to_pay),
         made_otherwise={name: count for name, count in otherwise.items() if count},
+        lacking=lacking,
         now=min(goes, payable),
         limits=tuple(_limits(waiting, turns, kept, day_room, goes)),
         hold=hold,
