@@ -1,5 +1,5 @@
 """
-What can be known of a picture without decoding it, and the two cases in which it is decoded all the same.
+What can be known of a picture without decoding it, and, in processes of their own, what can be made of it.
 
 ===========================  =============================================================
 ``pictures.reader``          reads a file where it is asked for (core)
@@ -30,11 +30,20 @@ What can be known of a picture without decoding it, and the two cases in which i
 ``pictures.sending``         in which way a picture is sent: as it is, upright, or as a smaller copy (core)
 ``pictures.carrying``        what comes from a source into its cut-out; which bytes make the picture (core)
 ``pictures.deliverable``     a file that is wanted of each picture (core)
+``pictures.framing``         where the object stands on its canvas, to a pixel (core)
+``pictures.contour``         the outline of an alpha (core)
+``pictures.clipping``        an outline as a clipping path (core)
 ``pictures.tiff_directory``  the numbers in the first directory of a TIFF (core)
 ``pictures.profiles``        colour profiles that a picture may lack
 ``pictures.vips``            the one door to libvips and libheif
 ``pictures.psd_pixels``      the composite of a Photoshop document
 ``pictures.opening``         opens any picture upright, with its profile
+``pictures.alphas``          what was bought, as how opaque each pixel is
+``pictures.edges``           soft edges without the background
+``pictures.colours``         which profile a deliverable gets, and how colours come into it
+``pictures.tiff_words``      EXIF put into a TIFF
+``pictures.writing``         writes a finished picture
+``pictures.render``          makes one deliverable, from files to a file
 ``pictures.proxy``           the copy that is sent for what the service does not take
 ``pictures.extras``          what has to be installed to read a kind of picture
 ``pictures.decoding``        decodes a doubtful picture in a process of its own

@@ -9,8 +9,9 @@ process (``delivery.decoder``).
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from PIL import BmpImagePlugin, Image, TiffImagePlugin  # noqa: F401 - Pillow then looks for no other
+from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.pictures import carrying, exif, formats, iptc, psd_pixels, tiff_directory
@@ -28,6 +29,7 @@ _IN_MEMORY_BYTES = 700 << 20
 _MIRRORED = 2  # of the orientations, the only one for which a row stays where it was
 _LAST_UPRIGHT = 4  # those above exchange the sides
 _RGB_BANDS = 3
+_EIGHT = 8
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
 _JPEG_SHRINKS = (8, 4, 2)
@@ -46,40 +48,74 @@ class NotOpenedError(RembgWatchError):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Opened:
     """
-    A picture as it is seen.
+    A picture as it is seen. What its header says is known; its pixels are computed when somebody reads them.
 
     Attributes:
-        image: Of libvips: ``uchar`` or ``ushort``; 1 band is gray, 3 are RGB, 4 are CMYK.
-        alpha: Its own alpha, of as many bits; None: it has none.
-        width: Of the whole picture as it is seen, also where ``image`` was opened smaller.
+        stored: Of libvips, ``uchar`` or ``ushort``, not yet turned; behind its colours its alpha, if it has one.
+        bands: Of its colours: 1 is gray, 3 are RGB, 4 are CMYK.
+        width: Of the whole picture as it is seen, also where it was opened smaller.
         height: Likewise.
-        profile: ICC, of the colours of ``image``; empty: nothing says what they mean.
-        orientation: How it had to be turned, as EXIF counts it.
+        profile: ICC, of its colours; empty: nothing says what they mean.
+        orientation: How it has to be turned, as EXIF counts it.
         metadata: What the file says of its picture.
+        shrink: By how much it was opened smaller.
         remarks: What was lost, as codes: ``from_lab``, ``from_float``.
+        is_held: It is in memory, and can be read in any order and again.
     """
 
-    image: Picture
-    alpha: Picture | None
+    stored: Picture
+    bands: int
     width: int
     height: int
     profile: bytes
     orientation: int
     metadata: Metadata
+    shrink: int = 1
     remarks: tuple[str, ...] = ()
+    is_held: bool = False
 
     @property
     def bits(self) -> int:
         """How many bits each band has."""
-        return 8 if self.image.format == "uchar" else 16
+        return 8 if self.stored.format == "uchar" else 16
 
     @property
     def colours(self) -> str:
         """The kind of colours by the name that ICC profiles use."""
-        return {1: "GRAY", 3: "RGB", 4: "CMYK"}[self.image.bands]
+        return {1: "GRAY", 3: "RGB", 4: "CMYK"}[self.bands]
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether it has to be held to be turned, and is once it was read."""
+        return self.orientation not in (1, _MIRRORED)
+
+    @cached_property
+    def _upright(self) -> Picture:
+        needs_holding = self.is_turned and not self.is_held
+        return _turned(_held(self.stored) if needs_holding else self.stored, self.orientation)
+
+    @cached_property
+    def image(self) -> Picture:
+        """Its colours, upright."""
+        return _named(self._upright.extract_band(0, n=self.bands))
+
+    @cached_property
+    def alpha(self) -> Picture | None:
+        """Its own alpha, of as many bits; None: it has none."""
+        return _named(self._upright.extract_band(self.bands)) if self.stored.bands > self.bands else None
+
+    def smaller(self, least_px: int) -> "Opened":
+        """Return it smaller, its longer side still *least_px*, at least."""
+        factor = max(1, max(self.stored.width, self.stored.height) // least_px)
+        if factor == 1:
+            return self
+        stored = self.stored.shrink(factor, factor, ceil=True).cast(self.stored.format)
+        if self.is_held:
+            stored = stored.copy_memory()
+        return replace(self, stored=stored, shrink=self.shrink * factor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +128,12 @@ class _Decoded:
     orientation: int = 1
     has_alpha: bool = True  # where there are more bands than colours; a selection that was saved is none
     shrink: int = 1
-    remarks: tuple[str, ...] = ()
+    is_held: bool = False
 
 
-def open_picture(fd: int, *, least_px: int | None = None, is_streaming: bool = True) -> Opened:
+def open_picture(
+    fd: int, *, least_px: int | None = None, is_streaming: bool = True, is_lenient: bool = False
+) -> Opened:
     """
     Open a picture, upright, with its profile; of several pages the first.
 
@@ -104,6 +142,7 @@ def open_picture(fd: int, *, least_px: int | None = None, is_streaming: bool = T
         least_px: So many pixels its longer side must have, at least, if it has as many: a smaller picture is
             decoded faster, and takes less memory to be turned.
         is_streaming: It is computed once, from its top to its bottom.
+        is_lenient: What lacks its end mark is opened by Pillow, which does not mind.
 
     Raises:
         NotOpenedError: It cannot be opened. What is broken further down shows when it is computed, as an error
@@ -113,8 +152,10 @@ def open_picture(fd: int, *, least_px: int | None = None, is_streaming: bool = T
     path = f"/proc/self/fd/{fd}"
     reader = Reader(lambda count, at: os.pread(fd, count, at), os.fstat(fd).st_size)
     try:
-        decoded = _loader(reader)(reader, path, least_px, is_streaming)
-        return _upright(decoded, least_px, is_streaming=is_streaming)
+        loader = _by_pillow if is_lenient and _is_known_to_pillow(reader.head) else _loader(reader)
+        decoded = loader(reader, path, least_px, is_streaming)
+        opened = _opened(decoded, is_held=decoded.is_held or not is_streaming)
+        return opened.smaller(least_px) if least_px else opened
     except NotOpenedError:
         raise
     except psd_pixels.PsdError as error:
@@ -160,6 +201,11 @@ def _loader(reader: Reader) -> _Loader:
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return _avif if _is_avif(head) else _heic
     raise NotOpenedError("It is no picture of a kind that can be read.", code="unreadable")
+
+
+def _is_known_to_pillow(head: bytes) -> bool:
+    """Say whether Pillow loses nothing of a picture but its end: of a PNG of 16 bits it would lose eight."""
+    return head.startswith((b"\xff\xd8\xff", b"BM", b"RIFF")) or (head.startswith(b"\x89PNG") and head[24] <= _EIGHT)
 
 
 def _is_avif(head: bytes) -> bool:
@@ -248,7 +294,7 @@ def _heic(_reader: Reader, path: str, _least_px: int | None, _is_streaming: bool
         xmp=bytes(info.get("xmp") or b""),
     )
     metadata = replace(metadata, dpi=exif.resolution(metadata.exif))
-    return _Decoded(image=image, profile=metadata.profile, metadata=metadata)  # libheif has turned it already
+    return _Decoded(image=image, profile=metadata.profile, metadata=metadata, is_held=True)  # libheif has turned it
 
 
 def _psd(reader: Reader, path: str, _least_px: int | None, _is_streaming: bool) -> _Decoded:  # noqa: FBT001
@@ -260,12 +306,12 @@ def _psd(reader: Reader, path: str, _least_px: int | None, _is_streaming: bool) 
     if mode == psd_pixels.LAB:
         image = (image * [100 / scale, 255 / scale, 255 / scale] - [0, 128, 128]).copy(interpretation="lab")
     metadata = Metadata(profile=found.profile)
-    return _Decoded(image=image, profile=found.profile, metadata=metadata, has_alpha=False)
+    return _Decoded(image=image, profile=found.profile, metadata=metadata, has_alpha=False, is_held=True)
 
 
-def _by_pillow(_reader: Reader, path: str, _least_px: int | None, _is_streaming: bool) -> _Decoded:  # noqa: FBT001
+def _by_pillow(reader: Reader, path: str, _least_px: int | None, _is_streaming: bool) -> _Decoded:  # noqa: FBT001
     Image.MAX_IMAGE_PIXELS = MOST_PX
-    with Image.open(path, formats=("BMP", "TIFF")) as opened:
+    with Image.open(path, formats=("BMP", "TIFF", "JPEG", "PNG", "WEBP")) as opened:
         if opened.width * opened.height > MOST_PX:
             raise _too_large(*opened.size)
         opened.load()
@@ -276,8 +322,11 @@ def _by_pillow(_reader: Reader, path: str, _least_px: int | None, _is_streaming:
         image = from_rows(picture.tobytes(), picture.width, picture.height, len(picture.getbands()), "uchar")
         if picture.mode == "LAB":
             image = (image * [100 / 255, 1, 1] - [0, 128, 128]).copy(interpretation="lab")
-    metadata = Metadata(profile=profile, dpi=exif.sensible_dpi(*map(float, dpi)) if dpi else None)
-    return _Decoded(image=image, profile=profile, metadata=metadata)
+    look = formats.inspect(reader, wants_orientation=True)
+    metadata = carrying.parts_of(reader, look.kind).metadata
+    if metadata.is_empty:
+        metadata = Metadata(profile=profile, dpi=exif.sensible_dpi(*map(float, dpi)) if dpi else None)
+    return _Decoded(image=image, profile=profile, metadata=metadata, orientation=look.orientation, is_held=True)
 
 
 def _said(image: Picture) -> Metadata:
@@ -310,25 +359,23 @@ def _too_large(width: int, height: int) -> NotOpenedError:
     return NotOpenedError(f"It says that it is {width} x {height} pixels: export it smaller.", code="too_large")
 
 
-def _upright(decoded: _Decoded, least_px: int | None, *, is_streaming: bool) -> Opened:
+def _opened(decoded: _Decoded, *, is_held: bool) -> Opened:
     width, height = decoded.image.width * decoded.shrink, decoded.image.height * decoded.shrink
     if width * height > MOST_PX:
         raise _too_large(width, height)
-    image, bands, profile, remarks = _plain(decoded)
-    factor = max(1, max(image.width, image.height) // least_px) if least_px else 1
-    if factor > 1:
-        image = image.shrink(factor, factor, ceil=True).cast(image.format)
-    image = _turned(image, decoded.orientation, is_streaming=is_streaming)
-    alpha = image.extract_band(bands) if image.bands > bands else None
+    stored, bands, profile, remarks = _plain(decoded)
+    is_on_its_side = decoded.orientation > _LAST_UPRIGHT
     return Opened(
-        image=_named(image.extract_band(0, n=bands)),
-        alpha=_named(alpha) if alpha is not None else None,
-        width=height if decoded.orientation > _LAST_UPRIGHT else width,
-        height=width if decoded.orientation > _LAST_UPRIGHT else height,
+        stored=stored,
+        bands=bands,
+        width=height if is_on_its_side else width,
+        height=width if is_on_its_side else height,
         profile=profile,
         orientation=decoded.orientation,
         metadata=decoded.metadata,
+        shrink=decoded.shrink,
         remarks=remarks,
+        is_held=is_held,
     )
 
 
@@ -409,9 +456,7 @@ def _stripped(image: Picture) -> Picture:
     return image
 
 
-def _turned(image: Picture, how: int, *, is_streaming: bool) -> Picture:
-    if is_streaming and how not in (1, _MIRRORED):
-        image = _held(image)
+def _turned(image: Picture, how: int) -> Picture:
     match how:
         case 2:
             return image.fliphor()

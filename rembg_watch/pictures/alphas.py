@@ -1,0 +1,141 @@
+"""What was bought for a picture, as the one band that says how opaque each pixel is; and what it says of the object."""
+
+from rembg_watch.errors import RembgWatchError
+from rembg_watch.pictures.deliverable import Master
+from rembg_watch.pictures.framing import VISIBLE, Box
+from rembg_watch.pictures.opening import NotOpenedError, Opened, open_picture, why_not_computed
+from rembg_watch.pictures.vips import Picture, vips
+
+_TOLERANCE_PX = 3
+_TOLERANCE = 0.01
+"""So much the sides of a master may differ from those of its picture: services round, and some shave a row off."""
+
+_MOST_16 = 65535
+
+
+class WrongMasterError(RembgWatchError):
+    """What was bought does not fit the picture; ``code`` says in which way."""
+
+    def __init__(self, sentence: str, *, code: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def read_alpha(fd: int, kind: Master) -> Picture:
+    """
+    Read how opaque each pixel of a master is, an open file: one band of 8 or 16 bits, in memory.
+
+    Raises:
+        WrongMasterError: It is none.
+        OSError: The disk refused.
+    """
+    try:
+        opened = open_picture(fd)
+        image = opened.alpha if kind is Master.CUTOUT else _of_mask(opened)
+        if image is None:
+            raise WrongMasterError("What was bought has no transparency: it is no cut-out.", code="no_alpha")
+        return image.copy_memory()
+    except NotOpenedError as error:
+        raise WrongMasterError(f"What was bought cannot be read: {error}", code="broken_master") from error
+    except vips().Error as error:
+        why = why_not_computed(error)
+        raise WrongMasterError(f"What was bought cannot be read: {why}", code="broken_master") from error
+
+
+def _of_mask(opened: Opened) -> Picture:
+    """Take the one band of a mask; several that are equal count as one, and an alpha beside them takes away."""
+    joined = opened.image if opened.alpha is None else opened.image.bandjoin(opened.alpha)
+    joined, bands = joined.copy_memory(), opened.image.bands
+    mask = joined.extract_band(0)
+    for number in range(1, bands):
+        if (mask != joined.extract_band(number)).max():
+            raise WrongMasterError("What was bought has colours: it is no mask.", code="odd_mask")
+    if opened.alpha is None:
+        return mask
+    most = most_of(mask)
+    return (mask.cast("float") * joined.extract_band(bands) * (1 / most) + 0.5).cast(mask.format)
+
+
+def most_of(image: Picture) -> int:
+    """Return the number that stands for full."""
+    return 255 if image.format == "uchar" else _MOST_16
+
+
+def fits(master: tuple[int, int], picture: tuple[int, int]) -> bool:
+    """Say whether a master has the shape of a picture, of whatever size."""
+    scale = max(master[0] / picture[0], master[1] / picture[1])
+    return all(
+        abs(side - scale * other) <= max(_TOLERANCE_PX, scale * other * _TOLERANCE)
+        for side, other in zip(master, picture, strict=True)
+    )
+
+
+def turned_to(alpha: Picture, picture: tuple[int, int], orientation: int) -> Picture:
+    """
+    Return an alpha that has the shape of its picture.
+
+    A picture that was sent with an orientation may have been turned by it or not; where that exchanges the sides,
+    the shape tells.
+
+    Raises:
+        WrongMasterError: It has another shape.
+    """
+    size = alpha.width, alpha.height
+    if fits(size, picture):
+        return alpha
+    turns = {5: lambda one: one.rot90().fliphor(), 6: lambda one: one.rot90(), 7: lambda one: one.rot270().fliphor()}
+    if orientation > 4 and fits(size, picture[::-1]):
+        return turns.get(orientation, lambda one: one.rot270())(alpha).copy_memory()
+    raise WrongMasterError(
+        f"What was bought is {size[0]} x {size[1]} and the picture {picture[0]} x {picture[1]}: it is of another one.",
+        code="wrong_size",
+    )
+
+
+def resized(alpha: Picture, size: tuple[int, int], kind: str) -> Picture:
+    """Return an alpha of another size and as many bits as *kind*; what is full stays full, and nothing nothing."""
+    if kind == "ushort" and alpha.format == "uchar":
+        alpha = (alpha * 257).cast("ushort")
+    if (alpha.width, alpha.height) != size:
+        scale_x, scale_y = size[0] / alpha.width, size[1] / alpha.height
+        alpha = alpha.resize(scale_x, vscale=scale_y, kernel="cubic")
+        alpha = alpha.crop(0, 0, *size) if (alpha.width, alpha.height) != size else alpha
+    if kind == "uchar" and alpha.format == "ushort":
+        alpha = (alpha * (1 / 257) + 0.5).cast("uchar")
+    return alpha
+
+
+def object_box(alpha: Picture, size: tuple[int, int]) -> Box | None:
+    """
+    Return the box of all that is visible, in a picture of *size*; None: nothing is.
+
+    A master that is smaller than its picture knows the box as exactly as its own pixels are.
+    """
+    visible = alpha > VISIBLE * most_of(alpha)
+    columns, rows = visible.project()
+    across = _ends(columns.write_to_memory(), alpha.width, size[0])
+    down = _ends(rows.write_to_memory(), alpha.height, size[1])
+    if across is None or down is None:
+        return None
+    return Box(across[0], down[0], across[1] - across[0], down[1] - down[0])
+
+
+def _ends(sums: bytes, length: int, side: int) -> tuple[int, int] | None:
+    """Say where the first and behind the last number is that is not zero, in a picture whose side is as long."""
+    item = len(sums) // length
+    filled = [number for number in range(length) if any(sums[number * item : (number + 1) * item])]
+    if not filled:
+        return None
+    return filled[0] * side // length, -(-(filled[-1] + 1) * side // length)
+
+
+def joined_with_own(alpha: Picture, own: Picture | None) -> Picture:
+    """Take away, too, what the picture itself had made transparent."""
+    if own is None:
+        return alpha
+    return (alpha.cast("float") * own * (1 / most_of(own)) + 0.5).cast(alpha.format)
+
+
+def black(width: int, height: int, bands: int, kind: str) -> Picture:
+    """Return a picture of zeros."""
+    return vips().Image.black(width, height, bands=bands).cast(kind)
