@@ -18,7 +18,9 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12:
 """How long one value of each type is."""
 
 _NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-_MOST_FIELDS = 10_000
+_MOST_FIELDS, _MOST_FIELDS_IN_ALL = 10_000, 100_000
+"""In one directory, and in all that are read of a file: no picture has them, and each takes its time."""
+
 _AT_ONCE = 8192
 """So many values are read in one go."""
 
@@ -62,7 +64,7 @@ class Tiff:
     """
 
     def __init__(self, reader: Reader, at: int = 0) -> None:
-        self.reader, self._at = reader, at
+        self.reader, self._at, self._fields_left = reader, at, _MOST_FIELDS_IN_ALL
         self.order, self.is_big = _MARKS[reader.read(at, 4)]
         found = reader.unpack(self.order + ("Q" if self.is_big else "I"), at + (8 if self.is_big else 4))
         self.first_at = int(found[0]) if found else 0
@@ -70,10 +72,11 @@ class Tiff:
     def directory(self, at: int) -> Directory:
         """Read the directory at an offset; one that leaves the file is cut."""
         head, line, entry = ("Q", 20, "HHQ") if self.is_big else ("H", 12, "HHI")
-        found = self.reader.unpack(self.order + head, self._at + at) if at else None
+        found = self.reader.unpack(self.order + head, self._at + at) if at and self._fields_left > 0 else None
         if found is None:
             return Directory({}, 0, is_cut=True)
         begin, count = at + struct.calcsize(head), min(int(found[0]), _MOST_FIELDS)
+        self._fields_left -= count + 1
         table = self.reader.read(self._at + begin, count * line)
         fields: dict[int, Field] = {}
         for number in range(len(table) // line):

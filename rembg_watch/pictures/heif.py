@@ -16,7 +16,7 @@ _AVIF = frozenset({b"avif", b"avis"})
 _HEIF = frozenset({b"mif1", b"msf1", b"mif2", b"miaf", b"1pic"})
 _MOST_BRANDS = 64
 _MOST_ITEMS = 20_000
-_MOST_META_BYTES = 16 << 20
+_MOST_META_BYTES, _MOST_LIST_BYTES = 4 << 20, 1 << 20
 
 _TURNS = {0: 1, 1: 8, 2: 3, 3: 6}
 """How ``irot`` turns, anticlockwise by quarters, as EXIF counts it."""
@@ -165,7 +165,7 @@ class _Numbers:
     """Numbers of whatever length, one after the other; zeros where a box ends."""
 
     def __init__(self, reader: Reader, box: Box) -> None:
-        self._data = reader.read(box.at, min(box.end - box.at, _MOST_META_BYTES))
+        self._data = reader.read(box.at, min(box.end - box.at, _MOST_LIST_BYTES))
         self._at = 0
 
     @property
@@ -181,13 +181,15 @@ def _take_places(numbers: _Numbers, items: Items) -> None:
     version = numbers.next(4) >> 24
     sizes = numbers.next(2)
     offset, length, base, index = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15, sizes & 15 if version else 0
+    left = _MOST_ITEMS
     for _ in range(min(numbers.next(4 if version == 2 else 2), _MOST_ITEMS)):
         item = numbers.next(4 if version == 2 else 2)
         way = numbers.next(2) & 15 if version else 0
         numbers.next(2)  # in another file: none is
         base_at = numbers.next(base)
         for _ in range(min(numbers.next(2), _MOST_ITEMS)):
-            if numbers.is_over:
+            left -= 1
+            if numbers.is_over or left < 0:
                 return
             numbers.next(index)
             at = base_at + numbers.next(offset)

@@ -7,7 +7,7 @@ not die of a picture has a child process do it (``delivery.decoders``).
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -104,18 +104,7 @@ def make_proxy(source: BinaryIO, copy: BinaryIO, reduction: Reduction) -> Proxy:
         MemoryError: There is not enough for it.
         OSError: The disk refused; ``filename`` is ``SOURCE`` or ``COPY``.
     """
-    try:
-        picture, opened = _decoded(source.fileno(), reduction)
-    except NotOpenedError as error:
-        raise _explained(error, source, str(error), error.code) from error
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, SOURCE) from error
-    except MemoryError:
-        raise
-    except Exception as error:
-        if not _is_of_vips(error):
-            raise
-        raise _explained(error, source, why_not_computed(error), "broken") from error
+    picture, opened = _decoded_somehow(source, reduction)
     for quality in QUALITIES:
         data = picture.jpegsave_buffer(Q=quality, subsample_mode="off", keep="none")
         if len(data) <= reduction.largest_bytes:
@@ -124,13 +113,25 @@ def make_proxy(source: BinaryIO, copy: BinaryIO, reduction: Reduction) -> Proxy:
     raise CopyTooLargeError(f"larger than {reduction.largest_bytes} bytes")
 
 
-def _is_of_vips(error: Exception) -> bool:
-    return isinstance(error, vips().Error)
+def _decoded_somehow(source: BinaryIO, reduction: Reduction) -> tuple[Picture, Opened]:
+    """Decode it as it should be, or else with Pillow, which shows what every viewer shows without an end mark."""
+    try:
+        return _decoded(source.fileno(), reduction)
+    except NotOpenedError as error:
+        if error.code == "missing_library":
+            raise NoProxyError(str(error), code=error.code) from error
+        raise _explained(error, source, str(error), error.code) from error
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, SOURCE) from error
+    except vips().Error as error:
+        with suppress(vips().Error, NotOpenedError):
+            return _decoded(source.fileno(), reduction, is_lenient=True)
+        raise _explained(error, source, why_not_computed(error), "broken") from error
 
 
 def _explained(error: Exception, source: BinaryIO, sentence: str, code: str) -> Exception:
     """Blame the picture, once the disk has read it whole: libvips does not tell the two apart."""
-    if "out of memory" in str(error):
+    if any(words in str(error).lower() for words in ("out of memory", "unable to allocate")):
         return MemoryError()
     try:
         at = 0
@@ -151,9 +152,9 @@ def _write(copy: BinaryIO, data: bytes) -> None:
         raise OSError(error.errno, error.strerror, COPY) from error
 
 
-def _decoded(fd: int, reduction: Reduction) -> tuple[Picture, Opened]:
+def _decoded(fd: int, reduction: Reduction, *, is_lenient: bool = False) -> tuple[Picture, Opened]:
     """Decode a picture, small; it is in memory then, so that it can be saved more than once."""
-    opened = open_picture(fd, least_px=reduction.px)
+    opened = open_picture(fd, least_px=reduction.px, is_lenient=is_lenient)
     if opened.width * opened.height * HELD_BYTES_PER_PX[reduction.kind] > MEMORY_SHARE * memory_bytes():
         raise MemoryError
     image = _opaque(opened)

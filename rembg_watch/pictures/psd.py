@@ -21,7 +21,7 @@ COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK", 8: "GRAY", 9: "Lab"}
 
 _MODES = {0: "bitmap", 2: "indexed", 7: "multichannel"}
 _BITS = frozenset({1, 8, 16, 32})
-_MOST_CHANNELS = 56
+_MOST_CHANNELS, _MOST_SIDE_PX = 56, 300_000
 _HEADER_BYTES = 26
 _VERSION_INFO = 1057
 _MERGED_AT = 4
@@ -60,7 +60,7 @@ def header(reader: Reader) -> Header | None:
     if found is None or found[0] != MAGIC or found[1] not in (1, 2):
         return None
     _, version, channels, height, width, bits, mode = found
-    if bits not in _BITS or not 1 <= channels <= _MOST_CHANNELS:
+    if bits not in _BITS or not 1 <= channels <= _MOST_CHANNELS or max(width, height) > _MOST_SIDE_PX:
         return None
     colours_end = _section_end(reader, _HEADER_BYTES, "I")
     resources_end = _section_end(reader, colours_end, "I")

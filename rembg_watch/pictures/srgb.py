@@ -14,7 +14,7 @@ _NEAR, _NEAR_MIDDLE = 0.02, 0.03
 _MIDDLE = 0.2140
 """How light half of the full value is in sRGB; gamma 2.2 differs by 0.004."""
 
-_TABLE_AT, _MOST_TAGS = 128, 200
+_TABLE_AT, _MOST_TAGS, _MOST_TAG_BYTES = 128, 200, 1 << 17
 _SPACE_AT = 16
 _UNIT = 65536.0  # of fixed-point numbers
 
@@ -41,7 +41,7 @@ def _tags(profile: bytes) -> Mapping[bytes, bytes]:
     (count,) = struct.unpack_from(">I", profile, _TABLE_AT)
     lines = range(_TABLE_AT + 4, min(_TABLE_AT + 4 + 12 * min(count, _MOST_TAGS), len(profile) - 11), 12)
     found = (struct.unpack_from(">4sII", profile, at) for at in lines)
-    return {name: profile[at : at + size] for name, at, size in found}
+    return {name: profile[at : at + min(size, _MOST_TAG_BYTES)] for name, at, size in found}
 
 
 def _xyz(tag: bytes) -> tuple[float, float, float]:

@@ -22,6 +22,9 @@ _COLOURS = {0: "GRAY", 1: "GRAY", 2: "RGB", 3: "RGB", 5: "CMYK", 6: "RGB", 8: "L
 _REDUCED, _MASK = 1, 4
 _CMYK_INKS = 1
 _MOST_DIRECTORIES = 1000
+_MOST_STRIPS = 300_000
+"""Of one picture are looked at: as many as rows of the tallest there is, in four planes."""
+
 _BITS = frozenset({1, 2, 4, 8, 16, 32, 64})
 _NO_LIGHT = frozenset({2, 5, 6})
 NO_MEANING = "it does not say what its samples mean (gray, RGB, ...): export it again, with another program if need be"
@@ -127,11 +130,9 @@ def _missing(tiff: Tiff, first: Directory) -> tuple[str, int]:
         for one in (directory, *below(tiff, directory)):
             if one.is_cut or not all(tiff.is_there(field) for field in one.fields.values()):
                 return CUT_SHORT, 0
-            places = pieces(tiff, one).places
+            places = pieces(tiff, one).places if left > 0 else ()
             left -= len(places)
             end = max([end, *(at + size for at, size in places), *(field.end for field in one.fields.values())])
-        if left < 0:
-            break
     return ("" if own.are_all and end <= tiff.reader.size_bytes else CUT_SHORT), end
 
 
@@ -145,15 +146,15 @@ def pieces(tiff: Tiff, directory: Directory) -> Pieces:
 
 
 def _pieces(tiff: Tiff, directory: Directory, offsets: Field, sizes: Field | None) -> Pieces:
-    needed = min(_needed(tiff, directory, is_tiled=offsets.tag == TILES), offsets.count)
+    needed = min(_needed(tiff, directory, is_tiled=offsets.tag == TILES), _MOST_STRIPS)
     starts = [at for at, _ in zip(tiff.numbers(offsets), range(needed), strict=False)]
     lengths = [size for size, _ in zip(tiff.numbers(sizes), range(needed), strict=False)]
     is_unpacked = tiff.number(directory, COMPRESSION, UNPACKED) == UNPACKED
     if len(lengths) < len(starts) and is_unpacked and len(starts) == 1:  # the length of all follows from the sides
         lengths = [_unpacked_bytes(tiff, directory)]
     places = tuple(zip(starts, lengths, strict=False))
-    are_all = len(places) == _needed(tiff, directory, is_tiled=offsets.tag == TILES) and all(map(all, places))
-    if is_unpacked and offsets.tag == STRIPS:
+    are_all = len(places) == needed and all(map(all, places))
+    if is_unpacked and offsets.tag == STRIPS and needed < _MOST_STRIPS:
         are_all = are_all and sum(lengths) >= _unpacked_bytes(tiff, directory)
     return Pieces(places or tuple((at, 0) for at in starts), are_all=are_all)
 

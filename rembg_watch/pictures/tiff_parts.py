@@ -73,7 +73,7 @@ def read(reader: Reader) -> Parts:
 def _is_sure(tiff: Tiff, first: Directory, places: Pieces) -> bool:
     if not places.are_all or OLD_JPEG in first.fields or tiff.number(first, COMPRESSION, 1) == OLD_JPEGS:
         return False
-    if not 0 < len(places.places) <= MOST_PARTS or any(field.size > MOST_BYTES for field in _of_picture(first)):
+    if not 0 < len(places.places) <= MOST_PARTS or sum(field.size for field in _of_picture(first)) > MOST_BYTES:
         return False
     stretches = sorted(places.places)
     ends = [at + size for at, size in stretches]

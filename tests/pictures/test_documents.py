@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+import time
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from rembg_watch.pictures.carrying import parts_of
 from rembg_watch.pictures.formats import Look, ReadKind, finished, inspect, why_not_readable, why_not_sendable
 from rembg_watch.pictures.reader import Reader
 from rembg_watch.pictures.structure import BLANK_END
@@ -305,3 +307,56 @@ def test_compressed_tiffs_end_blank_only_if_they_were_not_copied() -> None:
     data = vips_tiff(compression="deflate", size=(300, 200))
     half = data[: len(data) // 2].ljust(len(data), b"\0")
     assert not look(half).is_whole
+
+
+# --- files that are made to take long -------------------------------------------------------------
+
+
+def linked(count: int) -> bytes:
+    """So many directories in a row, each of which points to a hundred others; all of them are the same bytes."""
+    size = 2 + 12 * 3 + 4
+    subs = struct.pack("<100I", *([8] * 100))
+    out = b"II*\0" + struct.pack("<I", 8)
+    for number in range(count):
+        following = 8 + (number + 1) * size
+        lines = (
+            struct.pack("<HHII", 256, LONG, 1, 100_000)
+            + struct.pack("<HHII", 257, LONG, 1, 4_000_000_000)
+            + struct.pack("<HHII", 330, LONG, 100, 8 + count * size)
+        )
+        out += struct.pack("<H", 3) + lines + struct.pack("<I", following if number < count - 1 else 0)
+    return out + subs
+
+
+def wide_directory() -> bytes:
+    """A directory of very many fields whose values are all the same megabytes."""
+    fields = b"".join(struct.pack("<HHII", 10_000 + number, 1, 3_000_000, 8) for number in range(9000))
+    return b"II*\0" + struct.pack("<IH", 8, 9000) + fields + bytes(4) + bytes(3_000_000)
+
+
+def endless_extents() -> bytes:
+    """A list of places that take no bytes."""
+    iloc = struct.pack(">IHH", 0, 0, 60_000) + struct.pack(">HHH", 1, 0, 60_000) * 60_000
+
+    def box(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I4s", 8 + len(content), name) + content
+
+    meta = box(b"meta", bytes(4) + box(b"pitm", bytes(4) + b"\0\1") + box(b"iloc", iloc))
+    return box(b"ftyp", b"heic" + bytes(4) + b"mif1heic") + meta + box(b"mdat", b"x" * 100)
+
+
+def many_strips() -> bytes:
+    shape = TiffShape(samples=1, is_directory_first=True)
+    data = bytearray(tiff_of(shape))
+    for tag, count, value in ((257, 1, 4_000_000_000), (278, 1, 1), (273, 2_000_000, 8), (279, 2_000_000, 8)):
+        at = data.index(struct.pack("<H", tag), 8)
+        data[at : at + 12] = struct.pack("<HHII", tag, LONG, count, value)
+    return bytes(data).ljust(8_100_000, b"\1")
+
+
+@pytest.mark.parametrize("make", [lambda: linked(2000), wide_directory, endless_extents, many_strips])
+def test_a_file_that_is_made_to_take_long_does_not(make: Callable[[], bytes]) -> None:
+    data, begun = make(), time.process_time()
+    found = look(data)
+    parts_of(Reader.of(data), found.any_kind or ReadKind.TIFF)
+    assert time.process_time() - begun < 3

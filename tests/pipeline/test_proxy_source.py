@@ -276,6 +276,12 @@ def test_what_is_broken_within_is_refused_with_a_sentence(prepare: Prepare) -> N
     assert refused.value.code == "broken"
 
 
+def test_a_jpeg_that_lacks_its_end_mark_is_copied_if_a_viewer_shows_it(prepare: Prepare) -> None:
+    data = saved(smooth((500, 300)), "JPEG", quality=95)
+    with prepare(data[:-2] + b"some maker's own trailer" * 300) as prepared:
+        assert (prepared.way, prepared.width) == ("proxy 400 v1", 400)
+
+
 def test_a_raw_picture_says_what_to_do(prepare: Prepare) -> None:
     with pytest.raises(SourceUnfitError, match=r"It is a DNG raw picture, and .* develop or export it"):
         prepare(tiff_of(TiffShape(more=((50706, 1, b"\1\4\0\0"),))))
