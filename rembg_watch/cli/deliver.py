@@ -51,11 +51,7 @@ def deliver(
         if pay_missing and gone:
             _agree(yes, len(gone), price)
         count = ledger.make_again(kept, datetime.now(UTC))
-        bought = (
-            ledger.redo(ledger.jobs(Which(ids=frozenset(gone))), datetime.now(UTC))
-            if pay_missing
-            else 0
-        )
+        bought = ledger.redo(ledger.jobs(Which(ids=frozenset(gone))), datetime.now(UTC)) if pay_missing else 0
     say(f"{count_text(count, 'picture')} put in line to have {'its' if count == 1 else 'their'} files made, at no cost")
     if pay_missing:
         say(f"{count_text(bought, 'picture')} put in the queue to be bought anew")

@@ -279,7 +279,7 @@ def assemble(
         verify=around.verify or decoders,
         upright=decoders.upright if around.verify is None else upright_here,
         masters=Masters(state_dir / MASTERS_NAME),
-        render=around.render or render_here,
+        render=around.render or (decoders.make if around.verify is None else render_here),
         proxy=decoders.proxy if around.verify is None else proxy_here,
     )
 

@@ -4,7 +4,7 @@ The last step: verify an answer that was paid for, publish it, record it, and pu
 It can be repeated: the answer stays in the spool until its file stands in the output.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -35,21 +35,22 @@ from rembg_watch.pipeline.values import Blocked, Over, Paid, need_of
 from rembg_watch.report import events
 
 _NAME_RETRY_S = 3600.0
+_MAKE_AGAIN = timedelta(seconds=60)
 
 
-def finish(ports: Ports, paid: Paid) -> Over | Blocked:
+def finish(ports: Ports, paid: Paid, *, beat: Callable[[], None] = lambda: None) -> Over | Blocked:
     """Verify the answer of *paid*, publish it and put the source away."""
     key = str(paid.job.content_key)
     try:
-        return _finish(ports, paid, key)
+        return _finish(ports, paid, key, beat)
     finally:
         ports.contents.end(key)
 
 
-def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
+def _finish(ports: Ports, paid: Paid, key: str, beat: Callable[[], None]) -> Over | Blocked:
     answer = ports.spool.path(key)
     if _is_mastered(ports, paid, answer):
-        return _make(ports, paid, key, None)
+        return _make(ports, paid, key, None, beat)
     try:
         verified = ports.verify(answer, paid.expected or Expected.of_unknown_source(paid.recipe.params))
     except (AnswerRejectedError, FileNotFoundError) as rejected:
@@ -60,7 +61,7 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
     if verified.surprise is not None and not surprises.is_accepted(ports, paid.job):
         return surprises.hold(ports, paid, verified.surprise)
     if paid.recipe.deliverables:
-        return _make(ports, paid, key, verified)
+        return _make(ports, paid, key, verified, beat)
     return _deliver(ports, paid, key, verified)
 
 
@@ -115,7 +116,7 @@ def _is_mastered(ports: Ports, paid: Paid, answer: Path) -> bool:
     return paid.is_mastered or bool(ports.ledger.made(paid.job.id))
 
 
-def _make(ports: Ports, paid: Paid, key: str, verified: Verified | None) -> Over | Blocked:
+def _make(ports: Ports, paid: Paid, key: str, verified: Verified | None, beat: Callable[[], None]) -> Over | Blocked:
     """Keep what was bought, and make the deliverables of it; *verified* is None where it was kept before."""
     job, recipe = paid.job, paid.recipe
     try:
@@ -123,11 +124,15 @@ def _make(ports: Ports, paid: Paid, key: str, verified: Verified | None) -> Over
             _keep_master(ports, job, key)
         elif not ports.masters.has(key, job.answer_digest):
             return _unmade(ports, paid)
-        made = making.make(ports, job, recipe, ports.masters.path(key))
+        made = making.make(ports, job, recipe, ports.masters.path(key), beat)
     except TargetRefusedError as refused:
         return replace(_unpublished(ports, job, refused, _NAME_RETRY_S), is_name=True)
     except OutputUnavailableError as away:
         return _unpublished(ports, job, away, AGAIN_S)
+    except making.NotNowError as busy:
+        at = ports.now()
+        waiting = move(job, State.RECEIVED, at=at, retry_at=at + _MAKE_AGAIN, reason=str(busy), code="not_now")
+        return Over(job=ports.ledger.record(waiting, keeps_claim=False))
     ports.masters.used(key)
     lacking = making.lacking_text(list(made.values()))
     finding = "lacks_files" if lacking else verified.finding if verified else job.finding

@@ -14,8 +14,10 @@ from os import fsdecode
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from rembg_watch.delivery.making import Making
 from rembg_watch.delivery.publish import Published, Staged, discard, is_ours, publish, stage
 from rembg_watch.delivery.withdraw import withdraw
+from rembg_watch.errors import RembgWatchError
 from rembg_watch.host.disk import Content, DeliveryError, TargetTakenError
 from rembg_watch.jobs import Job
 from rembg_watch.ledger import Made, MadeState, Target
@@ -27,7 +29,6 @@ from rembg_watch.pictures.render import NotRenderedError, Rendered
 from rembg_watch.pictures.sending import AS_IT_IS, way_of
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
-from rembg_watch.pipeline.rendering import Wish
 from rembg_watch.pipeline.source import SourceError, open_version
 from rembg_watch.report import events
 
@@ -43,7 +44,9 @@ class _Ready:
     rendered: Rendered
 
 
-def make(ports: Ports, job: Job, recipe: Recipe, master: Path) -> dict[str, Made]:
+def make(
+    ports: Ports, job: Job, recipe: Recipe, master: Path, beat: Callable[[], None] = lambda: None
+) -> dict[str, Made]:
     """
     Make and publish what a picture lacks of its folder's deliverables; return what there is of each.
 
@@ -54,27 +57,26 @@ def make(ports: Ports, job: Job, recipe: Recipe, master: Path) -> dict[str, Made
     made = dict(ports.ledger.made(job.id))
     with ExitStack() as stack:
         source = _source(ports, job, recipe)
-        sent = AS_IT_IS
         if source is not None:
             stack.enter_context(source)
-            sent = _way(source, recipe)
+        sent, px = _sent(source, master, recipe)
         ready: list[_Ready] = []
         stack.callback(_discard_all, ready)
         for deliverable in recipe.deliverables:
             known = made.get(deliverable.name)
             if known is not None and _is_over(ports, job, recipe, deliverable, known):
                 continue
-            wish = Wish(
-                source=source,
-                sent=sent,
+            wanted = Making(
                 master=master,
                 kind=recipe.master,
+                deliverable=deliverable,
+                sent=sent,
+                px=max(px, _canvas_px(deliverable)),
                 edges=recipe.edges,
                 assume=recipe.assume,
-                deliverable=deliverable,
             )
             try:
-                ready.append(_staged(ports, job, recipe, wish, made))
+                ready.append(_staged(ports, job, recipe, source, wanted, made, beat))
             except (NotRenderedError, NoNameError) as cannot:
                 made[deliverable.name] = _failed(ports, job, recipe, deliverable, cannot)
                 continue
@@ -123,10 +125,18 @@ def _as_found(job: Job, recipe: Recipe, known: Made) -> Target:
     )
 
 
-def _staged(ports: Ports, job: Job, recipe: Recipe, wish: Wish, made: dict[str, Made]) -> _Ready:
-    deliverable = wish.deliverable
+def _staged(
+    ports: Ports,
+    job: Job,
+    recipe: Recipe,
+    source: BinaryIO | None,
+    wanted: Making,
+    made: dict[str, Made],
+    beat: Callable[[], None],
+) -> _Ready:
+    deliverable = wanted.deliverable
     with _unnamed(ports) as file, _unnamed(ports) as scratch:
-        rendered = ports.render(wish, file, scratch)
+        rendered = _rendered(ports, source, file, scratch, wanted, beat)
         file.flush()
         ports.step("made")
         place = place_of(recipe, job, deliverable, (rendered.width, rendered.height))
@@ -148,15 +158,51 @@ def _staged(ports: Ports, job: Job, recipe: Recipe, wish: Wish, made: dict[str, 
     )
 
 
+def _rendered(
+    ports: Ports,
+    source: BinaryIO | None,
+    file: BinaryIO,
+    scratch: BinaryIO,
+    wanted: Making,
+    beat: Callable[[], None],
+) -> Rendered:
+    """
+    Have a file made.
+
+    Raises:
+        NotRenderedError: It cannot be made of this picture.
+        NotNowError: It can perhaps be made later.
+    """
+    try:
+        return ports.render(source, file, scratch, wanted, beat=beat)
+    except MemoryError as error:
+        raise NotRenderedError("memory", "there is not enough memory to make it: export the picture smaller") from error
+    except OSError as error:
+        raise NotNowError(f"it cannot be made now ({(error.strerror or str(error)).lower()})") from error
+
+
+class NotNowError(RembgWatchError):
+    """A file cannot be made now, for reasons that may pass: this machine's, not the picture's."""
+
+
 def _unnamed(ports: Ports) -> BinaryIO:
     return cast(BinaryIO, tempfile.TemporaryFile(dir=ports.spool.directory))
 
 
-def _way(source: BinaryIO, recipe: Recipe) -> str:
-    """Say in which way the source was sent."""
+def _sent(source: BinaryIO | None, master: Path, recipe: Recipe) -> tuple[str, int]:
+    """Say in which way the source was sent, and how many pixels it has; the master in its place where it is gone."""
+    if source is None:
+        with master.open("rb") as file:
+            look = inspection.inspect(file.fileno())
+        return AS_IT_IS, look.width_px * look.height_px
     fd = source.fileno()
     look, reader = inspection.inspect_to_the_end(fd, reads_more=True), inspection.reader_of(fd)
-    return way_of(look, carrying.parts_of(reader, look.any_kind), reader.size_bytes, recipe.sends)
+    way = way_of(look, carrying.parts_of(reader, look.any_kind), reader.size_bytes, recipe.sends)
+    return way, look.width_px * look.height_px
+
+
+def _canvas_px(deliverable: Deliverable) -> int:
+    return deliverable.canvas[0] * deliverable.canvas[1] if isinstance(deliverable.canvas, tuple) else 0
 
 
 def place_of(recipe: Recipe, job: Job, deliverable: Deliverable, sides: tuple[int, int]) -> bytes:

@@ -1,54 +1,54 @@
-"""What a file is to be made of and how, as the pipeline asks for it, and what comes of it."""
+"""How the pipeline has a file made: in a process of its own, or here."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
-from rembg_watch.pictures.deliverable import Deliverable, Edges, Master
+from rembg_watch.delivery.making import Making
 from rembg_watch.pictures.render import Rendered, Rendering, render
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a file is to be made of, and how."""
-
-    source: BinaryIO | None  # None: it is gone
-    sent: str  # the way in which it was sent (``pictures.sending``)
-    master: Path
-    kind: Master
-    edges: Edges
-    assume: str
-    deliverable: Deliverable
-
-
 class Render(Protocol):
-    """Makes one file, in a process of its own."""
+    """Makes one file; see ``Decoders.make``."""
 
-    def __call__(self, wish: Wish, file: BinaryIO, scratch: BinaryIO) -> Rendered:
+    def __call__(
+        self,
+        source: BinaryIO | None,
+        output: BinaryIO,
+        scratch: BinaryIO,
+        wanted: Making,
+        *,
+        beat: Callable[[], None] = lambda: None,
+    ) -> Rendered:
         """
-        Write the file; *scratch* is for what need not be in memory.
+        Write the file.
 
         Raises:
             NotRenderedError: It cannot be made of this picture.
-            OSError: The disk refused.
+            MemoryError: There is not enough for it.
+            OSError: The disk refused, or no process can be had now.
         """
 
 
-def rendering_of(wish: Wish, file: BinaryIO, scratch: BinaryIO) -> Rendering:
-    """Return what is asked of the renderer."""
-    return Rendering(
-        source=None if wish.source is None else wish.source.fileno(),
-        sent=wish.sent,
-        master=str(wish.master),
-        kind=wish.kind,
-        deliverable=wish.deliverable,
-        output=file.fileno(),
-        scratch=scratch.fileno(),
-        edges=wish.edges,
-        assume=wish.assume,
-    )
-
-
-def render_here(wish: Wish, file: BinaryIO, scratch: BinaryIO) -> Rendered:
+def render_here(
+    source: BinaryIO | None,
+    output: BinaryIO,
+    scratch: BinaryIO,
+    wanted: Making,
+    *,
+    beat: Callable[[], None] = lambda: None,
+) -> Rendered:
     """Make a file in this process: for a picture by hand, and for tests."""
-    return render(rendering_of(wish, file, scratch))
+    beat()
+    return render(
+        Rendering(
+            source=None if source is None else source.fileno(),
+            sent=wanted.sent,
+            master=str(wanted.master),
+            kind=wanted.kind,
+            deliverable=wanted.deliverable,
+            output=output.fileno(),
+            scratch=scratch.fileno(),
+            edges=wanted.edges,
+            assume=wanted.assume,
+        )
+    )

@@ -10,12 +10,12 @@ from typing import Any, BinaryIO
 import pytest
 
 from rembg_watch.api.params import Format, RemovalParams
+from rembg_watch.delivery.making import Making
 from rembg_watch.jobs import State
 from rembg_watch.ledger import MadeState
 from rembg_watch.pictures.deliverable import Deliverable, FileFormat, Master
 from rembg_watch.pictures.naming import Naming, Words
 from rembg_watch.pictures.render import NotRenderedError, Rendered
-from rembg_watch.pipeline.rendering import Wish
 from rembg_watch.report import events
 from tests.life import Crash, Studio
 
@@ -29,14 +29,16 @@ THREE = (TIFF, SHOP, THUMB)
 class FakeRender:
     """Writes what it was asked for, never twice the same bytes, as encoders may."""
 
-    asked: list[Wish] = field(default_factory=list)
+    asked: list[Making] = field(default_factory=list)
     refuses: set[str] = field(default_factory=set)
     had_source: list[bool] = field(default_factory=list)
 
-    def __call__(self, wish: Wish, file: BinaryIO, scratch: BinaryIO) -> Rendered:
+    def __call__(
+        self, source: BinaryIO | None, file: BinaryIO, scratch: BinaryIO, wish: Making, *, beat: Any = None
+    ) -> Rendered:
         name = wish.deliverable.name
         self.asked.append(wish)
-        self.had_source.append(wish.source is not None)
+        self.had_source.append(source is not None)
         if name in self.refuses:
             raise NotRenderedError("odd", "it is too odd")
         master = sha256(wish.master.read_bytes()).hexdigest()[:8]
