@@ -342,12 +342,12 @@ Profile = Annotated[str, BeforeValidator(_profile)]
 class DeliverableSettings(Section):
     """A file that is made of each picture, locally and at no cost: `deliver` of a folder names it."""
 
-    format: FileFormat = Field(default=FileFormat.PNG, description="png | webp | jpeg | tiff | avif")
+    format: FileFormat = Field(default=FileFormat.PNG, description="png | webp | jpeg | tiff | avif.")
     depth: Literal["source", "8"] = Field(
-        default="source", description="source: with 16 bits where picture and format have them | 8"
+        default="source", description="source: with 16 bits where picture and format have them | 8."
     )
     colour: Profile = Field(
-        default="source", description="source: as the picture's | srgb | the path of a profile (.icc)"
+        default="source", description="source: as the picture's | srgb | the path of a profile (.icc)."
     )
     background: Annotated[str, AfterValidator(_background)] | None = Field(
         default=None,
@@ -356,7 +356,7 @@ class DeliverableSettings(Section):
     )
     canvas: tuple[Side, Side] | Canvas = Field(
         default=Canvas.SOURCE,
-        description="source: as large as the picture | object: as large as the object and its margin | [width, height]",
+        description="source: as large as the picture | object: as the object and its margin | [width, height].",
         examples=[(2000, 2000)],
     )
     fill: Annotated[Real, Field(gt=0, le=1)] | None = Field(
@@ -365,7 +365,7 @@ class DeliverableSettings(Section):
     margin: Annotated[str, AfterValidator(_margin)] = Field(
         default="0%", description="What stays free around the object, where `fill` does not say: a share, or pixels."
     )
-    align: Align = Field(default=Align.CENTRE, description="centre | bottom: feet on one line | top")
+    align: Align = Field(default=Align.CENTRE, description="centre | bottom: feet on one line | top.")
     enlarge: bool = Field(default=False, description="Whether a small object is enlarged to fill the canvas.")
     dpi: Annotated[Real, Field(ge=1, le=65_535)] | None = Field(
         default=None, description="The resolution that is written into it; without it the picture's.", examples=[300]
@@ -377,7 +377,7 @@ class DeliverableSettings(Section):
         examples=[9500],
     )
     compression: Literal["deflate", "zip", "lzw", "none"] = Field(
-        default="deflate", description="Of tiff: deflate (or zip, which is the same) | lzw | none"
+        default="deflate", description="Of tiff: deflate (or zip, which is the same) | lzw | none."
     )
     clipping_path: bool = Field(default=False, description="Whether the outline is a path in it, in jpeg and tiff.")
     metadata: Keep = Field(default=Keep.ALL, description="all | all+place | copyright | none, as of a folder.")
@@ -453,11 +453,11 @@ class FolderSettings(Section):
         default=(),
         description="What is made of each picture in place of the plain cut-out: names of [deliverables.NAME]. Then\n"
         "TIFF, PSD, HEIC and AVIF are taken too, 16 bits are kept, and [folders.options] does not count.",
-        examples=[["shop"]],
+        examples=[["print", "shopify"]],
     )
     master: Master = Field(
         default=Master.CUTOUT,
-        description="What is bought for that and kept: cutout, which outlives the original | mask, far smaller",
+        description="What is bought for that and kept: cutout, which outlives the original | mask, far smaller.",
     )
     send_px: Whole = Field(
         default=4000,
@@ -466,13 +466,13 @@ class FolderSettings(Section):
         description="A larger picture is sent smaller; deliverables keep its full size.",
     )
     assume: Profile = Field(
-        default="srgb", description="The profile of pictures that have none: srgb | adobe-rgb | the path of a profile"
+        default="srgb", description="The profile of pictures that have none: srgb | adobe-rgb | the path of a profile."
     )
     edges: Edges = Field(
-        default=Edges.CLEAN, description="clean: without what the background has mixed into soft edges | as-is"
+        default=Edges.CLEAN, description="clean: without what the background has mixed into soft edges | as-is."
     )
     publish: Literal["each", "together"] = Field(
-        default="each", description="each: as soon as it is made | together: when all are made"
+        default="each", description="each: as soon as it is made | together: when all are made."
     )
     read_name: Annotated[str, AfterValidator(_pattern_of_names)] | None = Field(
         default=None,
