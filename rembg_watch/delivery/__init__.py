@@ -6,6 +6,7 @@ From a paid answer to a file in its place: spool, verify, publish, and what beco
 ``delivery.verify``       is this answer the picture that was asked for?
 ``delivery.decoders``     the child processes that verify
 ``delivery.decoder``      what runs in such a child
+``delivery.making``       the question which deliverable to make, in such a child
 ``delivery.outputs``      which output folders take cut-outs now
 ``delivery.roots``        is this the folder that the ledger has used, or is it away?
 ``delivery.places``       where in an output cut-outs go: known before anything is bought

@@ -1,7 +1,7 @@
 """
 The process that decodes for the daemon: one picture at a time, asked and answered by the line.
 
-It verifies answers, sets sources upright and makes the copies that are sent. It holds no key, no
+It verifies answers, sets sources upright, makes the copies that are sent, and deliverables. It holds no key, no
 ledger and no lock, and its end costs nothing; ``decoders`` says why there is such a process, starts it and talks to it.
 
 It reads JSON lines from its standard input, which is a socket: the files of a source come
@@ -27,6 +27,7 @@ from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from rembg_watch import __version__
 from rembg_watch.api.params import Format, RemovalParams
+from rembg_watch.delivery import making
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Surprise, Verified, verify
 from rembg_watch.host.memory import limit_heaps, memory_bytes
 from rembg_watch.pictures.formats import Kind, ReadKind
@@ -101,6 +102,8 @@ def reply(line: bytes, fds: Sequence[int] = ()) -> bytes:
 
 
 def _answered(line: bytes, fds: Sequence[int]) -> list[object]:
+    if line.startswith(making.BEGIN):
+        return making.reply(line, fds)
     if line.startswith(b'["upright"'):
         return _made_upright(line, fds)
     return _made_proxy(line, fds) if line.startswith(b'["proxy"') else _verified(line)
@@ -244,12 +247,18 @@ def main() -> None:
     with contextlib.suppress(BrokenPipeError):
         os.write(out, HELLO)
         while (asked_for := _asked_for(asker))[0]:
-            signal.setitimer(signal.ITIMER_PROF, PROCESSOR_LIMIT_S)
-            signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
+            processor_s, clock_s = _limits(asked_for[0])
+            signal.setitimer(signal.ITIMER_PROF, processor_s)
+            signal.setitimer(signal.ITIMER_REAL, clock_s)
             said = reply(*asked_for)
             signal.setitimer(signal.ITIMER_REAL, 0)
             os.write(out, said)
     os._exit(0)  # there is nothing to put in order
+
+
+def _limits(line: bytes) -> tuple[float, float]:
+    """Say how long a question may take: of the processor, and by the clock."""
+    return making.limits(line) if line.startswith(making.BEGIN) else (PROCESSOR_LIMIT_S, LIMIT_S)
 
 
 def _be_harmless() -> None:

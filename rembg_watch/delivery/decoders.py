@@ -36,7 +36,8 @@ from typing import BinaryIO, TypeVar
 import PIL
 
 import rembg_watch
-from rembg_watch.delivery import decoder
+from rembg_watch.delivery import decoder, making
+from rembg_watch.delivery.making import Making
 from rembg_watch.delivery.verify import (
     AT_ONCE,
     AnswerRejectedError,
@@ -52,6 +53,7 @@ from rembg_watch.host.disk import BLOCK_BYTES
 from rembg_watch.host.memory import memory_bytes
 from rembg_watch.pictures.formats import Kind
 from rembg_watch.pictures.proxy import Proxy, Reduction
+from rembg_watch.pictures.render import Rendered
 from rembg_watch.pictures.upright import BYTES_PER_PX, SOURCE, Turn, UndecodableError, Upright, make_upright
 
 T = TypeVar("T")
@@ -65,6 +67,10 @@ LEAST_IN_USE_BYTES = 480 * 1024 * 1024
 IN_USE_SHARE = 0.5
 """What pictures that are being decoded may need together, of the memory there is; one that needs more goes alone."""
 
+_MAKING_BYTES = 1_300 << 20
+"""What deliverables that are being made may need together, however much there is: others want memory, too."""
+
+_BEAT_S = 5.0
 _START_LIMIT_S = 30.0
 _END_LIMIT_S = 5.0
 _PAUSE_S = 60.0  # between one start that failed and the next try
@@ -146,13 +152,15 @@ class _Child:
             said += read
         return said == decoder.HELLO
 
-    def ask(self, question: bytes, files: Sequence[int] = ()) -> bytes | None:
-        """Return its answer; None if it ended."""
+    def ask(self, question: bytes, files: Sequence[int] = (), beat: Callable[[], None] | None = None) -> bytes | None:
+        """Return its answer, and *beat* as long as that takes; None if it ended."""
         try:
             if files:
                 socket.send_fds(self._to, [question], files)
             else:
                 self._to.sendall(question)
+            if beat is not None:
+                self._beat_until_said(beat)
             said = os.read(self._from, decoder.LONGEST_LINE_BYTES)
             while said and not said.endswith(b"\n") and len(said) < decoder.LONGEST_LINE_BYTES:
                 more = os.read(self._from, decoder.LONGEST_LINE_BYTES)
@@ -162,6 +170,12 @@ class _Child:
         except ConnectionError:
             return None
         return said or None
+
+    def _beat_until_said(self, beat: Callable[[], None]) -> None:
+        poll = select.poll()
+        poll.register(self._from, select.POLLIN)
+        while not poll.poll(_BEAT_S * 1000):
+            beat()
 
     @property
     def is_alive(self) -> bool:
@@ -282,6 +296,40 @@ class Decoders:
             raise made
         return made
 
+    def make(
+        self,
+        source: BinaryIO | None,
+        output: BinaryIO,
+        scratch: BinaryIO,
+        wanted: Making,
+        *,
+        beat: Callable[[], None] = lambda: None,
+    ) -> Rendered:
+        """
+        Have a deliverable made, as ``render`` does; never in this process.
+
+        Args:
+            source: The source; None: it is gone.
+            output: Open for reading and writing; what it holds is replaced.
+            scratch: Likewise; what it holds is nobody's.
+            wanted: What is to be made.
+            beat: Called every few seconds meanwhile: it may take minutes.
+
+        Raises:
+            NotRenderedError: It cannot be made, or ended two processes.
+            MemoryError: There is not enough for it.
+            OSError: The disk refused; a TimeoutError, or one about the source: not now.
+        """
+        task = _Task("makes deliverables", "made", making.not_made, wanted.limit_s, wanted.processor_limit_s, beat)
+        first, *others = [file for file in (source, output, scratch) if file is not None]
+        with self._places_for(wanted.needed_bytes, min(self._each_bytes, _MAKING_BYTES // self._most)):
+            made = self._made_by_a_child(task, first, others, making.question(wanted), making.made)
+        if made is None:
+            raise OSError(errno.EAGAIN, "no process to make it can be started now", SOURCE)
+        if isinstance(made, Exception):
+            raise made
+        return made
+
     def _made_by_a_child(
         self,
         task: "_Task",
@@ -297,23 +345,23 @@ class Decoders:
             source.seek(0)
             if child is None:
                 return None
-            said = self._heard(child, question, read, files)
+            said = self._heard(child, question, read, files, task.beat)
             if not isinstance(said, _End):
                 return said
             self._report(DecoderError(f"a process that {task.does} ended {said}"))
             if said.code == -signal.SIGALRM:
-                return TimeoutError(errno.ETIMEDOUT, f"not {task.done} in {decoder.LIMIT_S:.0f} s", SOURCE)
+                return TimeoutError(errno.ETIMEDOUT, f"not {task.done} in {task.limit_s:.0f} s", SOURCE)
             if said.code == -signal.SIGPROF:
-                return task.broken(f"it takes more than {decoder.PROCESSOR_LIMIT_S:.0f} s")
+                return task.broken(f"it takes more than {task.processor_limit_s:.0f} s")
             if ends == _TRIES:
                 return task.broken(f"two processes ended on it, the last one {said.how}")
             child = self._fresh()
         return None
 
     @contextlib.contextmanager
-    def _places_for(self, needed_bytes: int) -> Iterator[None]:
+    def _places_for(self, needed_bytes: int, each_bytes: int = 0) -> Iterator[None]:
         """Wait until a picture may be decoded that needs so much: a large one takes several places, at most all."""
-        count = min(self._most, 1 + needed_bytes // self._each_bytes)
+        count = min(self._most, 1 + needed_bytes // (each_bytes or self._each_bytes))
         if count == 1:
             self._places.get()
         else:
@@ -378,9 +426,16 @@ class Decoders:
             child = self._fresh() if kills < _TRIES else None
         return None
 
-    def _heard(self, child: _Child, question: bytes, read: Callable[[bytes], T], files: Sequence[int] = ()) -> T | _End:
+    def _heard(
+        self,
+        child: _Child,
+        question: bytes,
+        read: Callable[[bytes], T],
+        files: Sequence[int] = (),
+        beat: Callable[[], None] | None = None,
+    ) -> T | _End:
         try:
-            said = child.ask(question, files)
+            said = child.ask(question, files, beat)
             if said is not None:
                 found = read(said)
                 self._rest(child)
@@ -442,6 +497,9 @@ class _Task:
     does: str
     done: str
     broken: Callable[[str], Exception]
+    limit_s: float = decoder.LIMIT_S
+    processor_limit_s: float = decoder.PROCESSOR_LIMIT_S
+    beat: Callable[[], None] | None = None
 
 
 _UPRIGHT = _Task("sets pictures upright", "set upright", UndecodableError)

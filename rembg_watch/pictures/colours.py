@@ -15,6 +15,7 @@ from rembg_watch.pictures.deliverable import Deliverable, FileFormat
 from rembg_watch.pictures.metadata import colours_of_profile
 from rembg_watch.pictures.opening import Opened
 from rembg_watch.pictures.profiles import ADOBE_RGB, SRGB, WrongProfileError, adobe_rgb, read_profile
+from rembg_watch.pictures.sending import REVIEW
 from rembg_watch.pictures.vips import Picture, as_file, vips
 
 SOURCE = "source"
@@ -29,7 +30,7 @@ _HELD = {
 }
 """What colours each format can hold."""
 
-TO_SRGB, BAD_PROFILE, OUT_OF_GAMUT = "converted_to_srgb", "bad_profile", "out_of_gamut"
+TO_SRGB, BAD_PROFILE, UNTAGGED, OUT_OF_GAMUT = "converted_to_srgb", "bad_profile", "untagged", "out_of_gamut"
 
 _SAME = 1.5 / 255
 """Two profiles that give no colour a value further apart are one: programs write sRGB in a dozen ways."""
@@ -76,7 +77,8 @@ def chosen(wanted: Deliverable, opened: Opened, assume: str) -> Colours:
     Args:
         wanted: The deliverable.
         opened: The picture.
-        assume: What a picture without a profile has: ``srgb``, ``adobe-rgb`` or the path of a profile.
+        assume: What a picture without a profile has: ``srgb``, ``adobe-rgb`` or the path of a profile; ``review``: a
+            person is to know, and it counts as sRGB.
 
     Raises:
         ColourError: The profile that is wanted is none, or the format cannot hold its colours.
@@ -109,11 +111,13 @@ def _read(path: str) -> bytes:
 
 
 def _given(opened: Opened, assume: str) -> tuple[bytes, tuple[str, ...]]:
+    is_doubtful = assume == REVIEW and not opened.profile
+    assume = SRGB if assume == REVIEW else assume
     if opened.profile:
         if _is_usable(opened.profile, opened.colours):
             return opened.profile, ()
         return _assumed(opened.colours, assume), (BAD_PROFILE,)
-    return _assumed(opened.colours, assume), ()
+    return _assumed(opened.colours, assume), (UNTAGGED,) if is_doubtful else ()
 
 
 def _assumed(kind: str, assume: str) -> bytes:

@@ -14,7 +14,7 @@ from functools import cached_property
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
 from rembg_watch.errors import RembgWatchError
-from rembg_watch.pictures import carrying, exif, formats, iptc, psd_pixels, tiff_directory
+from rembg_watch.pictures import carrying, exif, formats, psd_pixels, tiff_directory
 from rembg_watch.pictures.metadata import Metadata, colours_of_profile
 from rembg_watch.pictures.profiles import adobe_rgb
 from rembg_watch.pictures.reader import Reader
@@ -253,7 +253,7 @@ def _tiff(reader: Reader, path: str, _least_px: int | None, is_streaming: bool) 
         return _by_pillow(reader, path, None, is_streaming)
     image = vips().Image.tiffload(path, **_options(is_streaming=is_streaming))
     extra = numbers.get(tiff_directory.EXTRA_SAMPLES, ())[:1]  # libvips divides the colours by an associated one
-    metadata = _said(image)
+    metadata = carrying.parts_of(reader, formats.ReadKind.TIFF).metadata
     return _Decoded(
         image=image,
         profile=metadata.profile,
@@ -270,13 +270,14 @@ def _is_for_pillow(numbers: Mapping[int, tuple[int, ...]]) -> bool:
     return (is_lab or is_packed or is_tiled_in_planes) and max(numbers.get(258, (8,))) <= 8
 
 
-def _avif(_reader: Reader, path: str, _least_px: int | None, is_streaming: bool) -> _Decoded:  # noqa: FBT001
+def _avif(reader: Reader, path: str, _least_px: int | None, is_streaming: bool) -> _Decoded:  # noqa: FBT001
     image = vips().Image.heifload(path, **_options(is_streaming=is_streaming))
-    metadata = _said(image)
-    return _Decoded(image=image, profile=metadata.profile, metadata=metadata)  # libheif has turned it already
+    metadata = carrying.parts_of(reader, formats.ReadKind.AVIF).metadata
+    profile = metadata.profile or _blob(image, "icc-profile-data")
+    return _Decoded(image=image, profile=profile, metadata=metadata)  # libheif has turned it already
 
 
-def _heic(_reader: Reader, path: str, _least_px: int | None, _is_streaming: bool) -> _Decoded:  # noqa: FBT001
+def _heic(reader: Reader, path: str, _least_px: int | None, _is_streaming: bool) -> _Decoded:  # noqa: FBT001
     opened = heif().open_heif(path, convert_hdr_to_8bit=False)
     if opened.size[0] * opened.size[1] > MOST_PX:
         raise _too_large(*opened.size)
@@ -287,14 +288,9 @@ def _heic(_reader: Reader, path: str, _least_px: int | None, _is_streaming: bool
         rows = memoryview(data)
         data = b"".join(rows[at : at + width * bands * item] for at in range(0, row * height, row))
     image = from_rows(bytes(data), width, height, bands, "ushort" if bits else "uchar")
-    info = opened.info
-    metadata = Metadata(
-        profile=bytes(info.get("icc_profile") or b""),
-        exif=exif.without_prefix(bytes(info.get("exif") or b"")),
-        xmp=bytes(info.get("xmp") or b""),
-    )
-    metadata = replace(metadata, dpi=exif.resolution(metadata.exif))
-    return _Decoded(image=image, profile=metadata.profile, metadata=metadata, is_held=True)  # libheif has turned it
+    metadata = carrying.parts_of(reader, formats.ReadKind.HEIC).metadata
+    profile = bytes(opened.info.get("icc_profile") or b"") or metadata.profile
+    return _Decoded(image=image, profile=profile, metadata=metadata, is_held=True)  # libheif has turned it
 
 
 def _psd(reader: Reader, path: str, _least_px: int | None, _is_streaming: bool) -> _Decoded:  # noqa: FBT001
@@ -305,7 +301,7 @@ def _psd(reader: Reader, path: str, _least_px: int | None, _is_streaming: bool) 
         image = image.invert()
     if mode == psd_pixels.LAB:
         image = (image * [100 / scale, 255 / scale, 255 / scale] - [0, 128, 128]).copy(interpretation="lab")
-    metadata = Metadata(profile=found.profile)
+    metadata = carrying.parts_of(reader, formats.ReadKind.PSD).metadata
     return _Decoded(image=image, profile=found.profile, metadata=metadata, has_alpha=False, is_held=True)
 
 
@@ -327,20 +323,6 @@ def _by_pillow(reader: Reader, path: str, _least_px: int | None, _is_streaming: 
     if metadata.is_empty:
         metadata = Metadata(profile=profile, dpi=exif.sensible_dpi(*map(float, dpi)) if dpi else None)
     return _Decoded(image=image, profile=profile, metadata=metadata, orientation=look.orientation, is_held=True)
-
-
-def _said(image: Picture) -> Metadata:
-    """Return what libvips has found in a file whose container is not read here."""
-    metadata = Metadata(
-        profile=_blob(image, "icc-profile-data"),
-        exif=exif.without_prefix(_blob(image, "exif-data")),
-        xmp=_blob(image, "xmp-data"),
-        iptc=_blob(image, "iptc-data") or iptc.of_photoshop(_blob(image, "photoshop-data")),
-    )
-    if image.get_typeof("resolution-unit") and image.get("vips-loader").startswith("tiff"):
-        dpi = exif.sensible_dpi(*(round(one * 25.4, 2) for one in (image.xres, image.yres)))
-        return replace(metadata, dpi=dpi)
-    return replace(metadata, dpi=exif.resolution(metadata.exif))
 
 
 def _blob(image: Picture, name: str) -> bytes:

@@ -18,6 +18,7 @@ from rembg_watch.pictures.deliverable import Canvas, Deliverable, Edges, FileFor
 from rembg_watch.pictures.framing import Box, Frame, FramingError
 from rembg_watch.pictures.opening import NotOpenedError, Opened, open_picture, why_not_computed
 from rembg_watch.pictures.profiles import SRGB
+from rembg_watch.pictures.upright import COPY, SOURCE
 from rembg_watch.pictures.vips import MissingLibraryError, Picture, vips
 
 AS_IS = "as it is"
@@ -32,6 +33,8 @@ _HEADROOM = 1.5
 """A picture that becomes smaller is decoded at least so much larger: the last step wants some pixels to choose from."""
 
 _WHITE = "#ffffff"
+_NO_MEMORY = ("out of memory", "unable to allocate", "cannot allocate memory")
+_BLOCK_BYTES = 1 << 20
 _GAMUT_PX = 300
 _PATH_PX = 2000
 _LEAST_TOLERANCE_PX = 0.5
@@ -122,13 +125,15 @@ def render(job: Rendering) -> Rendered:
 
     Raises:
         NotRenderedError: It cannot be made.
-        OSError: The disk refused.
+        OSError: The disk refused; ``filename`` is ``SOURCE``, ``COPY`` or the path of the master.
         MemoryError: There is not enough for it.
     """
     try:
         return _rendered(job, is_lenient=False)
+    except MissingLibraryError as error:
+        raise NotRenderedError("missing_library", str(error)) from error
     except vips().Error as error:
-        _raise_if_memory(error)
+        _raise_if_not_the_picture(job, error)
         return _rendered_leniently(job, error)
     except NotOpenedError as error:
         raise NotRenderedError(error.code, str(error)) from error
@@ -138,8 +143,8 @@ def render(job: Rendering) -> Rendered:
         raise NotRenderedError("colour", str(error)) from error
     except FramingError as error:
         raise NotRenderedError("no_room", f"There is no room for the object: {error}.") from error
-    except MissingLibraryError as error:
-        raise NotRenderedError("missing_library", str(error)) from error
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, error.filename or SOURCE) from error
 
 
 def _rendered_leniently(job: Rendering, error: Exception) -> Rendered:
@@ -154,9 +159,22 @@ def _rendered_leniently(job: Rendering, error: Exception) -> Rendered:
     raise NotRenderedError("broken", why_not_computed(error)) from error
 
 
-def _raise_if_memory(error: Exception) -> None:
-    if "out of memory" in str(error).lower() or "unable to allocate" in str(error).lower():
+def _raise_if_not_the_picture(job: Rendering, error: Exception) -> None:
+    """Blame memory or a disk where it was one of them: libvips does not tell them apart from a broken picture."""
+    if any(words in str(error).lower() for words in _NO_MEMORY):
         raise MemoryError from error
+    try:
+        os.pwrite(job.scratch, bytes(_BLOCK_BYTES), os.fstat(job.scratch).st_size)
+    except OSError as refused:
+        raise OSError(refused.errno, refused.strerror, COPY) from error
+    if job.source is None:
+        return
+    try:
+        at = 0
+        while block := os.pread(job.source, _BLOCK_BYTES, at):
+            at += len(block)
+    except OSError as refused:
+        raise OSError(refused.errno, refused.strerror, SOURCE) from error
 
 
 def _rendered(job: Rendering, *, is_lenient: bool) -> Rendered:
@@ -164,7 +182,11 @@ def _rendered(job: Rendering, *, is_lenient: bool) -> Rendered:
         picture = _planned(job, master.fileno(), is_lenient=is_lenient)
         _check_sides(picture)
         finished = _finished(picture)
-        remarks = [*picture.remarks, *writing.write(finished, picture.wanted, job.output, job.scratch)]
+        try:
+            more = writing.write(finished, picture.wanted, job.output, job.scratch)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, COPY) from error
+        remarks = [*picture.remarks, *more]
     width, height = picture.frame.canvas
     size_bytes = os.fstat(job.output).st_size
     return Rendered(width=width, height=height, size_bytes=size_bytes, remarks=tuple(dict.fromkeys(remarks)))

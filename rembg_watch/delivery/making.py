@@ -1,0 +1,144 @@
+"""
+The question "make": one deliverable of a source and of what was bought for it, put into lines and read out of them.
+
+Its files go with the line: the source, where there is one, the output, and one whose content is nobody's. What was
+bought goes by its path. The time that it may take follows from how many pixels there are: to pack a large picture
+well takes minutes.
+"""
+
+import errno
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rembg_watch.pictures.deliverable import Deliverable, Edges, FileFormat, Master
+from rembg_watch.pictures.profiles import SRGB
+from rembg_watch.pictures.render import NotRenderedError, Rendered, Rendering, render
+
+MAKE = "make"
+BEGIN = b'["make"'
+
+_LEAST_S, _S_PER_MPX, _S_PER_MPX_OF_AVIF = 60.0, 4.0, 20.0
+_REAL_PER_PROCESSOR = 2.0  # on a machine that has much else to do
+_LEAST_BYTES, _BYTES_PER_PX, _HELD_BYTES_PER_PX = 150 << 20, 6, 16
+_HELD = frozenset({FileFormat.WEBP, FileFormat.AVIF})
+"""Formats whose encoders want the whole picture at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Making:
+    """
+    What is to be made of what, but for the files that are open.
+
+    Attributes:
+        master: The path of what was bought.
+        kind: What that is.
+        deliverable: What is wanted.
+        sent: How the source was sent, see ``Rendering``.
+        edges: What colours soft edges get.
+        assume: The profile of a source that has none.
+        is_guided: An alpha that is made larger follows the edges of the source.
+        px: How many pixels the source has, or the canvas if that has more.
+    """
+
+    master: Path
+    kind: Master
+    deliverable: Deliverable
+    sent: str
+    px: int
+    edges: Edges = Edges.CLEAN
+    assume: str = SRGB
+    is_guided: bool = False
+
+    @property
+    def needed_bytes(self) -> int:
+        """How much memory it takes, about."""
+        each = _HELD_BYTES_PER_PX if self.deliverable.format in _HELD else _BYTES_PER_PX
+        return _LEAST_BYTES + self.px * each
+
+    @property
+    def processor_limit_s(self) -> float:
+        """After so much processor time no picture comes of it."""
+        each = _S_PER_MPX_OF_AVIF if self.deliverable.format is FileFormat.AVIF else _S_PER_MPX
+        return _LEAST_S + each * self.px / 1_000_000
+
+    @property
+    def limit_s(self) -> float:
+        """After so long, whatever holds it up, it is left for later."""
+        return _LEAST_S + _REAL_PER_PROCESSOR * self.processor_limit_s
+
+
+def question(making: Making) -> bytes:
+    """Put into one line what is to be made."""
+    path = os.fsencode(os.path.abspath(making.master)).decode("latin-1")  # noqa: PTH100 - it resolves no link
+    limits = [making.processor_limit_s, making.limit_s]
+    how = [making.sent, making.kind, making.edges, making.assume, making.is_guided]
+    return json.dumps([MAKE, limits, path, how, making.deliverable.as_json()]).encode() + b"\n"
+
+
+def limits(line: bytes) -> tuple[float, float]:
+    """Read out of a ``question`` how long it may take: of the processor, and by the clock."""
+    _, (processor_s, clock_s), *_ = json.loads(line)
+    return float(processor_s), float(clock_s)
+
+
+def reply(line: bytes, fds: Sequence[int]) -> list[object]:
+    """Make it, and say what came of it; the files are closed then."""
+    _, _, path, (sent, kind, edges, assume, is_guided), wanted = json.loads(line)
+    *source, output, scratch = fds
+    try:
+        made = render(
+            Rendering(
+                source=source[0] if source else None,
+                sent=sent,
+                master=os.fsdecode(path.encode("latin-1")),
+                kind=Master(kind),
+                deliverable=Deliverable.from_json(wanted),
+                output=output,
+                scratch=scratch,
+                edges=Edges(edges),
+                assume=assume,
+                is_guided=is_guided,
+            )
+        )
+    except NotRenderedError as refused:
+        return ["not_made", refused.code, str(refused)]
+    except MemoryError:
+        return ["memory"]
+    except OSError as refused:
+        place = refused.filename if isinstance(refused.filename, str) else ""
+        return ["refused", refused.errno or errno.EIO, refused.strerror, place]
+    finally:
+        for fd in fds:
+            os.close(fd)
+    return ["made", made.width, made.height, made.size_bytes, list(made.remarks)]
+
+
+def made(line: bytes) -> Rendered | Exception:
+    """
+    Read a ``reply``: what ``render`` returned or raised.
+
+    Raises:
+        ValueError, TypeError, RecursionError: It is no reply, so whoever said it is out of its mind.
+    """
+    match json.loads(line):
+        case ["made", int(width), int(height), int(size_bytes), list(remarks)]:
+            return Rendered(width=width, height=height, size_bytes=size_bytes, remarks=tuple(map(str, remarks)))
+        case ["not_made", str(code), str(sentence)]:
+            return NotRenderedError(code, sentence)
+        case ["memory"]:
+            return MemoryError()
+        case ["refused", int(number), text, str(place)]:
+            return OSError(number, str(text), place or None)
+        case ["error", str(text)]:
+            return not_made(text.strip().rpartition("\n")[2])
+    raise ValueError("not a reply")
+
+
+def not_made(why: str) -> NotRenderedError:
+    """Say that a picture brings down whoever makes something of it, and *why* that is known."""
+    return NotRenderedError(
+        "undecodable", f"Nothing can be made of it here ({why}): export it again, or look whether it is damaged."
+    )
