@@ -38,6 +38,8 @@ HELD_BYTES_PER_PX: dict[Kind | ReadKind, int] = {
 }
 """What a picture takes while a copy is made of it: much where its decoder gives out nothing but the whole."""
 
+WRONG_PROFILE = "wrong_profile"
+
 _COPY_BYTES_PER_PX = 12
 _BLOCK_BYTES = 1 << 20
 _WHITE = 255, 65535
@@ -81,7 +83,8 @@ class NoProxyError(RembgWatchError):
     No copy comes out of a source; the sentence says why and what to do.
 
     Attributes:
-        code: For machines: ``unreadable``, ``broken``, ``too_large`` or ``missing_library``.
+        code: For machines: ``unreadable``, ``broken``, ``too_large``, ``missing_library``, or ``WRONG_PROFILE``, which
+            is no fault of the picture's.
     """
 
     def __init__(self, sentence: str, *, code: str) -> None:
@@ -196,7 +199,8 @@ def _assumed(assume: str, colours: str) -> bytes:
     try:
         profile = read_profile(assume)
     except (WrongProfileError, OSError) as error:
-        raise NoProxyError(f"The profile {assume} cannot be read ({error}): see assume.", code="profile") from error
+        sentence = f"The profile that pictures without one are assumed to have cannot be read ({error}): see assume."
+        raise NoProxyError(sentence, code=WRONG_PROFILE) from error
     return profile if colours_of_profile(profile) == colours else b""
 
 

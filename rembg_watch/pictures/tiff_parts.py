@@ -32,6 +32,7 @@ from rembg_watch.pictures.tiff import (
 )
 
 _XMP, _IPTC, _PHOTOSHOP, _PROFILE = 700, 33723, 34377, 34675
+_RECORD = b"\x1c"
 _RESOLUTION = frozenset({282, 283, 296})
 _TEXTS = frozenset({270, 271, 272, 305, 306, 315, 33432, 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F})
 """Description, maker, model, program, time, artist, copyright; the last are Windows' title to subject."""
@@ -103,13 +104,13 @@ def _told(tiff: Tiff, first: Directory, places: Pieces) -> bytes:
 
 
 def _metadata(tiff: Tiff, first: Directory) -> Metadata:
-    photoshop = _bytes(tiff, first, _PHOTOSHOP)
+    records = _bytes(tiff, first, _IPTC)
     exif = _exif(tiff, first)
     return Metadata(
         profile=_bytes(tiff, first, _PROFILE),
         exif=exif,
         xmp=_bytes(tiff, first, _XMP),
-        iptc=iptc.of_photoshop(photoshop) or _bytes(tiff, first, _IPTC),
+        iptc=records if records[:1] == _RECORD else iptc.of_photoshop(_bytes(tiff, first, _PHOTOSHOP)),
         dpi=resolution(None, exif),
     )
 

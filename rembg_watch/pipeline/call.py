@@ -149,7 +149,7 @@ class Attempt:
             ticket=entered,
             is_first=self.ready.is_first,
             duration_s=duration_s,
-            metadata=self.prepared.metadata,
+            metadata=self.prepared.answer_metadata,
         )
 
     def _check_output(self) -> None:

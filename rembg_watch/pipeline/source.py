@@ -42,7 +42,7 @@ from rembg_watch.pictures.formats import (
     why_not_sendable,
 )
 from rembg_watch.pictures.metadata import Metadata, Parts
-from rembg_watch.pictures.proxy import NoProxyError, Proxy, Reduction, make_proxy
+from rembg_watch.pictures.proxy import WRONG_PROFILE, NoProxyError, Proxy, Reduction, make_proxy
 from rembg_watch.pictures.sending import AS_IT_IS, PLAIN, UPRIGHT, Sends, assumed, is_copy, way_of
 from rembg_watch.pictures.upright import SOURCE, CopyTooLargeError, Turn, UndecodableError, Upright, make_upright
 
@@ -140,6 +140,11 @@ class PreparedSource:
     def may_be_turned(self) -> bool:
         """Whether the answer may have its sides swapped: what is sent as it is may hold an orientation."""
         return self.way == AS_IT_IS
+
+    @property
+    def answer_metadata(self) -> Metadata:
+        """What the source says that is true of the answer, too: a plain copy has other colours than the source."""
+        return replace(self.metadata, profile=b"") if self.is_proxy else self.metadata
 
     @property
     def sent_digest(self) -> str:
@@ -417,6 +422,8 @@ def _not_copied(error: BaseException, source: Path, scratch: Path, copying: _Cop
     """Say what it means for the source that no copy of it came out."""
     shown = disk.shown(source)
     match error:
+        case NoProxyError() if error.code == WRONG_PROFILE:  # of the folder, and no fault of the picture's
+            return SourceUnreadableError(str(error), code=error.code, path=source)
         case NoProxyError():
             code = "needs_extra" if error.code == "missing_library" else error.code
             return SourceUnfitError(str(error), code=code, path=source)

@@ -109,7 +109,7 @@ def content_name(digest: str, options: str, *, way: str) -> str:
 
 def paid_with(job: Job, recipe: Recipe, prepared: PreparedSource) -> Paid:
     """Return a job whose answer is in the spool, with what its source says."""
-    return Paid(job=job, recipe=recipe, expected=expected_of(prepared, recipe), metadata=prepared.metadata)
+    return Paid(job=job, recipe=recipe, expected=expected_of(prepared, recipe), metadata=prepared.answer_metadata)
 
 
 def need_of(job: Job, recipe: Recipe) -> Need:

@@ -19,7 +19,7 @@ from rembg_watch.pictures.formats import Kind, ReadKind
 from rembg_watch.pictures.profiles import adobe_rgb
 from rembg_watch.pictures.sending import Sends
 from rembg_watch.pipeline.plan import Recipe
-from rembg_watch.pipeline.source import PreparedSource, SourceUnfitError, open_picture
+from rembg_watch.pipeline.source import PreparedSource, SourceUnfitError, SourceUnreadableError, open_picture
 from rembg_watch.pipeline.values import content_name
 from tests.pictures.documents import SIZE, TiffShape, heic_of, planes_of, psd_of, tiff_of, vips_tiff
 from tests.pictures.makers import chunk, noise, quarters, saved, tiff, turned
@@ -210,6 +210,19 @@ def test_colours_without_a_profile_mean_what_the_folder_assumes(prepare: Prepare
             looks[assume] = sent(prepared).tobytes()
             assert prepared.way == "proxy 400 v1", "an outline is the same, whatever colours mean"
     assert looks["srgb"] == looks["review"] != looks["adobe-rgb"] == looks[str(tmp_path / "studio.icc")]
+
+
+def test_a_profile_of_the_folder_that_cannot_be_read_is_no_fault_of_the_picture(
+    prepare: Prepare, tmp_path: Path
+) -> None:
+    (tmp_path / "none.icc").write_bytes(b"no profile")
+    for name in ("none.icc", "missing.icc"):
+        sends = Sends(px=400, assume=str(tmp_path / name))
+        with pytest.raises(SourceUnreadableError, match="see assume") as refused:
+            prepare(saved(colours(), "TIFF"), sends)
+        assert refused.value.code == "wrong_profile"
+        with prepare(saved(colours(), "TIFF", icc_profile=adobe_rgb()), sends) as prepared:
+            assert prepared.is_proxy
 
 
 def test_what_is_transparent_is_on_white(prepare: Prepare) -> None:
