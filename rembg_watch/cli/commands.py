@@ -21,6 +21,7 @@ from rembg_watch.cli.demo import demo
 from rembg_watch.cli.init import init
 from rembg_watch.cli.jobs import jobs
 from rembg_watch.cli.once import once
+from rembg_watch.cli.preview import preview
 from rembg_watch.cli.redo import redo
 from rembg_watch.cli.remove import remove
 from rembg_watch.cli.retry import retry
@@ -77,6 +78,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "redo": redo,
     "adopt": adopt,
     "deliver": deliver,
+    "preview": preview,
     "check": check,
     "credits": credits_,
     "sandbox": sandbox,
