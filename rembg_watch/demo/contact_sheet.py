@@ -1,5 +1,5 @@
 """
-A contact sheet: each source beside its cutout on a checkerboard, in one PNG.
+A contact sheet: each source beside what came of it on a checkerboard, in one PNG.
 
 For people who want to see at a glance what came out. It reads finished files and
 draws; it knows nothing of jobs or the API.
@@ -23,19 +23,20 @@ _LIGHT_SQUARE = (255, 255, 255)
 _DARK_SQUARE = (222, 222, 226)
 
 
-class Pair(NamedTuple):
-    """One row of the sheet: what was dropped, what came back, and what to write below."""
+class Row(NamedTuple):
+    """One picture of the sheet: what was dropped, what came of it, and what to write below."""
 
     source: Path
-    cutout: Path
+    files: Sequence[Path]
     caption: str
 
 
-def draw(pairs: Sequence[Pair], *, title: str, subtitle: str, columns: int = 2) -> Image.Image:
-    """Draw all *pairs*, *columns* of them side by side."""
-    columns = max(1, min(columns, len(pairs)))
-    rows = -(-len(pairs) // columns)
-    cell_width = 2 * _TILE_PX + _GAP_PX
+def draw(pictures: Sequence[Row], *, title: str, subtitle: str, columns: int = 2) -> Image.Image:
+    """Draw all *pictures*, *columns* of them side by side."""
+    columns = max(1, min(columns, len(pictures)))
+    rows = -(-len(pictures) // columns)
+    tiles = 1 + max((len(one.files) for one in pictures), default=1)
+    cell_width = tiles * _TILE_PX + (tiles - 1) * _GAP_PX
     cell_height = _TILE_PX + _CAPTION_PX
     width = columns * cell_width + (columns + 1) * 2 * _GAP_PX
     height = _HEADER_PX + rows * (cell_height + _GAP_PX) + _GAP_PX
@@ -43,13 +44,14 @@ def draw(pairs: Sequence[Pair], *, title: str, subtitle: str, columns: int = 2) 
     pen = ImageDraw.Draw(sheet)
     pen.text((2 * _GAP_PX, 16), title, fill=_INK, font=ImageFont.load_default(22))
     pen.text((2 * _GAP_PX, 44), subtitle, fill=_FAINT, font=ImageFont.load_default(13))
-    for index, pair in enumerate(pairs):
+    for index, picture in enumerate(pictures):
         row, column = divmod(index, columns)
         left = 2 * _GAP_PX + column * (cell_width + 2 * _GAP_PX)
         top = _HEADER_PX + row * (cell_height + _GAP_PX)
-        sheet.paste(_tile(pair.source, checkered=False), (left, top))
-        sheet.paste(_tile(pair.cutout, checkered=True), (left + _TILE_PX + _GAP_PX, top))
-        pen.text((left, top + _TILE_PX + 5), pair.caption, fill=_FAINT, font=ImageFont.load_default(13))
+        sheet.paste(_tile(picture.source, checkered=False), (left, top))
+        for number, path in enumerate(picture.files, 1):
+            sheet.paste(_tile(path, checkered=True), (left + number * (_TILE_PX + _GAP_PX), top))
+        pen.text((left, top + _TILE_PX + 5), picture.caption, fill=_FAINT, font=ImageFont.load_default(13))
     return sheet
 
 

@@ -6,6 +6,7 @@ would start it, as a process of its own with a configuration file; the demo only
 pictures, looks on and stops it.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -24,8 +25,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from rembg_watch.config import template
 from rembg_watch.daemon import STATUS_NAME
-from rembg_watch.demo.contact_sheet import Pair, draw
+from rembg_watch.demo.contact_sheet import Row, draw
 from rembg_watch.errors import ExitCode, UsageError
+from rembg_watch.pictures.extras import missing_for
 from rembg_watch.report.status import read_snapshot
 
 if TYPE_CHECKING:
@@ -35,6 +37,32 @@ KEY = "demo-key"
 CREDITS = 100
 SETTLE_S = 1.0
 _DEADLINE_S = 180.0
+
+FILES = {"print": ".tif", "shop": ".jpg", "list": ".webp"}
+"""What the tour makes of each picture, and how it ends."""
+
+DELIVERABLES = """
+[deliverables.print]
+format = "tiff"
+path = "print/{dir}/{stem}.{ext}"
+
+[deliverables.shop]
+format = "jpeg"
+background = "#ffffff"
+canvas = [1200, 1200]
+fill = 0.85
+enlarge = true
+colour = "srgb"
+path = "shop/{dir}/{stem}.{ext}"
+
+[deliverables.list]
+format = "webp"
+depth = "8"
+canvas = [400, 400]
+margin = "6%"
+enlarge = true
+path = "list/{dir}/{stem}.{ext}"
+"""
 _STOP_S = 30.0
 
 Say = Callable[[str], None]
@@ -99,10 +127,18 @@ def _configure(root: Path, drop: Path, cutouts: Path, server: "LoopbackServer") 
     key_file.touch(mode=0o600)
     key_file.write_text(KEY + "\n", encoding="utf-8")
     text = template(input=drop, output=cutouts, name="demo", key_file=key_file, state_dir=root / "state")
-    given = {"url": server.url, "usage_url": server.usage_url, "settle_s": SETTLE_S}
+    given: dict[str, object] = {"url": server.url, "usage_url": server.usage_url, "settle_s": SETTLE_S}
+    if delivers():
+        given["deliver"] = list(FILES)
+        text += DELIVERABLES
     config = root / "rembg-watch.toml"
     config.write_text(_with(text, given), encoding="utf-8")
     return config
+
+
+def delivers() -> bool:
+    """Say whether what deliverables need is installed; without it, the tour shows plain cut-outs."""
+    return not missing_for(())
 
 
 def _with(text: str, given: Mapping[str, object]) -> str:
@@ -112,7 +148,7 @@ def _with(text: str, given: Mapping[str, object]) -> str:
         name = line.removeprefix("#").partition("=")[0].strip()
         if name in given and line.startswith("#"):
             value = given[name]
-            lines[number] = f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}"
+            lines[number] = f"{name} = {json.dumps(value)}"
     return "\n".join(lines) + "\n"
 
 
@@ -183,17 +219,26 @@ def _show(progress: Progress, task: TaskID, snapshot: Mapping[str, Any]) -> None
 
 
 def _contact_sheet(root: Path, drop: Path, cutouts: Path) -> Path:
-    pairs = []
+    rows = []
     for source in sorted(path for path in drop.rglob("*") if path.is_file()):
         name = source.relative_to(drop)
-        pairs.append(Pair(source, (cutouts / name).with_suffix(".webp"), str(name)))
+        rows.append(Row(source, _files(cutouts, name), str(name)))
     sheet = root / "contact-sheet.png"
-    draw(pairs, title="rembg-watch", subtitle="each picture as it was dropped, and its cut-out").save(sheet)
+    made = "its files for print, shop and list" if delivers() else "its cut-out"
+    draw(rows, title="rembg-watch", subtitle=f"each picture as it was dropped, and {made}").save(sheet)
     return sheet
 
 
+def _files(cutouts: Path, name: Path) -> list[Path]:
+    """Name what came of a picture."""
+    if not delivers():
+        return [(cutouts / name).with_suffix(".webp")]
+    return [(cutouts / kind / name).with_suffix(ending) for kind, ending in FILES.items()]
+
+
 def _ending(root: Path, cutouts: Path, sheet: Path, count: int) -> Iterator[str]:
-    yield f"{count} pictures delivered, {count} of {CREDITS} credits used."
+    files = f" as {len(FILES) * count} files" if delivers() else ""
+    yield f"{count} pictures delivered{files}, {count} of {CREDITS} credits used."
     yield ""
     yield f"Contact sheet:  {sheet}"
     yield f"Cut-outs:       {cutouts}"

@@ -2,14 +2,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from rembg_watch.demo.contact_sheet import Pair, draw
+from rembg_watch.demo.contact_sheet import Row, draw
 
 
-def pair(tmp_path: Path, number: int, alpha: int) -> Pair:
+def pair(tmp_path: Path, number: int, alpha: int) -> Row:
     source, cutout = tmp_path / f"{number}.jpg", tmp_path / f"{number}.webp"
     Image.new("RGB", (300, 200), (200, 10, 10)).save(source)
     Image.new("RGBA", (300, 200), (10, 10, 200, alpha)).save(cutout, lossless=True)
-    return Pair(source, cutout, source.name)
+    return Row(source, [cutout], source.name)
 
 
 def test_a_transparent_cutout_shows_the_checkerboard_and_an_opaque_one_its_colour(tmp_path: Path) -> None:
@@ -30,6 +30,6 @@ def test_a_sideways_phone_picture_is_shown_upright(tmp_path: Path) -> None:
     exif[274] = 6
     picture = Image.new("RGB", (300, 100), (0, 0, 0))
     picture.save(tmp_path / "p.jpg", exif=exif)
-    sheet = draw([Pair(tmp_path / "p.jpg", tmp_path / "p.jpg", "p")], title="t", subtitle="s")
+    sheet = draw([Row(tmp_path / "p.jpg", [tmp_path / "p.jpg"], "p")], title="t", subtitle="s")
     top_middle = (32 + 120, 72 + 4)
     assert max(sheet.getpixel(top_middle)) < 30  # type: ignore[arg-type]
