@@ -41,6 +41,7 @@ What can be known of a picture without decoding it, and, in processes of their o
 ``pictures.alphas``          what was bought, as how opaque each pixel is
 ``pictures.edges``           soft edges without the background
 ``pictures.colours``         which profile a deliverable gets, and how colours come into it
+``pictures.composing``       crops, resizes, flattens and places a picture
 ``pictures.tiff_words``      EXIF put into a TIFF
 ``pictures.writing``         writes a finished picture
 ``pictures.render``          makes one deliverable, from files to a file

@@ -105,7 +105,7 @@ def box_of(path: Path, background: tuple[int, ...] | None = None) -> tuple[int, 
                 picture.size,
                 bytes(abs(a - b) for a, b in zip(picture.convert("RGB").tobytes(), blank.tobytes(), strict=True)),
             ).convert("L")
-            found = grey.point(lambda value: 255 * (value > 60)).getbbox()
+            found = grey.point(lambda value: 255 * (value > 100)).getbbox()
     assert found is not None
     return found
 
