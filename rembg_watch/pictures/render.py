@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rembg_watch.errors import RembgWatchError
-from rembg_watch.pictures import alphas, clipping, colours, composing, contour, edges, framing, writing
+from rembg_watch.pictures import alphas, clipping, colours, composing, contour, edges, framing, guided, writing
 from rembg_watch.pictures.alphas import WrongMasterError, most_of
 from rembg_watch.pictures.colours import ColourError, Colours
 from rembg_watch.pictures.deliverable import Canvas, Deliverable, Edges, FileFormat, Master
@@ -32,6 +32,7 @@ _HELD_BYTES = 96 << 20
 _HEADROOM = 1.5
 """A picture that becomes smaller is decoded at least so much larger: the last step wants some pixels to choose from."""
 
+_NEARLY = 0.95  # of its picture's side: an alpha that has so much of it is not worth guiding
 _WHITE = "#ffffff"
 _NO_MEMORY = ("out of memory", "unable to allocate", "cannot allocate memory")
 _BLOCK_BYTES = 1 << 20
@@ -282,7 +283,7 @@ def _pixels(picture: _Picture) -> tuple[Picture, Picture]:
 def _as_they_are(picture: _Picture) -> tuple[Picture, Picture]:
     opened = picture.opened
     image, own = opened.image, opened.alpha if picture.job.source is not None else None
-    alpha = alphas.joined_with_own(alphas.resized(picture.alpha, (image.width, image.height), image.format), own)
+    alpha = alphas.joined_with_own(_large_alpha(picture, image), own)
     if colours.is_worth_a_look(picture.how):
         _look_at_gamut(picture, picture.again(_GAMUT_PX), picture.alpha)
     seen = composing.cropped(image.bandjoin(alpha), picture.frame, opened.shrink)
@@ -319,10 +320,20 @@ def _cleaned_large(picture: _Picture) -> tuple[Picture, Picture]:
             again = image
         else:
             again = picture.again()
-    alpha = alphas.resized(picture.alpha, (image.width, image.height), image.format)
+    alpha = _large_alpha(picture, image)
     image = _cleaned(picture, image, again, alpha, picture.alpha)
     seen = composing.cropped(image.bandjoin(alphas.joined_with_own(alpha, own)), picture.frame, opened.shrink)
     return composing.parted(composing.resized_by_alpha(seen, picture.frame.scaled), bands)
+
+
+def _large_alpha(picture: _Picture, image: Picture) -> Picture:
+    """Return the alpha as large as a picture."""
+    size = image.width, image.height
+    if not picture.job.is_guided or picture.job.source is None or picture.alpha.width >= size[0] * _NEARLY:
+        return alphas.resized(picture.alpha, size, image.format)
+    small = picture.again(max(picture.alpha.width, picture.alpha.height))
+    small = composing.resized(small, (picture.alpha.width, picture.alpha.height)).copy_memory()
+    return guided.follows(picture.alpha, small, image)
 
 
 def _cleaned(picture: _Picture, image: Picture, again: Picture, alpha: Picture, small_alpha: Picture) -> Picture:
