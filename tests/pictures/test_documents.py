@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from rembg_watch.pictures.carrying import parts_of
-from rembg_watch.pictures.formats import Look, ReadKind, finished, inspect, why_not_readable, why_not_sendable
+from rembg_watch.pictures.formats import Kind, Look, ReadKind, finished, inspect, why_not_readable, why_not_sendable
 from rembg_watch.pictures.reader import Reader
 from rembg_watch.pictures.structure import BLANK_END
 from tests.pictures.documents import (
@@ -307,6 +307,19 @@ def test_compressed_tiffs_end_blank_only_if_they_were_not_copied() -> None:
     data = vips_tiff(compression="deflate", size=(300, 200))
     half = data[: len(data) // 2].ljust(len(data), b"\0")
     assert not look(half).is_whole
+
+
+# --- JPEG -----------------------------------------------------------------------------------------
+
+
+def test_a_jpeg_of_twelve_bits_says_what_to_do() -> None:
+    data = bytearray(saved(noise(), "JPEG"))
+    data[data.index(b"\xff\xc0") + 4] = 12
+    found = look(bytes(data))
+    assert (found.kind, found.bits, why_not_sendable(found, 1000)) == (Kind.JPEG, 12, None), "the service has its say"
+    refusal = why_not_readable(found)
+    assert refusal is not None
+    assert (refusal.code, "export it with 8 bits" in refusal.reason) == ("unfit", True)
 
 
 # --- files that are made to take long -------------------------------------------------------------
