@@ -194,10 +194,22 @@ def test_a_mosaic_is_told_by_its_tag_alone(order: str, tag: str) -> None:
     assert look(bytes(data)).is_foreign
 
 
-def test_canons_mark_tells_its_raw() -> None:
-    data = tiff_of(TiffShape(is_directory_first=True))
-    moved = data[:8] + b"CR\2\0" + data[8:]
-    assert look(moved).name == "a Canon raw picture"
+@pytest.mark.parametrize(
+    ("begin", "name"),
+    [
+        (b"II*\0\x10\0\0\0CR\2\0", "a Canon raw picture"),
+        (b"II*\0\x08\0\0\0IIII\0waR", "a Phase One raw picture"),
+        (b"MM\0*\0\0\0\x08MMMMRaw\0", "a Phase One raw picture"),
+    ],
+)
+def test_the_marks_of_makers_tell_their_raws(begin: bytes, name: str) -> None:
+    assert look(begin + bytes(200)).name == name
+
+
+@pytest.mark.parametrize("pixel", [b"CR\2\0CR\2\0", b"IIIIIIII", b"MMMMMMMM"])
+def test_pixels_that_look_like_a_mark_are_none(pixel: bytes) -> None:
+    shape = TiffShape(samples=1)
+    assert look(tiff_of(shape, pixel + shape.pixels()[8:])).read_kind is ReadKind.TIFF
 
 
 def test_a_photograph_of_a_camera_that_was_exported_as_tiff_is_no_raw() -> None:
