@@ -32,7 +32,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     ),
     State.SENDING: frozenset({State.QUEUED, State.RECEIVED, State.FAILED, State.HELD, State.IN_DOUBT, State.VANISHED}),
     State.RECEIVED: frozenset({State.RECEIVED, State.DONE, State.FAILED, State.HELD, State.QUEUED, State.IN_DOUBT}),
-    State.DONE: frozenset({State.DONE, State.QUEUED}),
+    State.DONE: frozenset({State.DONE, State.QUEUED, State.RECEIVED}),
     State.FAILED: frozenset({State.FAILED, State.QUEUED, State.VANISHED}),
     State.HELD: frozenset({State.QUEUED, State.RECEIVED, State.VANISHED}),
     State.IN_DOUBT: frozenset({State.IN_DOUBT, State.RECEIVED, State.QUEUED, State.VANISHED}),
@@ -80,7 +80,8 @@ class Job:
     attempts: int = 0  # calls that count against ``retry.max_attempts``
     doubts: int = 0  # calls whose end is unknown and that may have been charged
     retry_at: datetime | None = None  # not before this moment; None: at once
-    content_key: str | None = None  # SHA-256 of the bytes sent + parameters
+    content_key: str | None = None  # SHA-256 of the picture + parameters
+    picture_key: str | None = None  # the same for all versions of the file that differ in words alone
     answer_digest: str | None = None  # SHA-256 of the answer
     answer_bytes: int = 0
     published_digest: str | None = None  # SHA-256 of the cut-out, with its metadata; None: it is the answer as it came

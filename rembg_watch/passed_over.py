@@ -126,6 +126,13 @@ def _text_kind(name: bytes) -> str:
     return decode(name.lower()).encode("utf-8", "replace").decode()[:40]
 
 
+def leaves_out_knowingly(pattern: str) -> bool:
+    """Say if a glob of ``exclude`` names what is not sent anyway, so that nobody has to hear of it: "*.nef"."""
+    *above, last = pattern.split("/")
+    is_own = any(is_junk(part.encode("utf-8", "surrogateescape")) for part in (*above, last))
+    return is_own or any(can_end(last, ending.decode()) for ending in OTHER_PICTURE_SUFFIXES)
+
+
 def can_match_a_picture(pattern: str, *, reads_more: bool = False) -> bool:
     """
     Say if a glob can match a picture that is sent, as far as its parts tell: "*.tif", "shoot-7", "./*" cannot.

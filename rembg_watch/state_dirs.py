@@ -69,6 +69,15 @@ def remember(settings: Settings, path: Path) -> None:
                 file.write(f"{name}\n")
 
 
+def noted(environ: Mapping[str, str]) -> list[Path]:
+    """List the configurations that may concern this user: in the usual places, or noted by a run of theirs."""
+    found = [*config.usual_places(environ)]
+    with suppress(RuntimeError):  # no home: nothing was ever kept there
+        shared = default_state_dir(environ)
+        found += [Path(name) for one in [shared, *_below(shared)] for name in _users(one)]
+    return found
+
+
 def _users(state_dir: Path) -> list[str]:
     try:
         return (state_dir / NOTE_NAME).read_text(encoding="utf-8", errors="surrogateescape").splitlines()

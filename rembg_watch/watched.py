@@ -7,15 +7,17 @@ Nothing is changed.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rembg_watch import state_dirs
 from rembg_watch.api.params import RemovalParams
-from rembg_watch.config import FolderSettings, Settings
+from rembg_watch.config import OWN_NAME, FolderSettings, Settings, read
 from rembg_watch.errors import LedgerError
 from rembg_watch.host.disk import version_of
+from rembg_watch.host.locks import Holder, Locks
 from rembg_watch.host.silence import silent
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, open_ledger
@@ -57,7 +59,8 @@ def spot_of(directory: Path, folders: Iterable[FolderSettings]) -> Spot | None:
         standing = root if root in steps else known.get(identity) if identity else None
         if standing is not None:
             below = os.fsencode(real.relative_to(standing)) if real != standing else b""
-            return Spot(folder, below) if enters(folder.folder(), below) else None
+            if enters(folder.folder(), below):
+                return Spot(folder, below)
     return None
 
 
@@ -69,18 +72,58 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def refusals(directories: Iterable[Path], folders: Sequence[FolderSettings]) -> list[str]:
-    """Say why no cut-out may be written into some of *directories*; one sentence for each watched folder."""
-    found, answering = {}, _that_answer(folders)
+def refusals(
+    directories: Collection[Path], folders: Iterable[FolderSettings], *, environ: Mapping[str, str]
+) -> list[str]:
+    """
+    Say why no cut-out may be written into some of *directories*; one sentence for each watched folder.
+
+    Whoever stands in a watched folder is seldom beside its configuration. So not only *folders*
+    count, but those of every other configuration that can be found, and whatever a running daemon watches.
+    """
+    answering = _that_answer([*folders, *_folders_of_others(directories, environ)])
+    known = {identity for folder in answering if (identity := _identity(folder.input))}
+    found: dict[Path, str] = {}
     for directory in directories:
+        real = Path(os.path.realpath(directory))
         if spot := spot_of(directory, answering):
-            found[spot.folder.name] = (
-                f"{_shown(Path(os.path.realpath(directory)))} is watched (folder {spot.folder.name!r}): a cut-out "
-                "there would be taken for a new picture and paid for again. Name a place outside "
-                f"{_shown(spot.folder.input)} with -o; the daemon puts the cut-outs of pictures that are dropped there "
-                f"into {_shown(spot.folder.output)}"
-            )
+            found.setdefault(spot.folder.input, _refusal(real, spot.folder))
+        elif held := _held_above(real, known):
+            root, holder = held
+            found.setdefault(root, f"{_shown(real)} is watched by {holder}: {_WHY} {_shown(root)} with -o")
     return list(found.values())
+
+
+_WHY = "a cut-out there would be taken for a new picture and paid for again. Name a place outside"
+
+
+def _refusal(directory: Path, folder: FolderSettings) -> str:
+    return (
+        f"{_shown(directory)} is watched (folder {folder.name!r}): {_WHY} {_shown(folder.input)} with -o; "
+        f"the daemon puts the cut-outs of pictures that are dropped there into {_shown(folder.output)}"
+    )
+
+
+def _folders_of_others(directories: Collection[Path], environ: Mapping[str, str]) -> Iterator[FolderSettings]:
+    """
+    Yield the folders of configurations above *directories*, in the usual places, or that ran here before.
+
+    Each is read as it stands in its file: the environment belongs to the one that is used.
+    """
+    steps = {step for one in directories for real in [Path(os.path.realpath(one))] for step in (real, *real.parents)}
+    for path in dict.fromkeys([*(step / OWN_NAME for step in sorted(steps)), *state_dirs.noted(environ)]):
+        if path.is_file():
+            reading = read(path, environ={}, on_disk=False)
+            yield from reading.settings.folders if reading.settings else ()
+
+
+def _held_above(directory: Path, known: Collection[tuple[int, int]]) -> tuple[Path, Holder] | None:
+    """Find who watches *directory* or one above it by a configuration that is not known here."""
+    locks = Locks()
+    for step in (directory, *directory.parents):
+        if _identity(step) not in known and (holder := locks.holder_of(step, alone=True)):
+            return step, holder
+    return None
 
 
 def _that_answer(folders: Sequence[FolderSettings]) -> Sequence[FolderSettings]:

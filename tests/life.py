@@ -25,6 +25,7 @@ from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Turn
 from rembg_watch.paths import is_staging_name
 from rembg_watch.pipeline import Paid, Pipeline, Plan, Ready, Recipe, afterwards, recovery
+from rembg_watch.pipeline.rendering import Render
 from rembg_watch.report.events import Event
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.watch import Pace
@@ -85,6 +86,7 @@ class Studio:
     clocks: Clocks | None = None  # else those of ``time``
     batch_size: int = 10
     stopping: Callable[[], threading.Event] = threading.Event
+    render: Render | None = None
 
     @classmethod
     def make(cls, root: Path, *, sandbox: Sandbox | None = None, batch_size: int = 10, **recipe: object) -> "Studio":
@@ -139,6 +141,7 @@ class Life:
             report=studio.events.append,
             clocks=studio.clocks or studio.time.clocks(),
             verify=verify,
+            render=studio.render,
             step=studio.step,
         )
         self.parts = assemble(

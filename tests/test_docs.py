@@ -28,7 +28,14 @@ from rembg_watch.cli import app
 from rembg_watch.cli.credits_view import AccountView, UsageQuery, as_plain_values
 from rembg_watch.config.origins import Loc
 from rembg_watch.config.sentences import known
-from rembg_watch.config.settings import FolderOptions, FolderSettings, Settings
+from rembg_watch.config.settings import (
+    ANY_NAME,
+    REPEATED,
+    DeliverableSettings,
+    FolderOptions,
+    FolderSettings,
+    Settings,
+)
 from rembg_watch.errors import ExitCode, exit_code
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.faults import SPOILERS, Fault, FaultKind
@@ -43,14 +50,18 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 NOT_IN_A_FILE = {("api", "key")}  # a key in a configuration file is refused
 
 
+ONE_VALUE = {"tokens"}  # a table that a folder has as one setting
+
+
 def uncommented(text: str) -> str:
-    return re.sub(r"^#(?=\w+ = )", "", text, flags=re.MULTILINE)
+    return re.sub(r"^#(?=\w+ = |\[)", "", text, flags=re.MULTILINE)
 
 
 def leaves(tree: dict[str, Any], above: Loc = ()) -> Iterator[Loc]:
     for name, value in tree.items():
         value = value[0] if name == "folders" else value
-        if isinstance(value, dict):
+        value = {ANY_NAME: value[ANY_NAME]} if name == "deliverables" else value
+        if isinstance(value, dict) and name not in ONE_VALUE:
             yield from leaves(value, (*above, name))
         else:
             yield (*above, name)
@@ -69,8 +80,13 @@ def test_each_default_in_the_example_is_the_real_one() -> None:
     shown = tomllib.loads(uncommented(EXAMPLE))
     folder = shown.pop("folders")[0]
     options = folder.pop("options")
+    deliverable = shown.pop("deliverables")[ANY_NAME]
     real = Settings(state_dir=Path("/var/lib/rembg-watch"))
-    for table, model in [(options, FolderOptions()), (folder, FolderSettings(name="n", input="/i", output="/o"))]:
+    for table, model in [
+        (options, FolderOptions()),
+        (folder, FolderSettings(name="n", input="/i", output="/o")),
+        (deliverable, DeliverableSettings()),
+    ]:
         for name, value in table.items():
             field = type(model).model_fields[name]
             if not field.examples and not field.is_required():
@@ -82,9 +98,13 @@ def test_each_default_in_the_example_is_the_real_one() -> None:
                     assert value == getattr(getattr(real, section), name), f"{section}.{name}"
 
 
-def test_the_example_with_every_line_uncommented_has_nothing_wrong_but_what_it_needs_a_disk_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("delivers", [False, True])
+def test_the_example_with_every_line_uncommented_has_nothing_wrong_but_what_it_needs_a_disk_for(
+    tmp_path: Path, delivers: bool
+) -> None:
     path = tmp_path / "config.toml"
     text = uncommented(EXAMPLE).replace('after = "keep"', 'after = "move"')
+    text = text.partition("[folders.options]")[0] if delivers else re.sub("^deliver = .*", "", text, flags=re.MULTILINE)
     path.write_text(text, encoding="utf-8")
     reading = config.read(path, environ={"HOME": str(tmp_path), "REMBG_WATCH_API__KEY": "k"})
     disk = {config.FindingKind.AWAY, config.FindingKind.ACCESS, config.FindingKind.STATE}
@@ -95,7 +115,7 @@ def test_the_example_with_every_line_uncommented_has_nothing_wrong_but_what_it_n
 def test_every_setting_is_explained(loc: Loc) -> None:
     model = Settings
     for name in loc[:-1]:
-        model = FolderSettings if name == "folders" else model.model_fields[name].annotation
+        model = REPEATED.get(name) or (model if name == ANY_NAME else model.model_fields[name].annotation)
     assert (
         (model.model_fields[loc[-1]].description or "")
         .strip()
@@ -189,7 +209,7 @@ def test_the_readme_has_every_setting_and_no_other() -> None:
 def default_of(loc: Loc) -> object:
     model: Any = Settings
     for name in loc[:-1]:
-        inner = {"folders": FolderSettings, "options": FolderOptions}
+        inner = {**REPEATED, "options": FolderOptions, ANY_NAME: model}
         model = inner.get(name) or model.model_fields[name].annotation
     return model.model_fields[loc[-1]].get_default(call_default_factory=True)
 

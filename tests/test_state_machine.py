@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,13 @@ from PIL import Image
 from rembg_watch.account.retry import RetryPolicy
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.host.clocks import Clocks
+from rembg_watch.host.disk import version_of
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Which
 from rembg_watch.paths import Folder
 from rembg_watch.pipeline import Back, Blocked, Paid, Ready, Twin
+from rembg_watch.pipeline.source import measure
+from rembg_watch.pipeline.values import content_name
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.render import flat_color
 from rembg_watch.watch import Pace, Watcher
@@ -452,12 +456,16 @@ class StudioMachine(RuleBasedStateMachine):
         assert doubled <= spent.doubles + spent.repeats
 
 
+@cache
 def key_of(content: bytes) -> str:
     """Name the request for a content as the ledger does."""
-    import hashlib
-
-    options = RemovalParams(format=Format.PNG).canonical()
-    return hashlib.sha256(f"{digest(content)}\nas it is\n{options}".encode()).hexdigest()
+    with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
+        file.write(content)
+        file.flush()
+        path = Path(file.name)
+        with measure(path, version_of(path.stat()), upright=True) as opened:
+            options = RemovalParams(format=Format.PNG).canonical()
+            return content_name(opened.content_digest, options, is_upright_copy=False)
 
 
 def colour_of(path: Path) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ def test_a_watched_place_is_known_by_whatever_name(place: Path, path: str, below
     found = spot_of(place / path, [folder(place, root)])
     assert found is not None
     assert (found.folder.name, found.below) == ("kitchen", below)
-    assert len(refusals([place / path, place / path], [folder(place, root)])) == 1
+    assert len(refusals([place / path, place / path], [folder(place, root)], environ={})) == 1
 
 
 @pytest.mark.parametrize("root", ["in", "link"])

@@ -78,6 +78,7 @@ class CauseRow:
     is_about_credits: bool = False  # there is nothing that could be spent
     is_said_by_api: bool = True  # the words that come with it are an answer of the API
     outlasts_retry: bool = False  # it is not tried anew with every other pause: it ends by itself, or by its name
+    lets_deliver: bool = False  # of one folder, and only about what is bought: what is paid for is delivered
 
 
 CAUSES: Final[Mapping[Cause, CauseRow]] = {
@@ -168,13 +169,16 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
         pause=Pause("the disk is full", "Free some space; work goes on by itself."), passes=True, is_said_by_api=False
     ),
     Cause.PAUSED: CauseRow(pause=Pause("somebody has paused it", "It goes on when it is told to.")),
-    Cause.PARAMETERS: CauseRow(pause=Pause("the API does not accept the folder's options", "Correct them and reload.")),
+    Cause.PARAMETERS: CauseRow(
+        pause=Pause("the API does not accept the folder's options", "Correct them and reload."), lets_deliver=True
+    ),
     Cause.SURPRISES: CauseRow(
         pause=Pause(
             "the folder's answers are not of the size that was expected",
             'Look at them: "rembg-watch accept --folder" takes such answers from now on, "retry" tries again.',
         ),
         is_said_by_api=False,
+        lets_deliver=True,
     ),
     Cause.LEDGER: CauseRow(
         pause=Pause(

@@ -57,6 +57,35 @@ class Format(StrEnum):
         text = str(name).lower() if isinstance(name, str) else ""
         return next((one for one in cls if one == text or (one is cls.JPEG and text == "jpg")), None)
 
+    @classmethod
+    def of_ending(cls, ending: str) -> "Format | None":
+        """Tell a format by the ending of a file name, with or without its dot; ".jpe" is JPEG as well."""
+        name = ending.removeprefix(".").lower()
+        return cls.named(_MORE_ENDINGS.get(name, name))
+
+
+_NEVER_GIVEN = frozenset(
+    [
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jxl",
+        ".jp2",
+        ".psd",
+        ".psb",
+        ".dng",
+        ".tga",
+        ".ico",
+        ".svg",
+        ".eps",
+        ".pdf",
+    ]
+)
+_MORE_ENDINGS = {"jpe": "jpeg", "jfif": "jpeg", "jif": "jpeg", "pjpeg": "jpeg", "pjp": "jpeg", "dib": "bmp"}
+
 
 class _Unsaid(str):
     """The default of a parameter that nobody chose."""
@@ -101,9 +130,17 @@ class RemovalParams(_FormatChoice):
         object.__setattr__(self, "format", Format.named(self.format))
 
     def for_ending(self, ending: str) -> "RemovalParams":
-        """Return these parameters with the format that *ending* (".png") names; a format that was chosen stays."""
-        named = Format.named(ending.removeprefix("."))
+        """
+        Return these parameters with the format that *ending* (".png") names; a format that was chosen stays.
+
+        Raises:
+            InvalidRequestError: It names a kind of picture that the API does not give, and no format was chosen.
+        """
+        named = Format.of_ending(ending)
         is_open = not getattr(self, "_is_format_chosen", True)  # a copy by pickle knows only its fields
+        if is_open and not named and ending.lower() in _NEVER_GIVEN:
+            problem = f"The API does not produce {ending} pictures. Allowed formats: PNG, JPEG, WEBP, BMP"
+            _refuse([FieldError("format", problem)], "format_unknown")
         return replace(self, format=named) if is_open and named else self
 
     def form_fields(self) -> dict[str, str]:

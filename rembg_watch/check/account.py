@@ -82,9 +82,12 @@ def _trouble(error: RembgError, reading: Reading) -> Finding:
         what, todo = f"the account may not be used yet: {error.message}", "open the link in the vendor's e-mail"
         return Finding(Severity.ERROR, FindingKind.ACCOUNT, what, todo=todo)
     if isinstance(error, ThrottledError):
-        what = f"the account could not be read just now: {error.message}"
+        what = f"the account could not be read just now: {error.message.rstrip('.')}"
         return Finding(Severity.WARNING, FindingKind.ACCOUNT, what, todo="try again in a while")
-    what, todo = f"the account could not be read: {error.message}", "check the network, the proxy and [api] usage_url"
+    what, todo = (
+        f"the account could not be read: {error.message.rstrip('.')}",
+        "check the network, the proxy and [api] usage_url",
+    )
     return Finding(Severity.ERROR, FindingKind.ACCOUNT, what, where="[api] usage_url", todo=todo)
 
 

@@ -17,10 +17,19 @@ from rembg_watch.config.rules import Where, is_away, targets
 from rembg_watch.delivery.publish import try_out
 from rembg_watch.host import disk
 from rembg_watch.host.mounts import Mount, mount_of, mounted
-from rembg_watch.passed_over import Passed, can_match_a_picture, is_worth_a_line, left_out, passed
-from rembg_watch.paths import Folder, accepts_name, enters
+from rembg_watch.passed_over import (
+    Passed,
+    Why,
+    can_match_a_picture,
+    is_worth_a_line,
+    leaves_out_knowingly,
+    left_out,
+    passed,
+)
+from rembg_watch.paths import PICTURE_SUFFIXES, Folder, accepts_name, enters, is_junk
 from rembg_watch.report.screen import passed_over_text
 from rembg_watch.report.status import passed_over_view
+from rembg_watch.report.words import count_text
 from rembg_watch.watch import files_below
 
 _SETTINGS = ("input", "output", "done", "failed", "include", "exclude")
@@ -86,6 +95,7 @@ class Tree:
 
     directories: int = 0
     files: int = 0
+    pictures: int = 0  # of them, those that are sent
     passed: "Counter[Passed]" = field(default_factory=Counter)  # what is knowingly not sent
     unreadable: list[bytes] = field(default_factory=list)
     is_whole: bool = True  # False: there was more than is counted here
@@ -126,6 +136,7 @@ def _count(entry: os.DirEntry[bytes], directory: bytes, folder: Folder, tree: Tr
 def _count_file(entry: os.DirEntry[bytes], directory: bytes, folder: Folder, tree: Tree) -> None:
     is_file, is_picture = entry.is_file(follow_symlinks=False), accepts_name(folder, directory, entry.name)
     tree.files += is_file
+    tree.pictures += is_file and is_picture
     if is_file and is_picture:
         if not os.access(entry.path, os.R_OK):
             tree.unreadable.append(entry.path)
@@ -139,25 +150,46 @@ def _input(folder: FolderSettings, tree: Tree, where: str) -> Iterator[Finding]:
         what = f"{len(tree.unreadable)} of the files and folders in {folder.input} cannot be read, the first is {first}"
         todo = "let this user read them, or they will never be sent"
         yield Finding(Severity.WARNING, FindingKind.ACCESS, what, where=where, todo=todo)
+    kept_back = sum(n for one, n in tree.passed.items() if _is_picture_left_out(one))
+    if kept_back and not tree.pictures and tree.is_whole:
+        what = f"include and exclude leave out all that is there: {count_text(kept_back, 'picture')} in {folder.input}"
+        todo = 'nothing is sent; correct the patterns: they begin below input and have / between names ("**/*.jpg")'
+        yield Finding(Severity.WARNING, FindingKind.SETTING, what, where=where, todo=todo)
     tree.passed += Counter()  # without what counts nothing
     if tree.passed:
         numbers = passed_over_view({folder.name: tree.passed})
         severity = Severity.WARNING if any(map(is_worth_a_line, tree.passed)) else Severity.NOTE
         what = f"in {folder.input} {passed_over_text(numbers, most=10)}"
-        todo = "export pictures as JPEG, PNG, WebP or BMP, or leave them out knowingly" * (severity is Severity.WARNING)
+        todo = 'export pictures as JPEG, PNG, WebP or BMP, or leave them out knowingly (exclude = ["**/*.nef"])' * (
+            severity is Severity.WARNING
+        )
         yield Finding(severity, FindingKind.SETTING, what, where=where, todo=todo)
+
+
+def _is_picture_left_out(one: Passed) -> bool:
+    return one.why in (Why.INCLUDE, Why.EXCLUDE) and os.fsencode(one.kind) in PICTURE_SUFFIXES
 
 
 def _patterns(folder: FolderSettings, places: Mapping[str, str]) -> Iterator[Finding]:
     """Report patterns that can match no picture."""
     for name, patterns in (("include", folder.include), ("exclude", folder.exclude)):
         for pattern in patterns:
-            if not can_match_a_picture(pattern):
+            if not can_match_a_picture(pattern) and not (name == "exclude" and leaves_out_knowingly(pattern)):
                 what = f'the pattern "{pattern}" in {name} of folder "{folder.name}" can match no picture that is sent'
-                name_of_one = pattern.strip("/").rpartition("/")[2]
-                meant = "**/*.jpg" if "." in name_of_one else f"**/{name_of_one}/**"
-                todo = f'take it out, or say what is meant, as in "{meant}"'
-                yield Finding(Severity.WARNING, FindingKind.SETTING, what, where=places[name], todo=todo)
+                yield Finding(Severity.WARNING, FindingKind.SETTING, what, where=places[name], todo=_meant(pattern))
+
+
+def _meant(pattern: str) -> str:
+    """Say what to write in place of a pattern that can match no picture."""
+    if can_match_a_picture(bare := pattern.removeprefix("./")):
+        return f'take it out, or say what is meant, as in "{bare}"'
+    if "{" in pattern:
+        return 'braces have no meaning here: write a pattern for each, as in "**/*.jpg", "**/*.png"'
+    if own := next((one for one in pattern.split("/") if is_junk(os.fsencode(one))), None):
+        return f"take it out: {own} is a program's own by its name, and never looked into"
+    named = [part for part in pattern.split("/") if part.strip("*. ")]
+    is_folder = bool(named) and not any(mark in named[-1] for mark in ".*?[")
+    return f'take it out, or say what is meant, as in "{f"**/{named[-1]}/**" if is_folder else "**/*.jpg"}"'
 
 
 def _polled(folder: FolderSettings, settings: Settings, mount: Mount | None, where: str) -> Iterator[Finding]:

@@ -20,7 +20,11 @@ _MOST = 300_000
 def findings(settings: Settings, where: Where) -> Iterator[Finding]:
     """Say what waits for a person by the ledger, or, where there is none yet, what the first run would wait for."""
     places = {one.name: where(("folders", number, "input")) for number, one in enumerate(settings.folders)}
-    if (settings.state_dir / FILE_NAME).exists():
+    try:
+        stands = (settings.state_dir / FILE_NAME).exists()
+    except PermissionError:
+        return  # whose it is, ``standing`` says
+    if stands:
         yield from _held(settings, places)
         return
     for folder in settings.folders:

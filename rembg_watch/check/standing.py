@@ -8,7 +8,7 @@ from rembg_watch.config.rules import Where, is_away, places
 from rembg_watch.delivery.roots import ADVICE, Roots, Unwritten
 from rembg_watch.errors import LedgerError
 from rembg_watch.host.locks import Locks
-from rembg_watch.ledger import Access, open_ledger
+from rembg_watch.ledger import Access, NoLedgerError, open_ledger
 
 
 def findings(settings: Settings, where: Where) -> Iterator[Finding]:
@@ -24,7 +24,10 @@ def findings(settings: Settings, where: Where) -> Iterator[Finding]:
     try:
         with open_ledger(settings.state_dir, Access.READ) as ledger:
             roots = Roots(Unwritten(ledger))
-    except LedgerError:  # there is none yet; or whoever runs says why it cannot be read
+    except NoLedgerError:
+        return
+    except LedgerError as error:  # whoever runs here ends with it
+        yield Finding(Severity.ERROR, FindingKind.MACHINE, str(error), where=where(("state_dir",)))
         return
     for number, folder in enumerate(settings.folders):
         for name, path in _used(folder).items():

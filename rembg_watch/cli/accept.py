@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from rembg_watch import state_dirs
-from rembg_watch.cli.configured import ConfigFile
+from rembg_watch.cli.configured import ConfigFile, check_folders
 from rembg_watch.cli.console import say
-from rembg_watch.config import FOR_LOOKING, Settings, find
+from rembg_watch.config import FOR_LOOKING, find
 from rembg_watch.daemon import RESUME
 from rembg_watch.errors import UsageError
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
@@ -36,7 +36,7 @@ def accept(
     if not patterns and not folder:
         raise UsageError("say which answers: give a pattern ('shoot-7/*', or '*' for all), or --folder")
     settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
-    _check_folders(settings, folder or [])
+    check_folders(folder or (), settings)
     now = datetime.now(UTC)
     with open_ledger(settings.state_dir, Access.JOIN) as ledger:
         count = 0
@@ -48,13 +48,6 @@ def accept(
     say(f"{count_text(count, 'answer')} accepted and delivered next" if count else "no answer waits to be accepted")
     for name in [] if patterns else folder or []:
         say(f"{name} takes answers of any size from now on")
-
-
-def _check_folders(settings: Settings, names: list[str]) -> None:
-    known = [one.name for one in settings.folders]
-    for name in names:
-        if name not in known:
-            raise UsageError(f"there is no folder {name!r}; known are: {', '.join(known)}")
 
 
 def _take_from_now_on(ledger: Ledger, names: list[str]) -> None:

@@ -1,18 +1,22 @@
 """``adopt``: cut-outs that another ledger delivered are taken over, and nothing is paid for them."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rembg_watch.cli.configured import ConfigFile
-from rembg_watch.cli.console import say
-from rembg_watch.config import FOR_LOOKING, Settings, find, load
+from rembg_watch import state_dirs
+from rembg_watch.cli.configured import ConfigFile, check_folders
+from rembg_watch.cli.console import note, say
+from rembg_watch.config import FOR_LOOKING, Settings, find
 from rembg_watch.daemon.adoption import Adoptable, adoptable
 from rembg_watch.daemon.adoption import adopt as take_over
 from rembg_watch.daemon.first_look import AGAIN, answer
 from rembg_watch.errors import ExitCode, UsageError
+from rembg_watch.host.silence import silent
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, open_ledger
 from rembg_watch.report.words import count_text
 
@@ -28,13 +32,11 @@ def adopt(
     Meant are pictures in the queue whose output holds a newer file of the name that their cut-out would have, in any
     format. They count as delivered from then on; their originals stay where they are.
     """
-    settings = load(find(config), tolerate=FOR_LOOKING)
+    settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
     outputs = {one.name: one.output for one in settings.folders}
-    for name in folder or []:
-        if name not in outputs:
-            raise UsageError(f"there is no folder {name!r}; known are: {', '.join(outputs)}")
+    check_folders(folder or (), settings)
     with _ledger(settings) as ledger:
-        meant = [adoptable(ledger, name, outputs[name]) for name in folder or outputs]
+        meant = [adoptable(ledger, name, outputs[name]) for name in _that_answer(folder or list(outputs), outputs)]
         meant = [one for one in meant if one.found]
         if not meant:
             say("no picture in the queue has what seems to be its cut-out: there is nothing to take over")
@@ -47,6 +49,15 @@ def adopt(
         answer(ledger, list(counts), AGAIN)
     for name, count in counts.items():
         say(f"{name}: {count_text(count, 'cut-out')} taken over; nothing was paid")
+
+
+def _that_answer(names: Sequence[str], outputs: Mapping[str, Path]) -> Sequence[str]:
+    """Leave out the folders whose output hangs, and say so: to look at one would never end."""
+    silences = silent(outputs[name] for name in names)
+    for name in names:
+        if outputs[name] in silences:
+            note(f"{name}: its output {outputs[name]} does not answer, so that nothing of it is taken over now")
+    return [name for name in names if outputs[name] not in silences]
 
 
 def _ledger(settings: Settings) -> Ledger:

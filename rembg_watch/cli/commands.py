@@ -16,6 +16,7 @@ from rembg_watch.cli.check import check
 from rembg_watch.cli.configured import ConfigFile
 from rembg_watch.cli.console import accept_any_text, note
 from rembg_watch.cli.credits import credits_
+from rembg_watch.cli.deliver import deliver
 from rembg_watch.cli.demo import demo
 from rembg_watch.cli.init import init
 from rembg_watch.cli.jobs import jobs
@@ -75,6 +76,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "accept": accept,
     "redo": redo,
     "adopt": adopt,
+    "deliver": deliver,
     "check": check,
     "credits": credits_,
     "sandbox": sandbox,

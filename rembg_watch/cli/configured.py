@@ -1,9 +1,9 @@
-"""What most commands share: the configuration, and the ledger, the log and the account that belong to it."""
+"""What most commands share: the configuration, and its folders, the log and the account that belong to it."""
 
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +13,9 @@ import typer
 from rembg_watch import state_dirs
 from rembg_watch.api.errors import KeyRefusedError
 from rembg_watch.cli.console import note
-from rembg_watch.config import FOR_ACCOUNT, FOR_LOOKING, Settings, find
-from rembg_watch.errors import ConfigError, ExitCode
-from rembg_watch.ledger import Access, Ledger, open_ledger
+from rembg_watch.config import FOR_ACCOUNT, Settings, find
+from rembg_watch.errors import ConfigError, ExitCode, UsageError
+from rembg_watch.ledger import Ledger, Which
 from rembg_watch.report.logs import Logs
 from rembg_watch.report.sinks import choose_output
 
@@ -40,9 +40,17 @@ KeyFile = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
-def ledger_of(config: Path | None, access: Access) -> Ledger:
-    """Open the ledger of a configuration, beside a daemon that may be running."""
-    return open_ledger(state_dirs.load(find(config), tolerate=FOR_LOOKING).state_dir, access)
+def check_folders(names: Iterable[str], settings: Settings, ledger: Ledger | None = None) -> None:
+    """
+    Make sure that folders that were named on the command line exist: in the configuration, or in the ledger.
+
+    Raises:
+        UsageError: One does not; the sentence says which there are.
+    """
+    known = [one.name for one in settings.folders]
+    for name in names:
+        if name not in known and not (ledger and any(ledger.jobs(Which(folders=frozenset({name})), limit=1))):
+            raise UsageError(f"there is no folder {name!r}; known are: {', '.join(known)}")
 
 
 def logs_for(settings: Settings, *, level: str | None = None) -> Logs:

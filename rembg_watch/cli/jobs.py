@@ -1,6 +1,7 @@
 """``jobs``: the pictures in the ledger, with the state of each and the reason for it."""
 
 import os
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from rembg_watch import state_dirs
 from rembg_watch.cli import cutouts
-from rembg_watch.cli.configured import AsJson, ConfigFile
+from rembg_watch.cli.configured import AsJson, ConfigFile, check_folders
 from rembg_watch.cli.console import OUT, say, say_json
 from rembg_watch.config import FOR_LOOKING, Settings, find
 from rembg_watch.daemon import STATUS_NAME
@@ -54,6 +55,7 @@ def jobs(
     """List pictures with their state, and the reason if there is one."""
     settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
     with open_ledger(settings.state_dir, Access.READ) as ledger:
+        check_folders(folder or (), settings, ledger)
         if passed_over:
             names = [one.name for one in settings.folders if not folder or one.name in folder]
             _show_passed_over({name: ledger.passed_over(name) for name in names}, limit, as_json=as_json)
@@ -64,7 +66,7 @@ def jobs(
                 _say_more(ledger, settings, limit)
             return
         found = _chosen(ledger, patterns, state, folder, limit)
-        gone = cutouts.missing(found, settings)
+        gone = cutouts.missing(found, settings, ledger).ids
         if as_json:
             say_json([_job_json(job) | {"is_missing": job.id in gone} for job in found])
         else:
@@ -142,8 +144,11 @@ def _show_passed_over(found: Mapping[str, PassedOver], limit: int, *, as_json: b
     if not numbers["count"]:
         say("no files are passed over")
         return
+    rows: Counter[str] = Counter()  # several kinds may have one name, as links have whatever they end in
     for one in numbers["kinds"]:
-        say(f"{one['count']:>9,}  {one['folder']}: {kind_text(one['reason'], one['kind'])}")
+        rows[f"{one['folder']}: {kind_text(one['reason'], one['kind'])}"] += one["count"]
+    for words, count in rows.most_common():
+        say(f"{count:>9,}  {words}")
     say("for example" if len(examples) < numbers["count"] else "these are")
     for name, source, passed in examples:
         say(f"{name}/{show(source)}  {REASONS[passed.why]}")

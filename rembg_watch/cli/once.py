@@ -17,7 +17,7 @@ from rembg_watch.daemon.estimate import Estimate, estimate
 from rembg_watch.daemon.first_look import LET_GO, answer
 from rembg_watch.errors import ExitCode
 from rembg_watch.host.memory import limit_heaps
-from rembg_watch.report.events import Reporter
+from rembg_watch.report.events import MadeOtherwise, Reporter
 from rembg_watch.report.logs import OncePerCondition
 from rembg_watch.report.screen import passed_over_text
 from rembg_watch.report.status import passed_over_view, stamp
@@ -89,6 +89,8 @@ def _as_json(found: Estimate) -> dict[str, Any]:
         "pictures": found.pictures,
         "known": found.known,
         "doubles": found.doubles,
+        "made_otherwise": dict(found.made_otherwise),
+        "lacking": [one.view() for one in found.lacking],
         "now": found.now,
         "later": found.later,
         "limits": list(found.limits),
@@ -121,6 +123,8 @@ def _lines(found: Estimate) -> list[str]:
     if found.now:
         basis = "at the pace learned so far" if found.is_learned else "at the first, cautious pace; it may go faster"
         lines.append(f"about {span_text(max(1.0, found.time_s))} {basis}")
+    lines += [MadeOtherwise(folder=name, count=count).sentence() for name, count in found.made_otherwise.items()]
+    lines += [one.text() for one in found.lacking]
     if found.unsettled:
         lines.append(f"{count_text(found.unsettled, 'file')} not whole yet and not counted")
     lines += [f"{folder}/{show(source)} would not be sent yet: {why}" for folder, source, why in found.unsettled_files]

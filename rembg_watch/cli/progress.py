@@ -1,5 +1,6 @@
 """The progress of ``once``: a bar on a terminal, plain lines elsewhere."""
 
+from collections.abc import Mapping
 from typing import Self
 
 from rich.console import Console
@@ -98,6 +99,12 @@ def _facts(daemon: Daemon, figures: Figures, hold: Hold | None) -> str:
     return ", ".join(parts)
 
 
+def _asks(counts: Mapping[State, int]) -> str:
+    """Say what tells why pictures wait, each for a reason of its own."""
+    state = next((one for one in (State.HELD, State.QUEUED, State.RECEIVED) if counts[one]), None)
+    return f" (rembg-watch jobs --state {state} says why)" if state else ""
+
+
 def summary(daemon: Daemon) -> str:
     """Write in one line what a run achieved, and what is left and why."""
     figures, counts = daemon.parts.metrics.read(), daemon.parts.ledger.counts()
@@ -107,15 +114,16 @@ def summary(daemon: Daemon) -> str:
     if figures.failed:
         parts.append(f"{figures.failed:,} failed (rembg-watch jobs --state failed says why)")
     parts.append(f"{credits_text(figures.charged)} used")
-    left = daemon.parts.balance.left()
+    left, snapshot = daemon.parts.balance.left(), daemon.snapshot()
     if left is not None:
-        parts.append(f"{credits_text(left)} left")
+        is_read = (snapshot["credits"]["read_at"] or "") >= snapshot["since"]  # else an earlier run did
+        parts.append(f"{credits_text(left)} left" + ("" if is_read else " when they were last read"))
     waiting = sum(counts[state] for state in (State.QUEUED, State.SENDING, State.RECEIVED, State.HELD))
     hold = daemon.parts.governor.standstill
-    kept = kept_folders(daemon.snapshot(), since=local_text, until=local_text)
+    kept = kept_folders(snapshot, since=local_text, until=local_text)
     if waiting:
         why = hold.reason if hold else "; ".join(kept)
-        parts.append(f"{waiting:,} wait{'s' if waiting == 1 else ''}" + (f": {why}" if why else ""))
+        parts.append(f"{waiting:,} wait{'s' if waiting == 1 else ''}" + (f": {why}" if why else _asks(counts)))
     if counts[State.IN_DOUBT]:
         parts.append(f"{counts[State.IN_DOUBT]:,} in doubt (rembg-watch retry --state in_doubt sends them again)")
     if daemon.parts.watcher.unsettled:

@@ -10,11 +10,12 @@ import typer
 
 from rembg_watch import state_dirs
 from rembg_watch.cli import cutouts
-from rembg_watch.cli.configured import ConfigFile
+from rembg_watch.cli.configured import ConfigFile, check_folders
 from rembg_watch.cli.console import say
 from rembg_watch.config import FOR_LOOKING, find
+from rembg_watch.delivery.roots import ADVICE
 from rembg_watch.errors import ExitCode, UsageError
-from rembg_watch.jobs import Job
+from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
 from rembg_watch.report.words import count_text, credits_text
 
@@ -38,25 +39,42 @@ def redo(
     if not patterns and not folder and not missing:
         raise UsageError("say what to make anew: give a pattern ('shoot-7/*', or '*' for all), --folder or --missing")
     settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
+    check_folders(folder or (), settings)
     names = {one.name for one in settings.folders}
     with open_ledger(settings.state_dir, Access.JOIN) as ledger:
         found = {job.id: job for job in _chosen(ledger, patterns, folder) if job.folder in names}
-        gone = cutouts.missing(found.values(), settings)
+        looked = cutouts.missing(found.values(), settings, ledger)
+        gone = looked.ids
         meant = [job for job in found.values() if job.id in gone or not missing]
+        for name in sorted(looked.away & {job.folder for job in found.values()}) if missing else ():
+            what = "its output is away, so that nothing of it counts as missing"
+            say(f"{name}: {what}: mount its disk or share; if it is right as it is, {ADVICE}")
         if not meant:
             say("there is nothing to make anew: no cut-out that was delivered, and whose picture stands, is meant")
+            if count := _in_line(ledger, patterns, folder):
+                say(f"in line already: {count_text(count, 'picture')}")
             return
         price = settings.credits.per_image * len(meant)
         lost = f" (missing from the output: {len(gone):,})" if gone else ""
         say(f"{count_text(len(meant), 'cut-out')} made anew for up to {credits_text(Decimal(price))}{lost}")
         _agree(yes)
         count = ledger.redo(meant, datetime.now(UTC))
-    say(f"{count:,} put in the queue; the old cut-outs stay until the new ones replace them")
+    say(
+        f"{count:,} put in the queue; the old cut-outs stay until the new ones replace them, "
+        "and those of another format beside them"
+    )
 
 
 def _chosen(ledger: Ledger, patterns: list[str] | None, folders: list[str] | None) -> Iterator[Job]:
     for pattern in patterns or [None]:  # type: ignore[list-item]  # no pattern is one choice, too
         yield from ledger.redoable(Which(folders=frozenset(folders or ()), pattern=pattern))
+
+
+def _in_line(ledger: Ledger, patterns: list[str] | None, folders: list[str] | None) -> int:
+    """Count what is meant and will be made anyway."""
+    ahead = frozenset({State.QUEUED, State.SENDING, State.RECEIVED})
+    meant = [Which(folders=frozenset(folders or ()), pattern=one, states=ahead) for one in patterns or [None]]  # type: ignore[list-item]
+    return len({job.id for which in meant for job in ledger.jobs(which)})
 
 
 def _agree(yes: bool) -> None:

@@ -140,7 +140,8 @@ def _tell_and_refuse(arguments: Arguments, settings: Settings) -> None:
     for source, known in known_pictures(sources, settings, arguments.params):
         note(f"{show(os.fsencode(source))}: {known}")
     targets = [_stdout_file() if request.target is None else request.target for request in arguments.requests]
-    if problems := refusals([target.parent for target in targets if target is not None], settings.folders):
+    directories = [target.parent for target in targets if target is not None]
+    if problems := refusals(directories, settings.folders, environ=os.environ):
         raise UsageError("\n".join(problems))
 
 

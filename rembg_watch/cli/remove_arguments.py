@@ -119,7 +119,7 @@ def _format_by_extension(file: Path | None, chosen: str | None, *, applies: bool
     """Return the format that the extension of *file* means, and what is wrong with it."""
     if file is None or not applies or not file.suffix:  # without an ending it is refused below
         return str(Format.WEBP), []
-    named = Format.named(file.suffix[1:])
+    named = Format.of_ending(file.suffix)
     if named is None and chosen is None:
         known = "name it .webp, .png, .jpg or .bmp, or give --format"
         return str(Format.WEBP), [f"-o {file}: the API does not produce {file.suffix} pictures: {known}"]

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
+from rembg_watch import state_dirs
 from rembg_watch.account.notes import GATE, gate_from_note
-from rembg_watch.cli.configured import ConfigFile, ledger_of
+from rembg_watch.cli.configured import ConfigFile, check_folders
 from rembg_watch.cli.console import say
+from rembg_watch.config import FOR_LOOKING, find
 from rembg_watch.daemon import RESUME, TRUST
 from rembg_watch.daemon.first_look import FIRST_LOOK_CAUSES, LET_GO, answer
 from rembg_watch.jobs import State
-from rembg_watch.ledger import Access, Ledger, Which
+from rembg_watch.ledger import Access, Ledger, Which, open_ledger
 from rembg_watch.report.events import ACCEPT_OR_REDO
 from rembg_watch.report.words import count_text
 
@@ -38,7 +40,9 @@ def retry(
     """
     is_choice = bool(patterns or everything or state or folder)
     now = datetime.now(UTC)
-    with ledger_of(config, Access.JOIN) as ledger:
+    settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
+    with open_ledger(settings.state_dir, Access.JOIN) as ledger:
+        check_folders(folder or (), settings, ledger)
         count = 0
         chosen = (patterns or [None]) if is_choice else []  # type: ignore[list-item]  # no pattern is one choice, too
         for pattern in chosen:

@@ -16,9 +16,11 @@ from rembg_watch.account.causes import Cause
 from rembg_watch.account.notes import BASELINE, GATE, OTHER_USE, gate_from_note, reading_from_note, use_from_note
 from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.cli.configured import AsJson, ConfigFile
-from rembg_watch.cli.console import OUT, say_json
+from rembg_watch.cli.console import OUT, say, say_json
 from rembg_watch.config import FOR_LOOKING, Settings, find
 from rembg_watch.daemon import STATUS_NAME
+from rembg_watch.daemon.lacking import Lack, lacks
+from rembg_watch.errors import LedgerError
 from rembg_watch.ledger import Access, Ledger, LedgerClosedError, NoLedgerError, open_ledger
 from rembg_watch.report.screen import render
 from rembg_watch.report.status import (
@@ -48,15 +50,28 @@ def status(
     with live as screen, _LedgerOnce(settings.state_dir) as ledger:
         while True:
             found, alive = _look(settings, ledger)
+            lacking = [] if watch else _lacking(settings, ledger)
             if as_json:
-                say_json(found | {"running": alive is not Liveness.GONE})
+                views = [one.view() for one in lacking]
+                say_json(found | {"running": alive is not Liveness.GONE, "lacking": views})
             elif screen is not None:
                 screen.update(render(found, now=_now(), alive=alive), refresh=True)
             else:
                 OUT.print(render(found, now=_now(), alive=alive))
+                for one in lacking:
+                    say(f'{one.text()}; "rembg-watch deliver" makes them')
             if not watch:
                 return
             time.sleep(WATCH_S)
+
+
+def _lacking(settings: Settings, ledger: "_LedgerOnce") -> list[Lack]:
+    """Return what delivered pictures lack; nothing where this user may not look."""
+    try:
+        opened = ledger.open()
+        return list(lacks(settings, opened)) if opened is not None else []
+    except LedgerError:
+        return []
 
 
 class _LedgerOnce:

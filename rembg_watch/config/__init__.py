@@ -7,7 +7,17 @@ for ``check``. Nothing here watches, sends or writes.
 
 from rembg_watch.config.example import template
 from rembg_watch.config.findings import Finding, FindingKind, Severity
-from rembg_watch.config.reading import FOR_ACCOUNT, FOR_LOOKING, FOR_RUN, Reading, find, load, read
+from rembg_watch.config.reading import (
+    FOR_ACCOUNT,
+    FOR_LOOKING,
+    FOR_RUN,
+    OWN_NAME,
+    Reading,
+    find,
+    load,
+    read,
+    usual_places,
+)
 from rembg_watch.config.rules import problems, targets, unwritable
 from rembg_watch.config.settings import FolderOptions, FolderSettings, Settings, redacted
 
@@ -15,6 +25,7 @@ __all__ = [
     "FOR_ACCOUNT",
     "FOR_LOOKING",
     "FOR_RUN",
+    "OWN_NAME",
     "Finding",
     "FindingKind",
     "FolderOptions",
@@ -30,4 +41,5 @@ __all__ = [
     "targets",
     "template",
     "unwritable",
+    "usual_places",
 ]

@@ -13,7 +13,8 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from rembg_watch.config.settings import FolderSettings, Settings
+from rembg_watch.config.presets import PRESETS
+from rembg_watch.config.settings import ANY_NAME, REPEATED, DeliverableSettings, FolderSettings, Settings
 
 _HEAD = """\
 # The configuration of rembg-watch. Lines that begin with #name show a default, or an example where there is none.
@@ -41,14 +42,22 @@ def _table(model: type[BaseModel], above: tuple[str, ...], given: Mapping[str, s
     """Write the settings of *model*, then the tables under it."""
     tables = []
     for name, field in model.model_fields.items():
-        inner = FolderSettings if name == "folders" else field.annotation
+        inner = REPEATED.get(name, field.annotation)
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            tables.append(((*above, name), inner))
+            tables.append(((*above, name, *([ANY_NAME] if name == "deliverables" else [])), inner))
         elif (*above, name) != ("api", "key"):
             yield from _setting(name, field, given)
     for way, inner in tables:
-        yield from ["", f"# {inner.__doc__}", f"[[{way[0]}]]" if inner is FolderSettings else f"[{'.'.join(way)}]"]
+        yield from ["", f"# {inner.__doc__}", _header(inner, way)]
         yield from _table(inner, way, given)
+        if inner is DeliverableSettings:
+            yield from ["", *PRESETS.splitlines()]
+
+
+def _header(model: type[BaseModel], way: tuple[str, ...]) -> str:
+    if model is FolderSettings:
+        return f"[[{way[0]}]]"
+    return f"{'#' * (model is DeliverableSettings)}[{'.'.join(way)}]"
 
 
 def _setting(name: str, field: FieldInfo, given: Mapping[str, str]) -> Iterator[str]:
@@ -65,11 +74,17 @@ def toml(value: object) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{', '.join(toml(item) for item in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{_key(name)} = {toml(item)}' for name, item in value.items())} }}"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, int | Decimal):
         return str(value)
     return '"' + "".join(_escaped(character) for character in str(value)) + '"'
+
+
+def _key(name: str) -> str:
+    return name if name.isidentifier() and name.isascii() else toml(name)
 
 
 def _escaped(character: str) -> str:

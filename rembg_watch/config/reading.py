@@ -70,7 +70,7 @@ def find(explicit: Path | None = None, *, environ: Mapping[str, str] | None = No
         if _is_there(explicit) is False:
             raise ConfigError([f"{explicit}: there is no such file; `rembg-watch init` writes one"])
         return explicit
-    candidates = _candidates(os.environ if environ is None else environ)
+    candidates = usual_places(os.environ if environ is None else environ)
     if found := next((one for one in candidates if _is_there(one)), None):
         return found
     if closed := next((one for one in candidates if one.is_absolute() and _is_there(one) is None), None):
@@ -90,13 +90,18 @@ def _is_there(path: Path) -> bool | None:
     return True
 
 
-def _candidates(environ: Mapping[str, str]) -> list[Path]:
+OWN_NAME = "rembg-watch.toml"
+"""What a configuration is called in the folder where one works."""
+
+
+def usual_places(environ: Mapping[str, str]) -> list[Path]:
+    """List where a configuration is looked for that nobody named, the strongest first."""
     config_home = environ.get("XDG_CONFIG_HOME", "")
     if not config_home.startswith("/"):
         home = environ.get("HOME", "")
         config_home = f"{home}/.config" if home.startswith("/") else ""
     user = [Path(config_home) / "rembg-watch" / "config.toml"] if config_home else []
-    return [Path("rembg-watch.toml"), *user, Path("/etc/rembg-watch/config.toml")]
+    return [Path(OWN_NAME), *user, Path("/etc/rembg-watch/config.toml")]
 
 
 def load(
@@ -248,7 +253,7 @@ class _Draft:
         """Make settings of *tree*, leaving out what is wrong."""
         for name in [name for name in tree if name.startswith("_")]:
             del tree[name]  # pydantic-settings would take these for arguments of its own
-            self._wrong("is not a known key", loc=(name,), todo=suggestion((name,)))
+            self._wrong("is not a known setting", loc=(name,), todo=suggestion((name,)))
         folders = self._folders(tree)
         settings = self._salvaged(Settings, tree, (), fallback={"state_dir": self._default_state_dir(tree, environ)})
         return settings and settings.model_copy(update={"folders": folders})
@@ -302,7 +307,7 @@ class _Draft:
             return  # it was there, and was taken out because it was wrong
         self.reported.add(loc)
         if error["type"] == "extra_forbidden":
-            self._wrong("is not a known key", loc=loc, todo=suggestion(loc))
+            self._wrong("is not a known setting", loc=loc, todo=suggestion(loc))
         else:
             self._wrong(sentence(error, loc), loc=loc)
 
@@ -329,4 +334,6 @@ def _unreadable(error: OSError | UnicodeDecodeError | tomllib.TOMLDecodeError) -
         return f"is not TOML: {error}", "correct that line"
     if isinstance(error, UnicodeDecodeError):
         return f"is not UTF-8 text (byte {error.start})", "save it as UTF-8"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder, and no configuration file", f"name the file in it, as in {OWN_NAME}"
     return f"cannot be read: {(error.strerror or type(error).__name__).lower()}", "let the user that runs this read it"

@@ -13,9 +13,10 @@ from pathlib import Path
 from rembg_watch.api.params import parameter_problems
 from rembg_watch.config.findings import Finding, FindingKind, Severity
 from rembg_watch.config.origins import Loc, dotted
-from rembg_watch.config.settings import FolderSettings, Settings
+from rembg_watch.config.settings import FolderOptions, FolderSettings, Settings
 from rembg_watch.host.owners import owner_of
 from rembg_watch.paths import Folder, folder_problems
+from rembg_watch.pictures.naming import tokens_of
 
 Where = Callable[[Loc], str]
 
@@ -28,7 +29,13 @@ def problems(
 
     *where* names the place of a setting; by default, table and key. What is *silent* is not looked at.
     """
-    found = [*_no_folders(settings), *_names(settings), *_afters(settings), *_options(settings)]
+    found = [
+        *_no_folders(settings),
+        *_names(settings),
+        *_afters(settings),
+        *_options(settings),
+        *_deliverables(settings),
+    ]
     if on_disk:
         found += [*_overlaps(settings, silent), *_state_dir(settings), *_silent(settings, silent)]
         found += [*_inputs(settings, silent), *_targets(settings, silent)]
@@ -80,6 +87,35 @@ def _options(settings: Settings) -> Iterator[_Row]:
         if folder.options.exact_resize and (folder.options.w is None or folder.options.h is None):
             what = "exact_resize forces a size, but w and h do not both say which"
             yield Severity.WARNING, FindingKind.SETTING, (*loc, "exact_resize"), what, "set both w and h, or remove it"
+
+
+def _deliverables(settings: Settings) -> Iterator[_Row]:
+    for number, folder in enumerate(settings.folders):
+        loc: Loc = ("folders", number)
+        for name in folder.deliver:
+            if name not in settings.deliverables:
+                known = ", ".join(settings.deliverables) or "none"
+                what = f"there is no [deliverables.{name}]"
+                todo = f"define it, or name one of these: {known}"
+                yield _error(FindingKind.SETTING, (*loc, "deliver"), what, todo)
+                continue
+            unknown = sorted(set(tokens_of(settings.deliverables[name].path)) - folder.naming().known())
+            if unknown:
+                tokens = ", ".join(f"{{{one}}}" for one in unknown)
+                what = f'[deliverables.{name}] path uses {tokens}, which the folder "{folder.name}" does not know'
+                todo = "find it by read_name or tokens, or leave it out"
+                yield _error(FindingKind.SETTING, (*loc, "deliver"), what, todo)
+        if len(set(folder.deliver)) < len(folder.deliver):
+            what, todo = "names a deliverable twice", "name each once"
+            yield _error(FindingKind.SETTING, (*loc, "deliver"), what, todo)
+        if folder.deliver and folder.options != FolderOptions():
+            what = "[folders.options] does not count in a folder that delivers"
+            todo = "say it by the deliverables, and remove the options"
+            yield _error(FindingKind.SETTING, (*loc, "options"), what, todo)
+        if folder.deliver and folder.master == "mask" and folder.after == "delete":
+            what = 'after = "delete" with master = "mask": of a picture whose original is gone nothing more can be made'
+            todo = 'keep or move the originals, or set master = "cutout"'
+            yield Severity.WARNING, FindingKind.SETTING, (*loc, "master"), what, todo
 
 
 def places(folder: FolderSettings) -> dict[str, Path]:

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from rembg_watch.config.keys import KEY_VARIABLE, is_key_name
 from rembg_watch.config.origins import Loc, dotted
-from rembg_watch.config.settings import DELIMITER, PREFIX, FolderSettings, Settings
+from rembg_watch.config.settings import ANY_NAME, DELIMITER, PREFIX, REPEATED, Settings
 
 _SAYINGS = {
     "missing": "is missing",
@@ -61,10 +62,11 @@ def _toml(value: object) -> str:
 
 
 def known(model: type[BaseModel] = Settings, above: Loc = ()) -> Iterator[Loc]:
-    """List every setting by its way from the top; a folder's without its number."""
+    """List every setting by its way from the top; a folder's without its number, a deliverable's without its name."""
     for name, field in model.model_fields.items():
         loc = (*above, name)
-        inner = FolderSettings if name == "folders" else field.annotation
+        inner = REPEATED.get(name, field.annotation)
+        loc = (*loc, ANY_NAME) if name == "deliverables" else loc
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from known(inner, loc)
         else:
@@ -79,7 +81,11 @@ def suggestion(loc: Loc) -> str:
     written under the wrong header, which TOML makes easy.
     """
     way = tuple(part for part in loc if not isinstance(part, int))
+    if way[:1] == ("deliverables",) and len(way) > 1:
+        way = (way[0], ANY_NAME, *way[2:])
     table, name = way[:-1], str(way[-1])
+    if is_key_name(name):
+        return f"did you mean {KEY_VARIABLE}, for the API key?"
     every = [key for key in known() if key != ("api", "key")]
     here = {str(key[len(table)]) for key in every if len(key) > len(table) and key[: len(table)] == table}
     if near := difflib.get_close_matches(name, here, n=1):
@@ -94,6 +100,8 @@ def suggestion(loc: Loc) -> str:
 def variable_suggestion(name: str) -> str:
     """Advise on the unknown environment variable *name*."""
     ways = {DELIMITER.join(str(part).upper() for part in key): key for key in known()}
+    if is_key_name(name.upper().removeprefix(PREFIX).rpartition(DELIMITER)[2]):
+        return f"did you mean {KEY_VARIABLE}?"
     near = difflib.get_close_matches(name.upper().removeprefix(PREFIX), ways, n=1, cutoff=0.65)
     return f"did you mean {variable(ways[near[0]])}?" if near else "unset it, or correct its name"
 

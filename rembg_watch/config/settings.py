@@ -21,7 +21,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.config.foreign import why_foreign
 from rembg_watch.paths import After, Folder
+from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master
 from rembg_watch.pictures.metadata import Keep
+from rembg_watch.pictures.naming import Naming, Words, why_no_template
 
 PREFIX = "REMBG_WATCH_"
 DELIMITER = "__"
@@ -285,6 +287,120 @@ class FolderOptions(Section):
         return (Format(self.format) if known else RemovalParams().format).extension
 
 
+class MasterSettings(Section):
+    """What was bought is kept, so that further deliverables can be made of it at no cost."""
+
+    keep_days: Whole = Field(default=180, ge=1, le=36_500, description="How long, after it was last used.")
+    keep_gb: Real = Field(
+        default=20.0,
+        ge=0.01,
+        le=1_000_000,
+        description="How much, in gigabytes; what was not used for longest goes first.",
+    )
+
+
+def _background(value: str) -> str:
+    if not re.fullmatch(r"#[0-9A-Fa-f]{6}", value):
+        raise ValueError('must be a colour such as "#ffffff"')
+    return value.lower()
+
+
+def _profile(value: object) -> object:
+    """Read the name of a colour space, or the path of a profile."""
+    if value in ("source", "srgb", "adobe-rgb", "review"):
+        return value
+    path = _path(value)
+    if Path(str(path)).suffix.lower() not in (".icc", ".icm"):
+        raise ValueError('must be "source", "srgb" or the path of a profile (.icc)')
+    return str(path)
+
+
+def _margin(value: str) -> str:
+    if not re.fullmatch(r"\d{1,2}(?:\.\d+)?%|\d{1,5}px", value):
+        raise ValueError('must be a share such as "5%", or pixels such as "40px"')
+    return value
+
+
+def _deliverable_path(value: str) -> str:
+    if (why := why_no_template(value)) is not None:
+        raise ValueError(why)
+    return value
+
+
+def _pattern_of_names(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from error
+    return value
+
+
+Side = Annotated[Whole, Field(ge=1, le=30_000)]
+Profile = Annotated[str, BeforeValidator(_profile)]
+
+
+class DeliverableSettings(Section):
+    """A file that is made of each picture, locally and at no cost: `deliver` of a folder names it."""
+
+    format: FileFormat = Field(default=FileFormat.PNG, description="png | webp | jpeg | tiff | avif.")
+    depth: Literal["source", "8"] = Field(
+        default="source", description="source: with 16 bits where picture and format have them | 8."
+    )
+    colour: Profile = Field(
+        default="source", description="source: as the picture's | srgb | the path of a profile (.icc)."
+    )
+    background: Annotated[str, AfterValidator(_background)] | None = Field(
+        default=None,
+        description="A colour; without it transparent, where the format can be, else white.",
+        examples=["#ffffff"],
+    )
+    canvas: tuple[Side, Side] | Canvas = Field(
+        default=Canvas.SOURCE,
+        description="source: as large as the picture | object: as the object and its margin | [width, height].",
+        examples=[(2000, 2000)],
+    )
+    fill: Annotated[Real, Field(gt=0, le=1)] | None = Field(
+        default=None, description="How much of the canvas's tighter side the object takes.", examples=[0.85]
+    )
+    margin: Annotated[str, AfterValidator(_margin)] = Field(
+        default="0%", description="What stays free around the object, where `fill` does not say: a share, or pixels."
+    )
+    align: Align = Field(default=Align.CENTRE, description="centre | bottom: feet on one line | top.")
+    enlarge: bool = Field(default=False, description="Whether a small object is enlarged to fill the canvas.")
+    dpi: Annotated[Real, Field(ge=1, le=65_535)] | None = Field(
+        default=None, description="The resolution that is written into it; without it the picture's.", examples=[300]
+    )
+    quality: Whole = Field(default=92, ge=1, le=100, description="Of jpeg, webp and avif.")
+    max_kb: Annotated[Whole, Field(ge=1)] | None = Field(
+        default=None,
+        description="How large it may be: the quality goes down to 75 for that. What is too large still is told.",
+        examples=[9500],
+    )
+    compression: Literal["deflate", "zip", "lzw", "none"] = Field(
+        default="deflate", description="Of tiff: deflate (or zip, which is the same) | lzw | none."
+    )
+    clipping_path: bool = Field(default=False, description="Whether the outline is a path in it, in jpeg and tiff.")
+    metadata: Keep = Field(default=Keep.ALL, description="all | all+place | copyright | none, as of a folder.")
+    path: Annotated[str, AfterValidator(_deliverable_path)] = Field(
+        default="{deliverable}/{dir}/{stem}.{ext}",
+        description="Where it goes, below the output. Known: {dir} {stem} {ext} {folder} {deliverable} {date} {width}\n"
+        "{height}, the groups of `read_name` and the names of `tokens`.",
+    )
+
+    def deliverable(self, name: str) -> Deliverable:
+        """Return it as a value."""
+        values = {one: getattr(self, one) for one in type(self).model_fields}
+        values["compression"] = "deflate" if self.compression == "zip" else self.compression
+        return Deliverable(name=name, **values)
+
+
+class TokenSettings(Section):
+    """A token made out of another one, by a table of words."""
+
+    source: str = Field(alias="from", description="The token that it is made of.")
+    words: dict[str, str] = Field(description="What each of its values becomes; one that is not here is told.")
+
+
 class FolderSettings(Section):
     """One watched folder: pictures dropped into `input` come out, cut out, at the same place under `output`."""
 
@@ -333,11 +449,62 @@ class FolderSettings(Section):
         description="What a cut-out gets of what its picture says (EXIF, XMP, IPTC, resolution): all | all+place |\n"
         "copyright | none. `all` leaves out where it was taken. The colour profile is kept in any case.",
     )
+    deliver: tuple[str, ...] = Field(
+        default=(),
+        description="What is made of each picture in place of the plain cut-out: names of [deliverables.NAME]. Then\n"
+        "TIFF, PSD, HEIC and AVIF are taken too, 16 bits are kept, and [folders.options] does not count.",
+        examples=[["print", "shopify"]],
+    )
+    master: Master = Field(
+        default=Master.CUTOUT,
+        description="What is bought for that and kept: cutout, which outlives the original | mask, far smaller.",
+    )
+    send_px: Whole = Field(
+        default=4000,
+        ge=256,
+        le=10_000,
+        description="A larger picture is sent smaller; deliverables keep its full size.",
+    )
+    assume: Profile = Field(
+        default="srgb", description="The profile of pictures that have none: srgb | adobe-rgb | the path of a profile."
+    )
+    edges: Edges = Field(
+        default=Edges.CLEAN, description="clean: without what the background has mixed into soft edges | as-is."
+    )
+    publish: Literal["each", "together"] = Field(
+        default="each", description="each: as soon as it is made | together: when all are made."
+    )
+    read_name: Annotated[str, AfterValidator(_pattern_of_names)] | None = Field(
+        default=None,
+        description="A regular expression whose named groups, found in a file's name, are tokens for `path`.",
+        examples=[r"(?P<sku>[A-Z0-9]+)_(?P<n>\d+)"],
+    )
+    tokens: dict[str, TokenSettings] = Field(
+        default={},
+        description="Tokens made out of others.",
+        examples=[{"view": {"from": "n", "words": {"1": "MAIN", "2": "PT01"}}}],
+    )
     priority: Whole = Field(default=0, ge=-1000, le=1000, description="Folders with a higher number go first.")
     daily_budget: Credits = Field(
         default=Decimal(0), description="Credits for this folder in one UTC day; 0: no limit of its own."
     )
     options: FolderOptions = FolderOptions()
+
+    def naming(self) -> Naming:
+        """Return how tokens are found in its pictures."""
+        words = {name: Words(one.source, one.words) for name, one in self.tokens.items()}
+        return Naming(folder=self.name, read_name=self.read_name, words=words)
+
+    def params(self) -> RemovalParams:
+        """
+        Return what is asked of the API for each picture: a master, where it delivers.
+
+        Raises:
+            InvalidRequestError: The API would refuse them; ``config.load`` has told so before.
+        """
+        if self.deliver:
+            return RemovalParams(format=Format.PNG, mask=self.master is Master.MASK)
+        return self.options.params()
 
     def folder(self) -> Folder:
         """Return what the stages know of this folder."""
@@ -348,6 +515,7 @@ class FolderSettings(Section):
             include=self.include,
             exclude=self.exclude,
             sync_conflicts=self.sync_conflicts,
+            reads_more=bool(self.deliver),
             extension=self.options.extension(),
             after=self.after,
             done=self.done if self.after == "move" else None,
@@ -387,6 +555,8 @@ class Settings(BaseSettings):
     retry: RetrySettings = RetrySettings()
     output: OutputSettings = OutputSettings()
     ledger: LedgerSettings = LedgerSettings()
+    masters: MasterSettings = MasterSettings()
+    deliverables: dict[str, DeliverableSettings] = {}
     log: LogSettings = LogSettings()
     folders: tuple[FolderSettings, ...] = ()
 
@@ -397,6 +567,13 @@ class Settings(BaseSettings):
         """Take values as given; who said what is settled before, where it can be told."""
         del settings_cls
         return (init_settings,)
+
+
+ANY_NAME = "NAME"
+"""Stands for the name of a deliverable where settings are listed."""
+
+REPEATED: Mapping[str, type[BaseModel]] = {"folders": FolderSettings, "deliverables": DeliverableSettings}
+"""The tables that there can be several of."""
 
 
 def default_state_dir(environ: Mapping[str, str], path: Path | None = None) -> Path:

@@ -15,11 +15,18 @@ def anchor(tree: Tree, base: Path) -> None:
     folders = tree.get("folders")
     tables: list[tuple[object, tuple[str, ...]]] = [(tree, ("state_dir",)), (tree.get("api"), ("key_file",))]
     items: Iterable[object] = folders if isinstance(folders, list) else (folders,)
-    tables += [(item, ("input", "output", "done", "failed")) for item in items]
+    tables += [(item, ("input", "output", "done", "failed", "assume")) for item in items]
+    deliverables = tree.get("deliverables")
+    tables += [(one, ("colour",)) for one in (deliverables.values() if isinstance(deliverables, dict) else ())]
     for table, names in tables:
         if isinstance(table, dict):
             for name in strings_of(table, *names):
-                table[name] = _anchored(table[name], base)
+                if table[name] not in _NO_FILES:
+                    table[name] = _anchored(table[name], base)
+
+
+_NO_FILES = frozenset({"source", "srgb", "adobe-rgb"})
+"""What may stand in place of the path of a profile."""
 
 
 def _anchored(value: str, base: Path) -> str:

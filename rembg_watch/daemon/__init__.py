@@ -16,6 +16,7 @@ Build everything from the settings, then start up, run and shut down: once, or u
 ``daemon.status``           how everything stands, for whoever looks
 ``daemon.adoption``         cut-outs of another ledger are taken over
 ``daemon.estimate``         what a run would send and cost
+``daemon.lacking``          which deliverables are lacking
 ==========================  ===================================================
 """
 

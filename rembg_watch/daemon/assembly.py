@@ -17,11 +17,13 @@ from rembg_watch.account.retry import RetryPolicy
 from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
 from rembg_watch.config import FolderSettings, Settings
+from rembg_watch.config.settings import DeliverableSettings
 from rembg_watch.daemon.arrivals import Arrivals
 from rembg_watch.daemon.first_look import FirstLooks
 from rembg_watch.daemon.ownership import Ownership
 from rembg_watch.daemon.target_folders import TargetFolders
 from rembg_watch.delivery.decoders import Decoders
+from rembg_watch.delivery.masters import Keeping, Masters
 from rembg_watch.delivery.outputs import Outputs
 from rembg_watch.delivery.places import Places
 from rembg_watch.delivery.roots import Roots
@@ -37,6 +39,7 @@ from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Pipeline, Plan, Port
 from rembg_watch.pipeline.contents import Contents
 from rembg_watch.pipeline.pool import Pool, low_mark
 from rembg_watch.pipeline.ports import Verify
+from rembg_watch.pipeline.rendering import Render, render_here
 from rembg_watch.pipeline.shares import Shares
 from rembg_watch.pipeline.slots import Slots
 from rembg_watch.pipeline.source import proxy_here, upright_here
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     import httpx
 
 SPOOL_NAME = "spool"
+MASTERS_NAME = "masters"
 STATUS_NAME = "status.json"
 
 KEY_DIGEST = "key_digest"
@@ -65,13 +69,14 @@ _MB = 1_000_000
 # --- the plan -----------------------------------------------------------------------------------
 
 
-def recipe_of(folder: FolderSettings) -> Recipe:
+def recipe_of(folder: FolderSettings, deliverables: Mapping[str, DeliverableSettings]) -> Recipe:
     """Say what is done with the pictures of a configured folder."""
+    wanted = tuple(deliverables[name].deliverable(name) for name in folder.deliver if name in deliverables)
     return Recipe(
         name=folder.name,
         input=folder.input,
         output=folder.output,
-        params=folder.options.params(),
+        params=folder.params(),
         after=folder.after,
         done=folder.done,
         failed=folder.failed,
@@ -79,6 +84,13 @@ def recipe_of(folder: FolderSettings) -> Recipe:
         remove_empty_folders=folder.remove_empty_folders,
         upright=folder.upright,
         metadata=folder.metadata,
+        deliverables=wanted,
+        naming=folder.naming(),
+        master=folder.master,
+        edges=folder.edges,
+        assume=folder.assume,
+        send_px=folder.send_px if wanted else 0,
+        is_together=folder.publish == "together",
         priority=folder.priority,
         daily_budget=folder.daily_budget,
     )
@@ -116,7 +128,8 @@ def plan_of(settings: Settings, client: Client) -> Plan:
             daily_budget=settings.credits.daily_budget,
             recheck_s=settings.credits.recheck_s,
         ),
-        recipes={folder.name: recipe_of(folder) for folder in settings.folders},
+        recipes={folder.name: recipe_of(folder, settings.deliverables) for folder in settings.folders},
+        masters=Keeping(days=settings.masters.keep_days, gigabytes=settings.masters.keep_gb),
         batch_size=settings.pool.batch_size,
         ask_above=settings.credits.ask_above,
         reserve_bytes=settings.output.free_space_reserve_mb * _MB,
@@ -149,6 +162,7 @@ class Around:
     transport: "httpx.BaseTransport | None" = None
     clocks: Clocks = field(default_factory=Clocks)
     verify: Verify | None = None  # None: in children
+    render: Render | None = None  # None: in children
     step: Step = no_step
 
 
@@ -264,6 +278,8 @@ def assemble(
         try_out=targets.try_out,
         verify=around.verify or decoders,
         upright=decoders.upright if around.verify is None else upright_here,
+        masters=Masters(state_dir / MASTERS_NAME),
+        render=around.render or (decoders.make if around.verify is None else render_here),
         proxy=decoders.proxy if around.verify is None else proxy_here,
     )
 

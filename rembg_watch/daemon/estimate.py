@@ -19,20 +19,23 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from rembg_watch.account.balance import Balance
-from rembg_watch.account.gate import Go
+from rembg_watch.account.causes import CAUSES, words
+from rembg_watch.account.gate import Gate, Go
 from rembg_watch.account.governor import Governor
 from rembg_watch.account.holds import Hold
 from rembg_watch.account.notes import GATE, PACE, pace_from_note
 from rembg_watch.config import Settings
 from rembg_watch.daemon import first_look, leftovers
-from rembg_watch.daemon.assembly import RESUME, SPOOL_NAME, build_client, pace_of, plan_of
+from rembg_watch.daemon.assembly import MASTERS_NAME, RESUME, SPOOL_NAME, build_client, pace_of, plan_of
+from rembg_watch.daemon.lacking import Lack, lacks
+from rembg_watch.delivery.masters import Masters
 from rembg_watch.delivery.publish import enough_room
 from rembg_watch.delivery.roots import Roots, Unwritten
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import DeliveryError
 from rembg_watch.host.locks import Locks
-from rembg_watch.jobs import State, Unsettled, Version
+from rembg_watch.jobs import Job, State, Unsettled, Version
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, Turn, Which, open_ledger
 from rembg_watch.ledger.values import take_turns
 from rembg_watch.passed_over import PassedCounts, PassedOver
@@ -40,7 +43,7 @@ from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Plan, Recipe
 from rembg_watch.pipeline.feeder import turns_of
 from rembg_watch.pipeline.prepare import answers_spooled, answers_standing
 from rembg_watch.pipeline.source import SourceError, is_there, measure
-from rembg_watch.pipeline.values import content_key, older_key
+from rembg_watch.pipeline.values import content_key, older_key, picture_key
 from rembg_watch.report.events import nobody
 from rembg_watch.watch import Watcher
 
@@ -60,6 +63,8 @@ class Estimate:
     pictures: int
     known: int  # of them, those whose answer was paid for before
     doubles: int  # of them, the same bytes with the same options as another one: not paid
+    made_otherwise: Mapping[str, int]  # by folder: what was delivered with other options, and stays as it is
+    lacking: tuple[Lack, ...]  # deliverables that delivered pictures lack, which ``deliver`` makes
     now: int  # so many calls would be made now; the rest of what is to be paid would wait
     limits: tuple[str, ...]  # the budgets and options that let no more go, in words
     hold: Hold | None  # what keeps all calls from going
@@ -117,22 +122,28 @@ def estimate(
         payable, hold = _payable(governor)
         if balance.room is None and balance.refusal is None:
             balance.read()  # the hold has no use for it; a person has
-        contents = _Contents.of(line.versions, plan, ledger, spool)
+        contents = _Contents.of(line.versions, plan, ledger, spool, Masters(settings.state_dir / MASTERS_NAME))
 
         def room(recipe: Recipe) -> int | None:
             return balance.folder_room(recipe.name, recipe.daily_budget)
 
         kept = {**dict.fromkeys(away, "its folder is not there"), **_taken(settings)}
-        kept |= _waits(ledger, plan, line.versions, kept)
+        is_set_back = bool(leftovers.calls_forgotten(ledger, settings.state_dir))
+        kept |= _waits(ledger, plan, line.versions, kept, is_set_back=is_set_back)
+        kept = {**_held(plan, governor.gate), **kept}
         turns = tuple(turns_of(plan, governor.gate, shut=kept, room=room))
         day_room = balance.day_room(plan.terms)
         is_learned = pace_from_note(ledger.note(PACE)).learned is not None
+        lacking = tuple(lacks(settings, ledger))
+        otherwise = {one.name: ledger.made_otherwise(one.name, one.options_digest) for one in plan.recipes.values()}
     goes, waiting = contents.sent(turns)
     reading = None if balance.refusal else balance.reading
     return Estimate(
         pictures=len(contents.keys),
         known=contents.known,
         doubles=len(contents.keys) - contents.known - len(contents.to_pay),
+        made_otherwise={name: count for name, count in otherwise.items() if count},
+        lacking=lacking,
         now=min(goes, payable),
         limits=tuple(_limits(waiting, turns, kept, day_room, goes)),
         hold=hold,
@@ -160,16 +171,25 @@ def _taken(settings: Settings) -> dict[str, str]:
     """Say which folders another daemon watches; the one of this configuration would be waited for."""
     locks, ours = Locks(), Locks.of_state(settings.state_dir)
     holders = {folder.name: locks.holder_of(folder.input) for folder in settings.folders}
-    return {name: f"{one} watches it" for name, one in holders.items() if one is not None and one.pid != ours}
+    return {name: f"it is watched by {one}" for name, one in holders.items() if one is not None and one.pid != ours}
 
 
-def _waits(ledger: Ledger, plan: Plan, versions: Mapping[Source, Version], kept: Container[str]) -> dict[str, str]:
+def _held(plan: Plan, gate: Gate) -> dict[str, str]:
+    """Say which folders buy nothing until a person has decided, and why."""
+    holds = {name: gate.refusing(name, recipe.options) for name, recipe in plan.recipes.items()}
+    return {name: words(CAUSES[one.cause].pause, one.text) for name, one in holds.items() if one is not None}
+
+
+def _waits(
+    ledger: Ledger, plan: Plan, versions: Mapping[Source, Version], kept: Container[str], *, is_set_back: bool
+) -> dict[str, str]:
     """Say which new folders would wait for a person, and why."""
     jobs, why = ledger.counts_by_folder(), {}
     for name, recipe in plan.recipes.items():
-        if name not in kept and first_look.is_new(ledger, recipe, jobs.get(name, {})):
+        if name not in kept and (is_set_back or first_look.is_new(ledger, recipe, jobs.get(name, {}))):
             sources = {source: version for (folder, source), version in versions.items() if folder == name}
-            found = first_look.decide(ledger, plan, recipe, sources)
+            ours = {job.source for job in first_look.in_line(ledger, name) if job.target}
+            found = first_look.decide(ledger, plan, recipe, sources, ours=ours)
             why.update({name: found[1]} if found else {})
     return {name: text for name, text in why.items() if not first_look.is_answered(ledger, name)}
 
@@ -281,7 +301,9 @@ class _Contents:
     paid: frozenset[Hashable]
 
     @classmethod
-    def of(cls, line: Mapping[Source, Version], plan: Plan, ledger: Ledger, spool: Path) -> "_Contents":
+    def of(
+        cls, line: Mapping[Source, Version], plan: Plan, ledger: Ledger, spool: Path, masters: Masters
+    ) -> "_Contents":
         """Look what content comes twice, or was paid for before; only files that allow it are read."""
         answered, spooled = ledger.answered_sizes(), ledger.spool_keys()
         sizes = Counter((plan.recipes[name].options, version.size_bytes) for (name, _), version in line.items())
@@ -300,7 +322,12 @@ class _Contents:
             if found is not None:
                 key = keys[source] = found[0]
                 if key not in paid:
-                    paid[key] = _is_paid(found, plan, ledger, None if spooled.isdisjoint(found) else Spool(spool))
+                    had = ledger.answers_for(*found[:2])
+                    if source in earlier and not had:
+                        had = ledger.answers_of_source(recipe.name, source[1], found[2])
+                    is_spooled = any(one.content_key in spooled for one in had)
+                    is_kept = any(masters.is_there(str(one.content_key)) for one in had)
+                    paid[key] = is_kept or _is_paid(had, plan, Spool(spool) if is_spooled else None)
         return cls(keys, frozenset(key for key in paid if paid[key]))
 
     @property
@@ -330,20 +357,24 @@ class _Contents:
             yield from take_turns(lines, len(self.keys))
 
 
-def _content_keys(recipe: Recipe, source: bytes, version: Version) -> tuple[str, str] | None:
-    """Name what would be asked for a source, and how earlier versions named it; None if it cannot be read."""
+def _content_keys(recipe: Recipe, source: bytes, version: Version) -> tuple[str, str, str] | None:
+    """
+    Name what would be asked for a source.
+
+    Then how earlier versions of this program named it, and what it shares with versions of its file that differ in
+    words alone. None if it cannot be read.
+    """
     try:
         picture = recipe.input / os.fsdecode(source)
         with measure(picture, version, root=recipe.input, sends=recipe.sends) as opened:
-            return content_key(opened, recipe), older_key(opened, recipe)
+            return content_key(opened, recipe), older_key(opened, recipe), picture_key(opened, recipe)
     except SourceError:
         return None
 
 
-def _is_paid(keys: tuple[str, str], plan: Plan, ledger: Ledger, spool: Spool | None) -> bool:
+def _is_paid(answered: Sequence[Job], plan: Plan, spool: Spool | None) -> bool:
     """Say if the answer to this very request need not be paid for: it is there still, or its folder is waited for."""
     try:
-        answered = ledger.answers_for(*keys)
         if spool is not None and any(answers_spooled(answered, spool)):
             return True
         return any(answers_standing(answered, plan.recipes))
@@ -359,7 +390,7 @@ def _limits(
         if name in rooms:
             yield f"{name}: its daily budget {_left(rooms[name] or 0)} until midnight UTC"
         else:
-            yield f"{name}: {kept.get(name, 'the API does not accept its options')}"
+            yield f"{name}: {kept[name]}"
     if day_room < goes:
         yield f"credits.daily_budget {_left(day_room)} until midnight UTC"
 

@@ -8,7 +8,7 @@ never held for that again: a note of the ledger remembers it.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from os import fsdecode
 
@@ -16,7 +16,7 @@ from rembg_watch.account.causes import Cause
 from rembg_watch.account.governor import Governor
 from rembg_watch.account.holds import WHATEVER_OPTIONS
 from rembg_watch.delivery import earlier
-from rembg_watch.jobs import State, Version
+from rembg_watch.jobs import Job, State, Version
 from rembg_watch.ledger import Json, Which
 from rembg_watch.ledger.port import Ledger
 from rembg_watch.pipeline import InForce, Plan, Recipe
@@ -69,13 +69,17 @@ class FirstLooks:
         self._looks: dict[str, _Look] = {}  # the last one at each
         self.agrees = False  # a person has agreed to any number beforehand
 
-    def begin(self) -> None:
-        """Find out which folders are new, at the start and after a reload; those are looked at anew."""
+    def begin(self, *, is_set_back: bool = False) -> None:
+        """
+        Find out which folders are new, at the start and after a reload; those are looked at anew.
+
+        So are all where the ledger *is_set_back*: it does not know what was bought since it was copied.
+        """
         self.obey()
         jobs = self._ledger.counts_by_folder()
         recipes = self._in_force.plan.recipes
         for recipe in recipes.values():
-            if is_new(self._ledger, recipe, jobs.get(recipe.name, {})):
+            if is_set_back or is_new(self._ledger, recipe, jobs.get(recipe.name, {})):
                 self._begin(recipe)
             else:
                 self._open(recipe)
@@ -138,10 +142,10 @@ class FirstLooks:
         count, now_s = self._ledger.queued([folder]), self._clock()
         if recipe is None or (before is not None and (before.count == count or now_s < before.at_s + _AGAIN_S)):
             return
-        queued = Which(states=frozenset({State.QUEUED}), folders=frozenset({folder}))
-        sources = {job.source: job.version for job in self._ledger.jobs(queued)}
+        jobs = in_line(self._ledger, folder)
+        sources, ours = {job.source: job.version for job in jobs}, {job.source for job in jobs if job.target}
         self._looks[folder] = _Look(count, now_s)
-        why = decide(self._ledger, self._in_force.plan, recipe, sources, agrees=self.agrees)
+        why = decide(self._ledger, self._in_force.plan, recipe, sources, ours=ours, agrees=self.agrees)
         if why is None:
             self._open(recipe)
             return
@@ -154,11 +158,26 @@ class FirstLooks:
 # --- decisions, for whoever only looks, too ---------------------------------------------------------
 
 
+def in_line(ledger: Ledger, folder: str) -> Sequence[Job]:
+    """List the pictures of a folder that are in line."""
+    return list(ledger.jobs(Which(states=frozenset({State.QUEUED}), folders=frozenset({folder}))))
+
+
 def decide(
-    ledger: Ledger, plan: Plan, recipe: Recipe, sources: Mapping[bytes, Version], *, agrees: bool = False
+    ledger: Ledger,
+    plan: Plan,
+    recipe: Recipe,
+    sources: Mapping[bytes, Version],
+    *,
+    ours: Container[bytes] = (),
+    agrees: bool = False,
 ) -> tuple[Cause, str] | None:
-    """Say why a new folder with these pictures in line has to wait for a person; None: it need not."""
-    delivered = earlier.counted(recipe.output, sources)
+    """
+    Say why a new folder with these pictures in line has to wait for a person; None: it need not.
+
+    *ours* are those whose cut-out this ledger knows: it is to be made anew.
+    """
+    delivered = earlier.counted(recipe.output, {one: sources[one] for one in sources if one not in ours})
     if earlier.is_telling(delivered, len(sources)):
         return Cause.DELIVERED, delivered_text(recipe.name, delivered, len(sources))
     if agrees or not plan.ask_above or len(sources) <= plan.ask_above:

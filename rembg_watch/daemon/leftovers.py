@@ -11,7 +11,7 @@ from rembg_watch.account.credits import Billed, resolve_doubt, settled_after_s
 from rembg_watch.account.gate import Gate
 from rembg_watch.account.notes import BASELINE, reading_from_note
 from rembg_watch.config import Settings
-from rembg_watch.daemon.assembly import KEY_DIGEST, TRUST, Parts, key_digest
+from rembg_watch.daemon.assembly import KEY_DIGEST, STATUS_NAME, TRUST, Parts, key_digest
 from rembg_watch.delivery.roots import Roots
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import StaleJobError, Which
@@ -19,9 +19,20 @@ from rembg_watch.ledger.port import Books
 from rembg_watch.ledger.values import Json
 from rembg_watch.pipeline import Plan, afterwards, recovery
 from rembg_watch.report import events
+from rembg_watch.report.status import LAST_CALL, read_snapshot
 
 OPTIONS_NOTE = "options of each folder"
 """The ledger's note of the options that each folder's pictures were asked for with, as digests."""
+
+
+def calls_forgotten(ledger: Books, state_dir: Path) -> int:
+    """
+    Say how many calls fewer the ledger knows than the last run did, by what it wrote beside it.
+
+    A backup that was put back knows nothing of what was bought after it.
+    """
+    written = (read_snapshot(state_dir / STATUS_NAME) or {}).get(LAST_CALL)
+    return max(0, written - ledger.last_call()) if isinstance(written, int) else 0
 
 
 def forget_another_key(parts: Parts, settings: Settings) -> None:

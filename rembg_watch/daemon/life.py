@@ -142,13 +142,21 @@ class Daemon:
         leftovers.remember_roots(parts)
         parts.targets.make(settings, silences)
         leftovers.report_other_options(parts)
-        parts.first_looks.begin()
+        parts.first_looks.begin(is_set_back=self._is_set_back())
         self._doubts.begin(leftovers.take_up(parts))
         upkeep.begin(parts)
         leftovers.forget_other_folders(parts)
         self._start_watcher()
         self.status.write()
         self.notify.ready(self.status.sentence)
+
+    def _is_set_back(self) -> bool:
+        """Say whether the ledger is older than what the last run wrote, and report that."""
+        forgotten = leftovers.calls_forgotten(self.parts.ledger, self.settings.state_dir)
+        if forgotten:
+            path = os.fsencode(self.settings.state_dir / FILE_NAME)
+            self.parts.ports.report(events.LedgerSetBack(path=path, calls=forgotten))
+        return bool(forgotten)
 
     def _await_answers(self, settings: Settings, silences: Collection[Path]) -> None:
         """Leave the folders that do not answer to themselves until they do."""

@@ -4,6 +4,7 @@ from rembg_watch.account.causes import CAUSES, Cause
 from rembg_watch.daemon.assembly import Parts
 from rembg_watch.errors import ExitCode
 from rembg_watch.jobs import State
+from rembg_watch.ledger import Turn
 
 _PATIENCE_S = 60.0  # so long is waited for what may pass by itself
 _REFUSED_PATIENCE_S = 600.0  # and so long for an API that refuses every call as too quick
@@ -30,9 +31,15 @@ class Once:
         jobs = parts.ledger.counts_by_folder()
         for turn in parts.pool.feeder.turns():
             counts = jobs.get(turn.folder, {})
-            if counts.get(State.RECEIVED) or (turn.may_send and counts.get(State.QUEUED)):
+            if counts.get(State.RECEIVED) or (turn.may_send and counts.get(State.QUEUED) and self._is_soon(turn)):
                 return False
         return not parts.under_way.moving(hung)  # what was claimed meanwhile counts as queued, and then as under way
+
+    def _is_soon(self, turn: Turn) -> bool:
+        """Say if something of a folder is due in a minute; what needs a person's hand is put off for longer."""
+        parts = self._parts
+        due_at = parts.ledger.next_due_at([turn.folder], State.QUEUED)
+        return due_at is None or (due_at - parts.ports.clocks.now()).total_seconds() <= _PATIENCE_S
 
     def _is_refused_for_long(self) -> bool:
         hold = self._parts.governor.standstill

@@ -52,6 +52,6 @@ class Ownership(Permit):
         self._locks.let_go(Path(folder.input))
 
     def _hold(self, folder: Folder, taken: InputLockedError) -> None:
-        why = f"{taken.holder} watches it"
+        why = f"it is watched by {taken.holder}"
         if self._governor.hold_folder(folder.name, WHATEVER_OPTIONS, cause=Cause.TAKEN, text=why):
             self._report(events.FolderTaken(folder=folder.name, path=os.fsencode(folder.input), by=taken.holder))

@@ -22,7 +22,7 @@ from rembg_watch.pipeline import Recipe
 from rembg_watch.report.events import looks
 from rembg_watch.report.metrics import Figures
 from rembg_watch.report.screen import dealt_with_text, kept_folders, originals_text
-from rembg_watch.report.status import FolderView, Snapshot, snapshot, write_snapshot
+from rembg_watch.report.status import LAST_CALL, FolderView, Snapshot, snapshot, write_snapshot
 from rembg_watch.report.words import count_text, credits_text, show, utc_text
 
 _CALM_S = 15.0
@@ -115,6 +115,7 @@ def snapshot_of(parts: Parts) -> Snapshot:
         "learned_rate_per_s": round(parts.governor.rate_per_s, 3),
         "is_settling": parts.settling.is_set(),
         "is_looking": not parts.watcher.has_looked,
+        LAST_CALL: parts.ledger.last_call(),
     }
 
 

@@ -46,4 +46,5 @@ def keep_up(parts: Parts) -> None:
     roots = {recipe.output for recipe in plan.recipes.values() if not parts.ports.shares.is_hung(recipe.name)}
     swept = sum(sweep_staging(root) for root in roots if root.is_dir())
     swept += parts.ports.spool.sweep_rejected(older_than=(now - _REJECTED_KEPT).timestamp())
+    swept += parts.ports.masters.sweep(plan.masters, parts.ledger.spool_keys(), now=now.timestamp)
     parts.ports.report(events.LedgerPruned(jobs=pruned.jobs, answers=swept, freed_bytes=pruned.freed_bytes))

@@ -3,6 +3,7 @@ From a paid answer to a file in its place: spool, verify, publish, and what beco
 
 ========================  =============================================================
 ``delivery.spool``        answers that were paid for and are not yet published
+``delivery.masters``      what was bought, kept for further files
 ``delivery.verify``       is this answer the picture that was asked for?
 ``delivery.decoders``     the child processes that verify
 ``delivery.decoder``      what runs in such a child

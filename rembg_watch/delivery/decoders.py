@@ -11,7 +11,8 @@ that their pictures need: a large one takes the places of several.
 A wrong "no" costs a credit. So an answer is at fault only where that is sure: two
 processes crashed on it, or it took more processor time than any picture needs. One that
 was not done in time for another reason is left for later. Whatever else befalls a child,
-or if none can be started, the answer is verified in this process. A source that ends two
+or if none can be started, the answer is verified in this process; but not where it has just ended
+a process and there is no second one to make sure: it is left for later, too. A source that ends two
 processes, by whatever signal, is at fault: memory that it took from them, it would take
 from the daemon.
 """
@@ -76,6 +77,7 @@ _END_LIMIT_S = 5.0
 _PAUSE_S = 60.0  # between one start that failed and the next try
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
 _TRIES = 2
+_NO_OTHER = "a process that decoded it ended, and no other one can be started now"
 
 # What an interpreter may need to find itself, and nothing that is the daemon's: its key, its socket, its watchdog.
 _HANDED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "GLIBC_TUNABLES")
@@ -356,6 +358,8 @@ class Decoders:
             if ends == _TRIES:
                 return task.broken(f"two processes ended on it, the last one {said.how}")
             child = self._fresh()
+            if child is None:  # what ended a process is nothing to try in this one
+                return TimeoutError(errno.EAGAIN, _NO_OTHER, SOURCE)
         return None
 
     @contextlib.contextmanager
@@ -423,7 +427,11 @@ class Decoders:
                 return _blamed(answer, expected, f"the decoder ends {said.how} on it")
             if kills == _TRIES and said.code == -signal.SIGKILL:
                 return MemoryError()  # by the kernel, most likely: what they could not have, the daemon cannot either
-            child = self._fresh() if kills < _TRIES else None
+            if kills == _TRIES:
+                return None
+            child = self._fresh()
+            if child is None and (said.is_crash or said.code == -signal.SIGKILL):
+                raise TimeoutError(errno.EAGAIN, _NO_OTHER, str(answer))
         return None
 
     def _heard(

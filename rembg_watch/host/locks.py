@@ -7,6 +7,9 @@ lock on an input folder is an abstract socket that is named after it: it puts no
 among a studio's pictures, and keeps no file open that would prevent a share or a card
 from being unmounted. It only excludes other processes on the same machine.
 
+A folder that lies in another's is watched by both, so that each lock also marks the folders
+above its own: whoever comes second, with the inner folder or with the outer one, is refused.
+
 Any user may give a socket any name. So a socket counts only if the kernel says that it is
 root's or our own; where another user's has the plain name, ours gets one that nobody can
 guess, and is found by whoever looks through the kernel's table.
@@ -21,8 +24,9 @@ import socket
 import struct
 import time
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from rembg_watch.errors import InputLockedError, LockedError
@@ -30,6 +34,9 @@ from rembg_watch.errors import InputLockedError, LockedError
 LOCK_NAME = "lock"
 SOCKETS = Path("/proc/self/net/unix")
 """The kernel's table of sockets and their names; a fresh name is found in it alone."""
+
+_INPUT, _MARK = "rembg-watch input ", "rembg-watch above "
+"""How the socket of an input folder is named, and the mark on a folder that has one in it; its identity follows."""
 
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 _BACKLOG = 128  # askers between two looks of the holder, who lets go of them (``take_input``)
@@ -43,6 +50,7 @@ class Holder:
 
     pid: int
     uid: int
+    how: str = ""  # where that folder lies, if it is another one
 
     @property
     def counts(self) -> bool:
@@ -51,7 +59,7 @@ class Holder:
 
     def __str__(self) -> str:
         since = _runs_since(self.pid)
-        return f"process {self.pid}" + (f", which runs since {since:%Y-%m-%d %H:%M} UTC" if since else "")
+        return f"process {self.pid}" + (f", which runs since {since:%Y-%m-%d %H:%M} UTC" if since else "") + self.how
 
 
 @dataclass(slots=True)
@@ -59,13 +67,18 @@ class _InputLock:
     """The lock on one input folder, as the folder was when it was taken."""
 
     name: str
-    socket: socket.socket
+    sockets: dict[str, socket.socket]  # by their own names: the folder's, and a mark on each folder above it
 
     def let_askers_go(self) -> None:
         """Make room for the next who ask whose this is."""
-        with contextlib.suppress(OSError):
-            while True:
-                self.socket.accept()[0].close()
+        for one in self.sockets.values():
+            with contextlib.suppress(OSError):
+                while True:
+                    one.accept()[0].close()
+
+    def close(self) -> None:
+        for one in self.sockets.values():
+            one.close()
 
 
 class Locks:
@@ -138,20 +151,21 @@ class Locks:
         if lock is None:
             return False
         self.let_go(path)
-        self._inputs[path] = _InputLock(name, lock)
+        self._inputs[path] = lock
         return True
 
-    def _bind(self, path: Path, name: str) -> socket.socket | None:
+    def _bind(self, path: Path, name: str) -> _InputLock | None:
         """Bind the plain name, or a fresh one beside a stranger's; then make sure that nobody else has done so."""
-        for mine in (name, f"{name} {secrets.token_hex(8)}"):
+        for mine in (name, _fresh(name)):
             try:
-                lock = _listening(mine)
+                lock = _InputLock(name, {mine: _listening(mine)})
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     return None
                 self._refuse_others(path, name, but="")
                 continue
             try:
+                lock.sockets.update(_marks(path))
                 self._refuse_others(path, name, but=mine)
             except LockedError:
                 lock.close()
@@ -160,13 +174,34 @@ class Locks:
         return None
 
     def _refuse_others(self, path: Path, name: str, *, but: str) -> None:
-        for other in self._holders(name, but):
-            if other.counts:
-                raise InputLockedError(
-                    f"input folder {path} is already watched by {other}: stop it, or remove the folder "
-                    f"from one of the two configurations",
-                    holder=str(other),
-                )
+        other = self._first_that_counts(path, name, but)
+        if other is not None:
+            raise InputLockedError(
+                f"input folder {path} is already watched by {other}: stop it, or remove the folder "
+                f"from one of the two configurations",
+                holder=str(other),
+            )
+
+    def _first_that_counts(self, path: Path, name: str, but: str) -> Holder | None:
+        others = chain(self._holders(name, but), self._holders_around(path))
+        return next((one for one in others if one.counts), None)
+
+    def _holders_around(self, path: Path) -> Iterator[Holder]:
+        """Yield who watches a folder in which this one lies, or one that lies in this one."""
+        ours = {name for lock in self._inputs.values() for name in lock.sockets}
+        wanted = dict.fromkeys((_INPUT + one for one in _above(path)), "; it watches a folder above this one")
+        with contextlib.suppress(OSError):
+            wanted[_MARK + _identity(path)] = "; it watches a folder inside this one"
+        for number, name in _sockets(_INPUT, _MARK):
+            how = wanted.get(" ".join(name.split(" ")[:3]))
+            if how is not None and name not in ours and (holder := self._asked(number, name)) is not None:
+                yield replace(holder, how=how)
+
+    def _asked(self, number: str, name: str) -> Holder | None:
+        holder = _listener(name) or self._seen.get(number)
+        if number and holder is not None:
+            self._seen[number] = holder
+        return holder
 
     def _holders(self, name: str, but: str) -> Iterator[Holder]:
         """Yield who else has a lock on the folder of this name, whoever they are."""
@@ -174,18 +209,22 @@ class Locks:
         if name not in found.values() and but != name:
             found[""] = name  # where the kernel's table cannot be read
         for number, one in found.items():
-            if one != but and (holder := _listener(one) or self._seen.get(number)) is not None:
-                if number:
-                    self._seen[number] = holder
+            if one != but and (holder := self._asked(number, one)) is not None:
                 yield holder
 
-    def holder_of(self, path: Path) -> Holder | None:
-        """Say who else has the lock on an input folder, as far as it counts; takes nothing."""
+    def holder_of(self, path: Path, *, alone: bool = False) -> Holder | None:
+        """
+        Say who else has the lock on an input folder, as far as it counts; takes nothing.
+
+        So has who watches a folder above it or inside it, unless the folder *alone* is meant.
+        """
         try:
             name = _name_of(path)
         except OSError:
             return None
-        return next((one for one in self._holders(name, "") if one.counts), None)
+        if alone:
+            return next((one for one in self._holders(name, "") if one.counts), None)
+        return self._first_that_counts(path, name, "")
 
     @staticmethod
     def of_state(state_dir: Path) -> int | None:
@@ -199,7 +238,7 @@ class Locks:
         """Release the lock on one input folder, if there is one."""
         lock = self._inputs.pop(path, None)
         if lock is not None:
-            lock.socket.close()
+            lock.close()
 
     def keep_only(self, inputs: Iterable[Path]) -> None:
         """Release the locks on all input folders but these."""
@@ -239,8 +278,33 @@ def _holder(fd: int) -> str:
 
 
 def _name_of(path: Path) -> str:
+    return _INPUT + _identity(path)
+
+
+def _identity(path: Path) -> str:
     found = path.stat()
-    return f"rembg-watch input {found.st_dev:x}:{found.st_ino:x}"
+    return f"{found.st_dev:x}:{found.st_ino:x}"
+
+
+def _above(path: Path) -> Iterator[str]:
+    """Yield the identity of each directory above one, as far as they can be looked at."""
+    for parent in Path(os.path.realpath(path)).parents:
+        with contextlib.suppress(OSError):
+            yield _identity(parent)
+
+
+def _marks(path: Path) -> dict[str, socket.socket]:
+    """Mark each directory above one; several inputs may mark the same."""
+    marks = {}
+    for one in _above(path):
+        name = _fresh(_MARK + one)
+        with contextlib.suppress(OSError):  # no descriptors left: the lock itself is had
+            marks[name] = _listening(name)
+    return marks
+
+
+def _fresh(name: str) -> str:
+    return f"{name} {secrets.token_hex(8)}"
 
 
 def _listening(name: str) -> socket.socket:
@@ -256,11 +320,18 @@ def _listening(name: str) -> socket.socket:
 
 def _sockets_of(name: str) -> Iterator[tuple[str, str]]:
     """Yield the number and the name of each listening socket that is named after one folder."""
+    for number, one in _sockets(name):
+        if one.partition(f"{name} ")[0] in {"", name}:
+            yield number, one
+
+
+def _sockets(*beginnings: str) -> Iterator[tuple[str, str]]:
+    """Yield the number and the name of each listening socket whose name begins so."""
     with contextlib.suppress(OSError):
         for row in SOCKETS.read_text(encoding="utf-8", errors="replace").splitlines():
             fields = row.split(maxsplit=7)
             listens = len(fields) == 8 and fields[3] == "00010000"
-            if listens and fields[7].removeprefix("@").partition(f"{name} ")[0] in {"", name}:
+            if listens and fields[7].removeprefix("@").startswith(beginnings):
                 yield fields[6], fields[7].removeprefix("@")
 
 

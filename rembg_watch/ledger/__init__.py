@@ -13,6 +13,7 @@ folder, and holds no lock against a second daemon (``host.locks``).
 ``intake``      sources that came, were replaced, went away or came back
 ``work``        jobs that are claimed, moved on, recovered and tried again
 ``calls``       what was paid
+``making``      what was made of paid answers
 ``targets``     who owns which output name
 ``rows``        how a row becomes a job, and how jobs are found
 ``prepared``    statements that every picture needs, compiled once
@@ -35,8 +36,11 @@ from rembg_watch.ledger.values import (
     Access,
     Backlog,
     Json,
+    Lacking,
     LedgerClosedError,
     LedgerUnavailableError,
+    Made,
+    MadeState,
     NoLedgerError,
     Pruned,
     Recovery,
@@ -54,9 +58,12 @@ __all__ = [
     "Access",
     "Backlog",
     "Json",
+    "Lacking",
     "Ledger",
     "LedgerClosedError",
     "LedgerUnavailableError",
+    "Made",
+    "MadeState",
     "NoLedgerError",
     "Pruned",
     "Recovery",

@@ -17,11 +17,21 @@ from typing import Concatenate, ParamSpec
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from rembg_watch.jobs import WORKING, CallEnd, CallStart, Job, State, Unsettled, Version
-from rembg_watch.ledger import calls, intake, rows, targets, work
+from rembg_watch.ledger import calls, intake, making, rows, targets, work
 from rembg_watch.ledger.port import EVERYTHING, Ledger
 from rembg_watch.ledger.schema import JOBS, NOTES, UNSETTLED
 from rembg_watch.ledger.store import Store, T
-from rembg_watch.ledger.values import Json, Pruned, Recovery, Target, Turn, Which, passed_over_from, passed_over_note
+from rembg_watch.ledger.values import (
+    Json,
+    Made,
+    Pruned,
+    Recovery,
+    Target,
+    Turn,
+    Which,
+    passed_over_from,
+    passed_over_note,
+)
 from rembg_watch.passed_over import PassedOver
 
 ADDED_AT_ONCE = 2_000
@@ -168,7 +178,7 @@ class SqlLedger(Ledger):
             yield from self._read(partial(rows.jobs_by_id, ids=some))
 
     def redo(self, jobs: Iterable[Job], at: datetime) -> int:
-        redo = partial(work.redo, at=at)
+        redo = partial(_redo, at=at)
         ids = (job.id for job in jobs)
         return sum(self._store.write(partial(redo, ids=some)) for some in rows.slices(ids, ADDED_AT_ONCE))
 
@@ -183,6 +193,7 @@ class SqlLedger(Ledger):
     # -- answers --------------------------------------------------------------------------
 
     answers_for = _reads(rows.answered)
+    answers_of_source = _reads(rows.answered_of_source)
     is_waiting_to_publish = _reads(rows.is_received)
     is_undelivered = _reads(rows.is_undelivered)
     spool_keys = _reads(rows.spool_keys)
@@ -208,6 +219,17 @@ class SqlLedger(Ledger):
 
     def release_target(self, folder: str, source: bytes, target: bytes) -> bool:
         return self._store.write(partial(targets.release, folder=folder, source=source, target=target))
+
+    # -- deliverables ---------------------------------------------------------------------
+
+    made = _reads(making.of_job)
+    lacking = _reads(making.lacking)
+
+    def record_made(self, made: Made, *, published: Target | None = None) -> None:
+        self._store.write(partial(making.record, made=made, published=published))
+
+    def make_again(self, ids: Iterable[int], at: datetime) -> int:
+        return self._store.write(partial(making.make_again, ids=list(ids), at=at))
 
     # -- books ----------------------------------------------------------------------------
 
@@ -271,6 +293,11 @@ class SqlLedger(Ledger):
         return total
 
 
+def _redo(connection: Connection, ids: Sequence[int], at: datetime) -> int:
+    making.forget(connection, ids)  # of the answer that is replaced
+    return work.redo(connection, ids, at)
+
+
 def _set_note(connection: Connection, name: str, value: Json) -> None:
     this = NOTES.c.name == name
     if value is None:
@@ -285,6 +312,7 @@ def _prune_jobs(connection: Connection, old: Sequence[ColumnElement[bool]]) -> i
     ids = list(connection.scalars(select(JOBS.c.id).where(*old).limit(ADDED_AT_ONCE)))
     for some in rows.slices(ids):
         connection.execute(delete(JOBS).where(JOBS.c.id.in_(some)))
+        making.forget(connection, some)
     return len(ids)
 
 

@@ -123,8 +123,24 @@ Those that are being sent or delivered are few, and each picture passes there: t
 _VERSION_4 = (
     "ALTER TABLE jobs ADD COLUMN published_digest VARCHAR(128)",
     "ALTER TABLE jobs ADD COLUMN published_bytes BIGINT",
+    "ALTER TABLE jobs ADD COLUMN picture_key VARCHAR(128)",
 )
-"""Cut-outs get the metadata of their sources: what stands in an output is not, byte for byte, what was answered."""
+"""
+Cut-outs get the metadata of their sources: what stands in an output is not, byte for byte, what was answered;
+and who writes words into a source makes another file of it, but no other picture.
+"""
+
+
+_VERSION_5 = (
+    """
+    CREATE TABLE deliverables (
+        id INTEGER NOT NULL, job_id BIGINT NOT NULL, name TEXT NOT NULL, recipe_digest VARCHAR(32) NOT NULL,
+        state VARCHAR(16) NOT NULL, target BLOB, digest VARCHAR(128), size_bytes BIGINT, reason TEXT, code TEXT,
+        made_at BIGINT NOT NULL, PRIMARY KEY (id), UNIQUE (job_id, name)
+    )
+    """,
+)
+"""Several files are made of one paid answer."""
 
 
 def _step(*statements: str) -> Migration:
@@ -135,7 +151,13 @@ def _step(*statements: str) -> Migration:
     return take
 
 
-ON_SQLITE: tuple[Migration, ...] = (_step(*_VERSION_1), _step(*_VERSION_2), _step(*_VERSION_3), _step(*_VERSION_4))
+ON_SQLITE: tuple[Migration, ...] = (
+    _step(*_VERSION_1),
+    _step(*_VERSION_2),
+    _step(*_VERSION_3),
+    _step(*_VERSION_4),
+    _step(*_VERSION_5),
+)
 """From nothing to today's tables in SQLite; a ledger's version is how many of them it has had."""
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, Unsettled, Version
-from rembg_watch.ledger.values import Backlog, Json, Pruned, Recovery, Spending, Target, Turn, Which
+from rembg_watch.ledger.values import Backlog, Json, Lacking, Made, Pruned, Recovery, Spending, Target, Turn, Which
 from rembg_watch.passed_over import PassedOver
 
 EVERYTHING = Which()
@@ -143,7 +143,8 @@ class Jobs(Protocol):
         Put right what a run left that ended in the middle; the owner calls it once at its start.
 
         What was being sent is in doubt. Claims are dropped. Paid answers stay
-        ``received`` and are to be claimed and published before anything is sent.
+        ``received`` and are to be claimed and published before anything is sent. What was put off
+        without ever having been sent is due.
         """
 
     def pull_in(self, folders: Iterable[str], at: datetime) -> int:
@@ -208,6 +209,9 @@ class Answers(Protocol):
         The same request may be known by another key, *also*: that of an earlier version.
         """
 
+    def answers_of_source(self, folder: str, source: bytes, picture_key: str) -> list[Job]:
+        """Return the jobs of a source, in any version, whose answer was to the same picture; newest first."""
+
     def answered_sizes(self) -> frozenset[int]:
         """Return the sizes of all sources that had an answer; another one with the same picture may have another."""
 
@@ -253,6 +257,31 @@ class Targets(Protocol):
 
     def target(self, folder: str, target: bytes) -> Target | None:
         """Return who owns an output name, in whatever case or form, and what was last put there."""
+
+
+class Deliverables(Protocol):
+    """What was made of paid answers."""
+
+    def made(self, job_id: int) -> Mapping[str, Made]:
+        """Return what was made of a picture, by the names of its deliverables."""
+
+    def record_made(self, made: Made, *, published: Target | None = None) -> None:
+        """
+        Write down how far a deliverable is; *published*: and what stands under its name now.
+
+        Raises:
+            TargetsTakenError: The source does not own that name.
+        """
+
+    def lacking(self, folder: str, wanted: Mapping[str, str]) -> list[Lacking]:
+        """
+        Return the delivered pictures of a folder that lack a deliverable, or have one that was made otherwise.
+
+        *wanted* are its deliverables, each with the digest of how it is made now.
+        """
+
+    def make_again(self, ids: Iterable[int], at: datetime) -> int:
+        """Let delivered pictures have their deliverables made again; return how many."""
 
 
 class Books(Protocol):
@@ -337,7 +366,7 @@ class Views(Protocol):
         """Return how many jobs became ``done``, ``failed`` and ``vanished`` since a moment and still are."""
 
 
-class Ledger(Sources, Jobs, Answers, Targets, Books, Views, Protocol):
+class Ledger(Sources, Jobs, Answers, Targets, Deliverables, Books, Views, Protocol):
     """The jobs, the calls, the output names and the notes of one state directory, until it is closed."""
 
     def reject(

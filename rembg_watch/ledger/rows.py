@@ -29,6 +29,7 @@ RECORDED = (
     "answer_bytes",
     "published_digest",
     "published_bytes",
+    "picture_key",
     "target",
     "charged",
     "reason",
@@ -82,6 +83,12 @@ def answered(connection: Connection, content_key: str, also: str | None = None) 
     return [job_of(row) for row in _ANSWERED.all(connection, keys)]
 
 
+def answered_of_source(connection: Connection, folder: str, source: bytes, picture_key: str) -> list[Job]:
+    """Return the jobs of a source whose answer was to the same picture, whatever was written about it; newest first."""
+    asked = {"folder": folder, "source": source, "picture_key": picture_key}
+    return [job_of(row) for row in _ANSWERED_OF_SOURCE.all(connection, asked)]
+
+
 ANSWERS = 20
 """So many are offered: a thousand copies of one picture are no reason to read them all for each of them."""
 
@@ -94,6 +101,18 @@ _ANSWERED = Prepared(
         case((JOBS.c.state == State.RECEIVED.value, 0), (SURPRISED, 0), (JOBS.c.state == State.DONE.value, 1), else_=2),
         JOBS.c.id.desc(),
     )
+    .limit(ANSWERS)
+)
+
+
+_ANSWERED_OF_SOURCE = Prepared(
+    _ALL_OF_IT.where(
+        JOBS.c.folder == bindparam("folder"),
+        JOBS.c.source == bindparam("source"),
+        JOBS.c.picture_key == bindparam("picture_key"),
+        JOBS.c.answer_digest.is_not(None),
+    )
+    .order_by(JOBS.c.id.desc())
     .limit(ANSWERS)
 )
 
@@ -138,8 +157,8 @@ def ids_of(connection: Connection, which: Which, *conditions: ColumnElement[bool
 
 
 def _matching(connection: Connection, statement: Select[tuple[int]], which: Which) -> Iterator[int]:
-    for row in connection.execute(statement.add_columns(JOBS.c.source)):
-        if which.accepts(row.source):
+    for row in connection.execute(statement.add_columns(JOBS.c.source, JOBS.c.folder)):
+        if which.accepts(row.source, row.folder):
             yield row.id
 
 

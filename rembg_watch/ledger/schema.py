@@ -147,6 +147,7 @@ JOBS = Table(
     Column("answer_bytes", BigInteger, nullable=False, server_default="0"),
     Column("published_digest", String(128)),
     Column("published_bytes", BigInteger),
+    Column("picture_key", String(128)),
     Column("target", LargeBinary),
     Column("charged", Credits, nullable=False, server_default="0"),
     Column("reason", Words),
@@ -237,6 +238,24 @@ TARGETS = Table(
     Index("targets_by_source", "folder", "source"),
 )
 """Which source owns which output name."""
+
+DELIVERABLES = Table(
+    "deliverables",
+    METADATA,
+    Column("id", _Id, primary_key=True),
+    Column("job_id", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("recipe_digest", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("target", LargeBinary),
+    Column("digest", String(128)),
+    Column("size_bytes", BigInteger),
+    Column("reason", Words),
+    Column("code", Words),
+    Column("made_at", Moment, nullable=False),
+    UniqueConstraint("job_id", "name"),
+)
+"""What was made of each picture's paid answer."""
 
 NOTES = Table("notes", METADATA, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 """Small things to remember, as JSON."""

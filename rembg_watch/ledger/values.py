@@ -60,13 +60,16 @@ class Which:
     states: frozenset[State] = frozenset()
     folders: frozenset[str] = frozenset()
     ids: frozenset[int] = frozenset()
-    pattern: str | None = None  # a glob over the source's path; ``*`` crosses directories
+    pattern: str | None = None  # a glob over the source's path, ``*`` crosses directories; or folder and path
     since: datetime | None = None  # changed at this moment or later
     has_surprise: bool | None = None  # whether an answer of an unexpected size waits for a person; None: either
 
-    def accepts(self, source: bytes) -> bool:
-        """Say if *source* is a path that the pattern means."""
-        return self.pattern is None or _glob(self.pattern).match(os.fsdecode(source)) is not None
+    def accepts(self, source: bytes, folder: str) -> bool:
+        """Say if *source* is a path that the pattern means, or the picture that it names as lists and logs do."""
+        if self.pattern is None:
+            return True
+        path = os.fsdecode(source)
+        return self.pattern == f"{folder}/{path}" or _glob(self.pattern).match(path) is not None
 
 
 def _glob(pattern: str) -> re.Pattern[str]:
@@ -94,6 +97,41 @@ class Target:
     size_bytes: int | None = None
     mtime_ns: int | None = None
     inode: int | None = None
+
+
+class MadeState(StrEnum):
+    """How far a deliverable is."""
+
+    MADE = "made"  # its file is whole and has, perhaps, its name already
+    STANDING = "standing"  # it has its name
+    FAILED = "failed"  # it cannot be made of this picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """One deliverable of one picture."""
+
+    job_id: int
+    name: str
+    recipe_digest: str  # how it was made
+    state: MadeState
+    made_at: datetime
+    target: bytes | None = None
+    digest: str | None = None  # SHA-256 of its file
+    size_bytes: int | None = None
+    reason: str | None = None  # why it cannot be made, or what is odd about it
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A delivered picture that lacks a deliverable."""
+
+    job_id: int
+    source: bytes
+    name: str
+    content_key: str | None
+    answer_digest: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from rembg_watch.ledger import calls
 from rembg_watch.ledger.intake import queued_anew
 from rembg_watch.ledger.prepared import Prepared
 from rembg_watch.ledger.rows import RECORDED, SURPRISED, jobs_by_id, jobs_where, slices, undelivered
-from rembg_watch.ledger.schema import JOBS, Moment
+from rembg_watch.ledger.schema import CALLS, JOBS, Moment
 from rembg_watch.ledger.values import CLOCK_READ_SKEW, Recovery, SendingTwiceError, StaleJobError, Turn, take_turns
 
 IN_LINE = (State.QUEUED, State.RECEIVED)
@@ -227,9 +227,18 @@ def recover(connection: Connection, at: datetime) -> Recovery:
         _doubt(connection, job, at)
     claimed = update(JOBS).where(JOBS.c.claimed_by.is_not(None)).values(_UNCLAIMED)
     claims = connection.execute(claimed).rowcount
+    connection.execute(_NEVER_SENT.where(JOBS.c.due_at > at).values(due_at=JOBS.c.enqueued_at, retry_at=None))
     in_doubt = jobs_where(connection, JOBS.c.state == State.IN_DOUBT.value)
     received = connection.scalar(select(func.count()).where(JOBS.c.state == State.RECEIVED.value)) or 0
     return Recovery(in_doubt=tuple(in_doubt), crashed=len(crashed), received=received, claims=claims)
+
+
+_NEVER_SENT = update(JOBS).where(
+    JOBS.c.state == State.QUEUED.value,
+    JOBS.c.retry_at.is_not(None),
+    ~select(CALLS.c.id).where(CALLS.c.job_id == JOBS.c.id).exists(),
+)
+"""What was put off for a reason of this machine, such as a folder that takes nothing: a person may have mended it."""
 
 
 def _doubt(connection: Connection, job: Job, at: datetime) -> None:

@@ -30,6 +30,7 @@ What can be known of a picture without decoding it, and, in processes of their o
 ``pictures.sending``         in which way a picture is sent: as it is, upright, or as a smaller copy (core)
 ``pictures.carrying``        what comes from a source into its cut-out; which bytes make the picture (core)
 ``pictures.deliverable``     a file that is wanted of each picture (core)
+``pictures.naming``          what a deliverable is called (core)
 ``pictures.framing``         where the object stands on its canvas, to a pixel (core)
 ``pictures.contour``         the outline of an alpha (core)
 ``pictures.clipping``        an outline as a clipping path (core)

@@ -15,6 +15,9 @@ _END_OF_RUNS = b"\0\1"
 _FEW_BYTES = 16
 """So many bytes too many does a header state by mistake."""
 
+_PAGE_BYTES = 4096
+_BLACK_ROWS = 2
+
 
 @dataclass(frozen=True, slots=True)
 class _Header:
@@ -27,10 +30,15 @@ class _Header:
     stated_data_bytes: int = 0
 
     @property
+    def row_bytes(self) -> int:
+        """One row that is not compressed."""
+        return (self.width_px * self.bits + 31) // 32 * 4
+
+    @property
     def needed_bytes(self) -> int:
         """Some programs state a wrong length, so where it can be worked out it is."""
         if self.packing in _PLAIN:
-            return self.data_at + (self.width_px * self.bits + 31) // 32 * 4 * self.height_px
+            return self.data_at + self.row_bytes * self.height_px
         return self.data_at + self.stated_data_bytes if self.stated_data_bytes else self.stated_bytes
 
 
@@ -59,7 +67,9 @@ def _why(reader: Reader, header: _Header) -> str:
     missing_bytes = header.needed_bytes - reader.size_bytes
     if missing_bytes > 0:
         return "" if missing_bytes <= _FEW_BYTES and _ends_by_mark(reader, header) else CUT_SHORT
-    return BLANK_END if has_blank_end(reader, header.needed_bytes, header.needed_bytes) else ""
+    # Black corners are no sign of a copy that stopped; black rows may be one.
+    most_bytes = max(_PAGE_BYTES, _BLACK_ROWS * header.row_bytes) if header.packing in _PLAIN else None
+    return BLANK_END if has_blank_end(reader, header.needed_bytes, header.needed_bytes, most_bytes) else ""
 
 
 def _ends_by_mark(reader: Reader, header: _Header) -> bool:

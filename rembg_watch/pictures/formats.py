@@ -86,8 +86,8 @@ class Look:
 
     @property
     def is_all_there(self) -> bool:
-        """Whether it is whole, if nobody is still writing: a BMP ends blank if the picture has a black edge."""
-        return self.is_whole or (self.kind is Kind.BMP and self.why == BLANK_END)
+        """Whether it is whole, if nobody is still writing: one with a black edge or in one colour may end blank."""
+        return self.is_whole or (self.kind in {Kind.BMP, Kind.WEBP} and self.why == BLANK_END)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 
 from rembg_watch.pictures.orientation import MOST_METADATA_BYTES, orientation
 from rembg_watch.pictures.reader import BITE_BYTES, Reader
-from rembg_watch.pictures.structure import BLANK_END, CUT_SHORT, LEAST_BLANK_BYTES, MOST_PARTS, Structure, has_blank_end
+from rembg_watch.pictures.structure import (
+    BLANK_END,
+    CUT_SHORT,
+    MOST_PARTS,
+    Structure,
+    has_blank_end,
+    stops_in_zeros,
+)
 
 MAGIC = b"\xff\xd8\xff"
 TAIL_BYTES = 64 << 10
@@ -74,14 +81,14 @@ def inspect(reader: Reader, *, wants_orientation: bool) -> Structure:
     """Say what a JPEG is."""
     header = _header(reader)
     has_end = bool(header.data_at) and _has_end(reader, header.data_at)
-    is_blank = not has_end and reader.is_blank(reader.size_bytes - LEAST_BLANK_BYTES, reader.size_bytes)
+    is_blank = not has_end and stops_in_zeros(reader)
     is_whole = has_end and not _awaits_more(reader, header.panorama)
     return Structure(
         width_px=header.width_px,
         height_px=header.height_px,
         orientation=_orientation(reader, header) if wants_orientation else 1,
         why="" if is_whole else BLANK_END if is_blank else CUT_SHORT,
-        is_hopeless=is_blank,  # to a decoder zeros are as good as a picture
+        is_hopeless=is_blank,
         bits=header.bits,
         colours=COLOURS.get(header.planes, ""),
         unfit="" if header.bits == 8 else UNREAD_BITS.format(bits=header.bits),

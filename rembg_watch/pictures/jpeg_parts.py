@@ -37,6 +37,7 @@ class _Found:
     jfif: Segment | None = None
     words: list[Segment] = field(default_factory=list)  # EXIF, XMP and Photoshop's
     profiles: list[Segment] = field(default_factory=list)
+    comments: bytes = b""
     data_at: int = 0  # where the compressed picture begins; 0: there is none
 
     @property
@@ -63,6 +64,7 @@ def read(reader: Reader) -> Parts:
         picture=(*found.picture, (found.data_at, end)),
         colours=found.colours,
         states_colours=bool(found.profile),
+        comments=found.comments,
     )
 
 
@@ -93,7 +95,7 @@ def _take(reader: Reader, segment: Segment, found: _Found) -> bool:
             found.words.append(segment)
             found.photoshop += _after(reader, segment, _PHOTOSHOP)
         case 0xFE:
-            pass
+            found.comments += reader.read(segment.at, segment.size)
         case _:
             if segment.marker in FRAMES:
                 (planes,) = reader.unpack("B", segment.at + 5) or (0,)

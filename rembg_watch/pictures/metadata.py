@@ -55,6 +55,7 @@ class Parts:
         colours: The kind of colours of its pixels, by the name that ICC profiles use: ``RGB``, ``GRAY`` or ``CMYK``;
             empty if that is not known.
         states_colours: It says itself what its colours mean, by a profile or otherwise.
+        comments: Words of no known purpose. They make no other picture of a file, but may tell two files apart.
         told: What makes the picture beside those bytes.
     """
 
@@ -62,6 +63,7 @@ class Parts:
     picture: tuple[tuple[int, int], ...]
     colours: str = ""
     states_colours: bool = False
+    comments: bytes = b""
     told: bytes = b""
 
 

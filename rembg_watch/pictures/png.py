@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rembg_watch.pictures.orientation import MOST_METADATA_BYTES, orientation
 from rembg_watch.pictures.reader import Reader
-from rembg_watch.pictures.structure import CUT_SHORT, MOST_PARTS, NO_PICTURE, Structure
+from rembg_watch.pictures.structure import BLANK_END, CUT_SHORT, MOST_PARTS, NO_PICTURE, Structure, stops_in_zeros
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 
@@ -46,8 +46,15 @@ def inspect(reader: Reader, *, wants_orientation: bool) -> Structure:
     seen = _Seen()
     for chunk in chunks(reader):
         seen.take(reader, chunk, wants_orientation=wants_orientation)
+    is_blank = not seen.has_end and stops_in_zeros(reader)
     return Structure(
-        width_px=width, height_px=height, orientation=seen.orientation, why=seen.why, bits=bits, colours=colours
+        width_px=width,
+        height_px=height,
+        orientation=seen.orientation,
+        why=BLANK_END if is_blank else seen.why,
+        is_hopeless=is_blank,
+        bits=bits,
+        colours=colours,
     )
 
 

@@ -29,6 +29,9 @@ _RAW_XMP_KEY = b"Raw profile type xmp"
 _BLOCKS = frozenset({_XMP_KEY, _IPTC_KEY, *_EXIF_KEYS, _RAW_XMP_KEY, b"exif"})
 _PLAIN = {b"Title": "dc:title", b"Author": "dc:creator", b"Description": "dc:description", b"Copyright": "dc:rights"}
 """What the key of a text is called in XMP."""
+_REGISTERED = frozenset(b"Creation Time|Software|Disclaimer|Warning|Source|Comment|Collection".split(b"|"))
+"""Further keys of the PNG specification; a text under any other may be anything."""
+
 _METRE = 0.0254
 
 
@@ -46,6 +49,7 @@ class _Found:
     words: list[Chunk] = field(default_factory=list)
     colours: list[Chunk] = field(default_factory=list)
     size: Chunk | None = None
+    comments: bytes = b""
     is_ended: bool = False
 
 
@@ -67,6 +71,7 @@ def read(reader: Reader) -> Parts:
         picture=tuple(found.picture),
         colours="GRAY" if kind in GRAYS else "RGB",
         states_colours=bool(found.colours),
+        comments=found.comments,
     )
 
 
@@ -121,6 +126,7 @@ def _take_text(reader: Reader, chunk: Chunk, found: _Found) -> None:
     if key in _BLOCKS:
         found.words.append(chunk)
     elif key not in _PLAIN:
+        found.comments += b"" if key in _REGISTERED else data
         return
     text = _text(chunk.name, rest)
     if key in (_XMP_KEY, _RAW_XMP_KEY):

@@ -43,11 +43,28 @@ class Structure:
     unfit: str = ""
 
 
-def has_blank_end(reader: Reader, end: int, size_bytes: int) -> bool:
+def has_blank_end(reader: Reader, end: int, size_bytes: int, most_bytes: int | None = None) -> bool:
     """
     Say if the last tenth of what ends at *end* and is *size_bytes* long is blank.
 
     Programs that copy reserve the whole length first. What has no end mark looks whole
     from then on.
+
+    Args:
+        reader: The file.
+        end: Where it ends.
+        size_bytes: How long it is.
+        most_bytes: No whole picture of that kind ends with so many zeros; then they are enough, if a tenth is more.
     """
-    return reader.is_blank(end - max(LEAST_BLANK_BYTES, size_bytes // 10), end)
+    blank_bytes = size_bytes // 10 if most_bytes is None else min(size_bytes // 10, most_bytes)
+    return reader.is_blank(end - max(LEAST_BLANK_BYTES, blank_bytes), end)
+
+
+def stops_in_zeros(reader: Reader) -> bool:
+    """
+    Say if a file that lacks its end mark ends with zeros: its length was reserved, and the rest never came.
+
+    No decoder is to be asked then. Zeros are valid data to most of them, so that half a
+    picture would pass for a whole one.
+    """
+    return reader.is_blank(reader.size_bytes - LEAST_BLANK_BYTES, reader.size_bytes)

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 from rembg_watch.pictures.orientation import MOST_METADATA_BYTES, orientation
 from rembg_watch.pictures.reader import Reader
-from rembg_watch.pictures.structure import BLANK_END, CUT_SHORT, MOST_PARTS, NO_PICTURE, Structure, has_blank_end
+from rembg_watch.pictures.structure import (
+    BLANK_END,
+    CUT_SHORT,
+    LEAST_BLANK_BYTES,
+    MOST_PARTS,
+    NO_PICTURE,
+    Structure,
+    has_blank_end,
+)
 
 _HEADER_BYTES = 12
 _PICTURES = frozenset({b"VP8 ", b"VP8L", b"ANMF"})
@@ -40,18 +48,30 @@ def inspect(reader: Reader, *, wants_orientation: bool) -> Structure:
         width_px=width,
         height_px=height,
         orientation=_orientation(reader, parts) if wants_orientation else 1,
-        why=_why(reader, parts, 8 + length),
+        why=_why(reader, parts, 8 + length, width * height),
     )
 
 
-def _why(reader: Reader, chunks: list[Chunk], end: int) -> str:
+def _why(reader: Reader, chunks: list[Chunk], end: int, pixels: int) -> str:
     if end > reader.size_bytes or not chunks:
         return CUT_SHORT
-    if has_blank_end(reader, end, end):
+    if _has_blank_end(reader, chunks, end, pixels):
         return BLANK_END
     if not any(chunk.name in _PICTURES for chunk in chunks):
         return NO_PICTURE
     return "" if all(chunk.at + chunk.size <= end for chunk in chunks) else CUT_SHORT
+
+
+def _has_blank_end(reader: Reader, chunks: list[Chunk], end: int, pixels: int) -> bool:
+    """
+    Say if the end was reserved and not filled; where that is shows how many zeros tell it.
+
+    A picture in one colour ends with a zero for each 10,000 pixels or so. Metadata may be padded. A
+    chunk without a name has not been written yet.
+    """
+    most_bytes = LEAST_BLANK_BYTES + pixels // 4096 if chunks[-1].name in _PICTURES else None
+    is_unnamed = chunks[-1].name == bytes(4) and reader.is_blank(chunks[-1].at - 8, end)
+    return is_unnamed or has_blank_end(reader, end, end, most_bytes)
 
 
 def chunks(reader: Reader, end: int) -> Iterator[Chunk]:

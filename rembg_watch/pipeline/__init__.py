@@ -9,6 +9,8 @@ between any two of them loses no picture and pays for none twice without saying 
 ``pipeline.prepare``       open and hash the source; take up an answer that was paid for before
 ``pipeline.call``          wait at the gate, send, keep the answer: the only step that costs money
 ``pipeline.finish``        verify the answer, publish it, put the source away
+``pipeline.making``        make the deliverables of a picture, and publish each
+``pipeline.rendering``     how a file is made, in a child or here
 ``pipeline.ends``          what the end of a step means for its job
 ``pipeline.surprises``     answers of an unexpected size: held until a person decides
 ``pipeline.afterwards``    what becomes of the source

@@ -137,7 +137,8 @@ class Attempt:
             code=None,
             field=None,
         )
-        names = mirror(self.ready.place, self.ready.recipe.params.format.extension)
+        recipe = self.ready.recipe
+        names = () if recipe.deliverables else mirror(self.ready.place, recipe.params.format.extension)
         self.job = ports.ledger.record(received, call=CallEnd(Charge.YES, self.plan.terms.price), names=names)
         ports.step("received")
         return Paid(

@@ -8,6 +8,7 @@ is claimed to be bought whose output is not known to take it.
 from collections.abc import Callable, Container, Iterable, Iterator
 
 from rembg_watch.account.balance import Balance
+from rembg_watch.account.causes import CAUSES
 from rembg_watch.account.gate import Gate, Go
 from rembg_watch.delivery.outputs import AGAIN_S
 from rembg_watch.jobs import Job, State
@@ -182,7 +183,14 @@ class Feeder:
 
 
 def turns_of(plan: Plan, gate: Gate, *, shut: Container[str], room: Callable[[Recipe], int | None]) -> Iterator[Turn]:
-    """Name the folders that may have work now: their input is there and ours, and their options were not refused."""
+    """
+    Name the folders that may have work now: their input is there and ours, and nothing holds them.
+
+    One that buys nothing until a person has decided, for the sake of its answers or options,
+    has its turn for what is paid for.
+    """
     for recipe in plan.recipes.values():
-        if recipe.name not in shut and gate.refusing(recipe.name, recipe.options) is None:
-            yield Turn(recipe.name, priority=recipe.priority, at_most=room(recipe))
+        held = gate.refusing(recipe.name, recipe.options)
+        if recipe.name in shut or (held is not None and not CAUSES[held.cause].lets_deliver):
+            continue
+        yield Turn(recipe.name, priority=recipe.priority, at_most=0 if held is not None else room(recipe))

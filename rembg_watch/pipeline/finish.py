@@ -4,7 +4,7 @@ The last step: verify an answer that was paid for, publish it, record it, and pu
 It can be repeated: the answer stays in the spool until its file stands in the output.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,34 +12,45 @@ from pathlib import Path
 from rembg_watch.api.errors import BadAnswerError, Charge
 from rembg_watch.delivery.outputs import AGAIN_S
 from rembg_watch.delivery.publish import Published, Staged, discard, publish, stage
-from rembg_watch.delivery.verify import AnswerRejectedError, Expected
-from rembg_watch.host.disk import Content, DeliveryError, OutputUnavailableError, TargetRefusedError, TargetTakenError
+from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified
+from rembg_watch.host.disk import (
+    Content,
+    DeliveryError,
+    OutputUnavailableError,
+    TargetRefusedError,
+    TargetTakenError,
+    shown,
+    unavailable,
+)
 from rembg_watch.jobs import CallEnd, Job, State, move
 from rembg_watch.ledger import Target
 from rembg_watch.paths import mirror
 from rembg_watch.pictures.carrying import cuts_for
 from rembg_watch.pictures.inspection import reader_of
 from rembg_watch.pictures.metadata import Cut
-from rembg_watch.pipeline import afterwards, ends, renames, surprises
+from rembg_watch.pipeline import afterwards, ends, making, renames, surprises
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.values import Blocked, Over, Paid, need_of
 from rembg_watch.report import events
 
 _NAME_RETRY_S = 3600.0
+_MAKE_AGAIN = timedelta(seconds=60)
 
 
-def finish(ports: Ports, paid: Paid) -> Over | Blocked:
+def finish(ports: Ports, paid: Paid, *, beat: Callable[[], None] = lambda: None) -> Over | Blocked:
     """Verify the answer of *paid*, publish it and put the source away."""
     key = str(paid.job.content_key)
     try:
-        return _finish(ports, paid, key)
+        return _finish(ports, paid, key, beat)
     finally:
         ports.contents.end(key)
 
 
-def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
+def _finish(ports: Ports, paid: Paid, key: str, beat: Callable[[], None]) -> Over | Blocked:
     answer = ports.spool.path(key)
+    if _is_mastered(ports, paid, answer):
+        return _make(ports, paid, key, None, beat)
     try:
         verified = ports.verify(answer, paid.expected or Expected.of_unknown_source(paid.recipe.params))
     except (AnswerRejectedError, FileNotFoundError) as rejected:
@@ -49,6 +60,14 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
         ports.governor.accepted(paid.ticket)
     if verified.surprise is not None and not surprises.is_accepted(ports, paid.job):
         return surprises.hold(ports, paid, verified.surprise)
+    if paid.recipe.deliverables:
+        return _make(ports, paid, key, verified, beat)
+    return _deliver(ports, paid, key, verified)
+
+
+def _deliver(ports: Ports, paid: Paid, key: str, verified: Verified) -> Over | Blocked:
+    """Publish a verified answer itself."""
+    answer = ports.spool.path(key)
     former = renames.former_of(ports, paid)
     if former is not None and renames.is_same_name(former, paid):
         renames.take_along(ports, paid, former)
@@ -88,6 +107,73 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
         renames.take_along(ports, paid, former)
     _drop(ports, paid, key)
     return Over(job=afterwards.put_away(ports, done))
+
+
+def _is_mastered(ports: Ports, paid: Paid, answer: Path) -> bool:
+    """Say if the answer was verified and kept when the picture, or its like, was delivered before."""
+    if not paid.recipe.deliverables or answer.exists():
+        return False
+    return paid.is_mastered or bool(ports.ledger.made(paid.job.id))
+
+
+def _make(ports: Ports, paid: Paid, key: str, verified: Verified | None, beat: Callable[[], None]) -> Over | Blocked:
+    """Keep what was bought, and make the deliverables of it; *verified* is None where it was kept before."""
+    job, recipe = paid.job, paid.recipe
+    try:
+        if verified is not None:
+            _keep_master(ports, job, key)
+        elif not ports.masters.has(key, job.answer_digest):
+            return _unmade(ports, paid)
+        made = making.make(ports, job, recipe, ports.masters.path(key), beat)
+    except TargetRefusedError as refused:
+        return replace(_unpublished(ports, job, refused, _NAME_RETRY_S), is_name=True)
+    except OutputUnavailableError as away:
+        return _unpublished(ports, job, away, AGAIN_S)
+    except making.NotNowError as busy:
+        at = ports.now()
+        waiting = move(job, State.RECEIVED, at=at, retry_at=at + _MAKE_AGAIN, reason=str(busy), code="not_now")
+        return Over(job=ports.ledger.record(waiting, keeps_claim=False))
+    ports.masters.used(key)
+    lacking = making.lacking_text(list(made.values()))
+    finding = "lacks_files" if lacking else verified.finding if verified else job.finding
+    is_due = recipe.after != "keep" and not job.is_disposed and not (lacking and recipe.after == "delete")
+    facts = {"retry_at": None, "reason": lacking, "code": None, "field": None, "is_accepted": False}
+    target = making.first_target(made)
+    done = ports.ledger.record(
+        move(job, State.DONE, at=ports.now(), target=target, finding=finding, is_disposal_due=is_due, **facts)
+    )
+    ports.step("recorded")
+    _report_delivered(ports, paid, done)
+    _drop(ports, paid, key)
+    return Over(job=afterwards.put_away(ports, done))
+
+
+def _keep_master(ports: Ports, job: Job, key: str) -> None:
+    """
+    Keep a verified answer.
+
+    Raises:
+        OutputUnavailableError: This machine's disk takes nothing now.
+    """
+    if ports.masters.has(key, job.answer_digest):
+        return
+    try:
+        ports.masters.keep(key, ports.spool.path(key))
+    except OSError as error:
+        where = ports.masters.directory
+        raise unavailable(error, f"{shown(where)} cannot take what was bought", where) from error
+    ports.step("kept")
+
+
+def _unmade(ports: Ports, paid: Paid) -> Over:
+    """What was bought is gone: the picture is as it was, and nothing is paid for by itself."""
+    reason = "what was bought for it is not kept any more: files that it lacks cost another credit"
+    done = ports.ledger.record(
+        move(
+            paid.job, State.DONE, at=ports.now(), retry_at=None, reason=reason, code="no_master", finding="lacks_files"
+        )
+    )
+    return Over(job=done)
 
 
 def _rejected(ports: Ports, paid: Paid, key: str, why: Exception) -> Over:

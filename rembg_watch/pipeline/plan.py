@@ -16,9 +16,15 @@ from pathlib import Path
 from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
 from rembg_watch.api.params import RemovalParams
+from rembg_watch.delivery.masters import Keeping
 from rembg_watch.paths import After
+from rembg_watch.pictures.deliverable import Deliverable, Edges, Master
 from rembg_watch.pictures.metadata import Keep
+from rembg_watch.pictures.naming import Naming
 from rembg_watch.pictures.sending import Sends
+
+NO_NAMING = Naming(folder="")
+USUAL_KEEPING = Keeping()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,11 @@ class Recipe:
     send_px: int = 0  # the longest side of what is sent for deliverables; 0: the folder makes none
     assume: str = "srgb"  # what colours mean that come without a profile: srgb, adobe-rgb, a file, or review
     metadata: Keep = Keep.ALL
+    deliverables: tuple[Deliverable, ...] = ()  # none: the answer itself is what is wanted
+    naming: Naming = NO_NAMING
+    master: Master = Master.CUTOUT
+    edges: Edges = Edges.CLEAN
+    is_together: bool = False  # its files appear when all of them are made
     priority: int = 0
     daily_budget: Decimal = Decimal(0)  # credits in one UTC day; 0: no limit
 
@@ -45,6 +56,11 @@ class Recipe:
     def options(self) -> str:
         """The parameters in one stable spelling, as the content key and a folder's hold know them."""
         return self.params.canonical()
+
+    def digest_of(self, deliverable: Deliverable) -> str:
+        """Name how a deliverable is made for this folder, in few characters."""
+        how = f"{deliverable.digest} {self.master} {self.edges} {self.assume}"
+        return sha256(how.encode()).hexdigest()[:16]
 
     @property
     def sends(self) -> Sends:
@@ -67,6 +83,7 @@ class Plan:
     batch_size: int = 50  # the most pictures that are claimed after one look at the credits
     ask_above: int = 0  # a new folder with more pictures to be paid for waits for a person; 0: never
     reserve_bytes: int = 0  # what has to stay free on this machine's disk
+    masters: Keeping = USUAL_KEEPING
     keep: timedelta = timedelta(days=365)  # how long pictures are remembered after their source is gone
 
 

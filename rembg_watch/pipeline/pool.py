@@ -226,7 +226,7 @@ class Pool:
             self._give_back(job)
             self._wake_twins()
             return
-        found = self._guarded(job, "finishing", lambda: self._pipeline.finish(item))
+        found = self._guarded(job, "finishing", lambda: self._pipeline.finish(item, beat=beat))
         match found:
             case Blocked(is_name=True):
                 self._ports.report(events.NameRefused(**events.of(job), why=found.reason, code=found.code))

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from rembg_watch.account.governor import Governor
+from rembg_watch.delivery.masters import Masters
 from rembg_watch.delivery.outputs import Outputs
 from rembg_watch.delivery.places import Places
 from rembg_watch.delivery.publish import enough_room
@@ -19,6 +20,7 @@ from rembg_watch.host.disk import Step
 from rembg_watch.ledger import Ledger
 from rembg_watch.pipeline.contents import Contents
 from rembg_watch.pipeline.plan import InForce
+from rembg_watch.pipeline.rendering import Render
 from rembg_watch.pipeline.shares import Shares
 from rembg_watch.pipeline.slots import Slots
 from rembg_watch.pipeline.source import MakeProxy, MakeUpright, proxy_here
@@ -50,6 +52,8 @@ class Ports:
     try_out: Callable[[Path], None]
     verify: Verify
     upright: MakeUpright
+    masters: Masters
+    render: Render
     proxy: MakeProxy = proxy_here
 
     def now(self) -> datetime:

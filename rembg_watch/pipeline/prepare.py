@@ -19,7 +19,9 @@ from rembg_watch.ledger import StaleJobError
 from rembg_watch.pictures.carrying import cuts_without_words
 from rembg_watch.pictures.inspection import reader_of
 from rembg_watch.pictures.metadata import Cut
+from rembg_watch.pictures.naming import NoNameError
 from rembg_watch.pipeline import ends
+from rembg_watch.pipeline.making import place_of
 from rembg_watch.pipeline.plan import Plan, Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.source import (
@@ -30,7 +32,18 @@ from rembg_watch.pipeline.source import (
     SourceUnreadableError,
     open_picture,
 )
-from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Twin, content_key, older_key, paid_with
+from rembg_watch.pipeline.values import (
+    Back,
+    Blocked,
+    Over,
+    Paid,
+    Ready,
+    Twin,
+    content_key,
+    older_key,
+    paid_with,
+    picture_key,
+)
 from rembg_watch.report import events
 
 _SOURCE_RETRY_S = 30.0
@@ -45,14 +58,9 @@ def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin | Block
         return Back(job=job)
     if job.state is State.RECEIVED:
         return _recovered(ports, recipe, job)
-    try:
-        place = _place(ports, recipe, job)
-    except OutputUnavailableError as away:
-        if away.path == recipe.output:  # nobody's picture can be delivered: all of them wait
-            return Blocked(job=job, path=away.path, reason=away.reason, code=away.code)
-        return _later(ports, plan, job, away.reason, away.code, _PLACE_RETRY_S)
-    except TargetRefusedError as refused:
-        return _later(ports, plan, job, refused.reason, refused.code, _PLACE_RETRY_S)
+    place = _place_or_end(ports, plan, recipe, job)
+    if not isinstance(place, bytes):
+        return place
     try:
         prepared = _open(ports, recipe, job)
     except (SourceGoneError, SourceChangedError) as gone:
@@ -66,6 +74,20 @@ def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin | Block
     return _prepared(ports, plan, recipe, job, prepared, place)
 
 
+def _place_or_end(ports: Ports, plan: Plan, recipe: Recipe, job: Job) -> bytes | Over | Blocked:
+    try:
+        return _place(ports, recipe, job)
+    except OutputUnavailableError as away:
+        if away.path == recipe.output:  # nobody's picture can be delivered: all of them wait
+            return Blocked(job=job, path=away.path, reason=away.reason, code=away.code)
+        return _later(ports, plan, job, away.reason, away.code, _PLACE_RETRY_S)
+    except TargetRefusedError as refused:
+        return _later(ports, plan, job, refused.reason, refused.code, _PLACE_RETRY_S)
+    except NoNameError as nameless:
+        unfit = SourceUnfitError(str(nameless), code="no_name", path=recipe.input / fsdecode(job.source))
+        return ends.unsent(ports, job, State.FAILED, unfit)
+
+
 def _prepared(
     ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: PreparedSource, place: bytes
 ) -> Ready | Paid | Twin | Over:
@@ -73,6 +95,7 @@ def _prepared(
         ports.step("prepared")
         older = older_key(prepared, recipe)
         keyed = with_content(job, older if job.content_key == older else content_key(prepared, recipe))
+        keyed = replace(keyed, picture_key=picture_key(prepared, recipe))
         return _answered_before(ports, plan, recipe, keyed, prepared, place, older)
     except BaseException:
         prepared.close()
@@ -88,7 +111,30 @@ def _place(ports: Ports, recipe: Recipe, job: Job) -> bytes:
     """
     with ports.shares.touching(recipe.name):
         ports.roots.check(recipe.output)
+        if recipe.deliverables:
+            return _places_of_files(ports, recipe, job)
         return ports.places.source_in(recipe.output, job.source, recipe.params.format.extension)
+
+
+def _places_of_files(ports: Ports, recipe: Recipe, job: Job) -> bytes:
+    """
+    Find out that the deliverables of a picture can go where they are to go.
+
+    Raises:
+        DeliveryError: They cannot.
+        NoNameError: None of them has a name.
+    """
+    places, nameless = list[bytes](), list[NoNameError]()
+    for one in recipe.deliverables:
+        try:
+            place = place_of(recipe, job, one, (0, 0))
+        except NoNameError as cannot:
+            nameless.append(cannot)
+        else:
+            places.append(ports.places.source_in(recipe.output, place, one.format.extension))
+    if not places:
+        raise nameless[0]
+    return places[0]
 
 
 def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
@@ -107,6 +153,8 @@ def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
 
 def _recovered(ports: Ports, recipe: Recipe, job: Job) -> Paid:
     """Measure an answer from an earlier run by its source, if that is still there."""
+    if recipe.deliverables and ports.masters.is_there(str(job.content_key)):
+        return Paid(job=job, recipe=recipe, expected=None, is_mastered=True)
     try:
         with _open(ports, recipe, job) as prepared:
             return paid_with(job, recipe, prepared)
@@ -126,10 +174,11 @@ def _answered_before(
             prepared.close()
             return _later(ports, plan, job, "the answer from before is still being delivered elsewhere", "redo_waits")
         answered = ports.ledger.answers_for(key, older)
+        if not answered and job.picture_key is not None:
+            answered = ports.ledger.answers_of_source(job.folder, job.source, job.picture_key)
         fresh = [one for one in answered if job.redo_at is None or one.changed_at > job.redo_at]
-        for known, path in answers_spooled(fresh, ports.spool):
-            if (taken := _take_up(ports, key, known, path)) is not None:
-                return _received(ports, recipe, job, taken, prepared)
+        if (kept := _kept_before(ports, recipe, job, fresh, prepared)) is not None:
+            return kept
         ports.contents.begin(key, job.id)
     try:  # without the lock, since an output may let its readers wait: copies wait for what comes of this one
         known_job = _delivered_before(ports, plan, key, fresh)
@@ -142,6 +191,21 @@ def _answered_before(
             prepared.close()
             return _later(ports, plan, job, error.reason, error.code)
         raise
+
+
+def _kept_before(
+    ports: Ports, recipe: Recipe, job: Job, answered: Iterable[Job], prepared: PreparedSource
+) -> Paid | None:
+    """Go on with an answer that is kept on this machine: as a master, or in the spool."""
+    key, answered = str(job.content_key), list(answered)
+    for known in answered:
+        if _take_up_master(ports, recipe, key, known):
+            paid = _received(ports, recipe, job, known, prepared)
+            return replace(paid, is_mastered=bool(recipe.deliverables))
+    for known, path in answers_spooled(answered, ports.spool):
+        if (taken := _take_up(ports, key, known, path)) is not None:
+            return _received(ports, recipe, job, taken, prepared)
+    return None
 
 
 def _delivered_before(ports: Ports, plan: Plan, key: str, answered: Iterable[Job]) -> Job | None:
@@ -180,6 +244,21 @@ def _forget_answer(ports: Ports, key: str) -> bool:
     if ports.ledger.is_waiting_to_publish(key):
         return False
     ports.spool.drop(key)
+    return True
+
+
+def _take_up_master(ports: Ports, recipe: Recipe, key: str, known: Job) -> bool:
+    """Bring an answer that was kept when it was delivered to where it is needed now; say if it could be had."""
+    kept = str(known.content_key)
+    if not ports.masters.has(kept, known.answer_digest):
+        return False
+    try:
+        if not recipe.deliverables:
+            ports.spool.copy_in(key, ports.masters.path(kept))
+        elif kept != key:
+            ports.masters.keep(key, ports.masters.path(kept))
+    except OSError:
+        return False
     return True
 
 

@@ -116,6 +116,7 @@ class PreparedSource:
     size_bytes: int
     source_digest: str  # SHA-256 of the source; the same as ``digest`` unless it is a copy
     picture_digest: str  # SHA-256 of what makes the picture: whatever is written about it changes nothing
+    content_digest: str  # the same, and comments that may tell two pictures apart
     metadata: Metadata  # of the source
     width: int  # as a decoder sees what is sent
     height: int
@@ -218,7 +219,7 @@ def measure(
     """Open *source* as it is, for ``open_picture``; ``way`` says what will be sent in its place."""
     file = os.fdopen(_open(source, version, root), "rb")
     try:
-        look, content, parts, picture = _read(source, file.fileno(), sends, moved)
+        look, content, parts, digests = _read(source, file.fileno(), sends, moved)
         step("read")
         _check_version(file.fileno(), source, version)
         _check_fitness(look, source, content.size_bytes, sends)
@@ -233,7 +234,8 @@ def measure(
             digest=content.digest,
             size_bytes=content.size_bytes,
             source_digest=content.digest,
-            picture_digest=picture,
+            picture_digest=digests[0],
+            content_digest=digests[1],
             metadata=parts.metadata,
             width=look.width_px,
             height=look.height_px,
@@ -248,6 +250,28 @@ def measure(
         file.close()
         raise
     return plain
+
+
+def open_version(source: Path, version: Version, *, root: Path, is_same_file: bool = True) -> BinaryIO:
+    """
+    Open a source in a certain version, to make something of it.
+
+    *is_same_file*: it is where it was found; else its number may be another one.
+
+    Raises:
+        SourceError: It is not there, or is another version.
+    """
+    if is_same_file:
+        return os.fdopen(_open(source, version, root), "rb")
+    try:
+        fd = _open_below(root, source)
+    except OSError as error:
+        raise _unopened(error, source) from error
+    found = os.fstat(fd)
+    if (found.st_size, found.st_mtime_ns) != (version.size_bytes, version.mtime_ns):
+        os.close(fd)
+        raise SourceChangedError(f"{disk.shown(source)} is another version.", code="changed", path=source)
+    return os.fdopen(fd, "rb")
 
 
 def is_there(source: Path, version: Version, *, root: Path | None = None) -> bool:
@@ -307,19 +331,23 @@ def _check_version(fd: int, source: Path, version: Version) -> None:
         raise SourceChangedError(sentence, code="changed", path=source)
 
 
-def _read(source: Path, fd: int, sends: Sends, moved: Callable[[], None]) -> tuple[Look, disk.Content, Parts, str]:
+def _read(
+    source: Path, fd: int, sends: Sends, moved: Callable[[], None]
+) -> tuple[Look, disk.Content, Parts, tuple[str, str]]:
     try:
         look = inspection.inspect_to_the_end(fd, reads_more=sends.reads_more)
         reader = inspection.reader_of(fd)
         parts = carrying.parts_of(reader, look.any_kind)
         if parts.picture == ((0, reader.size_bytes),):
             content = disk.content(fd, moved)
-            return look, content, parts, content.digest
+            return look, content, parts, (content.digest,) * 2
         content, pixels = disk.content_and_part(fd, parts.picture, moved)
     except OSError as error:
         raise _unreadable(error, source) from error
     told = carrying.told_besides(parts, look)
-    return look, content, parts, hashlib.sha256(pixels.encode() + told).hexdigest()
+    picture = hashlib.sha256(pixels.encode() + told).hexdigest()
+    commented = hashlib.sha256(picture.encode() + parts.comments).hexdigest() if parts.comments else picture
+    return look, content, parts, (picture, commented)
 
 
 def _check_fitness(look: Look, source: Path, size_bytes: int, sends: Sends) -> None:

@@ -30,6 +30,6 @@ class Pipeline:
         """Wait at the gate, send a prepared picture and keep its answer: the only step that costs money."""
         return call(self.ports, ready, beat=beat)
 
-    def finish(self, paid: Paid) -> Over | Blocked:
-        """Verify the answer of *paid*, publish it, record it and put the source away."""
-        return finish(self.ports, paid)
+    def finish(self, paid: Paid, *, beat: Callable[[], None] = lambda: None) -> Over | Blocked:
+        """Verify the answer of *paid*, publish it or what is made of it, record it and put the source away."""
+        return finish(self.ports, paid, beat=beat)

@@ -37,6 +37,7 @@ class Paid:
     is_first: bool = False
     duration_s: float = 0.0
     metadata: Metadata | None = None  # of the source; None: it is gone
+    is_mastered: bool = False  # its answer was kept when it was delivered before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,11 @@ def content_key(prepared: PreparedSource, recipe: Recipe) -> str:
     A copy is named by the picture that it is made of: the same picture stays
     the same request when another version of the imaging library makes other bytes of it.
     """
+    return content_name(prepared.content_digest, recipe.options, way=prepared.way)
+
+
+def picture_key(prepared: PreparedSource, recipe: Recipe) -> str:
+    """Return the name that it shares with the versions of its file that differ in words alone."""
     return content_name(prepared.picture_digest, recipe.options, way=prepared.way)
 
 

@@ -104,6 +104,22 @@ class LedgerLost(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerSetBack(Event):
+    """The ledger is an older one than the last run had, such as a backup."""
+
+    level: ClassVar[Level] = Level.WARNING
+    path: bytes
+    calls: int  # so many it does not know of
+
+    def _says(self) -> str:
+        return (
+            f"the ledger {show(self.path)} is older than what the last run wrote beside it: it knows nothing of "
+            f"{count_text(self.calls, 'call')}. Each folder is looked at as if it were new, so that what seems to be "
+            "delivered is not paid for again"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerBack(Event):
     """The very ledger that was removed is in its place again."""
 

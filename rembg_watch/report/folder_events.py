@@ -58,7 +58,7 @@ class PassedOver(PictureEvent):
 _PASSED: dict[str, tuple[str, str]] = {
     Why.TYPE: (
         "{} file",
-        "the service takes JPEG, PNG, WebP and BMP only; export it as one of these, or exclude it knowingly",
+        "the service takes JPEG, PNG, WebP and BMP only; export it as one of these, or leave it out (exclude)",
     ),
     Why.LINK: ("link", "links are not followed; put the picture itself into the folder"),
     Why.SPECIAL: ("pipe, socket or device", "it is no ordinary file"),
@@ -128,9 +128,10 @@ class FolderHung(FolderEvent):
     silent_s: float
 
     def _says(self) -> str:
+        silent = f"has not answered for {span_text(self.silent_s)}" if self.silent_s >= 1 else "does not answer"
         return (
-            f"{self.folder}: a disk has not answered for {span_text(self.silent_s)}; nothing is sent for this folder "
-            "meanwhile, and the others go on; look at its share"
+            f"{self.folder}: a disk {silent}; nothing is sent for this folder meanwhile, and the others go on; "
+            "look at its share"
         )
 
 

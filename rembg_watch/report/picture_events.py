@@ -13,12 +13,29 @@ ACCEPT_OR_REDO = '"rembg-watch accept" delivers it as it is, "rembg-watch redo" 
 
 _ODD = {
     "no_alpha": "it has no transparency",
+    "lacks_files": "not all of its files could be made",
     "all_opaque": "nothing in it is transparent",
     "all_transparent": "all of it is transparent",
     "not_decoded": "it is too large to be decoded on this machine, so only its structure was checked",
     "wrong_size": "it is not of the size that was expected",
     "downgraded": "it is much smaller than expected",
 }
+
+
+_REMARKS = {
+    "too_small": "it is too small for its canvas",
+    "out_of_gamut": "some of its colours do not exist in that colour space",
+    "over_max_kb": "it is larger than max_kb even at the least quality",
+    "eight_bit": "its format holds 8 bits only",
+    "no_clipping_path": "its outline is too complicated for a clipping path",
+    "from_lab": "its colours were converted from Lab",
+    "from_float": "its values were converted to 16 bits",
+}
+
+
+def remark_text(code: str) -> str:
+    """Say what is odd about a deliverable."""
+    return _REMARKS.get(code, code.replace("_", " "))
 
 
 def odd_text(finding: str | None) -> str:
@@ -92,6 +109,37 @@ class Reused(PictureEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileMade(PictureEvent):
+    """A deliverable stands under its name, relative to the output root; *remarks* are codes of what is odd about it."""
+
+    deliverable: str
+    target: bytes
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> Level:
+        """Return how much it matters: a file with a remark should be looked at."""
+        return Level.WARNING if self.remarks else Level.INFO
+
+    def _says(self) -> str:
+        odd = f"; look at it: {', '.join(map(remark_text, self.remarks))}" if self.remarks else ""
+        return f"{self.picture}: {self.deliverable} made as {show(self.target)}{odd}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileNotMade(PictureEvent):
+    """A deliverable cannot be made of this picture; the others are not affected."""
+
+    level: ClassVar[Level] = Level.WARNING
+    deliverable: str
+    why: str
+    code: str
+
+    def _says(self) -> str:
+        return f"{self.picture}: {self.deliverable} cannot be made: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TakenAlong(PictureEvent):
     """A source was renamed: the cut-out of its old name is gone, and stands under the new one."""
 
@@ -112,6 +160,8 @@ class WillRetry(PictureEvent):
     retry_at: datetime | None = None
 
     def _says(self) -> str:
+        if not self.attempt:
+            return f"{self.picture}: {self.why}; nothing was sent, and it is tried again"
         return f"{self.picture}: {self.why}; attempt {self.attempt} of {self.max_attempts}, sent again"
 
 
@@ -177,6 +227,7 @@ class FolderHeld(FolderEvent):
 class MadeOtherwise(FolderEvent):
     """A folder's options have changed; what was delivered with others is not touched by itself."""
 
+    level: ClassVar[Level] = Level.WARNING  # a person who has just changed them, at a terminal, has to hear of it
     count: int
 
     def _says(self) -> str:

@@ -231,7 +231,11 @@ _ALWAYS = frozenset({"queued", "sending", "done", "failed"})
 def _jobs(snapshot: Snapshot) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(justify="right", min_width=9)
-    rows = [(snapshot["unsettled"], "not whole yet", "", "")] if snapshot["unsettled"] else []
+    rows = (
+        [(snapshot["unsettled"], "not whole yet", "rembg-watch jobs --unsettled  says which", "")]
+        if snapshot["unsettled"]
+        else []
+    )
     if left := snapshot.get("originals_left"):
         rows.append((left, "originals to be moved or deleted", "", "yellow"))
     for state, name, hint in _JOB_ROWS:

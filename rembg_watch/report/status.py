@@ -28,6 +28,9 @@ Snapshot = dict[str, Any]
 
 SILENT_AFTER_S = 60
 
+LAST_CALL = "last_call"
+"""The key under which the number of the last call is written: it only grows, as long as the ledger is the same."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateView:
@@ -256,7 +259,11 @@ def read_snapshot(path: Path) -> Snapshot | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    return found if isinstance(found, dict) and "jobs" in found else None
+    is_one = isinstance(found, dict) and isinstance(found.get("jobs"), dict) and found.keys() >= _ALWAYS_THERE
+    return found if is_one else None
+
+
+_ALWAYS_THERE = frozenset({"jobs", "unsettled", "gate", "credits", "rate"})
 
 
 class Liveness(StrEnum):

@@ -19,7 +19,7 @@ from rembg_watch.paths import Folder
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
 from rembg_watch.watch.probe import Judgement, Verdict, file_stat, probe
-from rembg_watch.watch.settle import FileStat, Settler
+from rembg_watch.watch.settle import EMPTY, FileStat, Settler
 
 AT_ONCE = 500
 """How many files are looked at before anything else gets its turn."""
@@ -157,11 +157,15 @@ class Intake:
         return len(due) == AT_ONCE
 
     def _is_ready(self, source: bytes, found: FileStat, now: float) -> bool:
-        """Say if it is time to open a file; an empty one is opened only to give it up."""
+        """Say if it is time to open a file; nobody waits for an empty one, which is opened only to give it up."""
         if self._settler.has_settled(source, now):
             return True
         self._report_if_old(source, now)
-        return found.size_bytes == 0 and self._is_last(source, found, now)
+        if found.size_bytes:
+            return False
+        if self._settler.unchanged_s(source, now) >= self._pace.settle_s:  # nobody waits for it, but it is looked at
+            self._settler.put_off(source, until_s=now + self._pace.settle_s, reason=EMPTY)
+        return self._is_last(source, found, now)
 
     def _is_last(self, source: bytes, found: FileStat, now: float) -> bool:
         """Say if a file was waited for long enough, by our own looks or by its own clock before we came."""

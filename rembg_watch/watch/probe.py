@@ -16,6 +16,7 @@ from enum import Enum
 
 from rembg_watch.host import disk
 from rembg_watch.pictures import formats, inspection
+from rembg_watch.pictures.decoding import UndecidedError
 from rembg_watch.pictures.extras import why_not_installed
 from rembg_watch.watch.settle import FileStat
 
@@ -103,6 +104,8 @@ def probe(
 
 
 def _unopened(error: OSError) -> Judgement:
+    if isinstance(error, UndecidedError):
+        return Judgement(Verdict.STUCK, error.strerror or str(error), "undecided", took_long=True)
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return Judgement(Verdict.GONE)
     if error.errno == errno.ELOOP:

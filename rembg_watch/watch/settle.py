@@ -46,12 +46,16 @@ class Sighting:
     looks: int  # how often it was seen as it is now
     due_s: float  # when it is to be looked at again
     reason: str  # why it is not settled, for a sentence about "it"
-    is_put_off: bool = False  # it had settled and was not whole or could not be read
+    is_put_off: bool = False  # it had settled, and was empty, not whole or could not be read
 
 
 def is_settled(sighting: Sighting, *, now: float, settle_s: float) -> bool:
     """Say if a file may be read: unchanged for *settle_s*, seen at least twice so, and not empty."""
-    return sighting.looks >= 2 and sighting.stat.size_bytes > 0 and now - sighting.since_s >= settle_s
+    return sighting.stat.size_bytes > 0 and _is_still(sighting, now=now, settle_s=settle_s)
+
+
+def _is_still(sighting: Sighting, *, now: float, settle_s: float) -> bool:
+    return sighting.looks >= 2 and now - sighting.since_s >= settle_s
 
 
 class Settler(Generic[Key]):
@@ -130,11 +134,20 @@ class Settler(Generic[Key]):
         sighting = self._sightings.get(key)
         return sighting is not None and is_settled(sighting, now=now, settle_s=self._settle_s)
 
+    def is_still(self, key: Key, now: float) -> bool:
+        """Say the same of a file that may be empty."""
+        sighting = self._sightings.get(key)
+        return sighting is not None and _is_still(sighting, now=now, settle_s=self._settle_s)
+
     def put_off(self, key: Key, *, until_s: float, reason: str) -> None:
         """Look at a settled file again at *until_s* only, or as soon as it changes: it is not whole yet."""
         sighting = self._sightings[key]
         sighting.reason, sighting.is_put_off, sighting.due_s = reason, True, until_s
         self._push(key, until_s)
+
+    def rest(self, key: Key) -> None:
+        """Note that time alone brings nothing on for a file, which is looked at as often as before."""
+        self._sightings[key].is_put_off = True
 
     def hurry(self, key: Key, now: float) -> None:
         """Look at a file again at once although it was put off: something may have changed that no look shows."""

@@ -92,6 +92,42 @@ def test_a_cutout_goes_where_it_is_wanted(tmp_path: Path) -> None:
         assert file.getvalue() == WEBP
 
 
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("a.png", "png"),
+        ("a.PNG", "png"),
+        ("a.jpg", "jpeg"),
+        ("a.jpe", "jpeg"),
+        ("a.JFIF", "jpeg"),
+        ("a.pjpeg", "jpeg"),
+        ("a.dib", "bmp"),
+        ("a", "webp"),
+        ("a.part", "webp"),
+    ],
+)
+def test_the_ending_of_the_destination_says_the_format(tmp_path: Path, name: str, asked: str) -> None:
+    seen: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.read())
+        return httpx.Response(200, content=WEBP, headers={"content-type": "image/webp"})
+
+    with client_of(answer) as client:
+        client.remove_background(PNG, destination=tmp_path / name)
+    assert f'name="format"\r\n\r\n{asked}\r\n'.encode() in seen[0]
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.TIFF", "a.gif", "a.heic", "a.psd", "a.avif"])
+def test_no_webp_is_written_into_a_file_of_another_kind(tmp_path: Path, name: str) -> None:
+    with client_of(answering()) as client:
+        with pytest.raises(InvalidRequestError, match="does not produce"):
+            client.remove_background(PNG, destination=tmp_path / name)
+        assert not (tmp_path / name).exists()
+        client.remove_background(PNG, RemovalParams(format=Format.WEBP), destination=tmp_path / name)
+        assert (tmp_path / name).exists()
+
+
 def test_a_temporary_cutout_has_its_formats_ending_and_goes_away() -> None:
     with client_of(answering(body=PNG)) as client:
         kept = client.remove_to_tempfile(PNG, RemovalParams(format=Format.PNG))

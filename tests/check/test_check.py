@@ -123,6 +123,17 @@ def test_a_sound_configuration_has_nothing_but_good_news(read: Read, proc: Proc)
     assert check.verdict(found) is ExitCode.OK
 
 
+@pytest.mark.parametrize(
+    ("pattern", "meant"),
+    [("./old/**", "old/**"), ("shoot-7", "**/shoot-7/**")],
+)
+def test_what_a_pattern_that_matches_nothing_was_meant_to_say_is_guessed(
+    read: Read, proc: Proc, pattern: str, meant: str
+) -> None:
+    found = only(bad(findings(read(f'exclude = ["{pattern}"]'), proc(), answer=account())))
+    assert found.todo == f'take it out, or say what is meant, as in "{meant}"'
+
+
 def test_nothing_is_left_behind_by_trying(read: Read, proc: Proc, tmp_path: Path) -> None:
     (tmp_path / "failed").mkdir()
     reading, kernel = read('after = "delete"\nfailed = "failed"'), proc()

@@ -53,6 +53,65 @@ def test_the_daemon_of_this_configuration_is_no_finding(tmp_path: Path, found: F
         locks.release()
 
 
+def test_a_ledger_that_cannot_be_opened_is_an_error_and_none_is_not(tmp_path: Path, found: Found) -> None:
+    assert not [one for one in found() if one.severity is Severity.ERROR]
+    (tmp_path / "state" / "ledger.db").write_bytes(b"no database" * 500)
+    (one,) = [one for one in found() if one.severity is Severity.ERROR]
+    assert "ledger.db" in one.what
+    assert one.where.startswith("config.toml:1 state_dir") or "state_dir" in one.where
+
+
+def test_a_ledger_that_this_user_may_not_read_is_an_error_that_says_whose_it_is(
+    tmp_path: Path, found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_ledger(tmp_path / "state").close()
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "ledger.db" not in str(path) and real(path, mode))
+    (one,) = [one for one in found() if one.severity is Severity.ERROR]
+    assert "this user may not read the state folder" in one.what
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ('include = ["**/CaptureOne/*.jpg"]', "CaptureOne is a program's own by its name, and never looked into"),
+        ('include = ["**/*.{jpg,png}"]', 'write a pattern for each, as in "**/*.jpg", "**/*.png"'),
+        ('include = ["sub/"]', 'as in "**/sub/**"'),
+        ('exclude = ["sub"]', 'as in "**/sub/**"'),
+        ('include = ["(.*)jpg"]', 'as in "**/*.jpg"'),
+        ('include = ["**/*.tif"]', 'as in "**/*.jpg"'),
+        ('exclude = ["**/*.jpg "]', 'as in "**/*.jpg"'),
+        ('include = ["in/**/*.jpg"]', "include and exclude leave out all that is there: 2 pictures"),
+        (r'include = ["**\\*.jpg"]', "include and exclude leave out all that is there: 2 pictures"),
+        ('include = ["**/*.jpg, **/*.png"]', "include and exclude leave out all that is there: 2 pictures"),
+        ('include = ["!*.png"]', "include and exclude leave out all that is there: 2 pictures"),
+        (
+            'include = ["**/*.jpg"]\nexclude = ["**/*.jp*"]',
+            "include and exclude leave out all that is there: 2 pictures",
+        ),
+    ],
+)
+def test_patterns_by_which_nothing_is_sent_are_warned_of_with_what_to_write(
+    tmp_path: Path, found: Found, lines: str, told: str
+) -> None:
+    (tmp_path / "in" / "sub").mkdir()
+    for name in ("a.jpg", "sub/b.png"):
+        (tmp_path / "in" / name).write_bytes(b"x")
+    file = tmp_path / "config.toml"
+    file.write_text(f"{file.read_text()}{lines}\n")
+    said = [f"{one.what}; {one.todo}" for one in found() if one.severity is Severity.WARNING]
+    assert any(told in one for one in said), said
+
+
+@pytest.mark.parametrize("pattern", ["**/*.nef", "*.CR3", "**/CaptureOne/**", "**/.*/**", "**/_rejects/**", "**/*.png"])
+def test_who_leaves_out_knowingly_is_not_warned(tmp_path: Path, found: Found, pattern: str) -> None:
+    for name in ("a.jpg", "b.nef", "c.png"):
+        (tmp_path / "in" / name).write_bytes(b"x")
+    file = tmp_path / "config.toml"
+    file.write_text(f'{file.read_text()}exclude = ["{pattern}", "**/*.nef"]\n')
+    assert not [one for one in found() if one.severity is Severity.WARNING]
+
+
 @pytest.mark.parametrize("name", ["out", "done"])
 @pytest.mark.parametrize("how", ["missing", "bare"])
 def test_a_folder_that_was_used_and_is_away_is_an_error_and_stays_as_it_is(

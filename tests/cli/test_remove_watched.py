@@ -1,11 +1,13 @@
 """``remove`` beside watched folders and their ledger: no cut-out of a cut-out, and no silent second payment."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rembg_watch.host.locks import Locks
 from rembg_watch.sandbox import Sandbox
 
 Call = Callable[..., Any]
@@ -62,6 +64,52 @@ def test_the_folder_that_one_is_in_is_named_in_full(
     ended = call("remove", "mug.jpg", "--config", "../rembg-watch.toml")
     assert ended.code == 2
     assert f"{studio / 'in'} is watched" in ended.err
+
+
+@pytest.mark.parametrize("place", ["in", "in/sub", "link", "link/sub"])
+def test_a_configuration_above_the_place_counts_from_wherever_one_stands(
+    call: Call, serve: Callable[..., Sandbox], studio: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = serve()
+    cup = studio / "other" / "cup.jpg"
+    cup.write_bytes((studio / "in" / "mug.jpg").read_bytes())
+    monkeypatch.chdir(studio / place)
+    ended = call("remove", str(cup), "-o", ".")
+    assert (ended.code, sandbox.billed) == (2, 0)
+    assert "is watched (folder 'kitchen')" in ended.err
+
+
+def test_a_configuration_that_ran_before_counts_wherever_it_stands(
+    call: Call, serve: Callable[..., Sandbox], desk: Path, tmp_path: Path, make_picture: Callable[..., bytes]
+) -> None:
+    sandbox = serve()
+    far = tmp_path / "far away"
+    (far / "in").mkdir(parents=True)
+    text = f'[watch]\nsettle_s = 0.05\n[[folders]]\nname = "far"\ninput = "{far}/in"\noutput = "{far}/out"\n'
+    (desk / "north.toml").write_text(text)
+    (desk / "a.jpg").write_bytes(make_picture())
+    assert call("once", "--quiet", "--config", "north.toml").code == 0
+    ended = call("remove", "a.jpg", "-o", f"{far}/in/")
+    assert (ended.code, sandbox.billed) == (2, 0)
+    assert "is watched (folder 'far')" in ended.err
+
+
+def test_what_a_running_daemon_watches_counts_whatever_its_configuration(
+    call: Call, serve: Callable[..., Sandbox], studio: Path, make_picture: Callable[..., bytes]
+) -> None:
+    sandbox = serve()
+    (studio / "rembg-watch.toml").unlink()
+    (studio / "a.jpg").write_bytes(make_picture())
+    locks = Locks()
+    locks.take_input(studio / "in")
+    try:
+        ended = call("remove", "a.jpg", "-o", "link/sub/")
+    finally:
+        locks.release()
+    assert (ended.code, sandbox.billed) == (2, 0)
+    assert f"{studio / 'in' / 'sub'} is watched by process {os.getpid()}" in ended.err
+    assert f"Name a place outside {studio / 'in'} with -o" in ended.err
+    assert call("remove", "a.jpg", "-o", "link/sub/").code == 0
 
 
 @pytest.mark.parametrize("output", ["other/", "cup.png", "out/", "-"])

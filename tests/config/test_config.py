@@ -251,10 +251,10 @@ angle = 500
         assert sorted(caught.value.problems) == sorted(
             [
                 f"{path}:2 [pool] workers: must be at least 1, not 0",
-                f"{path}:3 [pool] batchsize: is not a known key; did you mean batch_size?",
-                f"{path}:4 wtach: is not a known key; did you mean watch?",
+                f"{path}:3 [pool] batchsize: is not a known setting; did you mean batch_size?",
+                f"{path}:4 wtach: is not a known setting; did you mean watch?",
                 f"{path}:7 [watch] mode: must be one of 'auto', 'events' or 'poll', not \"sometimes\"",
-                f"{path}:8 [watch] per_image: is not a known key; did you mean [credits] per_image?",
+                f"{path}:8 [watch] per_image: is not a known setting; did you mean [credits] per_image?",
                 (
                     f"{path}:11 [[folders]] input ('a'): the input folder {tmp_path}/missing does not exist; "
                     "create it, mount its share, or correct the path"
@@ -307,7 +307,7 @@ angle = 500
             pytest.param(
                 "[api]\nusage_url = 'https://me:word@h/'", "must not carry a name or password", id="a password"
             ),
-            pytest.param("_env_file = '/etc/passwd'", "is not a known key", id="a word of the settings library"),
+            pytest.param("_env_file = '/etc/passwd'", "is not a known setting", id="a word of the settings library"),
             pytest.param("workers = 3", "did you mean [pool] workers?", id="a key without its table"),
             pytest.param(
                 "[api]\nstate_dir = '/x'", "did you mean state_dir, above the first [table]?", id="a key below"
@@ -337,7 +337,7 @@ angle = 500
             pytest.param('name = "a"\nafter = "burn"', "'keep', 'move' or 'delete'", id="an unknown end"),
             pytest.param('name = "a"\noptions = 3', "must be a table", id="options that are a number"),
             pytest.param('name = "a"\noptions = { w = "x" }', "options] w ('a'): must be a whole number", id="inline"),
-            pytest.param('name = "a"\nwatch = true', "is not a known key", id="an unknown key"),
+            pytest.param('name = "a"\nwatch = true', "is not a known setting", id="an unknown key"),
         ],
     )
     def test_a_wrong_folder_is_told_with_its_name(
@@ -356,7 +356,7 @@ angle = 500
             ('bg_color = "#12345"', "Invalid color format"),
             ('format = "gif"', "Invalid format 'gif'"),
             ('mask = true\nbg_color = "#fff"', "Cannot use 'mask=true' together with 'bg_color'"),
-            ("widht = 5", "is not a known key"),
+            ("widht = 5", "is not a known setting"),
         ],
     )
     def test_options_that_the_api_refuses_are_refused_before_any_call(
@@ -497,7 +497,7 @@ class TestFiles:
         assert (found.kind, found.where) == (FindingKind.FILE, str(path))
 
     def test_a_folder_in_place_of_the_file_is_one_sentence(self, tmp_path: Path, environ: Environ) -> None:
-        assert "cannot be read: is a directory" in only(errors(tmp_path, environ)).what
+        assert "is a folder, and no configuration file" in only(errors(tmp_path, environ)).what
 
     @needs_modes
     def test_a_file_that_must_not_be_read_is_one_sentence(self, write: Write, environ: Environ) -> None:
@@ -570,6 +570,10 @@ class TestEnvironment:
             ("REMBG_WATCH_POOL__WORKRES", "2", "did you mean workers?"),
             ("REMBG_WATCH_POOLS__WORKERS", "2", "did you mean REMBG_WATCH_POOL__WORKERS?"),
             ("REMBG_WATCH_API_KEY", KEY, "did you mean REMBG_WATCH_API__KEY?"),
+            ("REMBG_WATCH_KEY", KEY, "did you mean REMBG_WATCH_API__KEY?"),
+            ("REMBG_WATCH_TOKEN", KEY, "did you mean REMBG_WATCH_API__KEY?"),
+            ("REMBG_WATCH_API__TOKEN", KEY, "did you mean REMBG_WATCH_API__KEY, for the API key?"),
+            ("REMBG_WATCH_API__API_KEY", KEY, "did you mean REMBG_WATCH_API__KEY, for the API key?"),
             ("REMBG_WATCH_STATEDIR", "/x", "did you mean REMBG_WATCH_STATE_DIR?"),
             ("REMBG_WATCH_WORKERS", "2", "did you mean REMBG_WATCH_POOL__WORKERS?"),
             ("REMBG_WATCH_FOLDERS", "[{", "REMBG_WATCH_FOLDERS: must be JSON here"),

@@ -67,7 +67,7 @@ class Shop:
         }
         return Settings(**(tables | self.tables))
 
-    def drop(self, path: str, colour: int = 0, *, orientation: int = 1) -> Path:
+    def drop(self, path: str, colour: int = 0, *, orientation: int = 1, size: tuple[int, int] = (40, 30)) -> Path:
         """Put a picture at ``folder/name``; those of one colour and orientation are the same, byte for byte."""
         folder, _, name = path.partition("/")
         made = self.root / folder / "in" / name
@@ -75,7 +75,7 @@ class Shop:
         exif = Image.Exif()
         if orientation != 1:
             exif[274] = orientation
-        Image.new("RGB", (40, 30), COLOURS[colour]).save(made, exif=exif)
+        Image.new("RGB", size, COLOURS[colour]).save(made, exif=exif)
         return made
 
     def sources(self) -> list[Path]:
@@ -248,6 +248,17 @@ def test_a_pause_that_a_person_asked_to_end_holds_nothing(shop: Shop) -> None:
     assert shop.check().now == 1
 
 
+def test_a_folder_that_is_held_for_its_answers_is_said_to_be(shop: Shop) -> None:
+    shop.tables["pool"] = {"workers": 1}
+    for number in range(6):
+        shop.drop(f"a/{number}.png", number, size=(600, 500))
+    shop.sandbox.add_fault("wrong_size")
+    shop.run()
+    shop.drop("a/new.png", 7)
+    (limit,) = shop.check().limits
+    assert limit.startswith("a: the folder's answers are not of the size that was expected (the answer is 460 x 383")
+
+
 @pytest.mark.parametrize("what", ["options", "key"])
 def test_pictures_that_were_held_for_their_options_go_once_these_or_the_key_are_others(shop: Shop, what: str) -> None:
     shop.drop("a/1.png")
@@ -255,7 +266,8 @@ def test_pictures_that_were_held_for_their_options_go_once_these_or_the_key_are_
     shop.run()
     shop.refused.clear()
     shop.drop("a/2.png", 1)
-    assert shop.check().limits == ("a: the API does not accept its options",)
+    (limit,) = shop.check().limits
+    assert limit.startswith("a: the API does not accept the folder's options (")
     if what == "options":
         shop.folders["a"]["options"] = {"format": "png"}
     else:

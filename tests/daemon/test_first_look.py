@@ -15,6 +15,7 @@ from rembg_watch.daemon.first_look import AGAIN, LET_GO, answer
 from rembg_watch.errors import ExitCode
 from rembg_watch.jobs import State
 from rembg_watch.ledger import open_ledger
+from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
 from tests.daemon.test_life import running, settings
 from tests.life import KEY, Studio, eventually
@@ -180,6 +181,62 @@ def test_a_new_ledger_pays_for_nothing_that_seems_to_be_delivered(studio: Studio
         assert list(held(daemon)) == [Cause.DELIVERED]
         assert "6 of 6 pictures seem to be delivered" in daemon.snapshot()["folders"][0]["why"]
     assert calls(studio) == paid
+
+
+def restore_backup(studio: Studio, backup: Path) -> None:
+    for path in (studio.root / "state").glob("ledger.db*"):
+        path.unlink()
+    shutil.copy(backup, studio.root / "state/ledger.db")
+
+
+@pytest.mark.parametrize("is_let_go", [False, True])
+def test_an_older_ledger_pays_for_nothing_that_was_delivered_after_it(
+    studio: Studio, tmp_path: Path, is_let_go: bool
+) -> None:
+    drop(studio, 4)
+    assert once(studio, asking(studio)) is ExitCode.OK
+    if is_let_go:
+        with open_ledger(studio.root / "state") as ledger:
+            answer(ledger, ["f"], LET_GO)
+    drop(studio, 2, first=10)
+    assert once(studio, asking(studio)) is ExitCode.OK
+    backup = tmp_path / "backup"
+    shutil.copy(studio.root / "state/ledger.db", backup)
+    drop(studio, 4, first=20)
+    assert once(studio, asking(studio)) is ExitCode.OK
+    paid = calls(studio)
+    restore_backup(studio, backup)
+    assert "4 of 4 pictures seem" in "".join(estimate(asking(studio), transport=studio.sandbox.transport()).limits)
+    for _ in range(2):  # and again at the next start, which finds a status that fits the ledger
+        told: list[events.Event] = []
+        with running(studio, asking(studio), told=told) as daemon:
+            assert daemon.run_once() is ExitCode.WAITING
+            assert list(held(daemon)) == [Cause.DELIVERED]
+    assert calls(studio) == paid
+    with running(studio, asking(studio)) as daemon:
+        ledger, output = daemon.parts.ledger, studio.root / "out"
+        assert adoption.adopt(ledger, adoption.adoptable(ledger, "f", output).found, output, daemon.clocks.now()) == 4
+    studio.drop("new.png", (1, 2, 3), (70, 30))
+    assert once(studio, asking(studio)) is ExitCode.OK
+    assert calls(studio) == paid + 1
+
+
+def test_an_older_ledger_with_nothing_lacking_goes_on_and_that_is_told(studio: Studio, tmp_path: Path) -> None:
+    drop(studio, 2)
+    assert once(studio, asking(studio)) is ExitCode.OK
+    shutil.copy(studio.root / "state/ledger.db", tmp_path / "backup")
+    drop(studio, 1, first=5)
+    assert once(studio, asking(studio)) is ExitCode.OK
+    restore_backup(studio, tmp_path / "backup")
+    (studio.root / "in/5.png").unlink()
+    told: list[events.Event] = []
+    drop(studio, 1, first=9)
+    assert once(studio, asking(studio), told=told) is ExitCode.OK
+    (back,) = [one for one in told if isinstance(one, events.LedgerSetBack)]
+    assert "knows nothing of 1 call." in back.sentence()
+    told.clear()
+    assert once(studio, asking(studio), told=told) is ExitCode.OK
+    assert not [one for one in told if isinstance(one, events.LedgerSetBack)]
 
 
 def test_adopting_takes_them_over_and_the_rest_is_sent(studio: Studio) -> None:

@@ -12,6 +12,7 @@ from rembg_watch.daemon import RESUME, TRUST, Daemon
 from rembg_watch.daemon.leftovers import remember_roots
 from rembg_watch.delivery.roots import ROOTS
 from rembg_watch.errors import ExitCode
+from rembg_watch.host.disk import OutputUnavailableError
 from rembg_watch.jobs import State
 from rembg_watch.ledger import open_ledger
 from rembg_watch.report import events
@@ -209,3 +210,25 @@ def test_a_new_output_of_a_known_folder_is_made(studio: Studio) -> None:
     with running(studio, output=studio.root / "new/out") as daemon:
         studio.drop("second.jpg", (1, 2, 3))
         eventually((studio.root / "new/out/second.webp").exists)
+
+
+def test_once_does_not_wait_for_a_sub_folder_that_takes_nothing(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.drop("sealed/x.jpg")
+    studio.drop("good.jpg", (1, 2, 3))
+    told: list[Event] = []
+    with running(studio, told) as daemon:
+        places = daemon.parts.ports.places
+        source_in = places.source_in
+
+        def sealed(output: Path, source: bytes, extension: str) -> bytes:
+            if source.startswith(b"sealed/"):
+                raise OutputUnavailableError("no right to write there", code="no_rights", path=output / "sealed")
+            return source_in(output, source, extension)
+
+        monkeypatch.setattr(places, "source_in", sealed)
+        assert daemon.run_once() is ExitCode.WAITING
+    assert (set(studio.outputs()), studio.sandbox.billed) == ({"good.webp"}, 1)
+    (waits,) = [one for one in told if isinstance(one, events.WillRetry)]
+    assert "no right to write there; nothing was sent, and it is tried again after " in waits.sentence()

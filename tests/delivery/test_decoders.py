@@ -574,6 +574,35 @@ def test_a_source_for_which_no_child_can_be_had_is_set_upright_here(make: Make, 
     assert len(set_upright(decoders, tmp_path, lying())) > 100
 
 
+def once_only(tmp_path: Path, command: tuple[str, ...]) -> tuple[str, ...]:
+    """Start *command* the first time, and nothing that works from then on: no more processes are allowed."""
+    script = tmp_path / "start"
+    script.write_text(f'#!/bin/sh\n[ -e "{tmp_path}/used" ] && exit 1\n: > "{tmp_path}/used"\nexec "$@"\n')
+    script.chmod(0o755)
+    return (str(script), *command)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_source_that_ended_the_only_process_is_left_for_later(
+    make: Make, tmp_path: Path, number: signal.Signals
+) -> None:
+    ends = turning(f"os.kill(os.getpid(), {int(number)}); time.sleep(60)")
+    decoders, _ = make(command=once_only(tmp_path, ends))
+    with pytest.raises(TimeoutError, match="no other one can be started now"):
+        set_upright(decoders, tmp_path, lying())
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_an_answer_that_ended_the_only_process_is_left_for_later(
+    answer: Path, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    seen = here(monkeypatch)
+    verifiers, _ = make(command=once_only(tmp_path, dying_by(number)))
+    with pytest.raises(TimeoutError, match="no other one can be started now"):
+        verifiers(answer, expected())
+    assert seen == [], "the daemon would end as that process did"
+
+
 def test_memory_that_a_child_may_not_have_is_told(make: Make, tmp_path: Path) -> None:
     decoders, told = make(command=turning("bytearray(1 << 44)"))
     with pytest.raises(MemoryError):

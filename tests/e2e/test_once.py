@@ -1,5 +1,6 @@
 """``once`` for cron and for a try: exit codes, JSON, the dry run; ``status`` and ``retry`` beside a running daemon."""
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +45,7 @@ def test_once_json_is_one_object_on_standard_output(studio: Studio) -> None:
 
 def test_a_dry_run_says_what_it_would_send_and_cost_and_sends_nothing(open_studio: Callable[..., Studio]) -> None:
     studio = open_studio(credits=2)
+    studio.configure(watch={"grace_s": 300})
     for number in range(3):
         studio.drop(f"{number}.jpg", number)
     studio.put("twin.jpg", picture(0))
@@ -327,6 +329,7 @@ def test_an_answer_of_an_unexpected_size_is_held_until_it_is_accepted(studio: St
     studio.drop("good.jpg", 7)
     said = studio.cli("once")
     assert said.code == 75, said.text
+    assert "1 waits (rembg-watch jobs --state held says why)" in said.out
     assert set(studio.outputs()) == {"good.png"}
     (job,) = studio.jobs("--state", "held")
     assert job["reason"].startswith("the answer is 460 x 307, expected 1200 x 800; such previews come when an account")
@@ -390,7 +393,11 @@ def test_a_change_of_options_says_what_stays_as_it_is(studio: Studio) -> None:
     told = (
         f'3 pictures were delivered with other options and stay as they are; "rembg-watch redo --folder {name}" makes'
     )
-    assert told in studio.cli("once").text
+    assert told in studio.cli("once", "--dry-run").out
+    assert json.loads(studio.cli("once", "--dry-run", "--json").out)["made_otherwise"] == {name: 3}
+    said = studio.cli("once").text
+    assert re.search(rf"warning\W+{name}: 3 pictures were", said), "a terminal shows warnings alone"
+    assert told in said
     assert told not in studio.cli("once").text, "once is enough"
     assert studio.cli("redo", "--folder", name, "--yes").code == 0
     assert studio.cli("once").code == 0

@@ -107,6 +107,41 @@ def test_one_folder_under_two_names_is_one_folder(folders: tuple[Path, Path], tm
     locks.release()
 
 
+@pytest.mark.parametrize("comes_first", ["outer", "inner"])
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_a_folder_within_a_watched_one_is_watched_already(tmp_path: Path, comes_first: str, depth: int) -> None:
+    outer = tmp_path / "in"
+    inner = outer.joinpath(*map(str, range(depth)))
+    beside = tmp_path / "in-2"
+    for path in (inner, beside):
+        path.mkdir(parents=True)
+    one, two = (outer, inner) if comes_first == "outer" else (inner, outer)
+    first, second = Locks(), Locks()
+    assert first.take_input(one)
+    with pytest.raises(LockedError, match=f"process {os.getpid()}.*; it watches a folder (above|inside) this one"):
+        second.take_input(two)
+    found = second.holder_of(two)
+    assert found is not None
+    assert ("above" if comes_first == "outer" else "inside") in str(found)
+    assert second.take_input(beside)
+    assert first.take_input(two)  # one daemon's own folders are the configuration's matter
+    first.let_go(one)
+    first.let_go(two)
+    assert second.take_input(two)
+    second.release()
+    first.release()
+
+
+def test_an_inner_folder_behind_a_link_is_watched_already(tmp_path: Path) -> None:
+    (tmp_path / "in/sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "in/sub")
+    first = Locks()
+    assert first.take_input(tmp_path / "in")
+    with pytest.raises(LockedError, match="above this one"):
+        Locks().take_input(tmp_path / "link")
+    first.release()
+
+
 BIND = """
 import os, socket, sys
 os.setuid(int(sys.argv[1]))

@@ -62,7 +62,11 @@ def test_a_key_does_not_depend_on_the_unicode_form(name: str) -> None:
         ("*", b"line\nbreak.jpg", True),
         ("[", b"[", True),
         ("", b"a.jpg", False),
+        ("f/a/b.jpg", b"a/b.jpg", True),
+        ("f/a/b.jpg", b"f/a/b.jpg", True),
+        ("f/*", b"a/b.jpg", False),
+        ("g/a/b.jpg", b"a/b.jpg", False),
     ],
 )
 def test_a_pattern_means_the_whole_path(pattern: str | None, source: bytes, is_meant: bool) -> None:
-    assert Which(pattern=pattern).accepts(source) is is_meant
+    assert Which(pattern=pattern).accepts(source, "f") is is_meant

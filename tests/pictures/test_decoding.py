@@ -1,6 +1,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,8 +75,37 @@ def test_a_picture_of_another_kind_is_none(fd: int) -> None:
     assert not decodes(holds(fd, PNG), "JPEG", 10_000)
 
 
-def test_a_decoder_that_crashes_or_is_killed_says_no(fd: int) -> None:
+def test_a_decoder_that_crashes_says_no(fd: int) -> None:
     assert not decodes(fd, "PNG", 1, command=[sys.executable, "-c", "import os; os.abort()"])
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        pytest.param("import os; os.kill(os.getpid(), 9)", id="killed by the kernel"),
+        pytest.param(
+            "import rembg_watch.pictures.decoding as d; d.MEMORY_BYTES = 1 << 26; d.main()", id="refused by the kernel"
+        ),
+    ],
+)
+def test_a_decoder_without_memory_says_nothing(fd: int, ends: str) -> None:
+    data = saved(noise((4000, 4000)), "PNG")[:-12]
+    with pytest.raises(UndecidedError, match="not enough memory"):
+        decodes(holds(fd, data), "PNG", 10_000, command=[sys.executable, "-c", ends])
+
+
+def test_a_decoder_that_takes_too_long_says_no(fd: int) -> None:
+    ends = "import rembg_watch.pictures.decoding as d; d.PROCESSOR_LIMIT_S = 1; d._be_harmless()\nwhile True: pass"
+    assert not decodes(fd, "PNG", 1, command=[sys.executable, "-c", ends])
+
+
+def test_one_picture_is_decoded_at_a_time(fd: int, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    said = f"open({str(log)!r}, 'a').write"
+    command = [sys.executable, "-c", f"import time; {said}('begins '); time.sleep(0.3); {said}('ends ')"]
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(lambda _: decodes(fd, "PNG", 1, command=command), range(3)))
+    assert log.read_text() == "begins ends " * 3
 
 
 @pytest.mark.parametrize("command", [["/nonexistent/python"], [sys.executable, "-c", "raise ImportError"]])

@@ -250,7 +250,7 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.89])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.89, 0.93, 0.98])
 @pytest.mark.parametrize("data", LARGE.values(), ids=LARGE.keys())
 def test_space_that_was_reserved_and_not_filled_is_no_whole_picture(data: bytes, share: float) -> None:
     begun = int(len(data) * share)
@@ -261,9 +261,34 @@ def test_space_that_was_reserved_and_not_filled_is_no_whole_picture(data: bytes,
 def test_tiny_pictures_of_one_colour_are_whole() -> None:
     for name in ("WEBP", "PNG", "JPEG"):
         for options in ({}, {"lossless": True}) if name == "WEBP" else ({},):
-            for size in ((1, 1), (3, 2), (500, 400)):
+            for size in ((1, 1), (3, 2), (500, 400), (2000, 1500)):
                 for colour in ("black", "white", "red"):
                     assert is_whole(saved(Image.new("RGB", size, colour), name, **options)), (name, size, colour)
+
+
+def test_a_png_whose_space_was_reserved_is_not_for_a_decoder_to_judge() -> None:
+    flat = saved(Image.new("RGB", (300, 200), "white"), "PNG")
+    for data in (flat, LARGE["PNG"], saved(Image.radial_gradient("L"), "PNG")):
+        for percent in range(10, 98):
+            begun = len(data) * percent // 100
+            if len(data) - begun >= 20:
+                assert look(data[:begun] + bytes(len(data) - begun)).is_hopeless, percent
+
+
+def test_a_webp_whose_metadata_were_not_written_yet_is_waited_for() -> None:
+    data = extended_webp(noise(), behind=[(b"EXIF", turned(6))])
+    begun = data.index(b"EXIF")
+    assert not is_whole(data[:begun] + bytes(len(data) - begun))
+    assert is_whole(extended_webp(noise(), behind=[(b"EXIF", turned(6) + bytes(100))]))
+
+
+def test_a_bmp_with_black_corners_is_whole_and_one_with_black_rows_waits() -> None:
+    picture = noise((400, 300))
+    picture.paste("black", (200, 0, 400, 40))
+    assert is_whole(saved(picture, "BMP"))
+    picture.paste("black", (0, 0, 400, 4))
+    found = look(saved(picture, "BMP"))
+    assert (found.is_whole, found.is_all_there, found.is_hopeless) == (False, True, False)
 
 
 # --- nobody makes us work for ever ----------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.jobs import State
@@ -207,4 +208,27 @@ def test_a_cutout_that_a_person_has_edited_stays_and_the_picture_is_paid_for_ane
         life.work()
     assert studio.outputs()["a.webp"] == b"edited"
     assert said(studio, "a.jpg.webp") == "Tisch"
+    assert studio.sandbox.billed == 2
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_comment_is_free_in_the_same_file_and_may_tell_two_files_apart(studio: Studio, kind: str) -> None:
+    def put(name: str, comment: str) -> None:
+        out = io.BytesIO()
+        info = PngInfo()
+        info.add_text("of its own", comment)
+        extra = {"comment": comment} if kind == "JPEG" else {"pnginfo": info}
+        Image.new("RGB", (40, 30), "red").save(out, kind, **extra)
+        (studio.root / "in" / name).write_bytes(out.getvalue())
+
+    for name, comment in [("a.jpg", "one"), ("a.jpg", "two"), ("a.jpg", "three")]:
+        put(name, comment)
+        with studio.live() as life:
+            life.find()
+            life.work()
+    assert studio.sandbox.billed == 1
+    put("b.jpg", "four")
+    with studio.live() as life:
+        life.find()
+        life.work()
     assert studio.sandbox.billed == 2

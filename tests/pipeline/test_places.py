@@ -93,6 +93,25 @@ def test_a_name_that_the_disk_refuses_waits_at_no_cost_with_a_reason(
         assert "rename the source" in str(waiting.reason)
         assert life.states()["good.jpg"] is State.DONE
     assert studio.sandbox.billed == 1
+    monkeypatch.undo()  # a person has seen to it, and starts again
+    with studio.live() as later:
+        later.recover()
+        later.work()
+        assert later.states()["what?.jpg"] is State.DONE
+    assert studio.sandbox.billed == 2
+
+
+def test_a_picture_that_was_sent_waits_for_its_turn_after_a_restart_too(studio: Studio) -> None:
+    studio.drop("a.jpg")
+    with studio.live() as life:
+        life.find()
+        studio.sandbox.add_fault("garbage", count=1)
+        life.work()
+        assert life.states() == {"a.jpg": State.QUEUED}
+    with studio.live() as later:
+        later.recover()
+        later.work()
+        assert later.states() == {"a.jpg": State.QUEUED}
 
 
 def test_an_output_that_went_away_blocks_its_folder_before_the_call(studio: Studio) -> None:

@@ -146,6 +146,21 @@ def test_three_in_a_row_hold_the_folder_and_nothing_else(studio: Studio) -> None
         assert (studio.sandbox.billed, len(later.governor.gate.folders)) == (IN_A_ROW, 1)
 
 
+def test_what_is_accepted_is_delivered_although_its_folder_is_held(studio: Studio) -> None:
+    drop_some(studio, 8)
+    studio.sandbox.add_fault("wrong_size")
+    with studio.live() as life:
+        life.find()
+        life.work()
+        assert life.ledger.accept(EVERYTHING, life.ports.now()) == IN_A_ROW
+        turns = [*life.pool.feeder.turns()]
+        assert [(turn.folder, turn.may_send) for turn in turns] == [("f", False)]
+        for job in life.ledger.claim(9, at=life.ports.now(), run_id="t", turns=turns, state=State.RECEIVED):
+            life.process(job)
+        assert len(life.governor.gate.folders) == 1
+    assert (len(studio.outputs()), studio.sandbox.billed) == (IN_A_ROW, IN_A_ROW)
+
+
 def let_go(life: Life) -> None:
     life.ledger.recover(life.ports.now())  # what came back from the gate is still claimed
     life.governor.resume()

@@ -216,7 +216,7 @@ def test_a_snapshot_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["status.json"], "nothing is left beside it"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"other": 1}', "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"other": 1}', "\x00", '{"jobs": 3}', '{"jobs": {}}'])
 def test_what_is_no_snapshot_is_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "status.json").write_text(content)
     assert read_snapshot(tmp_path / "status.json") is None
@@ -455,7 +455,7 @@ WORKING  801 pictures to go.
 ━━━━━━╸                   301 of 1,102 in this run, 3.4 a second
                           about 3 min 50 s to go
 
-        2  not whole yet
+        2  not whole yet  rembg-watch jobs --unsettled  says which
       793  in line
         8  at the API
     1,204  delivered

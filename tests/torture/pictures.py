@@ -20,15 +20,15 @@ def _plain(kind: str) -> bytes:
 
 
 def jpeg(number: int, more_bytes: int = 0) -> bytes:
-    """Make a JPEG that says its number in a comment, and up to 60 kB of noise after it."""
+    """Make a JPEG that says its number in a segment of its own, as part of the picture, and up to 60 kB of noise."""
     words = b"%d:" % number + random.Random(number).randbytes(min(more_bytes, 60_000))
     plain = _plain("JPEG")
-    return plain[:2] + b"\xff\xfe" + (len(words) + 2).to_bytes(2, "big") + words + plain[2:]
+    return plain[:2] + b"\xff\xe9" + (len(words) + 2).to_bytes(2, "big") + words + plain[2:]
 
 
 def png(number: int, more_bytes: int = 0) -> bytes:
-    """Make a PNG that says its number in a chunk of text."""
-    words = b"tEXtnumber\0%d" % number + b"." * more_bytes
+    """Make a PNG that says its number in a chunk of its own, as part of the picture."""
+    words = b"nuMbnumber\0%d" % number + b"." * more_bytes
     chunk = (len(words) - 4).to_bytes(4, "big") + words + zlib.crc32(words).to_bytes(4, "big")
     plain = _plain("PNG")
     head = plain.index(b"IHDR") + 4 + 13 + 4

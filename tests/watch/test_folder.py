@@ -37,6 +37,22 @@ def test_what_comes_later_is_found_by_the_next_walk(studio: Any) -> None:
     assert studio.ledger.names == [b"new/a.jpg"]
 
 
+@pytest.mark.parametrize("content", [b"", b"a text", b"\xff\xd8\xff\xe0 cut"], ids=["empty", "text", "cut"])
+def test_what_is_no_picture_keeps_nobody_waiting_and_is_taken_when_it_becomes_one(
+    studio: Any, picture: Callable[..., bytes], content: bytes
+) -> None:
+    path = studio.drop("a.jpg", content)
+    studio.begin(settle_s=3, scan_interval_s=30)
+    studio.passes(2)
+    assert not studio.watch.is_at_rest
+    studio.passes(5)
+    assert studio.watch.is_at_rest
+    assert studio.watch.unsettled == 1
+    path.write_bytes(picture())
+    studio.passes(40)
+    assert studio.ledger.names == [b"a.jpg"]
+
+
 def test_a_file_that_grows_is_taken_when_it_has_stopped(studio: Any, picture: Callable[..., bytes]) -> None:
     whole = picture(size=(400, 300))
     path = studio.drop("a.jpg", whole[:500])
@@ -223,6 +239,21 @@ def test_what_is_unsettled_is_listed_with_reason_and_first_look(studio: Any, pic
     assert sorted(event.source for event in studio.reported(events.Unsettled)) == [b"empty.jpg", b"half.jpg"]
 
 
+def test_nobody_waits_for_an_empty_file_longer_than_for_half_a_picture(
+    studio: Any, picture: Callable[..., bytes]
+) -> None:
+    studio.drop("empty.jpg", b"")
+    studio.begin(settle_s=3, grace_s=300)
+    studio.passes(2)
+    assert not studio.watch.is_at_rest
+    studio.passes(5)
+    assert studio.watch.is_at_rest, "`once` ends here, instead of waiting for the grace time"
+    assert [(one.source, one.reason) for one in studio.listed] == [(b"empty.jpg", "it is empty")]
+    studio.drop("empty.jpg", picture())
+    studio.passes(10)
+    assert studio.ledger.names == [b"empty.jpg"]
+
+
 def test_what_never_becomes_a_picture_is_written_down_after_the_grace_time(
     studio: Any, picture: Callable[..., bytes]
 ) -> None:
@@ -337,6 +368,19 @@ def test_at_rest_means_that_waiting_brings_nothing_more(studio: Any, picture: Ca
     assert sorted(studio.ledger.rejected) == [b"empty.jpg", b"half.jpg"]
     assert studio.watch.unsettled == 0
     assert dict(studio.watch.passed_over) == {Passed(Why.LINK, ".jpg"): 1}
+
+
+def test_an_empty_file_keeps_nobody_waiting_until_it_is_given_up(studio: Any, picture: Callable[..., bytes]) -> None:
+    path = studio.drop("empty.jpg", b"")
+    studio.begin(settle_s=3, grace_s=300)
+    studio.passes(2.9)
+    assert not studio.watch.is_at_rest
+    studio.passes(4)
+    assert studio.watch.is_at_rest
+    assert [(one.source, one.reason) for one in studio.listed] == [(b"empty.jpg", "it is empty")]
+    path.write_bytes(picture())
+    studio.passes(10)
+    assert studio.ledger.names == [b"empty.jpg"]
 
 
 def test_a_file_that_somebody_asks_about_is_looked_at_again(studio: Any) -> None:

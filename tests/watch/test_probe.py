@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from rembg_watch.pictures import decoding
 from rembg_watch.watch.probe import LINK, NO_FILE, OPEN_ELSEWHERE, Judgement, Verdict, file_stat, has_writer, probe
 from rembg_watch.watch.settle import FileStat
 
@@ -157,6 +158,16 @@ def test_an_empty_file_is_refused_when_its_time_is_up(path: Path) -> None:
     assert probed(path, is_last=True) == Judgement(
         Verdict.REFUSED, "It is not a picture: it is empty. Export or copy it again.", "not_a_picture"
     )
+
+
+@pytest.mark.parametrize("code", [4, -9])
+def test_a_picture_for_which_there_is_no_memory_waits_and_is_not_at_fault(
+    path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path.write_bytes(path.read_bytes()[:-2] + b"a maker's own trailer" * 300)
+    monkeypatch.setattr(decoding, "_ended", lambda _command, _fd: code)
+    found = probed(path, is_last=True)
+    assert found == Judgement(Verdict.STUCK, "there is not enough memory to decode it now", "undecided", took_long=True)
 
 
 def test_a_picture_beyond_the_limits_is_refused_at_once(path: Path) -> None:

@@ -1,0 +1,80 @@
+"""
+Which delivered pictures lack a deliverable: one that was added, or is made otherwise than it was.
+
+What is kept of them makes it at no cost; where nothing is kept any more, it is another credit.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rembg_watch.config import Settings
+from rembg_watch.daemon.assembly import MASTERS_NAME, recipe_of
+from rembg_watch.delivery.masters import Masters
+from rembg_watch.ledger import Json, Lacking, Ledger
+from rembg_watch.report.words import count_text, credits_number, credits_text
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """The pictures of a folder that lack one deliverable."""
+
+    folder: str
+    deliverable: str
+    kept: tuple[Lacking, ...]  # they can have it at no cost
+    gone: tuple[Lacking, ...]  # nothing is kept of what was bought for them
+    price: Decimal  # of one picture
+
+    def view(self) -> dict[str, Json]:
+        """Return it for machines."""
+        return {
+            "folder": self.folder,
+            "deliverable": self.deliverable,
+            "kept": len(self.kept),
+            "gone": len(self.gone),
+            "credits": credits_number(self.price * len(self.gone)),
+        }
+
+    def text(self) -> str:
+        """Say what is lacking, and what it would cost."""
+        parts = []
+        if self.kept:
+            parts.append(
+                f"{count_text(len(self.kept), 'picture')} {_lack(len(self.kept))} {self.deliverable!r}: 0 credits"
+            )
+        if self.gone:
+            who = f"{len(self.gone):,} have no master" if self.kept else _without(len(self.gone), self.deliverable)
+            parts.append(f"{who}: {credits_text(self.price * len(self.gone))}")
+        return f"{self.folder}: " + "; ".join(parts)
+
+
+def _lack(count: int) -> str:
+    return "lacks" if count == 1 else "lack"
+
+
+def _without(count: int, deliverable: str) -> str:
+    return (
+        f"{count_text(count, 'picture')} {_lack(count)} {deliverable!r} and {'has' if count == 1 else 'have'} no master"
+    )
+
+
+def lacks(settings: Settings, ledger: Ledger, *, folders: frozenset[str] = frozenset()) -> Iterator[Lack]:
+    """Yield what is lacking, folder by folder; *folders*: in these alone."""
+    masters = Masters(settings.state_dir / MASTERS_NAME)
+    for folder in settings.folders:
+        if not folder.deliver or (folders and folder.name not in folders):
+            continue
+        recipe = recipe_of(folder, settings.deliverables)
+        wanted = {one.name: recipe.digest_of(one) for one in recipe.deliverables}
+        by_name: Mapping[str, list[Lacking]] = {name: [] for name in wanted}
+        for one in ledger.lacking(folder.name, wanted):
+            by_name[one.name].append(one)
+        for name, found in by_name.items():
+            kept = tuple(one for one in found if _is_kept(masters, one))
+            gone = tuple(one for one in found if one not in set(kept))
+            if found:
+                yield Lack(folder.name, name, kept, gone, settings.credits.per_image)
+
+
+def _is_kept(masters: Masters, one: Lacking) -> bool:
+    return one.answer_digest is not None and one.content_key is not None and masters.is_there(one.content_key)

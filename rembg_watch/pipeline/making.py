@@ -1,0 +1,346 @@
+"""
+Make the deliverables of a picture, of its source and what was bought for it, and publish each.
+
+It costs nothing and can be repeated. Each file goes the way of a plain cut-out: made aside, staged beside its name,
+written down with its digest, and only then given the name. What a crash leaves under a name is known by that digest,
+so no encoder has to make the same bytes twice. A file that cannot be made leaves the others alone.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from os import fsdecode
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from rembg_watch.delivery.making import Making
+from rembg_watch.delivery.publish import Published, Staged, discard, is_ours, publish, stage
+from rembg_watch.delivery.withdraw import withdraw
+from rembg_watch.errors import RembgWatchError
+from rembg_watch.host.disk import Content, DeliveryError, TargetTakenError
+from rembg_watch.jobs import Job
+from rembg_watch.ledger import Made, MadeState, Target
+from rembg_watch.paths import mirror, suffix
+from rembg_watch.pictures import carrying, inspection
+from rembg_watch.pictures.deliverable import Deliverable
+from rembg_watch.pictures.naming import NoNameError
+from rembg_watch.pictures.render import NotRenderedError, Rendered
+from rembg_watch.pictures.sending import AS_IT_IS, way_of
+from rembg_watch.pipeline.plan import Recipe
+from rembg_watch.pipeline.ports import Ports
+from rembg_watch.pipeline.source import SourceError, open_version
+from rembg_watch.report import events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A file that is whole, beside its name."""
+
+    deliverable: Deliverable
+    recipe_digest: str
+    staged: Staged
+    names: Callable[[], Iterator[bytes]]
+    rendered: Rendered
+
+
+def make(
+    ports: Ports, job: Job, recipe: Recipe, master: Path, beat: Callable[[], None] = lambda: None
+) -> dict[str, Made]:
+    """
+    Make and publish what a picture lacks of its folder's deliverables; return what there is of each.
+
+    Raises:
+        DeliveryError: The output takes nothing now; what stands, stands.
+        OSError: This machine's disk refused.
+    """
+    made = dict(ports.ledger.made(job.id))
+    with ExitStack() as stack:
+        source = _source(ports, job, recipe)
+        if source is not None:
+            stack.enter_context(source)
+        sent, px = _sent(source, master, recipe)
+        ready: list[_Ready] = []
+        stack.callback(_discard_all, ready)
+        for deliverable in recipe.deliverables:
+            known = made.get(deliverable.name)
+            if known is not None and _is_over(ports, job, recipe, deliverable, known):
+                continue
+            wanted = Making(
+                master=master,
+                kind=recipe.master,
+                deliverable=deliverable,
+                sent=sent,
+                px=max(px, _canvas_px(deliverable)),
+                edges=recipe.edges,
+                assume=recipe.assume,
+            )
+            try:
+                ready.append(_staged(ports, job, recipe, source, wanted, made, beat))
+            except (NotRenderedError, NoNameError) as cannot:
+                made[deliverable.name] = _failed(ports, job, recipe, deliverable, cannot)
+                continue
+            if not recipe.is_together:
+                _put_all(ports, job, recipe, ready, made)
+        _put_all(ports, job, recipe, ready, made)
+    return {one.name: made[one.name] for one in recipe.deliverables}
+
+
+def _put_all(ports: Ports, job: Job, recipe: Recipe, ready: list[_Ready], made: dict[str, Made]) -> None:
+    while ready:
+        one = ready.pop(0)
+        made[one.deliverable.name] = _put(ports, job, recipe, one, made)
+
+
+def _discard_all(ready: list[_Ready]) -> None:
+    for one in ready:
+        discard(one.staged)
+
+
+def _is_over(ports: Ports, job: Job, recipe: Recipe, deliverable: Deliverable, known: Made) -> bool:
+    """Say if nothing is left to do for a deliverable; one that a crash left with its name is taken for ours."""
+    if known.recipe_digest != recipe.digest_of(deliverable) or known.state is MadeState.FAILED:
+        return False
+    if known.target is None or known.digest is None or known.size_bytes is None:
+        return False
+    content = Content(digest=known.digest, size_bytes=known.size_bytes)
+    ports.roots.check(recipe.output)
+    if known.state is MadeState.MADE and is_ours(recipe.output, known.target, content):
+        ports.ledger.record_made(replace(known, state=MadeState.STANDING), published=_as_found(job, recipe, known))
+        return True
+    return known.state is MadeState.STANDING
+
+
+def _as_found(job: Job, recipe: Recipe, known: Made) -> Target:
+    assert known.target is not None
+    found = (recipe.output / fsdecode(known.target)).stat()
+    return Target(
+        folder=job.folder,
+        target=known.target,
+        source=job.source,
+        digest=known.digest,
+        size_bytes=known.size_bytes,
+        mtime_ns=found.st_mtime_ns,
+        inode=found.st_ino,
+    )
+
+
+def _staged(
+    ports: Ports,
+    job: Job,
+    recipe: Recipe,
+    source: BinaryIO | None,
+    wanted: Making,
+    made: dict[str, Made],
+    beat: Callable[[], None],
+) -> _Ready:
+    deliverable = wanted.deliverable
+    with _unnamed(ports) as file, _unnamed(ports) as scratch:
+        rendered = _rendered(ports, source, file, scratch, wanted, beat)
+        file.flush()
+        ports.step("made")
+        place = place_of(recipe, job, deliverable, (rendered.width, rendered.height))
+        taken = {one.target for one in made.values() if one.name != deliverable.name}
+
+        def names() -> Iterator[bytes]:
+            return (one for one in _names(ports, recipe, deliverable, place) if one not in taken)
+
+        with ports.shares.touching(job.folder):
+            ports.roots.check(recipe.output)
+            target = ports.ledger.claim_target(job.folder, job.source, names(), ports.now())
+            staged = stage(Path(f"/proc/self/fd/{file.fileno()}"), recipe.output, target, step=ports.step)
+    return _Ready(
+        deliverable=deliverable,
+        recipe_digest=recipe.digest_of(deliverable),
+        staged=staged,
+        names=names,
+        rendered=rendered,
+    )
+
+
+def _rendered(
+    ports: Ports,
+    source: BinaryIO | None,
+    file: BinaryIO,
+    scratch: BinaryIO,
+    wanted: Making,
+    beat: Callable[[], None],
+) -> Rendered:
+    """
+    Have a file made.
+
+    Raises:
+        NotRenderedError: It cannot be made of this picture.
+        NotNowError: It can perhaps be made later.
+    """
+    try:
+        return ports.render(source, file, scratch, wanted, beat=beat)
+    except MemoryError as error:
+        raise NotRenderedError("memory", "there is not enough memory to make it: export the picture smaller") from error
+    except OSError as error:
+        raise NotNowError(f"it cannot be made now ({(error.strerror or str(error)).lower()})") from error
+
+
+class NotNowError(RembgWatchError):
+    """A file cannot be made now, for reasons that may pass: this machine's, not the picture's."""
+
+
+def _unnamed(ports: Ports) -> BinaryIO:
+    return cast(BinaryIO, tempfile.TemporaryFile(dir=ports.spool.directory))
+
+
+def _sent(source: BinaryIO | None, master: Path, recipe: Recipe) -> tuple[str, int]:
+    """Say in which way the source was sent, and how many pixels it has; the master in its place where it is gone."""
+    if source is None:
+        with master.open("rb") as file:
+            look = inspection.inspect(file.fileno())
+        return AS_IT_IS, look.width_px * look.height_px
+    fd = source.fileno()
+    look, reader = inspection.inspect_to_the_end(fd, reads_more=True), inspection.reader_of(fd)
+    way = way_of(look, carrying.parts_of(reader, look.any_kind), reader.size_bytes, recipe.sends)
+    return way, look.width_px * look.height_px
+
+
+def _canvas_px(deliverable: Deliverable) -> int:
+    return deliverable.canvas[0] * deliverable.canvas[1] if isinstance(deliverable.canvas, tuple) else 0
+
+
+def place_of(recipe: Recipe, job: Job, deliverable: Deliverable, sides: tuple[int, int]) -> bytes:
+    """
+    Return where a deliverable goes, as if it were a source there: its ending is the source's.
+
+    Raises:
+        NoNameError: The source's name does not say what is asked for.
+    """
+    filled = recipe.naming.fill(
+        deliverable.path, job.source, deliverable=deliverable.name, mtime_ns=job.version.mtime_ns, sides=sides
+    )
+    return filled + suffix(job.source)
+
+
+def _names(ports: Ports, recipe: Recipe, deliverable: Deliverable, place: bytes) -> Iterator[bytes]:
+    extension = deliverable.format.extension
+    return mirror(ports.places.source_in(recipe.output, place, extension), extension)
+
+
+def _put(ports: Ports, job: Job, recipe: Recipe, ready: _Ready, made: dict[str, Made]) -> Made:
+    """Write a file down and give it its name: the best one that is free, or that of our own older file."""
+    staged, refused = ready.staged, set[bytes]()
+    before = made.get(ready.deliverable.name)
+    try:
+        while True:
+            one = _row(ports, job, ready, staged)
+            ports.ledger.record_made(one)
+            ports.step("written down")
+            try:
+                with ports.shares.touching(job.folder):
+                    ports.roots.check(recipe.output)
+                    published = _publish(ports, job, staged)
+                break
+            except TargetTakenError:
+                ports.ledger.release_target(job.folder, job.source, staged.target)
+                refused.add(staged.target)
+                names = (name for name in ready.names() if name not in refused)
+                staged = staged.under(ports.ledger.claim_target(job.folder, job.source, names, ports.now()))
+    except BaseException:
+        discard(staged)
+        raise
+    ports.roots.used(recipe.output)
+    standing = replace(one, state=MadeState.STANDING)
+    ports.ledger.record_made(standing, published=_target(job, published))
+    ports.step("named")
+    if before is not None:
+        _withdraw(ports, job, recipe, before, standing)
+    ports.report(
+        events.FileMade(**events.of(job), deliverable=one.name, target=staged.target, remarks=ready.rendered.remarks)
+    )
+    return standing
+
+
+def _row(ports: Ports, job: Job, ready: _Ready, staged: Staged) -> Made:
+    remarks = ready.rendered.remarks
+    return Made(
+        job_id=job.id,
+        name=ready.deliverable.name,
+        recipe_digest=ready.recipe_digest,
+        state=MadeState.MADE,
+        made_at=ports.now(),
+        target=staged.target,
+        digest=staged.content.digest,
+        size_bytes=staged.content.size_bytes,
+        code=",".join(remarks) or None,
+    )
+
+
+def _publish(ports: Ports, job: Job, staged: Staged) -> Published:
+    older = ports.ledger.target(job.folder, staged.target)
+    has_older = older is not None and older.digest is not None and older.size_bytes is not None
+    content = Content(digest=str(older.digest), size_bytes=older.size_bytes or 0) if older and has_older else None
+    return publish(staged, replace=content, step=ports.step)
+
+
+def _target(job: Job, published: Published) -> Target:
+    return Target(
+        folder=job.folder,
+        target=published.target,
+        source=job.source,
+        digest=published.content.digest,
+        size_bytes=published.content.size_bytes,
+        mtime_ns=published.mtime_ns,
+        inode=published.inode,
+    )
+
+
+def _withdraw(ports: Ports, job: Job, recipe: Recipe, before: Made, now: Made) -> None:
+    """Remove our own file of the same deliverable under another name, as it may have after a change of format."""
+    if before.target in (None, now.target) or before.digest is None or before.size_bytes is None:
+        return
+    try:
+        withdraw(recipe.output, before.target or b"", Content(digest=before.digest, size_bytes=before.size_bytes))
+    except DeliveryError:
+        return
+    ports.ledger.release_target(job.folder, job.source, before.target or b"")
+
+
+def _failed(
+    ports: Ports, job: Job, recipe: Recipe, deliverable: Deliverable, cannot: NotRenderedError | NoNameError
+) -> Made:
+    code = cannot.code if isinstance(cannot, NotRenderedError) else "no_name"
+    one = Made(
+        job_id=job.id,
+        name=deliverable.name,
+        recipe_digest=recipe.digest_of(deliverable),
+        state=MadeState.FAILED,
+        made_at=ports.now(),
+        reason=str(cannot),
+        code=code,
+    )
+    ports.ledger.record_made(one)
+    ports.report(events.FileNotMade(**events.of(job), deliverable=deliverable.name, why=str(cannot), code=code))
+    return one
+
+
+def _source(ports: Ports, job: Job, recipe: Recipe) -> BinaryIO | None:
+    """Open the source where it stands, or where we have put it; None where it is gone."""
+    for root in (recipe.input, recipe.done):
+        if root is None:
+            continue
+        try:
+            with ports.shares.touching(job.folder):
+                return open_version(
+                    root / fsdecode(job.source), job.version, root=root, is_same_file=root == recipe.input
+                )
+        except SourceError:
+            continue
+    return None
+
+
+def lacking_text(made: Sequence[Made]) -> str | None:
+    """Say which files are lacking, and why; None if there are all."""
+    failed = [one for one in made if one.state is MadeState.FAILED]
+    return "; ".join(f"{one.name}: {one.reason}" for one in failed) or None
+
+
+def first_target(made: dict[str, Made]) -> bytes | None:
+    """Return the name of the first file that stands."""
+    return next((one.target for one in made.values() if one.state is MadeState.STANDING), None)

@@ -1,0 +1,342 @@
+"""One paid answer, several files: each made, written down, named; and made again where something is lacking."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from rembg_watch.api.params import Format, RemovalParams
+from rembg_watch.delivery.making import Making
+from rembg_watch.jobs import State
+from rembg_watch.ledger import MadeState
+from rembg_watch.pictures.deliverable import Deliverable, FileFormat, Master
+from rembg_watch.pictures.naming import Naming, Words
+from rembg_watch.pictures.render import NotRenderedError, Rendered
+from rembg_watch.report import events
+from tests.life import Crash, Studio
+
+TIFF = Deliverable(name="print", format=FileFormat.TIFF, path="print/{dir}/{stem}.{ext}")
+SHOP = Deliverable(name="shop", format=FileFormat.JPEG, background="#ffffff", path="shop/{dir}/{stem}.{ext}")
+THUMB = Deliverable(name="thumb", format=FileFormat.WEBP, path="{stem}-thumb.{ext}")
+THREE = (TIFF, SHOP, THUMB)
+
+
+@dataclass
+class FakeRender:
+    """Writes what it was asked for, never twice the same bytes, as encoders may."""
+
+    asked: list[Making] = field(default_factory=list)
+    refuses: set[str] = field(default_factory=set)
+    had_source: list[bool] = field(default_factory=list)
+
+    def __call__(
+        self, source: BinaryIO | None, file: BinaryIO, scratch: BinaryIO, wish: Making, *, beat: Any = None
+    ) -> Rendered:
+        name = wish.deliverable.name
+        self.asked.append(wish)
+        self.had_source.append(source is not None)
+        if name in self.refuses:
+            raise NotRenderedError("odd", "it is too odd")
+        master = sha256(wish.master.read_bytes()).hexdigest()[:8]
+        file.write(f"{name} of {master}, number {len(self.asked)}".encode())
+        return Rendered(width=60, height=40, size_bytes=9, remarks=("too_small",) if name == "shop" else ())
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(wish.deliverable.name for wish in self.asked)
+
+
+def make_studio(root: Path, deliverables: tuple[Deliverable, ...] = THREE, **recipe: Any) -> tuple[Studio, FakeRender]:
+    values = {"params": RemovalParams(format=Format.PNG), "naming": Naming(folder="f"), "send_px": 4000} | recipe
+    studio = Studio.make(root, deliverables=deliverables, **values)
+    studio.render = render = FakeRender()
+    return studio, render
+
+
+def live(studio: Studio, act: Callable[[Any], object] = lambda _life: None) -> Any:
+    with studio.live() as life:
+        life.recover()
+        act(life)
+        life.find()
+        life.work()
+        jobs = list(life.ledger.jobs())
+        return {job.source.decode(): job for job in jobs if job.gone_at is None or job.is_disposed}
+
+
+def texts(studio: Studio) -> dict[str, str]:
+    return {name: data.decode().partition(" of ")[0] for name, data in studio.outputs().items()}
+
+
+ALL = {"print/day/a.tif": "print", "shop/day/a.jpg": "shop", "a-thumb.webp": "thumb"}
+
+
+def test_three_files_are_made_of_one_paid_answer(tmp_path: Path) -> None:
+    studio, render = make_studio(tmp_path)
+    studio.drop("day/a.jpg")
+    jobs = live(studio)
+    assert texts(studio) == ALL
+    assert jobs["day/a.jpg"].state is State.DONE
+    assert jobs["day/a.jpg"].target == b"print/day/a.tif"
+    assert studio.sandbox.billed == 1
+    assert render.had_source == [True] * 3
+    assert len(studio.reported(events.FileMade)) == 3
+    assert len(studio.reported(events.Delivered)) == 1
+    live(studio)
+    assert render.counts.total() == 3
+
+
+def test_one_that_cannot_be_made_leaves_the_others_alone_and_the_original_where_it_is(tmp_path: Path) -> None:
+    studio, render = make_studio(tmp_path, after="delete")
+    render.refuses = {"shop"}
+    studio.drop("day/a.jpg")
+    job = live(studio)["day/a.jpg"]
+    assert texts(studio) == {name: one for name, one in ALL.items() if one != "shop"}
+    assert (job.state, job.finding, job.reason) == (State.DONE, "lacks_files", "shop: it is too odd")
+    assert (studio.root / "in/day/a.jpg").exists()
+    assert len(studio.reported(events.FileNotMade)) == 1
+
+
+@pytest.mark.parametrize("after", ["move", "delete"])
+def test_an_original_goes_once_all_files_stand(tmp_path: Path, after: str) -> None:
+    studio, _ = make_studio(tmp_path, after=after, done=tmp_path / "done")
+    studio.drop("day/a.jpg")
+    live(studio)
+    assert texts(studio) == ALL
+    assert not (studio.root / "in/day/a.jpg").exists()
+
+
+STEPS = ["received", "verified", "kept", "made", "staged", "written down", "new", "published", "named", "recorded"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_crash_after_any_step_leaves_each_file_once_and_costs_nothing(
+    tmp_path: Path, step: str, nth: int, together: bool
+) -> None:
+    studio, _ = make_studio(tmp_path, is_together=together)
+    studio.drop("day/a.jpg")
+    left = [nth]
+
+    def die(name: str) -> bool:
+        left[0] -= name == step
+        return name == step and left[0] == 0
+
+    studio.die_at = die
+    try:
+        live(studio)
+    except Crash:
+        pass
+    else:
+        assert nth > 1 or step == "published"
+    studio.die_at = lambda _name: False
+    jobs = live(studio)
+    assert texts(studio) == ALL
+    assert jobs["day/a.jpg"].state is State.DONE
+    assert studio.sandbox.billed == 1
+
+
+def test_together_nothing_appears_before_all_are_made(tmp_path: Path) -> None:
+    studio, render = make_studio(tmp_path, is_together=True)
+    studio.drop("day/a.jpg")
+    seen = []
+    studio.die_at = lambda step: bool(seen.append((step, sorted(studio.outputs())))) and False
+    live(studio)
+    assert all(outputs == [] for step, outputs in seen if step in ("made", "staged"))
+    assert texts(studio) == ALL
+    assert render.counts.total() == 3
+
+
+def test_a_re_export_replaces_its_files_and_one_that_was_edited_stays(tmp_path: Path) -> None:
+    studio, _ = make_studio(tmp_path)
+    studio.drop("day/a.jpg")
+    live(studio)
+    (studio.root / "out/shop/day/a.jpg").write_bytes(b"edited")
+    before = studio.outputs()
+    studio.drop("day/a.jpg", (1, 2, 3))
+    live(studio)
+    after = studio.outputs()
+    assert studio.sandbox.billed == 2
+    assert after["shop/day/a.jpg"] == b"edited"
+    assert after["shop/day/a.jpg.jpg"].startswith(b"shop")
+    assert after["print/day/a.tif"] != before["print/day/a.tif"]
+    assert set(after) == {*ALL, "shop/day/a.jpg.jpg"}
+
+
+def test_a_foreign_file_is_never_overwritten(tmp_path: Path) -> None:
+    studio, _ = make_studio(tmp_path)
+    (studio.root / "out/shop/day").mkdir(parents=True)
+    (studio.root / "out/shop/day/a.jpg").write_bytes(b"foreign")
+    studio.drop("day/a.jpg")
+    live(studio)
+    assert studio.outputs()["shop/day/a.jpg"] == b"foreign"
+    assert texts(studio)["shop/day/a.jpg.jpg"] == "shop"
+
+
+def test_two_sources_of_one_name_have_files_of_their_own(tmp_path: Path) -> None:
+    studio, _ = make_studio(tmp_path)
+    studio.drop("a.jpg")
+    studio.drop("a.png", (1, 2, 3))
+    studio.drop("b/a.jpg", (4, 5, 6))
+    live(studio)
+    assert len(studio.outputs()) == 9
+    assert {"a-thumb.webp", "a.png-thumb.webp"} <= set(studio.outputs()) or len(set(studio.outputs())) == 9
+
+
+def test_a_second_folder_with_other_deliverables_of_the_same_pictures_costs_nothing(tmp_path: Path) -> None:
+    studio, render = make_studio(tmp_path)
+    studio.drop("day/a.jpg")
+    live(studio)
+    (tmp_path / "out2").mkdir()
+    other = Deliverable(name="other", path="{stem}.{ext}")
+    recipe = replace(studio.recipe, name="g", output=tmp_path / "out2", deliverables=(other,))
+    with studio.live() as life:
+        life.change(recipes={"f": studio.recipe, "g": recipe})
+        from rembg_watch.host.disk import version_of
+        from rembg_watch.ledger import Turn
+
+        path = studio.root / "in/day/a.jpg"
+        life.ledger.add("g", [(b"day/a.jpg", version_of(path.stat()))], life.ports.now())
+        for job in life.ledger.claim(9, at=life.ports.now(), run_id="x", turns=[Turn("g")], state=State.QUEUED):
+            life.process(job)
+    assert [path.name for path in (tmp_path / "out2").iterdir()] == ["a.png"]
+    assert studio.sandbox.billed == 1
+    assert render.counts["other"] == 1
+
+
+def test_what_is_lacking_is_made_again_at_no_cost_and_only_that(tmp_path: Path) -> None:
+    studio, render = make_studio(tmp_path, deliverables=(TIFF,), after="move", done=tmp_path / "done")
+    studio.drop("day/a.jpg")
+    live(studio)
+    studio.recipe = replace(studio.recipe, deliverables=(TIFF, SHOP))
+    wanted = {one.name: studio.recipe.digest_of(one) for one in studio.recipe.deliverables}
+
+    def deliver(life: Any) -> None:
+        [lacking] = life.ledger.lacking("f", wanted)
+        assert (lacking.name, lacking.source) == ("shop", b"day/a.jpg")
+        assert life.ledger.make_again([lacking.job_id], life.ports.now()) == 1
+
+    job = live(studio, deliver)["day/a.jpg"]
+    assert texts(studio) == {"print/day/a.tif": "print", "shop/day/a.jpg": "shop"}
+    assert (job.state, job.is_disposed, job.is_disposal_due) == (State.DONE, True, False)
+    assert render.had_source == [True, True], "it was moved, and is found where it went"
+    assert render.counts == {"print": 1, "shop": 1}
+    assert studio.sandbox.billed == 1
+    with studio.live() as life:
+        assert life.ledger.lacking("f", wanted) == []
+        changed = replace(SHOP, quality=50)
+        studio.recipe = replace(studio.recipe, deliverables=(TIFF, changed))
+        assert [one.name for one in life.ledger.lacking("f", {"shop": studio.recipe.digest_of(changed)})] == ["shop"]
+
+
+def test_another_format_replaces_the_file_of_the_former_one(tmp_path: Path) -> None:
+    studio, _ = make_studio(tmp_path, deliverables=(SHOP,))
+    studio.drop("day/a.jpg")
+    live(studio)
+    studio.recipe = replace(studio.recipe, deliverables=(replace(SHOP, format=FileFormat.WEBP),))
+    live(studio, lambda life: life.ledger.make_again([1], life.ports.now()))
+    assert list(studio.outputs()) == ["shop/day/a.webp"]
+
+
+def test_a_master_that_is_gone_is_told_and_nothing_is_paid(tmp_path: Path) -> None:
+    studio, _ = make_studio(tmp_path, deliverables=(TIFF,))
+    studio.drop("day/a.jpg")
+    live(studio)
+    for path in (studio.root / "masters").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    studio.recipe = replace(studio.recipe, deliverables=(TIFF, SHOP))
+    job = live(studio, lambda life: life.ledger.make_again([1], life.ports.now()))["day/a.jpg"]
+    assert (job.state, job.code) == (State.DONE, "no_master")
+    assert studio.sandbox.billed == 1
+
+
+def test_without_its_source_a_cutout_is_still_a_master(tmp_path: Path) -> None:
+    studio, render = make_studio(tmp_path, deliverables=(TIFF,), after="delete")
+    studio.drop("day/a.jpg")
+    live(studio)
+    studio.recipe = replace(studio.recipe, deliverables=(TIFF, SHOP))
+    live(studio, lambda life: life.ledger.make_again([1], life.ports.now()))
+    assert texts(studio) == {"print/day/a.tif": "print", "shop/day/a.jpg": "shop"}
+    assert render.had_source == [True, False]
+
+
+def test_redo_makes_every_file_of_the_new_answer(tmp_path: Path) -> None:
+    studio, render = make_studio(tmp_path)
+    studio.drop("day/a.jpg")
+    live(studio)
+    before = studio.outputs()
+
+    def redo(life: Any) -> None:
+        assert life.ledger.redo(list(life.ledger.jobs()), life.ports.now()) == 1
+
+    live(studio, redo)
+    assert studio.sandbox.billed == 2
+    assert set(studio.outputs()) == set(before)
+    assert render.counts == {"print": 2, "shop": 2, "thumb": 2}
+
+
+def test_a_name_that_says_nothing_fails_before_anything_is_paid(tmp_path: Path) -> None:
+    naming = Naming(folder="f", read_name=r"(?P<sku>[A-Z]{3})_(?P<n>\d)", words={"view": Words("n", {"1": "MAIN"})})
+    amazon = replace(SHOP, path="{sku}.{view}.{ext}")
+    studio, _ = make_studio(tmp_path, deliverables=(amazon,), naming=naming)
+    studio.drop("ABC_1.jpg")
+    studio.drop("odd.jpg", (1, 2, 3))
+    studio.drop("ABC_7.jpg", (4, 5, 6))
+    jobs = live(studio)
+    assert list(studio.outputs()) == ["ABC.MAIN.jpg"]
+    assert {name: job.state for name, job in jobs.items()} == {
+        "ABC_1.jpg": State.DONE,
+        "odd.jpg": State.FAILED,
+        "ABC_7.jpg": State.FAILED,
+    }
+    assert "read_name does not find" in str(jobs["odd.jpg"].reason)
+    assert "'7', which is not in its table" in str(jobs["ABC_7.jpg"].reason)
+    assert studio.sandbox.billed == 1
+
+
+def test_a_full_output_keeps_what_was_paid_and_what_stands(tmp_path: Path) -> None:
+    studio, _ = make_studio(tmp_path)
+    studio.drop("day/a.jpg")
+    (studio.root / "out").rename(tmp_path / "away")
+    with studio.live() as life:
+        life.find()
+        life.work()
+        assert [job.state for job in life.ledger.jobs()] == [State.QUEUED], (
+            "nothing is bought for an output that is away"
+        )
+    (tmp_path / "away").rename(studio.root / "out")
+    studio.time.pass_s(400)
+    live(studio)
+    assert texts(studio) == ALL
+
+
+def test_a_mask_is_bought_where_that_is_wished(tmp_path: Path) -> None:
+    params = RemovalParams(format=Format.PNG, mask=True)
+    studio, render = make_studio(tmp_path, master=Master.MASK, params=params)
+    studio.drop("day/a.jpg")
+    live(studio)
+    assert {wish.kind for wish in render.asked} == {Master.MASK}
+    assert texts(studio) == ALL
+
+
+def test_the_ledger_says_of_each_file_how_it_stands(tmp_path: Path) -> None:
+    studio, render = make_studio(tmp_path)
+    render.refuses = {"thumb"}
+    studio.drop("day/a.jpg")
+    live(studio)
+    with studio.live() as life:
+        made = life.ledger.made(1)
+    assert {name: one.state for name, one in made.items()} == {
+        "print": MadeState.STANDING,
+        "shop": MadeState.STANDING,
+        "thumb": MadeState.FAILED,
+    }
+    assert made["shop"].code == "too_small"
+    data = studio.outputs()["shop/day/a.jpg"]
+    assert (made["shop"].digest, made["shop"].size_bytes) == (sha256(data).hexdigest(), len(data))
