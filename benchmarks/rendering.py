@@ -181,7 +181,9 @@ def by_ours(work: Work, wanted: Deliverable, folder: Path, decoders: Decoders, e
 def measured(work: Work, folder: Path) -> None:
     print(f"\n{work.name}: {work.size[0]} x {work.size[1]}, {work.source.stat().st_size / 1e6:.0f} MB")
     print(
-        "| deliverable | vips, s | MB | as-is, s | MB | clean, s | MB | clean / vips |\n|---|---|---|---|---|---|---|---|"
+        "| deliverable | vips, s | MB | as-is, s | MB | clean, s | MB | clean / vips |",
+        "|---|---|---|---|---|---|---|---|",
+        sep="\n",
     )
     sums = [0.0] * 3
     for wanted in work.wanted:

@@ -40,8 +40,10 @@ What can be known of a picture without decoding it, and, in processes of their o
 ``pictures.psd_pixels``      the composite of a Photoshop document
 ``pictures.opening``         opens any picture upright, with its profile
 ``pictures.alphas``          what was bought, as how opaque each pixel is
+``pictures.guided``          an alpha that is made larger follows the edges of its picture
 ``pictures.edges``           soft edges without the background
 ``pictures.colours``         which profile a deliverable gets, and how colours come into it
+``pictures.composing``       crops, resizes, flattens and places a picture
 ``pictures.tiff_words``      EXIF put into a TIFF
 ``pictures.writing``         writes a finished picture
 ``pictures.render``          makes one deliverable, from files to a file

@@ -20,6 +20,8 @@ TOUCHING = 0.003
 
 LARGEST_SIDE_PX = 65_000
 _TRIES = 64
+_RING_PX = 24
+"""So much more is taken than the canvas shows, where there is as much: to know what the background is."""
 
 TOO_SMALL, CUT_SIDES = "too_small", "cut_sides"
 
@@ -241,7 +243,7 @@ def _window(axis: _Axis, size: int, grid: int) -> tuple[int, int, int, int]:
 
 def _pad(least: int, most: int, room_px: int, scale: float, grid: int) -> tuple[int, int]:
     """Return a number of pixels beside the object that is nearly a whole number on the canvas, too; as many as fit."""
-    most = min(most, int(room_px / scale) + grid)
+    most = min(most, int((room_px + _RING_PX) / scale) + grid)
     if most <= least:
         return least, round(least * scale)
     widest = least + (most - least) // grid * grid

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rembg_watch.errors import RembgWatchError
-from rembg_watch.pictures import alphas, clipping, colours, contour, edges, framing, writing
+from rembg_watch.pictures import alphas, clipping, colours, composing, contour, edges, framing, guided, writing
 from rembg_watch.pictures.alphas import WrongMasterError, most_of
 from rembg_watch.pictures.colours import ColourError, Colours
 from rembg_watch.pictures.deliverable import Canvas, Deliverable, Edges, FileFormat, Master
@@ -32,6 +32,7 @@ _HELD_BYTES = 96 << 20
 _HEADROOM = 1.5
 """A picture that becomes smaller is decoded at least so much larger: the last step wants some pixels to choose from."""
 
+_NEARLY = 0.95  # of its picture's side: an alpha that has so much of it is not worth guiding
 _WHITE = "#ffffff"
 _NO_MEMORY = ("out of memory", "unable to allocate", "cannot allocate memory")
 _BLOCK_BYTES = 1 << 20
@@ -242,20 +243,16 @@ def _check_sides(picture: _Picture) -> None:
 
 
 def _finished(picture: _Picture) -> writing.Finished:
-    image, alpha, sample = _with_alpha(picture)
-    if colours.is_worth_a_look(picture.how):
-        _look_at_gamut(picture, sample)
-    image, alpha = _framed(picture, image, alpha)
+    image, alpha = _pixels(picture)
     bits = _bits(picture)
-    image = colours.converted(image, picture.how, depth=bits)
+    image = composing.at_depth(colours.converted(image, picture.how, depth=bits), bits)
+    alpha = composing.at_depth(alpha, bits)
     background = picture.wanted.background or (None if picture.wanted.format.has_alpha else _WHITE)
-    image = _at_depth(image, bits)
-    alpha = _at_depth(alpha, bits)
     if background is not None:
         filling = colours.background_of(background, picture.how, most=most_of(image))
-        image = _on_canvas(picture.frame, _flattened(image, alpha, filling), filling)
+        image = composing.on_canvas(composing.flattened(image, alpha, filling), picture.frame, filling)
     else:
-        image = _on_canvas(picture.frame, image.bandjoin(alpha), [0.0] * (image.bands + 1))
+        image = composing.on_canvas(image.bandjoin(alpha), picture.frame, [0.0] * (image.bands + 1))
     return writing.Finished(
         image=colours.named(image, picture.how.made_kind),
         has_alpha=background is None,
@@ -276,90 +273,83 @@ def _bits(picture: _Picture) -> int:
     return 16
 
 
-def _with_alpha(picture: _Picture) -> tuple[Picture, Picture, Picture | None]:
-    """Return the picture with its final colours, and its alpha, as large as it was opened; and a small one."""
-    opened, job = picture.opened, picture.job
-    image = opened.image
-    size = image.width, image.height
-    item = 1 if opened.bits == 8 else 2
-    is_cleaned = job.source is not None and job.edges is Edges.CLEAN
-    own, small = opened.alpha, None
-    again = image
-    if is_cleaned and not (opened.is_held or opened.is_turned):
-        if size[0] * size[1] * (image.bands + (own is not None)) * item <= _HELD_BYTES:
-            image, own = _held(image, own)
+def _pixels(picture: _Picture) -> tuple[Picture, Picture]:
+    """Return colours and alpha of what is seen of the picture, as large as it is to be."""
+    if picture.job.source is None or picture.job.edges is Edges.AS_IS:
+        return _as_they_are(picture)
+    return _cleaned_small(picture) if picture.frame.scale < 1 else _cleaned_large(picture)
+
+
+def _as_they_are(picture: _Picture) -> tuple[Picture, Picture]:
+    opened = picture.opened
+    image, own = opened.image, opened.alpha if picture.job.source is not None else None
+    alpha = alphas.joined_with_own(_large_alpha(picture, image), own)
+    if colours.is_worth_a_look(picture.how):
+        _look_at_gamut(picture, picture.again(_GAMUT_PX), picture.alpha)
+    seen = composing.cropped(image.bandjoin(alpha), picture.frame, opened.shrink)
+    return composing.parted(composing.resized_by_alpha(seen, picture.frame.scaled), image.bands)
+
+
+def _cleaned_small(picture: _Picture) -> tuple[Picture, Picture]:
+    """
+    Make the picture smaller first, and clean its edges then.
+
+    What is mixed in a pixel is mixed in a larger one, too, and there are fewer of them.
+    """
+    opened = picture.opened
+    image, own = opened.image, opened.alpha
+    alpha = alphas.resized(picture.alpha, (image.width, image.height), image.format)
+    both = composing.joined([image, *([] if own is None else [own]), alpha])
+    both = composing.resized(composing.cropped(both, picture.frame, opened.shrink), picture.frame.scaled).copy_memory()
+    image, alpha = composing.parted(both, image.bands)
+    own = None if own is None else both.extract_band(image.bands)
+    image = _cleaned(picture, image, image, alpha, alpha)
+    return image, alphas.joined_with_own(alpha, own)
+
+
+def _cleaned_large(picture: _Picture) -> tuple[Picture, Picture]:
+    """Clean the edges of the picture as it is, and make it larger then, if it is to be."""
+    opened = picture.opened
+    image, own = opened.image, opened.alpha
+    again, bands = image, image.bands
+    if not (opened.is_held or opened.is_turned):
+        item = 1 if opened.bits == 8 else 2
+        if image.width * image.height * opened.stored.bands * item <= _HELD_BYTES:
+            both = composing.joined([image, *([] if own is None else [own])]).copy_memory()
+            image, own = both.extract_band(0, n=bands), None if own is None else both.extract_band(bands)
             again = image
         else:
             again = picture.again()
-    alpha = alphas.resized(picture.alpha, size, image.format)
-    if is_cleaned:
-        factor = edges.shrink_for_means(*size)
-        small = again.shrink(factor, factor, ceil=True).cast(again.format).copy_memory()
-        image = edges.cleaned(image, alpha, edges.means(small, picture.alpha, factor), factor)
-    return image, alphas.joined_with_own(alpha, own) if job.source is not None else alpha, small
+    alpha = _large_alpha(picture, image)
+    image = _cleaned(picture, image, again, alpha, picture.alpha)
+    seen = composing.cropped(image.bandjoin(alphas.joined_with_own(alpha, own)), picture.frame, opened.shrink)
+    return composing.parted(composing.resized_by_alpha(seen, picture.frame.scaled), bands)
 
 
-def _held(image: Picture, own: Picture | None) -> tuple[Picture, Picture | None]:
-    """Compute a picture and its own alpha in one go: they come of one file, which is read once."""
-    if own is None:
-        return image.copy_memory(), None
-    both = image.bandjoin(own).copy_memory()
-    return both.extract_band(0, n=image.bands).copy(interpretation=image.interpretation), both.extract_band(image.bands)
+def _large_alpha(picture: _Picture, image: Picture) -> Picture:
+    """Return the alpha as large as a picture."""
+    size = image.width, image.height
+    if not picture.job.is_guided or picture.job.source is None or picture.alpha.width >= size[0] * _NEARLY:
+        return alphas.resized(picture.alpha, size, image.format)
+    small = picture.again(max(picture.alpha.width, picture.alpha.height))
+    small = composing.resized(small, (picture.alpha.width, picture.alpha.height)).copy_memory()
+    return guided.follows(picture.alpha, small, image)
 
 
-def _framed(picture: _Picture, image: Picture, alpha: Picture) -> tuple[Picture, Picture]:
-    """Take what is seen of the picture and make it as large as it is to be."""
-    frame, grid, bands = picture.frame, picture.opened.shrink, image.bands
-    crop = frame.crop
-    window = Box(crop.left // grid, crop.top // grid, crop.width // grid, crop.height // grid)
-    if window != Box(0, 0, image.width, image.height):
-        image = image.crop(window.left, window.top, window.width, window.height)
-        alpha = alpha.crop(window.left, window.top, window.width, window.height)
-    if frame.scaled == (window.width, window.height):
-        return image, alpha
-    most = most_of(image)
-    joined = image.bandjoin(alpha).premultiply(max_alpha=most)
-    scales = frame.scaled[0] / window.width, frame.scaled[1] / window.height
-    joined = joined.resize(scales[0], vscale=scales[1], kernel="lanczos3").crop(0, 0, *frame.scaled)
-    joined = joined.unpremultiply(max_alpha=most) * (65535 / most) + 0.5
-    apart = joined.cast("ushort")
-    return apart.extract_band(0, n=bands), apart.extract_band(bands)
+def _cleaned(picture: _Picture, image: Picture, again: Picture, alpha: Picture, small_alpha: Picture) -> Picture:
+    """Clean the edges of a picture that is at hand once more, for the means of its colours."""
+    factor = edges.shrink_for_means(image.width, image.height)
+    small = again.shrink(factor, factor, ceil=True).cast(again.format).copy_memory()
+    if colours.is_worth_a_look(picture.how):
+        _look_at_gamut(picture, small, small_alpha)
+    return edges.cleaned(image, alpha, edges.means(small, small_alpha, factor), factor)
 
 
-def _at_depth(image: Picture, bits: int) -> Picture:
-    if bits == 8 and image.format == "ushort":
-        return (image * (1 / 257) + 0.5).cast("uchar")
-    if bits == 16 and image.format == "uchar":
-        return (image * 257).cast("ushort")
-    return image
-
-
-def _flattened(image: Picture, alpha: Picture, filling: list[float]) -> Picture:
-    share = alpha * (1 / most_of(alpha))
-    mixed = image * share + (1 - share) * filling + 0.5
-    return (alpha == most_of(alpha)).ifthenelse(image, mixed.cast(image.format))
-
-
-def _on_canvas(frame: Frame, image: Picture, filling: list[float]) -> Picture:
-    (left, top), (width, height) = frame.at, frame.canvas
-    cut_left, cut_top = max(0, -left), max(0, -top)
-    right, bottom = min(image.width, width - left), min(image.height, height - top)
-    if (cut_left, cut_top, right, bottom) != (0, 0, image.width, image.height):
-        image = image.crop(cut_left, cut_top, right - cut_left, bottom - cut_top)
-    if (image.width, image.height) == (width, height):
-        return image
-    rounded = [math.floor(value + 0.5) for value in filling]
-    return image.embed(max(0, left), max(0, top), width, height, extend="background", background=rounded)
-
-
-def _look_at_gamut(picture: _Picture, sample: Picture | None) -> None:
+def _look_at_gamut(picture: _Picture, sample: Picture, alpha: Picture) -> None:
     """Remark colours that the deliverable cannot have, by a small copy."""
-    if sample is None:
-        sample = picture.again(_GAMUT_PX)
     factor = max(1, max(sample.width, sample.height) // _GAMUT_PX)
     small = sample.shrink(factor, factor, ceil=True).cast(sample.format).copy_memory()
-    alpha = alphas.resized(picture.alpha, (small.width, small.height), "uchar")
-    if colours.is_out_of_gamut(small, alpha, picture.how):
+    if colours.is_out_of_gamut(small, alphas.resized(alpha, (small.width, small.height), "uchar"), picture.how):
         picture.remarks.append(colours.OUT_OF_GAMUT)
 
 

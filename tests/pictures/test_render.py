@@ -1,8 +1,10 @@
 """What is made of a source and a master: its pixels, its place, its colours, and what it says of itself."""
 
+import contextlib
 import io
 import json
 import os
+import random
 import shutil
 import struct
 import subprocess
@@ -105,7 +107,7 @@ def box_of(path: Path, background: tuple[int, ...] | None = None) -> tuple[int, 
                 picture.size,
                 bytes(abs(a - b) for a, b in zip(picture.convert("RGB").tobytes(), blank.tobytes(), strict=True)),
             ).convert("L")
-            found = grey.point(lambda value: 255 * (value > 60)).getbbox()
+            found = grey.point(lambda value: 255 * (value > 100)).getbbox()
     assert found is not None
     return found
 
@@ -233,6 +235,18 @@ def test_without_its_source_a_cutout_makes_all_that_it_can(tmp_path: Path) -> No
     with pytest.raises(NotRenderedError) as refused:
         make(tmp_path, None, tmp_path / "m.png", kind=Master.MASK)
     assert refused.value.code in ("no_source", "odd_mask")
+
+
+def test_a_cutout_lends_its_alpha_and_not_its_colours(tmp_path: Path) -> None:
+    cutout = Image.new("RGBA", SIZE, (0, 0, 0, 0))
+    cutout.paste((1, 2, 3, 255), BOX)
+    cutout.save(tmp_path / "m.png")
+    source = source16(tmp_path / "a.tif")
+    path, _ = make(tmp_path, source, tmp_path / "m.png", kind=Master.CUTOUT, format=FileFormat.TIFF)
+    ours, theirs = pyvips.Image.new_from_file(str(path)), pyvips.Image.new_from_file(str(source))
+    window = (BOX[0], BOX[1], BOX[2] - BOX[0], BOX[3] - BOX[1])
+    assert ours.extract_band(0, n=3).crop(*window).write_to_memory() == theirs.crop(*window).write_to_memory()
+    assert box_of(path) == BOX
 
 
 def test_what_the_source_had_made_transparent_stays_so(tmp_path: Path) -> None:
@@ -688,3 +702,53 @@ def test_an_outline_of_too_many_corners_is_no_path(tmp_path: Path) -> None:
         clipping_path=True,
     )
     assert made.remarks == ("no_clipping_path",)
+
+
+# --- sources of other kinds, and sources that somebody has broken -------------------------------
+
+
+@needs_exiftool
+@pytest.mark.parametrize("kind", list(FileFormat))
+def test_the_words_of_a_tiff_come_along(tmp_path: Path, kind: FileFormat) -> None:
+    source = told(source16(tmp_path / "a.tif"))
+    path, _ = make(tmp_path, source, mask(tmp_path / "m.png"), format=kind)
+    found = said(path)
+    assert (found["IFD0:Copyright"], found["IFD0:Artist"]) == ("(c) Studio", "Ada")
+    assert found["XMP-dc:Description"] == "A red box"
+    assert found["IFD0:XResolution"] == pytest.approx(300)
+    if kind is FileFormat.TIFF:
+        assert found["IPTC:Caption-Abstract"] == "A red box"
+
+
+def test_an_untagged_picture_is_remarked_where_a_person_is_to_know(tmp_path: Path) -> None:
+    _, made = make(tmp_path, source8(tmp_path / "a.jpg"), mask(tmp_path / "m.png"), assume="review")
+    assert made.remarks == ("untagged",)
+    _, made = make(tmp_path, source8(tmp_path / "a.jpg", icc_profile=SRGB), mask(tmp_path / "m.png"), assume="review")
+    assert made.remarks == ()
+
+
+def test_a_guided_alpha_keeps_solid_pixels_exact(tmp_path: Path) -> None:
+    source = source16(tmp_path / "a.tif")
+    small = tuple(one // 2 for one in BOX)
+    mask(tmp_path / "m.png", (SIZE[0] // 2, SIZE[1] // 2), small)  # type: ignore[arg-type]
+    path, _ = make(tmp_path, source, tmp_path / "m.png", format=FileFormat.TIFF, is_guided=True)
+    ours, theirs = pyvips.Image.new_from_file(str(path)), pyvips.Image.new_from_file(str(source))
+    window = (BOX[0] + 12, BOX[1] + 12, 90, 90)
+    assert ours.extract_band(0, n=3).crop(*window).write_to_memory() == theirs.crop(*window).write_to_memory()
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp", "bmp"])
+def test_a_source_with_wrong_bytes_is_made_or_refused_and_nothing_else(tmp_path: Path, ending: str) -> None:
+    chance = random.Random(ending)
+    Image.effect_noise((200, 150), 60).convert("RGB").save(tmp_path / f"a.{ending}")
+    data = (tmp_path / f"a.{ending}").read_bytes()
+    mask(tmp_path / "m.png", (200, 150))
+    for _ in range(25):
+        wrong = bytearray(data)
+        for _ in range(chance.randrange(1, 6)):
+            wrong[chance.randrange(min(len(wrong), 400 if chance.random() < 0.7 else len(wrong)))] = chance.randrange(
+                256
+            )
+        (tmp_path / f"b.{ending}").write_bytes(wrong)
+        with contextlib.suppress(NotRenderedError):
+            make(tmp_path, tmp_path / f"b.{ending}", tmp_path / "m.png", format=FileFormat.JPEG, canvas=(90, 90))
