@@ -86,6 +86,7 @@ class Items:
     kinds: dict[int, bytes] = field(default_factory=dict)
     properties: list[Box] = field(default_factory=list)
     owned: dict[int, list[int]] = field(default_factory=dict)  # which properties an item has, counted from 1
+    references: list[Box] = field(default_factory=list)  # from item to item, by what they are for
     data_at: int = 0  # of ``idat``
 
     def of_primary(self, name: bytes) -> list[Box]:
@@ -156,6 +157,8 @@ def items_of(reader: Reader, meta: Box) -> Items:
                 _take_kinds(reader, box, items)
             case b"iprp":
                 _take_properties(reader, box, items)
+            case b"iref":
+                items.references = list(boxes(reader, box.at + 4, box.end))
             case b"idat":
                 items.data_at = box.at
     return items

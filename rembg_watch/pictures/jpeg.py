@@ -36,6 +36,10 @@ EOI, SCAN, APP1, APP2 = 0xD9, 0xDA, 0xE1, 0xE2
 COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}
 """By the number of planes."""
 
+UNREAD_BITS = (
+    "it has {bits} bits for each colour, which nothing here reads: export it with 8 bits, or a TIFF of 16 bits"
+)
+
 _NO_FRAME = (8, 0, 0, 0)
 _WITH_LENGTH = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xF0), 0xFE}) - {0xC8}
 """What is followed by its length; any other marker stands alone."""
@@ -87,6 +91,7 @@ def inspect(reader: Reader, *, wants_orientation: bool) -> Structure:
         is_hopeless=is_blank,
         bits=header.bits,
         colours=COLOURS.get(header.planes, ""),
+        unfit="" if header.bits == 8 else UNREAD_BITS.format(bits=header.bits),
     )
 
 

@@ -2,16 +2,17 @@
 Camera RAW and DNG, told from TIFF by their tags: a decoder of TIFF would show the preview, or a gray mosaic.
 
 The tags are those by which dcraw and exiftool tell them: photometric "colour filter array" or "linear raw", the
-version of DNG, makers' ways to compress, makers' own tags, and the mark of Canon.
+version of DNG, makers' ways to compress, makers' own tags, and the marks of Canon and Phase One.
 """
 
+import re
 from collections.abc import Iterator
 
 from rembg_watch.pictures.directories import Directory, Tiff
 from rembg_watch.pictures.reader import Reader
 from rembg_watch.pictures.tiff import COMPRESSION, PHOTOMETRIC, below, directories, is_preview
 
-_MAKE, _DNG_VERSION, _CANON_AT = 271, 50706, 8
+_MAKE, _DNG_VERSION = 271, 50706
 _OWN_TAGS = frozenset({33421, 33422, 34310, 50752})
 """The pattern of a colour filter array (twice), Leaf's mosaic and Canon's slices."""
 
@@ -43,16 +44,21 @@ _MAKERS = {
     b"fujifilm": "Fujifilm",
     b"sigma": "Sigma",
 }
-_PHASE_ONE = (b"IIII", b"MMMM")
+_MARKS = (
+    (re.compile(rb"(?s)II\*\0\x10\0\0\0CR\x02"), "a Canon raw picture"),
+    (re.compile(rb"(?s).{8}(?:IIII.waR|MMMMRaw.)"), "a Phase One raw picture"),
+)
+"""Makers' own marks behind the header; pixels may stand there, too, so no short one would do."""
+
 _MOST_NAME_BYTES = 256
 
 
 def name_of(reader: Reader) -> str:
     """Return what a file that begins as a TIFF does is, with its article; empty if it is no raw picture."""
+    marked = next((name for mark, name in _MARKS if mark.match(reader.head)), "")
+    if marked:
+        return marked
     tiff = Tiff(reader)
-    mark = reader.read(_CANON_AT, 4)
-    if mark[:2] == b"CR" or mark in _PHASE_ONE:
-        return "a Canon raw picture" if mark[:2] == b"CR" else "a Phase One raw picture"
     first = tiff.directory(tiff.first_at)
     if _DNG_VERSION in first.fields:
         return "a DNG raw picture"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from rembg_watch.pictures.carrying import parts_of
-from rembg_watch.pictures.formats import Look, ReadKind, finished, inspect, why_not_readable, why_not_sendable
+from rembg_watch.pictures.formats import Kind, Look, ReadKind, finished, inspect, why_not_readable, why_not_sendable
 from rembg_watch.pictures.reader import Reader
 from rembg_watch.pictures.structure import BLANK_END
 from tests.pictures.documents import (
@@ -194,10 +194,22 @@ def test_a_mosaic_is_told_by_its_tag_alone(order: str, tag: str) -> None:
     assert look(bytes(data)).is_foreign
 
 
-def test_canons_mark_tells_its_raw() -> None:
-    data = tiff_of(TiffShape(is_directory_first=True))
-    moved = data[:8] + b"CR\2\0" + data[8:]
-    assert look(moved).name == "a Canon raw picture"
+@pytest.mark.parametrize(
+    ("begin", "name"),
+    [
+        (b"II*\0\x10\0\0\0CR\2\0", "a Canon raw picture"),
+        (b"II*\0\x08\0\0\0IIII\0waR", "a Phase One raw picture"),
+        (b"MM\0*\0\0\0\x08MMMMRaw\0", "a Phase One raw picture"),
+    ],
+)
+def test_the_marks_of_makers_tell_their_raws(begin: bytes, name: str) -> None:
+    assert look(begin + bytes(200)).name == name
+
+
+@pytest.mark.parametrize("pixel", [b"CR\2\0CR\2\0", b"IIIIIIII", b"MMMMMMMM"])
+def test_pixels_that_look_like_a_mark_are_none(pixel: bytes) -> None:
+    shape = TiffShape(samples=1)
+    assert look(tiff_of(shape, pixel + shape.pixels()[8:])).read_kind is ReadKind.TIFF
 
 
 def test_a_photograph_of_a_camera_that_was_exported_as_tiff_is_no_raw() -> None:
@@ -307,6 +319,19 @@ def test_compressed_tiffs_end_blank_only_if_they_were_not_copied() -> None:
     data = vips_tiff(compression="deflate", size=(300, 200))
     half = data[: len(data) // 2].ljust(len(data), b"\0")
     assert not look(half).is_whole
+
+
+# --- JPEG -----------------------------------------------------------------------------------------
+
+
+def test_a_jpeg_of_twelve_bits_says_what_to_do() -> None:
+    data = bytearray(saved(noise(), "JPEG"))
+    data[data.index(b"\xff\xc0") + 4] = 12
+    found = look(bytes(data))
+    assert (found.kind, found.bits, why_not_sendable(found, 1000)) == (Kind.JPEG, 12, None), "the service has its say"
+    refusal = why_not_readable(found)
+    assert refusal is not None
+    assert (refusal.code, "export it with 8 bits" in refusal.reason) == ("unfit", True)
 
 
 # --- files that are made to take long -------------------------------------------------------------

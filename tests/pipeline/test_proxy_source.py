@@ -15,8 +15,10 @@ from PIL import Image, ImageCms
 
 from rembg_watch.host import disk
 from rembg_watch.pictures import extras
+from rembg_watch.pictures.carrying import parts_of
 from rembg_watch.pictures.formats import Kind, ReadKind
 from rembg_watch.pictures.profiles import adobe_rgb
+from rembg_watch.pictures.reader import Reader
 from rembg_watch.pictures.sending import Sends
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.source import PreparedSource, SourceUnfitError, SourceUnreadableError, open_picture
@@ -336,8 +338,23 @@ def captioned(path: Path) -> None:
         lambda: tiff_of(TiffShape(order=">", bits=16, size=(90, 50))),
         lambda: tiff_of(TiffShape(is_directory_first=True, size=(90, 50))),
         lambda: psd_of(planes_of(SIZE), SIZE),
+        heic_of,
+        lambda: heic_of(exif=b"Exif\0\0" + turned(1), xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"),
+        lambda: saved(noise((300, 200)), "AVIF"),
     ],
-    ids=["plain", "ZIP", "CMYK", "tiles", "by Pillow", "Motorola's", "directory first", "PSD"],
+    ids=[
+        "plain",
+        "ZIP",
+        "CMYK",
+        "tiles",
+        "by Pillow",
+        "Motorola's",
+        "directory first",
+        "PSD",
+        "HEIC",
+        "HEIC with words",
+        "AVIF",
+    ],
 )
 def test_a_caption_that_is_written_into_it_is_no_new_picture(
     prepare: Prepare, tmp_path: Path, make: Callable[[], bytes]
@@ -351,7 +368,8 @@ def test_a_caption_that_is_written_into_it_is_no_new_picture(
         assert after.source_digest != before.source_digest
         assert after.picture_digest == before.picture_digest
         assert after.digest == before.digest
-        assert (b"Jacke" in after.metadata.xmp, b"blau" in after.metadata.iptc) == (True, True)
+        is_heif = changed[4:8] == b"ftyp"
+        assert (b"Jacke" in after.metadata.xmp, b"blau" in after.metadata.iptc) == (True, not is_heif)
         assert b"Anna" in after.metadata.exif or b"8BPS" in changed[:4]
         assert after.metadata.dpi is not None
         assert after.metadata.profile == before.metadata.profile
@@ -428,3 +446,13 @@ def test_nothing_is_left_open(prepare: Prepare) -> None:
     with pytest.raises(SourceUnfitError):
         prepare(vips_tiff()[:-9])
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+
+
+def test_what_is_said_of_a_heic_is_a_part_of_the_picture(prepare: Prepare) -> None:
+    data = heic_of()
+    with prepare(data) as one, prepare(heic_of((64, 50))) as other:
+        assert one.picture_digest != other.picture_digest
+    at = data.index(b"ispe") + 8
+    narrower = data[: at + 3] + b"\x3c" + data[at + 4 :]
+    told = {parts_of(Reader.of(one), ReadKind.HEIC).told for one in (data, narrower)}
+    assert len(told) == 2
