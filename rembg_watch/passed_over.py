@@ -129,7 +129,8 @@ def _text_kind(name: bytes) -> str:
 def leaves_out_knowingly(pattern: str) -> bool:
     """Say if a glob of ``exclude`` names what is not sent anyway, so that nobody has to hear of it: "*.nef"."""
     *above, last = pattern.split("/")
-    is_own = any(is_junk(part.encode("utf-8", "surrogateescape")) for part in (*above, last))
+    parts = [part for part in (*above, last) if part.strip(".")]
+    is_own = any(is_junk(part.encode("utf-8", "surrogateescape")) for part in parts)
     return is_own or any(can_end(last, ending.decode()) for ending in OTHER_PICTURE_SUFFIXES)
 
 

@@ -35,7 +35,7 @@ LEGAL = {
     "queued": "queued sending received done failed held vanished",
     "sending": "queued received failed held in_doubt vanished",
     "received": "received done failed held queued in_doubt",
-    "done": "done queued",
+    "done": "done queued received",
     "failed": "failed queued vanished",
     "held": "queued received vanished",
     "in_doubt": "in_doubt received queued vanished",

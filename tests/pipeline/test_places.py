@@ -12,7 +12,7 @@ from PIL import Image
 from rembg_watch.host.disk import OutputUnavailableError
 from rembg_watch.jobs import State
 from rembg_watch.pipeline.values import Blocked, Over
-from tests.life import Studio
+from tests.life import Studio, Time
 
 
 @pytest.fixture
@@ -102,6 +102,7 @@ def test_a_name_that_the_disk_refuses_waits_at_no_cost_with_a_reason(
 
 
 def test_a_picture_that_was_sent_waits_for_its_turn_after_a_restart_too(studio: Studio) -> None:
+    studio.time = Time()
     studio.drop("a.jpg")
     with studio.live() as life:
         life.find()
