@@ -80,7 +80,7 @@ def _of_formula(curve: bytes) -> float:
     """Reckon a parametric curve of any type at one half, where all of them are powers."""
     (kind,) = struct.unpack_from(">H", curve, 8)
     count = _PARAMETERS.get(kind, 0)
-    numbers = [one / _UNIT for one in struct.unpack_from(f">{count}i", curve, 12)]
+    numbers: list[float] = [one / _UNIT for one in struct.unpack_from(f">{count}i", curve, 12)]
     match kind, numbers:
         case 0, [gamma]:
             return float(0.5**gamma)
