@@ -16,6 +16,9 @@ _MIDDLE = 0.2140
 
 _TABLE_AT, _MOST_TAGS, _MOST_TAG_BYTES = 128, 200, 1 << 17
 _SPACE_AT = 16
+_PARAMETERS = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}
+"""How many numbers each kind of formula has."""
+
 _UNIT = 65536.0  # of fixed-point numbers
 
 
@@ -76,10 +79,19 @@ def _of_table(curve: bytes) -> float:
 def _of_formula(curve: bytes) -> float:
     """Reckon a parametric curve of any type at one half, where all of them are powers."""
     (kind,) = struct.unpack_from(">H", curve, 8)
-    count = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}.get(kind, 0)
-    gamma, a, b, *rest = [one / _UNIT for one in struct.unpack_from(f">{count}i", curve, 12)] + [1.0, 0.0][
-        : 2 * (not kind)
-    ]
-    base = a * 0.5 + b
-    added = rest[0] if kind == 2 else rest[2] if kind == 4 else 0.0
-    return float(base**gamma + added) if base > 0 else 0.0
+    count = _PARAMETERS.get(kind, 0)
+    numbers: list[float] = [one / _UNIT for one in struct.unpack_from(f">{count}i", curve, 12)]
+    match kind, numbers:
+        case 0, [gamma]:
+            return float(0.5**gamma)
+        case 1 | 3, [gamma, a, b, *_]:
+            return _power(a * 0.5 + b, gamma)
+        case 2, [gamma, a, b, added]:
+            return _power(a * 0.5 + b, gamma) + added
+        case 4, [gamma, a, b, _, _, added, _]:
+            return _power(a * 0.5 + b, gamma) + added
+    return 0.0
+
+
+def _power(base: float, gamma: float) -> float:
+    return float(base**gamma) if base > 0 else 0.0

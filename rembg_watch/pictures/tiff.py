@@ -153,7 +153,7 @@ def _pieces(tiff: Tiff, directory: Directory, offsets: Field, sizes: Field | Non
     if len(lengths) < len(starts) and is_unpacked and len(starts) == 1:  # the length of all follows from the sides
         lengths = [_unpacked_bytes(tiff, directory)]
     places = tuple(zip(starts, lengths, strict=False))
-    are_all = len(places) == needed and all(map(all, places))
+    are_all = len(places) == needed and all(at > 0 and size > 0 for at, size in places)
     if is_unpacked and offsets.tag == STRIPS and needed < _MOST_STRIPS:
         are_all = are_all and sum(lengths) >= _unpacked_bytes(tiff, directory)
     return Pieces(places or tuple((at, 0) for at in starts), are_all=are_all)

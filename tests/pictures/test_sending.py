@@ -61,6 +61,12 @@ def profile(curve: bytes, space: bytes = b"RGB ", xyz: tuple[tuple[float, ...], 
         (profile(SRGB_CURVE), True),
         (profile(table(*(round(65535 * (n / 255) ** 2.2) for n in range(256)))), True),
         (profile(formula(0, 2.2)), True),
+        (profile(formula(1, 2.2, 1, 0)), True),
+        (profile(formula(2, 2.2, 1, 0, 0)), True),
+        (profile(formula(4, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045, 0, 0)), True),
+        (profile(formula(2, 2.2, 1, 0, 0.3)), False),
+        (profile(formula(9, 2.2, 1, 0)), False),
+        (profile(formula(3, 2.2)), False),
         (profile(gamma(2.2), b"GRAY"), True),
         (adobe_rgb(), False),
         (profile(SRGB_CURVE, xyz=P3_XYZ), False),
@@ -82,6 +88,8 @@ def test_profiles_that_mean_srgb_are_told_from_others(data: bytes, is_like: bool
 @given(st.binary(max_size=400), st.integers(0, 300), st.sampled_from([SRGB, adobe_rgb(), profile(SRGB_CURVE)]))
 def test_no_profile_is_an_error(noise: bytes, at: int, data: bytes) -> None:
     is_like_srgb(noise)
+    is_like_srgb(profile(b"para" + noise))
+    is_like_srgb(profile(b"curv" + noise))
     is_like_srgb(data[:at] + noise + data[at + len(noise) :])
     is_like_srgb(data[: len(data) - at])
 
