@@ -131,7 +131,7 @@ def leaves_out_knowingly(pattern: str) -> bool:
     *above, last = pattern.split("/")
     parts = [part for part in (*above, last) if part.strip(".")]
     is_own = any(is_junk(part.encode("utf-8", "surrogateescape")) for part in parts)
-    return is_own or any(can_end(last, ending.decode()) for ending in OTHER_PICTURE_SUFFIXES)
+    return is_own or ("." in last and any(can_end(last, ending.decode()) for ending in OTHER_PICTURE_SUFFIXES))
 
 
 def can_match_a_picture(pattern: str, *, reads_more: bool = False) -> bool:

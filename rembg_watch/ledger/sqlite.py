@@ -9,6 +9,7 @@ daemon is decided here; what stands in the tables is not known. Threads share co
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +60,8 @@ class SqliteStore(Store):
         self._is_lost = False
         self._is_full_sync = True
         self._commits = SharedCommits(self._transaction)
+        self._is_closed = False
+        self._writing = threading.Lock()  # guards the connection that writes: it is never closed in the middle
 
     @classmethod
     def open(cls, path: Path, access: Access, migrations: Sequence[Migration] = ON_SQLITE) -> "SqliteStore":
@@ -129,6 +132,7 @@ class SqliteStore(Store):
             return self._commits.run(work, is_durable=is_durable)
 
     def read(self, work: Work[T]) -> T:
+        self._refuse_if_closed()
         if self.access is Access.READ:
             self._look_anew()
         if not self._is_lost:
@@ -180,24 +184,33 @@ class SqliteStore(Store):
             return max(0, before - _unused_pages(connection)) * page_bytes
 
     def close(self) -> None:
+        """Close the file; a thread that comes late, as one does that a share held up, finds nothing open."""
+        self._is_closed = True
         self._readers.dispose()
         if self._keeper is not None:
             self._keeper.close()
             self._keeper = None
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        self._writers.dispose()
+        with self._writing:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            self._writers.dispose()
 
     @contextlib.contextmanager
     def _transaction(self, is_durable: bool) -> Iterator[Connection]:  # noqa: FBT001 - a callback with one meaning
-        if self._connection is None:  # of a ledger that is being made
-            self._connection = self._writers.connect()
-        if is_durable is not self._is_full_sync:
-            _driver(self._connection).execute(f"PRAGMA synchronous={'FULL' if is_durable else 'NORMAL'}")
-            self._is_full_sync = is_durable
-        with self._connection.begin():
-            yield self._connection
+        with self._writing:
+            self._refuse_if_closed()
+            if self._connection is None:  # of a ledger that is being made
+                self._connection = self._writers.connect()
+            if is_durable is not self._is_full_sync:
+                _driver(self._connection).execute(f"PRAGMA synchronous={'FULL' if is_durable else 'NORMAL'}")
+                self._is_full_sync = is_durable
+            with self._connection.begin():
+                yield self._connection
+
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            raise LedgerUnavailableError(f"the ledger {self.path} is closed")
 
     @contextlib.contextmanager
     def _explaining(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -448,3 +449,29 @@ def test_the_counts_are_those_of_the_rows_whatever_was_done(path: Path) -> None:
     kept = driver(ledger).execute("SELECT folder, state, jobs FROM job_counts WHERE jobs > 0").fetchall()
     assert sorted(kept) == sorted(counted)
     assert driver(ledger).execute("SELECT min(jobs) FROM job_counts").fetchone()[0] == 0
+
+
+def test_a_thread_that_comes_after_the_end_finds_the_ledger_closed_and_nothing_crashes(tmp_path: Path) -> None:
+    """A share that hung lets a thread go when the program has ended for all others."""
+    ledger = open_ledger(tmp_path)
+    said: list[type[BaseException]] = []
+    begun = threading.Barrier(5)
+
+    def write() -> None:
+        begun.wait()
+        try:
+            while True:
+                ledger.set_note("name", "value", is_durable=False)
+                ledger.note("name")
+        except LedgerUnavailableError as error:
+            said.append(type(error))
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    time.sleep(0.05)
+    ledger.close()
+    for thread in threads:
+        thread.join(30)
+    assert said == [LedgerUnavailableError] * 4
