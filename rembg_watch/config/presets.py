@@ -17,6 +17,7 @@ PRESETS = """\
 # ASIN.MAIN.jpg, where `read_name` and `tokens` find them (sellercentral.amazon.com, "Product image guide").
 # [deliverables.amazon]
 # format = "jpeg"
+# depth = "8"
 # background = "#ffffff"
 # canvas = [2000, 2000]
 # fill = 0.85
@@ -27,6 +28,7 @@ PRESETS = """\
 # Zalando, packshot: JPEG of 1 : 1.44, best 1801 x 2600, on white (partner.zalando.com, "Image guide").
 # [deliverables.zalando]
 # format = "jpeg"
+# depth = "8"
 # background = "#ffffff"
 # canvas = [1801, 2600]
 # margin = "5%"
@@ -38,6 +40,7 @@ PRESETS = """\
 # Shopify: 2048 px square, sRGB, at most 20 MB (help.shopify.com, "Product media types").
 # [deliverables.shopify]
 # format = "jpeg"
+# depth = "8"
 # background = "#ffffff"
 # canvas = [2048, 2048]
 # margin = "6%"
@@ -49,6 +52,7 @@ PRESETS = """\
 # stay in it (support.google.com/merchants/answer/6324350).
 # [deliverables.google]
 # format = "jpeg"
+# depth = "8"
 # background = "#ffffff"
 # canvas = [1500, 1500]
 # fill = 0.85

@@ -22,9 +22,10 @@ BEGIN = b'["make"'
 
 _LEAST_S, _S_PER_MPX, _S_PER_MPX_OF_AVIF = 60.0, 4.0, 20.0
 _REAL_PER_PROCESSOR = 2.0  # on a machine that has much else to do
-_LEAST_BYTES, _BYTES_PER_PX, _HELD_BYTES_PER_PX = 150 << 20, 6, 16
-_HELD = frozenset({FileFormat.WEBP, FileFormat.AVIF})
-"""Formats whose encoders want the whole picture at once."""
+_SIZES_TRIED = 4  # so much longer it may take to find a quality that is small enough
+_LEAST_BYTES, _BYTES_PER_PX = 150 << 20, 6
+_HELD_BYTES_PER_PX = {FileFormat.WEBP: 30, FileFormat.AVIF: 48}
+"""Of formats whose encoders want the whole picture at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class Making:
         edges: What colours soft edges get.
         assume: The profile of a source that has none.
         is_guided: An alpha that is made larger follows the edges of the source.
-        px: How many pixels the source has, or the canvas if that has more.
+        px: How many pixels the source has.
     """
 
     master: Path
@@ -55,14 +56,21 @@ class Making:
     @property
     def needed_bytes(self) -> int:
         """How much memory it takes, about."""
-        each = _HELD_BYTES_PER_PX if self.deliverable.format in _HELD else _BYTES_PER_PX
-        return _LEAST_BYTES + self.px * each
+        made_px = self.made_px
+        return _LEAST_BYTES + self.px * _BYTES_PER_PX + made_px * _HELD_BYTES_PER_PX.get(self.deliverable.format, 0)
+
+    @property
+    def made_px(self) -> int:
+        """How many pixels the deliverable has, at most."""
+        canvas = self.deliverable.canvas
+        return canvas[0] * canvas[1] if isinstance(canvas, tuple) else self.px
 
     @property
     def processor_limit_s(self) -> float:
         """After so much processor time no picture comes of it."""
-        each = _S_PER_MPX_OF_AVIF if self.deliverable.format is FileFormat.AVIF else _S_PER_MPX
-        return _LEAST_S + each * self.px / 1_000_000
+        packing = _S_PER_MPX_OF_AVIF if self.deliverable.format is FileFormat.AVIF else _S_PER_MPX
+        tries = 1 if self.deliverable.max_kb is None else _SIZES_TRIED
+        return _LEAST_S + (_S_PER_MPX * self.px + packing * tries * self.made_px) / 1_000_000
 
     @property
     def limit_s(self) -> float:

@@ -53,6 +53,7 @@ canvas = [1200, 1200]
 fill = 0.85
 enlarge = true
 colour = "srgb"
+depth = "8"
 path = "shop/{dir}/{stem}.{ext}"
 
 [deliverables.list]

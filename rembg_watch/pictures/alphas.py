@@ -2,7 +2,7 @@
 
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.pictures.deliverable import Master
-from rembg_watch.pictures.framing import VISIBLE, Box
+from rembg_watch.pictures.framing import VISIBLE, Box, Frame
 from rembg_watch.pictures.opening import NotOpenedError, Opened, open_picture, why_not_computed
 from rembg_watch.pictures.vips import Picture, vips
 
@@ -103,6 +103,35 @@ def resized(alpha: Picture, size: tuple[int, int], kind: str) -> Picture:
     if kind == "uchar" and alpha.format == "ushort":
         alpha = (alpha * (1 / 257) + 0.5).cast("uchar")
     return alpha
+
+
+def framed(alpha: Picture, size: tuple[int, int], frame: Frame, kind: str) -> Picture:
+    """
+    Return what is seen of an alpha, as large as it is to be: in one step, from its own pixels.
+
+    Args:
+        alpha: One band, of any size.
+        size: Width and height of its picture.
+        frame: How the picture comes onto the canvas.
+        kind: What numbers it gets, ``uchar`` or ``ushort``.
+    """
+    by_x, by_y = frame.scaled[0] / frame.crop.width, frame.scaled[1] / frame.crop.height
+    across, down = by_x * size[0] / alpha.width, by_y * size[1] / alpha.height
+    factor = max(1, int(1 / max(across, down)))
+    if factor > 1:
+        alpha = alpha.shrink(factor, factor, ceil=True).cast(alpha.format)
+    if alpha.format == "uchar":
+        alpha = (alpha * 257).cast("ushort")
+    across, down = across * factor, down * factor
+    made = alpha.affine(  # places are counted from the middle of the first pixel there
+        [across, 0, 0, down],
+        oarea=[0, 0, *frame.scaled],
+        odx=across / 2 - frame.crop.left * by_x - 0.5,
+        ody=down / 2 - frame.crop.top * by_y - 0.5,
+        interpolate=vips().Interpolate.new("bicubic"),
+        extend="copy",
+    )
+    return made if kind == "ushort" else (made * (1 / 257) + 0.5).cast("uchar")
 
 
 def object_box(alpha: Picture, size: tuple[int, int]) -> Box | None:

@@ -296,15 +296,13 @@ def _cleaned_small(picture: _Picture) -> tuple[Picture, Picture]:
 
     What is mixed in a pixel is mixed in a larger one, too, and there are fewer of them.
     """
-    opened = picture.opened
-    image, own = opened.image, opened.alpha
-    alpha = alphas.resized(picture.alpha, (image.width, image.height), image.format)
-    both = composing.joined([image, *([] if own is None else [own]), alpha])
-    both = composing.resized(composing.cropped(both, picture.frame, opened.shrink), picture.frame.scaled).copy_memory()
-    image, alpha = composing.parted(both, image.bands)
-    own = None if own is None else both.extract_band(image.bands)
-    image = _cleaned(picture, image, image, alpha, alpha)
-    return image, alphas.joined_with_own(alpha, own)
+    opened, frame = picture.opened, picture.frame
+    bands = [opened.image, *([] if opened.alpha is None else [opened.alpha])]
+    seen = composing.cropped(composing.joined(bands), frame, opened.shrink)
+    both = composing.resized(seen, frame.scaled).copy_memory()
+    image, own = both.extract_band(0, n=opened.bands), both.extract_band(opened.bands) if len(bands) > 1 else None
+    alpha = alphas.framed(picture.alpha, (opened.width, opened.height), frame, both.format).copy_memory()
+    return _cleaned(picture, image, image, alpha, alpha), alphas.joined_with_own(alpha, own)
 
 
 def _cleaned_large(picture: _Picture) -> tuple[Picture, Picture]:

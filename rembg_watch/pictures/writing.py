@@ -32,6 +32,9 @@ _LARGEST_TIFF_BYTES = (4 << 30) - (64 << 20)
 _FULL_COLOUR_FROM = 90  # at this quality and above colours are as sharp as light
 _COMPRESSION = {"none": "none", "deflate": "deflate", "zip": "deflate", "lzw": "lzw"}
 _LOSSY = frozenset({FileFormat.JPEG, FileFormat.WEBP, FileFormat.AVIF})
+_LARGE_PX = 16_000_000
+"""Beyond this an encoder that thinks twice takes too much memory: it holds the whole picture for that."""
+
 _MM_PER_INCH = 25.4
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _SMALL_RESOURCE = 0xFFFF - 2 - len(_PHOTOSHOP)
@@ -138,21 +141,22 @@ def _encode(image: Picture, wanted: Deliverable, quality: int, file: int, dpi: t
         image = image.copy(xres=dpi[0] / _MM_PER_INCH, yres=dpi[1] / _MM_PER_INCH)
     target = vips().Target.new_to_descriptor(file)
     sampling = "off" if quality >= _FULL_COLOUR_FROM else "on"
+    is_large = image.width * image.height > _LARGE_PX
     match wanted.format:
         case FileFormat.TIFF:
             _tiff(image, wanted, target)
         case FileFormat.PNG:
             image.pngsave_target(target, compression=6, filter="all", keep="icc", bitdepth=_bits(image))
         case FileFormat.JPEG:
-            image.jpegsave_target(target, Q=quality, subsample_mode=sampling, optimize_coding=True, keep="icc")
+            image.jpegsave_target(target, Q=quality, subsample_mode=sampling, optimize_coding=not is_large, keep="icc")
         case FileFormat.WEBP:
-            image.webpsave_target(target, Q=quality, alpha_q=100, smart_subsample=True, effort=4, keep="icc")
+            image.webpsave_target(target, Q=quality, alpha_q=100, smart_subsample=not is_large, effort=4, keep="icc")
         case FileFormat.AVIF:
             image.heifsave_target(
                 target,
                 Q=quality,
                 compression="av1",
-                effort=4,
+                effort=2 if is_large else 4,
                 subsample_mode=sampling,
                 bitdepth=8 if _bits(image) == 8 else 10,
                 keep="icc|exif|xmp",

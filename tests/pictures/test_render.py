@@ -16,7 +16,9 @@ from PIL import Image, ImageCms
 
 pyvips = pytest.importorskip("pyvips", reason="the extra `pictures` is not installed")
 
+from rembg_watch.pictures.alphas import framed  # noqa: E402
 from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master  # noqa: E402
+from rembg_watch.pictures.framing import Box, Frame  # noqa: E402
 from rembg_watch.pictures.metadata import Keep  # noqa: E402
 from rembg_watch.pictures.profiles import adobe_rgb  # noqa: E402
 from rembg_watch.pictures.render import NotRenderedError, Rendered, Rendering, render  # noqa: E402
@@ -752,3 +754,24 @@ def test_a_source_with_wrong_bytes_is_made_or_refused_and_nothing_else(tmp_path:
         (tmp_path / f"b.{ending}").write_bytes(wrong)
         with contextlib.suppress(NotRenderedError):
             make(tmp_path, tmp_path / f"b.{ending}", tmp_path / "m.png", format=FileFormat.JPEG, canvas=(90, 90))
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "scaled"),
+    [
+        ((320, 240), (0, 0, 320, 240), (160, 120)),
+        ((1280, 960), (160, 80, 960, 640), (120, 80)),
+        ((1280, 960), (160, 80, 960, 640), (720, 480)),
+    ],
+)
+def test_an_alpha_lands_where_its_picture_does(
+    size: tuple[int, int], crop: tuple[int, int, int, int], scaled: tuple[int, int]
+) -> None:
+    alpha = pyvips.Image.black(*SIZE).draw_rect(255, 100, 60, 160, 120, fill=True).cast("uchar")
+    frame = Frame(canvas=scaled, crop=Box(*crop), scaled=scaled, at=(0, 0))
+    made = framed(alpha, size, frame, "ushort")
+    by = scaled[0] / crop[2]
+    left, right = ((edge * size[0] / SIZE[0] - crop[0]) * by for edge in (100, 260))
+    row = [made(x, scaled[1] // 2)[0] / 65535 for x in range(scaled[0])]
+    assert [x for x in range(scaled[0]) if row[x] > 0.5] == list(range(round(left), round(right)))
+    assert sum(row) == pytest.approx(right - left, abs=0.05)
