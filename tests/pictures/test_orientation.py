@@ -3,6 +3,7 @@
 import struct
 import zlib
 
+import PIL
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -26,12 +27,17 @@ from tests.pictures.makers import (
 )
 from tests.pictures.places import APNG, EXIF, IS_NEW, JPEG, MPO, PLACES, PNG, PROFILE, SIZE, STRAIGHT, done, said
 
+IS_OLD = int(PIL.__version__.partition(".")[0]) < 13
+
 
 def agree(data: bytes) -> None:
     wanted = done(data)
     if wanted is None:
         event("Pillow refuses it")
         assert 1 <= said(data) <= 8
+    elif IS_OLD and data.count(b"Exif\0\0") > 2:
+        event("Pillow took any number of prefixes off then, and takes two off now")
+        assert said(data) in (1, wanted)
     else:
         event(f"turned: {wanted != 1}")
         assert said(data) == wanted
