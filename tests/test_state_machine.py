@@ -30,6 +30,7 @@ from rembg_watch.host.disk import version_of
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Which
 from rembg_watch.paths import Folder
+from rembg_watch.pictures.sending import PLAIN
 from rembg_watch.pipeline import Back, Blocked, Paid, Ready, Twin
 from rembg_watch.pipeline.source import measure
 from rembg_watch.pipeline.values import content_name
@@ -463,9 +464,9 @@ def key_of(content: bytes) -> str:
         file.write(content)
         file.flush()
         path = Path(file.name)
-        with measure(path, version_of(path.stat()), upright=True) as opened:
+        with measure(path, version_of(path.stat()), sends=PLAIN) as opened:
             options = RemovalParams(format=Format.PNG).canonical()
-            return content_name(opened.content_digest, options, is_upright_copy=False)
+            return content_name(opened.content_digest, options, way=opened.way)
 
 
 def colour_of(path: Path) -> tuple[int, ...]:

@@ -278,7 +278,8 @@ class Pool:
 
     def _give_back(self, job: Job) -> None:
         self._under_way.over(job)
-        self._ports.ledger.release([job])
+        with contextlib.suppress(LedgerUnavailableError):  # the next start takes it up
+            self._ports.ledger.release([job])
 
     def _wake_twins(self) -> None:
         for twin in self._under_way.wake():
