@@ -17,7 +17,8 @@ from rembg_watch.pictures.metadata import Cut, Keep, Metadata, Parts
 from rembg_watch.pictures.reader import Reader
 from tests.pictures.makers import chunk, international, noise, saved, segment, with_chunks
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+_MADE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SRGB = _MADE[:24] + bytes(12) + _MADE[36:]  # without the moment at which it was made
 GRAY_PROFILE = SRGB[:16] + b"GRAY" + SRGB[20:]
 CMYK_PROFILE = SRGB[:16] + b"CMYK" + SRGB[20:]
 
@@ -198,6 +199,7 @@ def test_what_was_carried_once_is_replaced_and_taken_out_again(name: str) -> Non
         (CMYK_PROFILE, SRGB, SRGB),
         (CMYK_PROFILE, CMYK_PROFILE, b""),
     ],
+    ids=["fits", "cmyk", "gray", "none", "the answer's own", "a wrong one of its own", "wrong ones alone"],
 )
 @pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP"])
 def test_a_profile_is_never_that_of_other_colours(format_: str, own: bytes, of_source: bytes, stands: bytes) -> None:
