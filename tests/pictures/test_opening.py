@@ -16,7 +16,8 @@ pyvips = pytest.importorskip("pyvips", reason="the extra `pictures` is not insta
 from rembg_watch.pictures.opening import NotOpenedError, Opened, open_picture  # noqa: E402
 from rembg_watch.pictures.profiles import adobe_rgb  # noqa: E402
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+_MADE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SRGB = _MADE[:24] + bytes(12) + _MADE[36:]  # without the moment at which it was made
 
 
 @contextmanager

@@ -23,7 +23,8 @@ from rembg_watch.pictures.metadata import Keep  # noqa: E402
 from rembg_watch.pictures.profiles import adobe_rgb  # noqa: E402
 from rembg_watch.pictures.render import NotRenderedError, Rendered, Rendering, render  # noqa: E402
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+_MADE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SRGB = _MADE[:24] + bytes(12) + _MADE[36:]  # without the moment at which it was made
 SIZE = (320, 240)
 BOX = (100, 60, 220, 180)  # of the object: left, top, right, bottom
 

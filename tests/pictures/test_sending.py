@@ -13,7 +13,8 @@ from rembg_watch.pictures.profiles import adobe_rgb
 from rembg_watch.pictures.sending import Sends, way_of
 from rembg_watch.pictures.srgb import is_like_srgb
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+_MADE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SRGB = _MADE[:24] + bytes(12) + _MADE[36:]  # without the moment at which it was made
 SRGB_XYZ = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141))
 P3_XYZ = ((0.5151, 0.2412, -0.0011), (0.2919, 0.6922, 0.0419), (0.1572, 0.0666, 0.7841))
 PROPHOTO_XYZ = ((0.7977, 0.2880, 0.0), (0.1352, 0.7119, 0.0), (0.0313, 0.0001, 0.8249))
