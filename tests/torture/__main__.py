@@ -48,6 +48,11 @@ def _kill(studio: Plant, wanted: argparse.Namespace) -> Report:
     return trials.kills(studio, pictures=wanted.pictures or 2_000, times=wanted.kills)
 
 
+def _kill_files(studio: Plant, wanted: argparse.Namespace) -> Report:
+    studio.make_files()
+    return trials.kills(studio, pictures=wanted.pictures or 600, times=wanted.kills)
+
+
 def _sigterm(studio: Plant, wanted: argparse.Namespace) -> Report:
     return trials.sigterms(studio, pictures=wanted.pictures or 600, times=wanted.sigterm)
 
@@ -86,6 +91,7 @@ def _names(studio: Plant, wanted: argparse.Namespace) -> Report:
 
 TRIALS: dict[str, Callable[[Plant, argparse.Namespace], Report]] = {
     "kill": _kill,
+    "kill-files": _kill_files,
     "sigterm": _sigterm,
     "flood": _flood,
     "trees": _trees,

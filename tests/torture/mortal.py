@@ -31,6 +31,9 @@ STEPS = (
 )
 """The steps of a picture at which the bomb can go off."""
 
+STEPS_OF_FILES = ("kept", "made", "written down", "named")
+"""More of them, where deliverables are made."""
+
 
 def main(config: str, step: str, count: str) -> None:
     """Run until the bomb goes off, or until SIGTERM."""

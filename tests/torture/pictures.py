@@ -26,6 +26,23 @@ def jpeg(number: int, more_bytes: int = 0) -> bytes:
     return plain[:2] + b"\xff\xe9" + (len(words) + 2).to_bytes(2, "big") + words + plain[2:]
 
 
+def coloured(number: int, more_bytes: int = 0) -> bytes:
+    """Make a JPEG as ``jpeg`` does, of one colour that no other number below 4,096 has."""
+    file = io.BytesIO()
+    Image.new("RGB", (24, 16), _colour(number)).save(file, "JPEG", quality=95)
+    plain = jpeg(number, more_bytes)
+    return plain[: 4 + int.from_bytes(plain[4:6], "big")] + file.getvalue()[2:]
+
+
+def _colour(number: int) -> tuple[int, int, int]:
+    return tuple(8 + 16 * (number >> shift & 15) for shift in (0, 4, 8))  # type: ignore[return-value]
+
+
+def number_in(content: bytes) -> int:
+    """Return the number that a picture of ``jpeg`` or ``coloured`` says."""
+    return int(content[6:20].split(b":")[0])
+
+
 def png(number: int, more_bytes: int = 0) -> bytes:
     """Make a PNG that says its number in a chunk of its own, as part of the picture."""
     words = b"nuMbnumber\0%d" % number + b"." * more_bytes
@@ -40,13 +57,14 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def what_is_wrong(path: Path, source: str | None = None) -> str | None:
+def what_is_wrong(path: Path, source: str | None = None, *, number: int | None = None) -> str | None:
     """
     Open a cut-out as a viewer would and say what is wrong with it.
 
     Args:
         path: The cut-out.
         source: The digest of the picture that it has to be made from; None: any will do.
+        number: The number of the picture whose own colour it has to have; None: any will do.
     """
     try:
         with path.open("rb") as file, Image.open(file) as image:
@@ -56,4 +74,11 @@ def what_is_wrong(path: Path, source: str | None = None) -> str | None:
         return f"{str(path)!r} cannot be shown: {error}"
     if source is not None and pixel != flat_color(source):
         return f"{str(path)!r} was made from another picture"
+    if number is not None and any(
+        abs(one - wanted) > _NEAR for one, wanted in zip(pixel, _colour(number), strict=False)
+    ):
+        return f"{str(path)!r} was made from another picture than {number}"
     return None
+
+
+_NEAR = 7  # levels, less than half of what is between two colours: a JPEG of a JPEG

@@ -17,16 +17,23 @@ from typing import Any
 
 from rembg_watch.host.disk import version_of
 from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import Access, Ledger, NoLedgerError, Spending, open_ledger
+from rembg_watch.ledger import Access, Ledger, MadeState, NoLedgerError, Spending, open_ledger
 from rembg_watch.paths import is_staging_name
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.server import LoopbackServer
-from tests.torture.pictures import digest, what_is_wrong
+from tests.torture.pictures import coloured, digest, jpeg, what_is_wrong
 
 KEY = "torture-key-5b4a3c2d1e0f"
 PROJECT = Path(__file__).parents[2]
 FAST = 500.0
 """Calls a second that the ledger is told the account bears: what is tortured is not the pacer's patience."""
+
+DELIVERABLES = {
+    "print": {"format": "tiff", "path": "print/{dir}/{stem}.{ext}"},
+    "shop": {"format": "jpeg", "background": "#ffffff", "canvas": [48, 48], "fill": 0.8, "enlarge": True},
+    "small": {"format": "png", "depth": "8", "canvas": "object", "path": "small/{dir}/{stem}.{ext}"},
+}
+"""Three files of each picture, for the trials that make more than one."""
 
 _UNDER_WAY = (State.QUEUED, State.SENDING, State.RECEIVED)
 
@@ -105,8 +112,10 @@ class Plant:
             path.mkdir()
         self.sources: dict[bytes, str] = {}  # every source as it stands now, and the digest of its bytes
         self.wholes: set[str] = set()  # every content that ever stood whole in the input folder
+        self.numbers: dict[str, int] = {}  # what pictures say, by the digest of their bytes, where files are made
         self.log = root / "log.jsonl"
         self.config = root / "rembg-watch.toml"
+        self.is_making = False
         self.configure()
         self._lock = threading.Lock()
 
@@ -135,12 +144,21 @@ class Plant:
             merged = table | dict(tables.get(name, {}))
             lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in merged.items())]
         folder = {"name": "f", "input": str(self.input), "output": str(self.output)} | dict(tables.get("folder", {}))
+        if self.is_making:
+            folder["deliver"] = list(DELIVERABLES)
+            for name, table in DELIVERABLES.items():
+                lines += [f"[deliverables.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
         lines += ["[[folders]]", *(f"{key} = {json.dumps(value)}" for key, value in folder.items())]
-        lines += ["[folders.options]", 'format = "png"']
+        lines += [] if self.is_making else ["[folders.options]", 'format = "png"']
         self.config.write_text("\n".join(lines) + "\n")
         self.state.mkdir(mode=0o700, exist_ok=True)
         with open_ledger(self.state) as ledger:
             ledger.set_note("pacer", {"rate": FAST, "good": FAST, "is_starting": False})
+
+    def make_files(self) -> None:
+        """Have ``DELIVERABLES`` made of each picture from now on."""
+        self.is_making = True
+        self.configure()
 
     @contextmanager
     def running(self, *bomb: str) -> Iterator[Running]:
@@ -185,6 +203,14 @@ class Plant:
         return [line for line in text.splitlines() if "Traceback" in line or '"kind": "mistake"' in line]
 
     # --- dropping -------------------------------------------------------------------------------
+
+    def picture(self, number: int, more_bytes: int) -> bytes:
+        """Make a picture whose cut-out can be told from all others: by its alpha, or by its own colour."""
+        if not self.is_making:
+            return jpeg(number, more_bytes)
+        content = coloured(number, more_bytes)
+        self.numbers[digest(content)] = number
+        return content
 
     def path(self, source: bytes) -> Path:
         """Say where a source stands, and see to it that it can."""
@@ -294,11 +320,7 @@ class Plant:
         """Look at everything when all is at rest: nothing lost, nothing foreign, nothing partial, books that fit."""
         jobs = self.standing()
         done = {source: job for source, job in jobs.items() if job.state is State.DONE and source in self.sources}
-        wrong = [
-            found
-            for source, job in done.items()
-            if (found := what_is_wrong(self.output / os.fsdecode(job.target or b"?"), self.sources[source])) is not None
-        ]
+        wrong = [found for source, job in done.items() for found in self._wrong_with(source, job)]
         lost = self.undone()
         spent, listed = self.spending(), len(self.sources) - len(done) - len(lost)
         report.figures |= {
@@ -322,10 +344,28 @@ class Plant:
         told = f"{self.billed_twice} of {spent.doubles} after a doubt and {spent.repeats} others"
         report.expect(f"every double call is counted: {told}", self.billed_twice <= spent.doubles + spent.repeats)
 
+    def _wrong_with(self, source: bytes, job: Job) -> Iterator[str]:
+        """Say what is wrong with the cut-out of a source, or with the files that were made of it."""
+        digest = self.sources[source]
+        if not self.is_making:
+            found = what_is_wrong(self.output / os.fsdecode(job.target or b"?"), digest)
+            yield from [found] if found else []
+            return
+        with self.ledger() as ledger:
+            made = ledger.made(job.id)
+        for name in DELIVERABLES:
+            if name not in made or made[name].state is not MadeState.STANDING:
+                yield f"{source!r} has no {name!r}"
+            elif found := what_is_wrong(self.output / os.fsdecode(made[name].target), number=self.numbers[digest]):
+                yield found
+
     def _foreign(self) -> list[bytes]:
         """Return what stands among the cut-outs and is no source's, of those that went away neither."""
         with self.ledger() as ledger:
-            targets = {job.target for job in ledger.jobs() if job.state is State.DONE}
+            done = [job for job in ledger.jobs() if job.state is State.DONE]
+            targets = {job.target for job in done}
+            if self.is_making:
+                targets = {one.target for job in done for one in ledger.made(job.id).values()}
         return sorted(self.visible_outputs() - targets)
 
 

@@ -7,11 +7,14 @@ The program itself is run, in a process of its own: what is tried here is the pr
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 from tests.torture.__main__ import way_inside
 from tests.torture.plant import PROJECT
+
+needs_libvips = pytest.mark.skipif(find_spec("pyvips") is None, reason="needs rembg-watch[pictures]")
 
 
 def torture(*words: str) -> str:
@@ -26,6 +29,11 @@ def torture(*words: str) -> str:
 
 def test_kills_lose_nothing_and_double_no_more_than_was_in_flight() -> None:
     assert "half-made seen                               0" in torture("kill", "--pictures", "100", "--kills", "5")
+
+
+@needs_libvips
+def test_kills_while_files_are_made_lose_none_and_show_none_that_is_half_made() -> None:
+    assert "half-made seen                               0" in torture("kill-files", "--pictures", "60", "--kills", "8")
 
 
 def test_sigterm_doubles_nothing() -> None:

@@ -18,9 +18,9 @@ from pathlib import Path
 from rembg_watch.jobs import State
 from rembg_watch.paths import is_junk
 from tests.torture.eyes import Eyes
-from tests.torture.mortal import STEPS
+from tests.torture.mortal import STEPS, STEPS_OF_FILES
 from tests.torture.pictures import jpeg, png
-from tests.torture.plant import Plant, Report, Running, StuckError
+from tests.torture.plant import DELIVERABLES, Plant, Report, Running, StuckError
 
 PER_PICTURE_S = 0.5
 """What a trial waits at the most for each picture, on a machine that is busy with other things."""
@@ -70,7 +70,7 @@ class Dropper(threading.Thread):
 
     def _drop(self, number: int) -> None:
         name = b"shoot %d/%d/IMG_%d.jpg" % (number % 7, number % 3, number)
-        content = jpeg(number, self._chance.randrange(40_000))
+        content = self._plant.picture(number, self._chance.randrange(40_000))
         way = self._chance.random()
         if way < 0.45:
             self._plant.write(name, content)
@@ -108,7 +108,8 @@ class Dropper(threading.Thread):
 
 def kills(plant: Plant, *, pictures: int, times: int) -> Report:
     """Kill the daemon again and again while pictures are dropped: in calls, at random steps, in its start."""
-    report = Report(f"{pictures:,} pictures, {plant.workers} workers, {times} times kill -9")
+    files = f"{len(DELIVERABLES)} files each, " if plant.is_making else ""
+    report = Report(f"{pictures:,} pictures, {files}{plant.workers} workers, {times} times kill -9")
     dropper = Dropper(plant, pictures)
     doubled = [0]  # before each life; what a kill cost shows in the life after it
     with _timed(report), _watched(plant, report):
@@ -142,7 +143,8 @@ def _live_and_die(plant: Plant, goal: int, lives: int) -> None:
             time.sleep(plant.chance.uniform(0.3, 2.0))
             daemon.kill()
     elif way < 0.6:
-        with plant.running(plant.chance.choice(STEPS), str(plant.chance.randint(1, max(2, lives)))) as daemon:
+        steps = STEPS + STEPS_OF_FILES * 2 if plant.is_making else STEPS
+        with plant.running(plant.chance.choice(steps), str(plant.chance.randint(1, max(2, lives)))) as daemon:
             plant.wait("the bomb", lambda: not daemon.is_alive or plant.billed > goal + 2 * lives, PATIENCE_S, 0.005)
             daemon.kill()
     else:
