@@ -35,6 +35,7 @@ _LOSSY = frozenset({FileFormat.JPEG, FileFormat.WEBP, FileFormat.AVIF})
 _LARGE_PX = 16_000_000
 """Beyond this an encoder that thinks twice takes too much memory: it holds the whole picture for that."""
 
+_UNSAID_DPI = (72.0, 72.0)  # TIFF has to name a resolution: the one that programs take where none is said
 _MM_PER_INCH = 25.4
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _SMALL_RESOURCE = 0xFFFF - 2 - len(_PHOTOSHOP)
@@ -137,8 +138,8 @@ def _telling(finished: Finished, wanted: Deliverable, metadata: Metadata) -> Pic
 def _encode(image: Picture, wanted: Deliverable, quality: int, file: int, dpi: tuple[float, float] | None) -> None:
     os.ftruncate(file, 0)
     os.lseek(file, 0, os.SEEK_SET)
-    if dpi is not None:
-        image = image.copy(xres=dpi[0] / _MM_PER_INCH, yres=dpi[1] / _MM_PER_INCH)
+    across, down = dpi or _UNSAID_DPI
+    image = image.copy(xres=across / _MM_PER_INCH, yres=down / _MM_PER_INCH)
     target = vips().Target.new_to_descriptor(file)
     sampling = "off" if quality >= _FULL_COLOUR_FROM else "on"
     is_large = image.width * image.height > _LARGE_PX

@@ -512,6 +512,17 @@ def test_words_and_resolution_come_along(tmp_path: Path, kind: FileFormat) -> No
 
 
 @needs_exiftool
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+def test_a_resolution_that_nobody_knows_is_the_one_that_programs_take_or_none(tmp_path: Path, ending: str) -> None:
+    source = source8(tmp_path / f"a.{ending}")
+    path, _ = make(tmp_path, source, mask(tmp_path / "m.png"), format=FileFormat.TIFF)
+    found = said(path)
+    assert (found["IFD0:XResolution"], found["IFD0:YResolution"], found["IFD0:ResolutionUnit"]) == (72, 72, 2)
+    path, _ = make(tmp_path, source, mask(tmp_path / "m.png"), format=FileFormat.JPEG, background="#ffffff")
+    assert "JFIF:XResolution" not in said(path)
+
+
+@needs_exiftool
 @pytest.mark.parametrize("kind", list(FileFormat))
 @pytest.mark.parametrize("keep", [Keep.NONE, Keep.COPYRIGHT])
 def test_less_is_said_where_less_is_wanted(tmp_path: Path, kind: FileFormat, keep: Keep) -> None:
