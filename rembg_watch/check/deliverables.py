@@ -10,7 +10,7 @@ from rembg_watch.config import Finding, FindingKind, FolderSettings, Settings, S
 from rembg_watch.config.rules import Where
 from rembg_watch.pictures.deliverable import Deliverable, Master
 from rembg_watch.pictures.extras import missing_for
-from rembg_watch.pictures.render import NotRenderedError, Rendering, render
+from rembg_watch.pictures.rendering import NotRenderedError, Rendering
 from rembg_watch.pictures.sending import AS_IT_IS
 
 _SIDES = 360, 240
@@ -57,6 +57,8 @@ def _made(directory: Path) -> tuple[Path, Path]:
 
 
 def _why_not(wanted: Deliverable, folder: FolderSettings, source: Path, master: Path) -> str | None:
+    from rembg_watch.pictures.render import render  # every command loads this module, and hardly any renders
+
     with source.open("rb") as file, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as scratch:
         try:
             render(

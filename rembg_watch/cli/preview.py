@@ -18,7 +18,7 @@ from rembg_watch.delivery.making import Making
 from rembg_watch.delivery.masters import Masters
 from rembg_watch.errors import ExitCode, RembgWatchError, UsageError
 from rembg_watch.host.disk import version_of
-from rembg_watch.pictures.render import NotRenderedError
+from rembg_watch.pictures.rendering import NotRenderedError
 from rembg_watch.pipeline import Recipe
 from rembg_watch.pipeline.rendering import render_here
 from rembg_watch.pipeline.source import PreparedSource, open_picture

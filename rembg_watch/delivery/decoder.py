@@ -31,7 +31,7 @@ from rembg_watch.delivery import making
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Surprise, Verified, verify
 from rembg_watch.host.memory import limit_heaps, memory_bytes
 from rembg_watch.pictures.formats import Kind, ReadKind
-from rembg_watch.pictures.proxy import NoProxyError, Proxy, Reduction, make_proxy
+from rembg_watch.pictures.reduction import NoProxyError, Proxy, Reduction
 from rembg_watch.pictures.upright import CopyTooLargeError, Turn, UndecodableError, Upright, make_upright
 
 HELLO = f"ready {__version__}\n".encode()
@@ -138,6 +138,8 @@ def _made_upright(line: bytes, fds: Sequence[int]) -> list[object]:
 
 
 def _made_proxy(line: bytes, fds: Sequence[int]) -> list[object]:
+    from rembg_watch.pictures.proxy import make_proxy  # in the child alone, and there only once it is asked for
+
     _, kind, px, assume, largest_bytes = json.loads(line)
     known = ReadKind(kind) if kind in list(ReadKind) else Kind(kind)
     reduction = Reduction(kind=known, px=px, assume=assume, largest_bytes=largest_bytes)

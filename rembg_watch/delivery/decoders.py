@@ -53,8 +53,8 @@ from rembg_watch.host import processors
 from rembg_watch.host.disk import BLOCK_BYTES
 from rembg_watch.host.memory import memory_bytes
 from rembg_watch.pictures.formats import Kind
-from rembg_watch.pictures.proxy import Proxy, Reduction
-from rembg_watch.pictures.render import Rendered
+from rembg_watch.pictures.reduction import Proxy, Reduction
+from rembg_watch.pictures.rendering import Rendered
 from rembg_watch.pictures.upright import BYTES_PER_PX, SOURCE, Turn, UndecodableError, Upright, make_upright
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rembg_watch.pictures.deliverable import Deliverable, Edges, FileFormat, Master
 from rembg_watch.pictures.profiles import SRGB
-from rembg_watch.pictures.render import NotRenderedError, Rendered, Rendering, render
+from rembg_watch.pictures.rendering import NotRenderedError, Rendered, Rendering
 
 MAKE = "make"
 BEGIN = b'["make"'
@@ -94,6 +94,8 @@ def limits(line: bytes) -> tuple[float, float]:
 
 def reply(line: bytes, fds: Sequence[int]) -> list[object]:
     """Make it, and say what came of it; the files are closed then."""
+    from rembg_watch.pictures.render import render  # in the child alone: whoever asks holds none of it
+
     _, _, path, (sent, kind, edges, assume, is_guided), wanted = json.loads(line)
     *source, output, scratch = fds
     try:

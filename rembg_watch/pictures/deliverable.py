@@ -5,7 +5,6 @@ It is made locally, of the source and of what was bought for it once; many of th
 of the settings are those of the configuration (``[deliverables.NAME]``).
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -132,8 +131,10 @@ class Deliverable:
     @cached_property
     def digest(self) -> str:
         """Name how it is made, in few characters: not where it goes, and not what it is called."""
+        from hashlib import sha256  # 4 MB of library, and no child that decodes asks for it
+
         how = {name: value for name, value in self.as_json().items() if name not in ("name", "path")}
-        return hashlib.sha256(json.dumps([MADE_AS, how], sort_keys=True).encode()).hexdigest()[:16]
+        return sha256(json.dumps([MADE_AS, how], sort_keys=True).encode()).hexdigest()[:16]
 
 
 LEAST_QUALITY = 75

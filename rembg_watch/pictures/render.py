@@ -17,7 +17,7 @@ from rembg_watch.pictures.colours import ColourError, Colours
 from rembg_watch.pictures.deliverable import Canvas, Deliverable, Edges, FileFormat, Master
 from rembg_watch.pictures.framing import Box, Frame, FramingError
 from rembg_watch.pictures.opening import NotOpenedError, Opened, open_picture, why_not_computed
-from rembg_watch.pictures.profiles import SRGB
+from rembg_watch.pictures.rendering import NotRenderedError, Rendered, Rendering
 from rembg_watch.pictures.upright import COPY, SOURCE
 from rembg_watch.pictures.vips import MissingLibraryError, Picture, vips
 
@@ -39,59 +39,6 @@ _BLOCK_BYTES = 1 << 20
 _GAMUT_PX = 300
 _PATH_PX = 2000
 _LEAST_TOLERANCE_PX = 0.5
-
-
-class NotRenderedError(RembgWatchError):
-    """
-    A deliverable cannot be made; the sentence says why and what to do.
-
-    Attributes:
-        code: For machines.
-    """
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendering:
-    """
-    What is to be made of what.
-
-    Attributes:
-        source: The source, an open file; None: it is gone, and the master has to do.
-        sent: How it was sent: ``as it is``, or another way, in which it stood upright.
-        master: The path of what was bought.
-        kind: What that is.
-        deliverable: What is wanted.
-        output: An open file, for reading and writing; what it holds is replaced.
-        scratch: Another one, whose content is nobody's.
-        edges: What colours soft edges get.
-        assume: The profile of a source that has none: ``srgb``, ``adobe-rgb`` or a path.
-        is_guided: An alpha that is made larger follows the edges of the source.
-    """
-
-    source: int | None
-    sent: str
-    master: str
-    kind: Master
-    deliverable: Deliverable
-    output: int
-    scratch: int
-    edges: Edges = Edges.CLEAN
-    assume: str = SRGB
-    is_guided: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
-    """A deliverable that was made."""
-
-    width: int
-    height: int
-    size_bytes: int
-    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

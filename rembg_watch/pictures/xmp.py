@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.parsers import expat
-from xml.sax.saxutils import escape
 
 _DC = "http://purl.org/dc/elements/1.1/"
 _TIFF, _EXIF = "http://ns.adobe.com/tiff/1.0/", "http://ns.adobe.com/exif/1.0/"
@@ -228,8 +227,11 @@ def write(words: Mapping[str, Sequence[str]]) -> bytes:
     return text.encode()
 
 
+_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
 def _property(name: str, values: Sequence[str]) -> str:
-    texts = ["".join(char for char in escape(value) if char >= " " or char in "\t\n") for value in values]
+    texts = ["".join(char for char in value.translate(_ESCAPED) if char >= " " or char in "\t\n") for value in values]
     if name in _IN_LANGUAGES:
         return f'<{name}><rdf:Alt><rdf:li xml:lang="x-default">{texts[0]}</rdf:li></rdf:Alt></{name}>'
     for kind, names in (("Seq", _IN_ORDER), ("Bag", _IN_NO_ORDER)):

@@ -25,7 +25,7 @@ from rembg_watch.paths import mirror, suffix
 from rembg_watch.pictures import carrying, inspection
 from rembg_watch.pictures.deliverable import Deliverable
 from rembg_watch.pictures.naming import NoNameError
-from rembg_watch.pictures.render import NotRenderedError, Rendered
+from rembg_watch.pictures.rendering import NotRenderedError, Rendered
 from rembg_watch.pictures.sending import AS_IT_IS, way_of
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports

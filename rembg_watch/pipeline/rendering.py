@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
 from rembg_watch.delivery.making import Making
-from rembg_watch.pictures.render import Rendered, Rendering, render
+from rembg_watch.pictures.rendering import Rendered, Rendering
 
 
 class Render(Protocol):
@@ -38,6 +38,8 @@ def render_here(
     beat: Callable[[], None] = lambda: None,
 ) -> Rendered:
     """Make a file in this process: for a picture by hand, and for tests."""
+    from rembg_watch.pictures.render import render
+
     beat()
     return render(
         Rendering(

@@ -42,7 +42,7 @@ from rembg_watch.pictures.formats import (
     why_not_sendable,
 )
 from rembg_watch.pictures.metadata import Metadata, Parts
-from rembg_watch.pictures.proxy import WRONG_PROFILE, NoProxyError, Proxy, Reduction, make_proxy
+from rembg_watch.pictures.reduction import WRONG_PROFILE, NoProxyError, Proxy, Reduction
 from rembg_watch.pictures.sending import AS_IT_IS, PLAIN, UPRIGHT, Sends, assumed, is_copy, way_of
 from rembg_watch.pictures.upright import SOURCE, CopyTooLargeError, Turn, UndecodableError, Upright, make_upright
 
@@ -70,6 +70,8 @@ class MakeProxy(Protocol):
 def proxy_here(source: BinaryIO, copy: BinaryIO, reduction: Reduction, *, px: int) -> Proxy:
     """Make a copy in this process: for one picture by hand."""
     del px
+    from rembg_watch.pictures.proxy import make_proxy
+
     return make_proxy(source, copy, reduction)
 
 

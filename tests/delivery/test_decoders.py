@@ -24,7 +24,8 @@ from rembg_watch.delivery.decoder import asked, question, understood
 from rembg_watch.delivery.decoders import COMMAND, DecoderError, Decoders
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified, verify
 from rembg_watch.pictures.formats import Kind, ReadKind
-from rembg_watch.pictures.proxy import NoProxyError, Reduction, make_proxy
+from rembg_watch.pictures.proxy import make_proxy
+from rembg_watch.pictures.reduction import NoProxyError, Reduction
 from rembg_watch.pictures.upright import CopyTooLargeError, Turn, UndecodableError, make_upright
 from tests.life import eventually
 
@@ -70,6 +71,7 @@ def doing(instead: str) -> tuple[str, ...]:
     code = f"""
 import ctypes, os, signal, sys, time
 from rembg_watch.delivery import decoder
+from rembg_watch.pictures import proxy
 honest = decoder.verify
 def verify(answer, expected):
 {textwrap.indent(textwrap.dedent(instead), "    ")}
@@ -652,7 +654,7 @@ def copied(decoders: Decoders, tmp_path: Path, data: bytes, *, px: int = 64 * 48
 
 def copying(instead: str) -> tuple[str, ...]:
     """The command of a process that does something else when it is to make a copy."""
-    return (*COMMAND[:-1], turning(instead)[-1].replace("decoder.make_upright", "decoder.make_proxy"))
+    return (*COMMAND[:-1], turning(instead)[-1].replace("decoder.make_upright", "proxy.make_proxy"))
 
 
 def tiff() -> bytes:

@@ -18,7 +18,7 @@ from rembg_watch.delivery.decoders import COMMAND, DecoderError, Decoders
 from rembg_watch.delivery.making import Making
 from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master
 from rembg_watch.pictures.metadata import Keep
-from rembg_watch.pictures.render import NotRenderedError, Rendered
+from rembg_watch.pictures.rendering import NotRenderedError, Rendered
 
 needs_libvips = pytest.mark.skipif(find_spec("pyvips") is None, reason="needs rembg-watch[pictures]")
 
@@ -44,8 +44,9 @@ def acting(instead: str) -> tuple[str, ...]:
     code = (
         "import os, time, errno\n"
         "from rembg_watch.delivery import decoder, making\n"
+        "from rembg_watch.pictures import render as renderer\n"
         "def render(job):\n" + textwrap.indent(instead, "    ") + "\n"
-        "making.render = render\n"
+        "renderer.render = render\n"
         "decoder.main()\n"
     )
     return (*COMMAND[:-1], code)

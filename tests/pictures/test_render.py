@@ -21,7 +21,8 @@ from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, 
 from rembg_watch.pictures.framing import Box, Frame  # noqa: E402
 from rembg_watch.pictures.metadata import Keep  # noqa: E402
 from rembg_watch.pictures.profiles import adobe_rgb  # noqa: E402
-from rembg_watch.pictures.render import NotRenderedError, Rendered, Rendering, render  # noqa: E402
+from rembg_watch.pictures.render import render  # noqa: E402
+from rembg_watch.pictures.rendering import NotRenderedError, Rendered, Rendering  # noqa: E402
 
 _MADE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SRGB = _MADE[:24] + bytes(12) + _MADE[36:]  # without the moment at which it was made

@@ -15,7 +15,7 @@ from rembg_watch.jobs import State
 from rembg_watch.ledger import MadeState
 from rembg_watch.pictures.deliverable import Deliverable, FileFormat, Master
 from rembg_watch.pictures.naming import Naming, Words
-from rembg_watch.pictures.render import NotRenderedError, Rendered
+from rembg_watch.pictures.rendering import NotRenderedError, Rendered
 from rembg_watch.report import events
 from tests.life import Crash, Studio
 
