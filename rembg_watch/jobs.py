@@ -156,17 +156,20 @@ def move(job: Job, state: State, *, at: datetime, **changes: object) -> Job:
     return replace(job, state=state, changed_at=at, **changes)  # type: ignore[arg-type]  # names are checked by replace()
 
 
-def with_content(job: Job, content_key: str) -> Job:
+def with_content(job: Job, content_key: str, *, picture_key: str | None = None) -> Job:
     """
-    Return *job* with the key of what would be sent for it now.
+    Return *job* with the key of what would be sent for it now, and that of its picture if it is given.
 
     A job that comes back in line may be sent with other parameters than before: the
     answer to the old request is then no answer to this one and is forgotten.
     """
-    if job.content_key == content_key:
+    picture_key = picture_key or job.picture_key
+    if (job.content_key, job.picture_key) == (content_key, picture_key):
         return job
-    forgotten = {"answer_digest": None, "answer_bytes": 0, "published_digest": None, "published_bytes": None}
-    return replace(job, content_key=content_key, **forgotten)  # type: ignore[arg-type]
+    forgotten: dict[str, object] = {}
+    if job.content_key != content_key:
+        forgotten = {"answer_digest": None, "answer_bytes": 0, "published_digest": None, "published_bytes": None}
+    return replace(job, content_key=content_key, picture_key=picture_key, **forgotten)  # type: ignore[arg-type]
 
 
 def book(job: Job, end: CallEnd, *, instead_of: CallEnd | None = None) -> Job:

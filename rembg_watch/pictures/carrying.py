@@ -39,6 +39,8 @@ _FORMATS: Mapping[Kind, _Format] = {
 
 HOLDS_METADATA = frozenset(_FORMATS)
 
+_NOTHING = Metadata()
+
 _READERS: Mapping[Kind | ReadKind | None, Callable[[Reader], Parts]] = {
     **{kind: known.read for kind, known in _FORMATS.items()},
     ReadKind.TIFF: tiff_parts.read,
@@ -68,8 +70,8 @@ def is_told_adobe_rgb(parts: Parts) -> bool:
 
 def cuts_without_words(cutout: Reader) -> list[Cut]:
     """Say how a cut-out loses the words that were carried into it, to serve as an answer again."""
-    look = formats.inspect(cutout)
-    known = _FORMATS.get(look.kind) if look.kind is not None else None
+    kind = formats.kind_of(cutout.head)
+    known = _FORMATS.get(kind) if kind is not None else None
     return known.cuts(cutout, Metadata(), Drops(words=True)) if known else []
 
 
@@ -82,18 +84,17 @@ def cuts_for(answer: Reader, metadata: Metadata, keep: Keep) -> list[Cut]:
         metadata: Of the source, all of it.
         keep: How much of it is carried over.
     """
-    look = formats.inspect(answer)
-    known = _FORMATS.get(look.kind) if look.kind is not None else None
+    kind = formats.kind_of(answer.head)
+    known = _FORMATS.get(kind) if kind is not None else None
     if known is None:
         return []
     own = known.read(answer)
-    cutout = Cutout(
-        width=look.width_px,
-        height=look.height_px,
-        orientation=orientation(own.metadata.exif or None, own.metadata.xmp),
-    )
-    chosen = kept(metadata, keep, cutout)
     is_wrong = bool(own.metadata.profile) and colours_of_profile(own.metadata.profile) != own.colours
+    turned = orientation(own.metadata.exif or None, own.metadata.xmp)
+    if metadata == _NOTHING and turned == 1 and not is_wrong:
+        return []
+    look = formats.inspect(answer)
+    chosen = kept(metadata, keep, Cutout(width=look.width_px, height=look.height_px, orientation=turned))
     fits = colours_of_profile(chosen.profile) == own.colours and (is_wrong or not own.states_colours)
     chosen = replace(chosen, profile=chosen.profile if fits else b"")
     return known.cuts(answer, chosen, Drops(profile=is_wrong))

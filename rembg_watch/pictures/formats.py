@@ -122,17 +122,29 @@ def inspect(reader: Reader, *, wants_orientation: bool = False, reads_more: bool
     return Look(kind=None, name=other.name, why=other.why, is_foreign=other.is_sure)
 
 
-def _sendable(reader: Reader, *, wants_orientation: bool) -> Look | None:
-    head = reader.head
+def kind_of(head: bytes) -> Kind | None:
+    """Say by its first bytes what kind of picture the service takes a file for."""
     if head.startswith(jpeg.MAGIC):
-        return _picture(Kind.JPEG, jpeg.inspect(reader, wants_orientation=wants_orientation))
+        return Kind.JPEG
     if head.startswith(png.MAGIC):
-        return _picture(Kind.PNG, png.inspect(reader, wants_orientation=wants_orientation))
+        return Kind.PNG
     if webp.is_webp(head):
-        return _picture(Kind.WEBP, webp.inspect(reader, wants_orientation=wants_orientation))
-    if head.startswith(bmp.MAGIC) and (found := bmp.inspect(reader)) is not None:
-        return _picture(Kind.BMP, found)
-    return None
+        return Kind.WEBP
+    return Kind.BMP if head.startswith(bmp.MAGIC) else None
+
+
+def _sendable(reader: Reader, *, wants_orientation: bool) -> Look | None:
+    match kind := kind_of(reader.head):
+        case Kind.JPEG:
+            return _picture(kind, jpeg.inspect(reader, wants_orientation=wants_orientation))
+        case Kind.PNG:
+            return _picture(kind, png.inspect(reader, wants_orientation=wants_orientation))
+        case Kind.WEBP:
+            return _picture(kind, webp.inspect(reader, wants_orientation=wants_orientation))
+        case Kind.BMP if (found := bmp.inspect(reader)) is not None:
+            return _picture(kind, found)
+        case _:
+            return None
 
 
 def _read_here(reader: Reader) -> Look | None:

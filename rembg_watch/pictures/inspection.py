@@ -16,7 +16,7 @@ def inspect(fd: int, *, reads_more: bool = False) -> formats.Look:
     return formats.inspect(reader_of(fd), reads_more=reads_more)
 
 
-def inspect_to_the_end(fd: int, *, reads_more: bool = False) -> formats.Look:
+def inspect_to_the_end(fd: int, *, reader: Reader | None = None, reads_more: bool = False) -> formats.Look:
     """
     Say all that there is to say of an open file, its orientation too.
 
@@ -24,12 +24,13 @@ def inspect_to_the_end(fd: int, *, reads_more: bool = False) -> formats.Look:
 
     Args:
         fd: The file.
+        reader: Of this file, if whoever asks has one.
         reads_more: What the service does not take is looked into, too.
 
     Raises:
         UndecidedError: The decoder cannot be asked now.
     """
-    reader = reader_of(fd)
+    reader = reader or reader_of(fd)
     look = formats.inspect(reader, wants_orientation=True, reads_more=reads_more)
     if formats.may_be_decoded(look, reader.size_bytes, reads_more=reads_more) and _is_decoded(fd, look):
         return formats.finished(look)

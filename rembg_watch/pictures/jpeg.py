@@ -33,6 +33,9 @@ FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """The markers of a frame header; the three left out are tables."""
 
 EOI, SCAN, APP1, APP2 = 0xD9, 0xDA, 0xE1, 0xE2
+MARKER_BYTES = 4
+"""A marker and the length that follows it."""
+
 COLOURS = {1: "GRAY", 3: "RGB", 4: "CMYK"}
 """By the number of planes."""
 
@@ -137,6 +140,13 @@ def _orientation(reader: Reader, header: _Header) -> int:
 def segments(reader: Reader, at: int) -> Iterator[Segment]:
     """Yield what each marker begins; what lies between two of them, compressed data above all, is passed over."""
     for _ in range(MOST_PARTS):
+        begin = reader.read(at, MARKER_BYTES)
+        if len(begin) == MARKER_BYTES and begin[0] == 0xFF and begin[1] in _WITH_LENGTH:  # as it is in a header
+            at += MARKER_BYTES
+            size = max(0, (begin[2] << 8 | begin[3]) - 2)
+            yield Segment(begin[1], at, size)
+            at += size
+            continue
         found = _next_marker(reader, at)
         if found is None:
             return
@@ -153,9 +163,6 @@ def segments(reader: Reader, at: int) -> Iterator[Segment]:
 
 def _next_marker(reader: Reader, at: int) -> tuple[int, int] | None:
     """Return the next marker from *at* on, and where it ends."""
-    found = _MARKER.match(reader.read(at, 2))
-    if found is not None:  # as it is in a header
-        return found[1][0], at + 2
     before = b""
     for block, block_at in reader.blocks(at):
         found = _MARKER.search(before + block)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from rembg_watch.pictures import iptc
 from rembg_watch.pictures.exif import built, sensible_dpi, without_prefix
-from rembg_watch.pictures.jpeg import APP1, APP2, COLOURS, EOI, EXIF, FRAMES, SCAN, XMP, Segment, segments
+from rembg_watch.pictures.jpeg import APP1, APP2, COLOURS, EOI, EXIF, FRAMES, MARKER_BYTES, SCAN, XMP, Segment, segments
 from rembg_watch.pictures.metadata import MOST_BYTES, Cut, Drops, Metadata, Parts, resolution
 from rembg_watch.pictures.reader import BITE_BYTES, Reader
 
@@ -18,7 +18,6 @@ _APP0, _APP13, _ADOBE, _COMMENT = 0xE0, 0xED, 0xEE, 0xFE
 _JFIF, _PROFILE, _PHOTOSHOP = b"JFIF\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _END = b"\xff\xd9"
-_MARKER_BYTES = 4  # the marker and its length
 _MOST_IN_A_SEGMENT = 0xFFFF - 2
 _INCHES, _CENTIMETRES, _CM = 1, 2, 2.54
 
@@ -40,6 +39,12 @@ class _Found:
     comments: bytes = b""
     data_at: int = 0  # where the compressed picture begins; 0: there is none
 
+    def add(self, begin: int, end: int) -> None:
+        """Add a stretch to the picture; one that follows the last is one with it."""
+        if self.picture and self.picture[-1][1] == begin:
+            begin, _ = self.picture.pop()
+        self.picture.append((begin, end))
+
     @property
     def metadata(self) -> Metadata:
         pieces = [piece if not number else piece[len(EXIF) :] for number, piece in enumerate(self.exif)]
@@ -58,10 +63,10 @@ def read(reader: Reader) -> Parts:
     found = _found(reader)
     if not found.data_at:
         return Parts(metadata=Metadata(), picture=((0, reader.size_bytes),))
-    end = _end(reader, found.data_at)
+    found.add(found.data_at, _end(reader, found.data_at))
     return Parts(
         metadata=found.metadata,
-        picture=(*found.picture, (found.data_at, end)),
+        picture=tuple(found.picture),
         colours=found.colours,
         states_colours=bool(found.profile),
         comments=found.comments,
@@ -72,10 +77,10 @@ def _found(reader: Reader) -> _Found:
     found = _Found()
     for segment in segments(reader, 2):
         if segment.marker == SCAN:
-            found.data_at = segment.at - _MARKER_BYTES if segment.end <= reader.size_bytes else 0
+            found.data_at = segment.at - MARKER_BYTES if segment.end <= reader.size_bytes else 0
             break
         if not _take(reader, segment, found):
-            found.picture.append((segment.at - _MARKER_BYTES, segment.end))
+            found.add(segment.at - MARKER_BYTES, segment.end)
     return found
 
 
@@ -84,7 +89,7 @@ def _take(reader: Reader, segment: Segment, found: _Found) -> bool:
     match segment.marker:
         case 0xE0 if reader.read(segment.at, len(_JFIF)) == _JFIF:
             found.jfif = found.jfif or segment
-            found.picture.append((segment.at, segment.at + len(_JFIF)))  # that it is there says how colours are kept
+            found.add(segment.at, segment.at + len(_JFIF))  # that it is there says how colours are kept
             found.dpi = found.dpi or _dpi(reader, segment)
         case 0xE1:
             return _take_words(reader, segment, found)
@@ -158,7 +163,7 @@ def cuts(reader: Reader, metadata: Metadata, drops: Drops) -> list[Cut]:
     made: list[Cut] = []
     gone = found.words if drops.words or metadata.exif or metadata.xmp or metadata.iptc else []
     gone = [*gone, *(found.profiles if metadata.profile or drops.profile else [])]
-    made += [Cut(one.at - _MARKER_BYTES, one.end) for one in gone]
+    made += [Cut(one.at - MARKER_BYTES, one.end) for one in gone]
     at = found.jfif.end if found.jfif is not None else 2
     if metadata.dpi is not None and found.jfif is not None:
         begin = found.jfif.at + 7

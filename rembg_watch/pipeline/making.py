@@ -196,7 +196,8 @@ def _sent(source: BinaryIO | None, master: Path, recipe: Recipe) -> tuple[str, i
             look = inspection.inspect(file.fileno())
         return AS_IT_IS, look.width_px * look.height_px
     fd = source.fileno()
-    look, reader = inspection.inspect_to_the_end(fd, reads_more=True), inspection.reader_of(fd)
+    reader = inspection.reader_of(fd)
+    look = inspection.inspect_to_the_end(fd, reader=reader, reads_more=True)
     way = way_of(look, carrying.parts_of(reader, look.any_kind), reader.size_bytes, recipe.sends)
     return way, look.width_px * look.height_px
 

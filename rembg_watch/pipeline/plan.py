@@ -52,7 +52,7 @@ class Recipe:
     priority: int = 0
     daily_budget: Decimal = Decimal(0)  # credits in one UTC day; 0: no limit
 
-    @property
+    @cached_property
     def options(self) -> str:
         """The parameters in one stable spelling, as the content key and a folder's hold know them."""
         return self.params.canonical()

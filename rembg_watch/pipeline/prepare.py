@@ -94,8 +94,8 @@ def _prepared(
     try:
         ports.step("prepared")
         older = older_key(prepared, recipe)
-        keyed = with_content(job, older if job.content_key == older else content_key(prepared, recipe))
-        keyed = replace(keyed, picture_key=picture_key(prepared, recipe))
+        key = older if job.content_key == older else content_key(prepared, recipe)
+        keyed = with_content(job, key, picture_key=picture_key(prepared, recipe))
         return _answered_before(ports, plan, recipe, keyed, prepared, place, older)
     except BaseException:
         prepared.close()

@@ -337,8 +337,8 @@ def _read(
     source: Path, fd: int, sends: Sends, moved: Callable[[], None]
 ) -> tuple[Look, disk.Content, Parts, tuple[str, str]]:
     try:
-        look = inspection.inspect_to_the_end(fd, reads_more=sends.reads_more)
         reader = inspection.reader_of(fd)
+        look = inspection.inspect_to_the_end(fd, reader=reader, reads_more=sends.reads_more)
         parts = carrying.parts_of(reader, look.any_kind)
         if parts.picture == ((0, reader.size_bytes),):
             content = disk.content(fd, moved)
