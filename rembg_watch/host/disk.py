@@ -14,7 +14,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,30 +169,29 @@ def blocks(fd: int) -> Iterator[bytes]:
         offset += len(block)
 
 
-def content(fd: int, moved: Callable[[], None] = lambda: None) -> Content:
-    """Say what an open file holds; *moved* is called with each block that came."""
-    digest, size_bytes = hashlib.sha256(), 0
-    for block in blocks(fd):
-        moved()
-        digest.update(block)
-        size_bytes += len(block)
-    return Content(digest=digest.hexdigest(), size_bytes=size_bytes)
+def content(fd: int) -> Content:
+    """Say what an open file holds."""
+    return content_of(blocks(fd))
 
 
-def content_and_part(
-    fd: int, places: Sequence[tuple[int, int]], moved: Callable[[], None] = lambda: None
-) -> tuple[Content, str]:
+def content_of(found: Iterable[bytes]) -> Content:
+    """Say what a file holds by its blocks."""
+    reading = Reading()
+    for block in found:
+        reading.take(block)
+    return reading.content
+
+
+def content_and_part(found: Iterable[bytes], places: Sequence[tuple[int, int]]) -> tuple[Content, str]:
     """
-    Say what an open file holds, and what some *places* of it hold, read in one go.
+    Say what a file holds, and what some *places* of it hold, read in one go.
 
     Args:
-        fd: The file.
+        found: Its blocks.
         places: Each from its first byte to behind its last, in order.
-        moved: Is called with each block that came.
     """
     whole, part, size_bytes, left = hashlib.sha256(), hashlib.sha256(), 0, list(reversed(places))
-    for block in blocks(fd):
-        moved()
+    for block in found:
         whole.update(block)
         end = size_bytes + len(block)
         while left and left[-1][0] < end:

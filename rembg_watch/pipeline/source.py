@@ -18,7 +18,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +42,7 @@ from rembg_watch.pictures.formats import (
     why_not_sendable,
 )
 from rembg_watch.pictures.metadata import Metadata, Parts
+from rembg_watch.pictures.reader import Reader
 from rembg_watch.pictures.reduction import WRONG_PROFILE, NoProxyError, Proxy, Reduction
 from rembg_watch.pictures.sending import AS_IT_IS, PLAIN, UPRIGHT, Sends, assumed, is_copy, way_of
 from rembg_watch.pictures.upright import SOURCE, CopyTooLargeError, Turn, UndecodableError, Upright, make_upright
@@ -337,19 +338,34 @@ def _read(
     source: Path, fd: int, sends: Sends, moved: Callable[[], None]
 ) -> tuple[Look, disk.Content, Parts, tuple[str, str]]:
     try:
-        reader = inspection.reader_of(fd)
+        reader, blocks = _at_once_or_by_blocks(fd, moved)
         look = inspection.inspect_to_the_end(fd, reader=reader, reads_more=sends.reads_more)
         parts = carrying.parts_of(reader, look.any_kind)
         if parts.picture == ((0, reader.size_bytes),):
-            content = disk.content(fd, moved)
+            content = disk.content_of(blocks)
             return look, content, parts, (content.digest,) * 2
-        content, pixels = disk.content_and_part(fd, parts.picture, moved)
+        content, pixels = disk.content_and_part(blocks, parts.picture)
     except OSError as error:
         raise _unreadable(error, source) from error
     told = carrying.told_besides(parts, look)
     picture = hashlib.sha256(pixels.encode() + told).hexdigest()
     commented = hashlib.sha256(picture.encode() + parts.comments).hexdigest() if parts.comments else picture
     return look, content, parts, (picture, commented)
+
+
+def _at_once_or_by_blocks(fd: int, moved: Callable[[], None]) -> tuple[Reader, Iterable[bytes]]:
+    """Read a small file once: each time that a thread asks the disk, it queues behind all others to go on."""
+    if os.fstat(fd).st_size <= disk.BLOCK_BYTES:
+        data = os.pread(fd, disk.BLOCK_BYTES, 0)
+        moved()
+        return Reader.of(data), [data]
+    return inspection.reader_of(fd), _moving(disk.blocks(fd), moved)
+
+
+def _moving(blocks: Iterable[bytes], moved: Callable[[], None]) -> Iterator[bytes]:
+    for block in blocks:
+        moved()
+        yield block
 
 
 def _check_fitness(look: Look, source: Path, size_bytes: int, sends: Sends) -> None:
