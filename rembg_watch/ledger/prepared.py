@@ -109,10 +109,11 @@ class Direct:
         columns = list(prepared.statement.selected_columns) if isinstance(prepared.statement, Select) else []
         self._text = str(compiled)
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        self._order = compiled.positiontup
-        self._convert: dict[str, _Convert] = {
+        convert: dict[str, _Convert] = {
             name: bind.type.dialect_impl(dialect).bind_processor(dialect) for bind, name in compiled.bind_names.items()
         }
+        self._is_by_name = compiled.positiontup is None
+        self._parameter_ways = [(name, convert[name]) for name in compiled.positiontup or convert]
         self._columns: list[_Convert] = [
             column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns
         ]
@@ -140,11 +141,11 @@ class Direct:
         return cursor
 
     def _parameters(self, values: Mapping[str, object]) -> Sequence[object] | Mapping[str, object]:
-        given = {**self._fixed, **values}
-        ready = {
-            name: given[name] if convert is None else convert(given[name]) for name, convert in self._convert.items()
-        }
-        return ready if self._order is None else [ready[name] for name in self._order]
+        given = {**self._fixed, **values} if self._fixed else values
+        ways = self._parameter_ways
+        if self._is_by_name:
+            return {name: given[name] if convert is None else convert(given[name]) for name, convert in ways}
+        return [given[name] if convert is None else convert(given[name]) for name, convert in ways]
 
     def _row(self, row: Sequence[object]) -> Found:
         pairs = zip(row, self._columns, strict=True)
