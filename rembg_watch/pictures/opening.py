@@ -297,8 +297,8 @@ def _psd(reader: Reader, path: str, _least_px: int | None, _is_streaming: bool) 
     found = psd_pixels.composite(reader, path)
     image, mode = found.image, found.mode
     scale = {"uchar": 255, "ushort": 65535, "float": 1}[image.format]
-    if mode == psd_pixels.CMYK:
-        image = image.invert()
+    if mode == psd_pixels.CMYK:  # stored as light, not as ink
+        image = image.invert().copy(interpretation="cmyk")
     if mode == psd_pixels.LAB:
         image = (image * [100 / scale, 255 / scale, 255 / scale] - [0, 128, 128]).copy(interpretation="lab")
     metadata = carrying.parts_of(reader, formats.ReadKind.PSD).metadata
@@ -316,6 +316,8 @@ def _by_pillow(reader: Reader, path: str, _least_px: int | None, _is_streaming: 
         if picture.mode not in ("L", "RGB", "RGBA", "CMYK", "LAB"):
             picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
         image = from_rows(picture.tobytes(), picture.width, picture.height, len(picture.getbands()), "uchar")
+        if picture.mode == "CMYK":
+            image = image.copy(interpretation="cmyk")
         if picture.mode == "LAB":
             image = (image * [100 / 255, 1, 1] - [0, 128, 128]).copy(interpretation="lab")
     look = formats.inspect(reader, wants_orientation=True)

@@ -177,6 +177,36 @@ def test_the_composite_of_a_photoshop_document_is_read(tmp_path: Path, bits: int
         assert [pixels(one) for one in ours] == [b"".join(plane) for plane in planes[:3]]
 
 
+@pytest.mark.parametrize("rle", [False, True])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_inks_of_a_photoshop_document_are_inks(tmp_path: Path, bits: int, rle: bool) -> None:
+    """It stores them as light: 255 is paper. A pure cyan is no red, and white paper not black."""
+    path, many = tmp_path / "a.psd", bits // 8
+    rows = [
+        bytes((0, 255, 255, 255)),
+        bytes((255, 255, 0, 255)),
+        bytes((255, 255, 255, 255)),
+        bytes((255, 255, 255, 0)),
+    ]
+    planes = [[bytes(one for value in row for one in (value,) * many)] * 4 for row in rows]
+    path.write_bytes(psd(4, bits, planes, rle=rle, width=4))
+    with opened(path) as found:
+        assert (found.bits, found.colours, found.alpha) == (bits, "CMYK", None)
+        inks = [[int(one) for one in found.image(x, 0)] for x in range(4)]
+    full = 2**bits - 1
+    assert inks == [[full, 0, 0, 0], [0, 0, 0, 0], [0, full, 0, 0], [0, 0, 0, full]]
+
+
+def test_the_inks_of_a_jpeg_that_pillow_opens_are_inks(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    Image.new("CMYK", (16, 16), (200, 0, 0, 30)).save(path, "JPEG", quality=100, subsampling=0)
+    with path.open("rb") as file:
+        found = open_picture(file.fileno(), is_lenient=True)
+        inks = [int(one) for one in found.image(3, 3)]
+    assert (found.colours, found.alpha) == ("CMYK", None)
+    assert all(abs(one - wanted) <= 2 for one, wanted in zip(inks, (200, 0, 0, 30), strict=True)), inks
+
+
 def test_a_document_without_a_composite_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "a.psd"
     path.write_bytes(psd(3, 8, [[bytes(64)] * 4] * 3, has_composite=False))
