@@ -175,7 +175,10 @@ def open_picture(
 def why_not_computed(error: Exception) -> str:
     """Put what libvips says of a broken picture into a sentence."""
     text = str(getattr(error, "detail", "") or error).strip().partition("\n")[0]
-    return f"It cannot be decoded to its end ({text.replace('/proc/self/fd/', 'file ')}): export it again."
+    text = text.replace("/proc/self/fd/", "file ")
+    if "ecurity limit" in text:  # libheif's own, against files that say that they are huge
+        return f"Its decoder takes nothing as large as it says it is ({text}): export it smaller, or as a TIFF."
+    return f"It cannot be decoded to its end ({text}): export it again."
 
 
 _Loader = Callable[[Reader, str, int | None, bool], _Decoded]

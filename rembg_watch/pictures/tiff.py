@@ -25,7 +25,8 @@ _MOST_DIRECTORIES = 1000
 _MOST_STRIPS = 300_000
 """Of one picture are looked at: as many as rows of the tallest there is, in four planes."""
 
-_BITS = frozenset({1, 2, 4, 8, 16, 32, 64})
+_EIGHT = 8
+_BITS = frozenset({1, 2, 4, 8, 16, 32})
 _NO_LIGHT = frozenset({2, 5, 6})
 NO_MEANING = "it does not say what its samples mean (gray, RGB, ...): export it again, with another program if need be"
 PREVIEW_FIRST = "its first picture is a preview alone: export it as a plain TIFF"
@@ -70,7 +71,7 @@ def _unfit(tiff: Tiff, first: Directory) -> str:
     if is_preview(tiff, first):
         return PREVIEW_FIRST
     bits = max(bits_of(tiff, first))
-    if bits not in _BITS:
+    if bits not in _BITS or (bits < _EIGHT and tiff.number(first, SAMPLES, 1) > 1):
         return f"it has {bits} bits for each sample, which few programs read: export it with 8 or 16"
     if tiff.number(first, SAMPLE_FORMAT, 1) in _NO_LIGHT:
         return "its samples are signed or complex numbers and no light: export it with 8 or 16 bits"

@@ -234,6 +234,7 @@ def test_a_photograph_of_a_camera_that_was_exported_as_tiff_is_no_raw() -> None:
     ("change", "words"),
     [
         ((258, 12), "it has 12 bits for each sample"),
+        ((258, 64), "it has 64 bits for each sample"),
         ((339, 2), "signed or complex numbers"),
         ((262, None), "does not say what its samples mean"),
     ],
@@ -249,6 +250,17 @@ def test_a_tiff_of_odd_numbers_says_so_and_what_to_do(change: tuple[int, int | N
     assert refusal.code == "unfit"
     assert words in refusal.reason
     assert "export it" in refusal.reason
+
+
+def test_colours_of_few_bits_are_refused_and_grays_are_not() -> None:
+    gray, colours = (tiff_of(TiffShape(samples=samples, is_directory_first=True)) for samples in (1, 3))
+    at = gray.index(struct.pack("<HHI", 258, SHORT, 1)) + 8
+    assert why_not_readable(finished(look(gray[:at] + struct.pack("<H", 4) + gray[at + 2 :]))) is None
+    eights = struct.pack("<3H", 8, 8, 8)
+    assert colours.count(eights) == 1
+    refusal = why_not_readable(finished(look(colours.replace(eights, struct.pack("<3H", 4, 4, 4)))))
+    assert refusal is not None
+    assert "it has 4 bits for each sample" in refusal.reason
 
 
 # --- Photoshop ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, ImageOps
 
 pyvips = pytest.importorskip("pyvips", reason="the extra `pictures` is not installed")
 
-from rembg_watch.pictures.opening import NotOpenedError, Opened, open_picture  # noqa: E402
+from rembg_watch.pictures.opening import NotOpenedError, Opened, open_picture, why_not_computed  # noqa: E402
 from rembg_watch.pictures.profiles import adobe_rgb  # noqa: E402
 
 _MADE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -255,3 +255,11 @@ def test_what_libvips_lacks_pillow_opens(tmp_path: Path) -> None:
     with opened(path) as found:
         assert (found.width, found.height, found.bits) == (40, 30, 8)
         found.image.avg()
+
+
+def test_the_limit_of_a_decoder_is_no_broken_picture() -> None:
+    told = why_not_computed(
+        ValueError("heif: Memory allocation error: Security limit exceeded: Image size 17000x17000")
+    )
+    assert "17000x17000" in told
+    assert told.endswith("export it smaller, or as a TIFF.")
