@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rembg_watch.passed_over import Why
+from rembg_watch.paths import READ_SUFFIXES
 from rembg_watch.report.event import FolderEvent, Lasting, Level, PictureEvent
 from rembg_watch.report.words import count_text, show, size_text, span_text
 
@@ -49,17 +50,25 @@ class PassedOver(PictureEvent):
     level: ClassVar[Level] = Level.WARNING
     suffix: str
     why: str = Why.TYPE.value
+    reads_more: bool = False  # the folder makes deliverables, and takes more than the service does
 
     def _says(self) -> str:
-        others, reason = _PASSED.get(self.why, _PASSED[Why.TYPE])
-        return f"{self.picture} and every other {others.format(self.suffix)} is left alone: {reason}"
+        if self.why in _PASSED:
+            others, reason = _PASSED[self.why]
+            return f"{self.picture} and every other {others} is left alone: {reason}"
+        if self.reads_more:
+            reason = f"{_READ_HERE}; develop or export it as one of these, {_OR_LEAVE_IT}"
+        elif self.suffix.encode("utf-8", "surrogateescape") in READ_SUFFIXES:
+            reason = f"{_SENT}; export it as one of these, let its folder make files of it (deliver), {_OR_LEAVE_IT}"
+        else:
+            reason = f"{_SENT}; export it as one of these, {_OR_LEAVE_IT}"
+        return f"{self.picture} and every other {self.suffix} file is left alone: {reason}"
 
 
+_SENT = "the service takes JPEG, PNG, WebP and BMP only"
+_READ_HERE = "nothing but JPEG, PNG, WebP, BMP, TIFF, Photoshop documents, HEIC and AVIF is read here"
+_OR_LEAVE_IT = "or leave it out (exclude)"
 _PASSED: dict[str, tuple[str, str]] = {
-    Why.TYPE: (
-        "{} file",
-        "the service takes JPEG, PNG, WebP and BMP only; export it as one of these, or leave it out (exclude)",
-    ),
     Why.LINK: ("link", "links are not followed; put the picture itself into the folder"),
     Why.SPECIAL: ("pipe, socket or device", "it is no ordinary file"),
     Why.CONFLICT: (

@@ -69,7 +69,7 @@ class FolderWatch:
         self._permit = permit or Permit()
         self._marks = Marks(self.wake.set, clock)
         self.intake = Intake(folder, self._root, ledger, pace, report=report, utcnow=utcnow)
-        self._tally = Tally(folder.name, ledger, report)
+        self._tally = Tally(folder.name, ledger, report, reads_more=folder.reads_more)
         observer = partial(Observer, notice=self._marks.note, lost=self._marks.lose, overflowed=self._marks.overflow)
         self._guard = Guard(self._root + b"/.", make=observer, restart=self._rebuilt, polls=self._polls)
         self._scan = Scan(

@@ -53,10 +53,15 @@ class Counted:
 
 
 class Tally:
-    """What is passed over in the folder *name*; *ledger* gets it for those who look from outside."""
+    """
+    What is passed over in the folder *name*; *ledger* gets it for those who look from outside.
 
-    def __init__(self, name: str, ledger: Sources, report: Reporter) -> None:
+    *reads_more*: the folder makes deliverables, and takes more than the service does.
+    """
+
+    def __init__(self, name: str, ledger: Sources, report: Reporter, *, reads_more: bool = False) -> None:
         self._name, self._ledger, self._report = name, ledger, report
+        self._reads_more = reads_more
         self._of: dict[bytes, Mapping[Passed, int]] = {}
         self._examples: dict[bytes, list[tuple[bytes, Passed]]] = {}
         self._listed = 0
@@ -78,7 +83,15 @@ class Tally:
         told_as = one.kind if one.why is Why.TYPE else one.why
         if told_as not in self._told and is_worth_a_line(one):
             self._told.add(told_as)
-            self._report(events.PassedOver(folder=self._name, source=source, suffix=one.kind, why=one.why.value))
+            self._report(
+                events.PassedOver(
+                    folder=self._name,
+                    source=source,
+                    suffix=one.kind,
+                    why=one.why.value,
+                    reads_more=self._reads_more,
+                )
+            )
 
     def put(self, directory: bytes, found: Counted) -> None:
         """Count what one look at a directory found in place of what was there before."""

@@ -3,6 +3,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,6 +86,23 @@ def test_endings_without_end_take_no_memory() -> None:
     for directory in range(20):
         tally.drop(b"%d" % directory)
     assert not tally._total
+
+
+@pytest.mark.parametrize(
+    ("name", "reads_more", "what_to_do"),
+    [
+        ("a.tif", False, "let its folder make files of it (deliver)"),
+        ("a.nef", False, "the service takes JPEG, PNG, WebP and BMP only; export it as one of these, or leave it out"),
+        ("a.nef", True, "nothing but JPEG, PNG, WebP, BMP, TIFF, Photoshop documents, HEIC and AVIF is read here"),
+    ],
+)
+def test_what_to_do_is_said_by_what_the_folder_takes(name: str, reads_more: bool, what_to_do: str) -> None:
+    told: list[events.Event] = []
+    suffix = name[1:]
+    Tally("f", FakeLedger(), told.append, reads_more=reads_more).tell(name.encode(), Passed(Why.TYPE, suffix))
+    (line,) = (event.sentence() for event in told)
+    assert what_to_do in line
+    assert f"every other {suffix} file" in line
 
 
 def test_a_walk_that_does_not_find_a_directory_any_more_takes_it_out() -> None:
