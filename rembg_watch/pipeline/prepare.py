@@ -50,19 +50,21 @@ _SOURCE_RETRY_S = 30.0
 _PLACE_RETRY_S = 300.0  # a person has to move something away, or to give a right
 
 
-def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin | Blocked:
+def prepare(
+    ports: Ports, job: Job, *, beat: Callable[[], None] = lambda: None
+) -> Ready | Paid | Over | Back | Twin | Blocked:
     """Open and hash the source of *job*, by the plan that is in force now, and look for an answer to it."""
     plan = ports.in_force.plan
     recipe = plan.recipes.get(job.folder)
     if recipe is None:
         return Back(job=job)
     if job.state is State.RECEIVED:
-        return _recovered(ports, recipe, job)
+        return _recovered(ports, recipe, job, beat)
     place = _place_or_end(ports, plan, recipe, job)
     if not isinstance(place, bytes):
         return place
     try:
-        prepared = _open(ports, recipe, job)
+        prepared = _open(ports, recipe, job, beat)
     except (SourceGoneError, SourceChangedError) as gone:
         if why := ports.roots.why_away(recipe.input):
             return _later(ports, plan, job, f"{shown(recipe.input)} is away: {why}", "away")
@@ -137,7 +139,7 @@ def _places_of_files(ports: Ports, recipe: Recipe, job: Job) -> bytes:
     return places[0]
 
 
-def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
+def _open(ports: Ports, recipe: Recipe, job: Job, beat: Callable[[], None]) -> PreparedSource:
     source = recipe.input / fsdecode(job.source)
     return open_picture(
         source,
@@ -148,15 +150,16 @@ def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
         make=ports.upright,
         proxy=ports.proxy,
         touching=lambda: ports.shares.touching(job.folder),
+        beat=beat,
     )
 
 
-def _recovered(ports: Ports, recipe: Recipe, job: Job) -> Paid:
+def _recovered(ports: Ports, recipe: Recipe, job: Job, beat: Callable[[], None]) -> Paid:
     """Measure an answer from an earlier run by its source, if that is still there."""
     if recipe.deliverables and ports.masters.is_there(str(job.content_key)):
         return Paid(job=job, recipe=recipe, expected=None, is_mastered=True)
     try:
-        with _open(ports, recipe, job) as prepared:
+        with _open(ports, recipe, job, beat) as prepared:
             return paid_with(job, recipe, prepared)
     except RembgWatchError:
         return Paid(job=job, recipe=recipe, expected=None)
