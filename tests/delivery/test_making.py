@@ -19,7 +19,7 @@ from rembg_watch.delivery.child import COMMAND
 from rembg_watch.delivery.decoders import DecoderError, Decoders
 from rembg_watch.delivery.making import Making
 from rembg_watch.delivery.waiting import Waiting
-from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master
+from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master, Upsample
 from rembg_watch.pictures.metadata import Keep
 from rembg_watch.pictures.rendering import NotRenderedError, Rendered
 from tests.life import eventually
@@ -227,7 +227,14 @@ def test_a_large_picture_may_take_longer_and_more() -> None:
 
 def test_a_question_carries_every_setting(tmp_path: Path) -> None:
     deliverable = Deliverable(
-        name="x", format=FileFormat.AVIF, canvas=(20, 30), fill=0.5, align=Align.TOP, metadata=Keep.COPYRIGHT, dpi=300
+        name="x",
+        format=FileFormat.AVIF,
+        canvas=(20, 30),
+        fill=0.5,
+        align=Align.TOP,
+        metadata=Keep.COPYRIGHT,
+        dpi=300,
+        upsample=Upsample.GUIDED,
     )
     path = Path(os.fsdecode(b"/tmp/b\xff\n d"))
     line = making.question(
@@ -239,13 +246,12 @@ def test_a_question_carries_every_setting(tmp_path: Path) -> None:
             px=7,
             edges=Edges.AS_IS,
             assume="/p.icc",
-            is_guided=True,
         )
     )
     assert line.count(b"\n") == 1
     _, limits, master, how, values = json.loads(line)
     assert os.fsdecode(master.encode("latin-1")) == str(path)
-    assert how == ["proxy 4000 v1", "cutout", "as-is", "/p.icc", True]
+    assert how == ["proxy 4000 v1", "cutout", "as-is", "/p.icc"]
     assert Deliverable.from_json(values) == deliverable
     assert making.limits(line) == tuple(limits)
     assert Deliverable.from_json(Deliverable(name="y", canvas=Canvas.OBJECT).as_json()).canvas is Canvas.OBJECT
