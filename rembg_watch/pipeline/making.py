@@ -187,6 +187,10 @@ def _rendered(
     """
     try:
         return ports.render(source, file, scratch, wanted, waiting=waiting)
+    except NotRenderedError as error:
+        if error.code != "missing_library":
+            raise
+        raise NotNowError(str(error)) from error
     except MemoryError as error:
         raise NotRenderedError("memory", "there is not enough memory to make it: export the picture smaller") from error
     except OSError as error:

@@ -17,6 +17,7 @@ from rembg_watch.host.disk import Content, DeliveryError, OutputUnavailableError
 from rembg_watch.jobs import Job, State, move, with_content
 from rembg_watch.ledger import StaleJobError
 from rembg_watch.pictures.carrying import cuts_without_words
+from rembg_watch.pictures.extras import NEEDS_EXTRA
 from rembg_watch.pictures.inspection import reader_of
 from rembg_watch.pictures.metadata import Cut
 from rembg_watch.pictures.naming import NoNameError
@@ -60,6 +61,8 @@ def prepare(
         return Back(job=job)
     if job.state is State.RECEIVED:
         return _recovered(ports, recipe, job, beat)
+    if recipe.deliverables and (missing := ports.why_not_made()):  # nothing is bought that nothing can be made of
+        return _held(ports, job, SourceUnfitError(missing, code=NEEDS_EXTRA, path=recipe.input / fsdecode(job.source)))
     place = _place_or_end(ports, plan, recipe, job)
     if not isinstance(place, bytes):
         return place
@@ -70,10 +73,15 @@ def prepare(
             return _later(ports, plan, job, f"{shown(recipe.input)} is away: {why}", "away")
         return ends.vanished(ports, job, gone)
     except SourceUnfitError as unfit:
-        return ends.unsent(ports, job, State.FAILED, unfit)
+        return _held(ports, job, unfit) if unfit.code == NEEDS_EXTRA else ends.unsent(ports, job, State.FAILED, unfit)
     except (SourceUnreadableError, DeliveryError) as trouble:
         return _later(ports, plan, job, trouble.reason, trouble.code)
     return _prepared(ports, plan, recipe, job, prepared, place)
+
+
+def _held(ports: Ports, job: Job, unfit: SourceUnfitError) -> Over:
+    """Hold a picture for which something is to be installed: the next start puts it back in line."""
+    return ends.unsent(ports, job, State.HELD, unfit)
 
 
 def _place_or_end(ports: Ports, plan: Plan, recipe: Recipe, job: Job) -> bytes | Over | Blocked:

@@ -31,7 +31,7 @@ from rembg_watch.host import disk
 from rembg_watch.host.disk import Step, no_step
 from rembg_watch.jobs import Version
 from rembg_watch.pictures import carrying, inspection
-from rembg_watch.pictures.extras import why_not_installed
+from rembg_watch.pictures.extras import NEEDS_EXTRA, why_not_installed
 from rembg_watch.pictures.formats import (
     MAX_UPLOAD_BYTES,
     SUFFIXES,
@@ -468,7 +468,7 @@ def _not_copied(error: BaseException, source: Path, scratch: Path, copying: _Cop
         case NoProxyError() if error.code == WRONG_PROFILE:  # of the folder, and no fault of the picture's
             return SourceUnreadableError(str(error), code=error.code, path=source)
         case NoProxyError():
-            code = "needs_extra" if error.code == "missing_library" else error.code
+            code = NEEDS_EXTRA if error.code == "missing_library" else error.code
             return SourceUnfitError(str(error), code=code, path=source)
         case UndecodableError():
             sentence = f"The picture cannot be decoded ({error}): export it again."
