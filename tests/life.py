@@ -24,7 +24,7 @@ from rembg_watch.host.systemd import Notify
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Turn
 from rembg_watch.paths import is_staging_name
-from rembg_watch.pipeline import Paid, Pipeline, Plan, Ready, Recipe, afterwards, recovery
+from rembg_watch.pipeline import Bought, Paid, Pipeline, Plan, Ready, Recipe, afterwards, recovery
 from rembg_watch.pipeline.rendering import Render
 from rembg_watch.report.events import Event
 from rembg_watch.sandbox import Sandbox
@@ -205,7 +205,8 @@ class Life:
         found = self.pipeline.prepare(job)
         if isinstance(found, Ready):
             found = self.pipeline.call(found)
-        return self.pipeline.finish(found) if isinstance(found, Paid) else found
+        found = self.pipeline.finish(found) if isinstance(found, Paid) else found
+        return self.pipeline.make(found) if isinstance(found, Bought) else found
 
     def states(self) -> dict[str, State]:
         return {job.source.decode(): job.state for job in self.ledger.jobs()}

@@ -1,5 +1,6 @@
 """Whose the folders are, and whether they are the ones that the ledger has used: what a run would wait for."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,10 @@ from rembg_watch.config.rules import Where, is_away, places
 from rembg_watch.delivery.roots import ADVICE, Roots, Unwritten
 from rembg_watch.errors import LedgerError
 from rembg_watch.host.locks import Locks
-from rembg_watch.ledger import Access, NoLedgerError, open_ledger
+from rembg_watch.jobs import State
+from rembg_watch.ledger import Access, Ledger, NoLedgerError, Which, open_ledger
+from rembg_watch.pictures.extras import NEEDS_EXTRA
+from rembg_watch.report.words import count_text
 
 
 def findings(settings: Settings, where: Where) -> Iterator[Finding]:
@@ -23,19 +27,30 @@ def findings(settings: Settings, where: Where) -> Iterator[Finding]:
             yield Finding(Severity.WARNING, FindingKind.MACHINE, what, where=at, todo=todo)
     try:
         with open_ledger(settings.state_dir, Access.READ) as ledger:
-            roots = Roots(Unwritten(ledger))
+            roots, waiting = Roots(Unwritten(ledger)), _waiting(ledger)
     except NoLedgerError:
         return
     except LedgerError as error:  # whoever runs here ends with it
         yield Finding(Severity.ERROR, FindingKind.MACHINE, str(error), where=where(("state_dir",)))
         return
     for number, folder in enumerate(settings.folders):
+        if folder.name in waiting:
+            what = f"waiting for an extra in folder {folder.name!r}: {count_text(waiting[folder.name], 'picture')}"
+            at = where(("folders", number, "deliver"))
+            todo = f'"rembg-watch jobs --state held --folder {folder.name}" says which'
+            yield Finding(Severity.WARNING, FindingKind.MACHINE, what, where=at, todo=todo)
         for name, path in _used(folder).items():
             if why := roots.why_away(path):
                 what = f"the {name} folder {path} is away: {why}"
                 todo = f"mount its disk or share; if it is right as it is, {ADVICE}"
                 at = where(("folders", number, name))
                 yield Finding(Severity.ERROR, FindingKind.AWAY, what, where=at, todo=todo)
+
+
+def _waiting(ledger: Ledger) -> Counter[str]:
+    """Count the pictures of each folder that something has to be installed for."""
+    held = ledger.jobs(Which(states=frozenset({State.HELD})))
+    return Counter(job.folder for job in held if job.code == NEEDS_EXTRA)
 
 
 def _used(folder: FolderSettings) -> dict[str, Path]:

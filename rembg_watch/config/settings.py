@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.config.foreign import why_foreign
 from rembg_watch.paths import After, Folder
-from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master
+from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master, Upsample
 from rembg_watch.pictures.metadata import Keep
 from rembg_watch.pictures.naming import Naming, Words, why_no_template
 
@@ -378,6 +378,10 @@ class DeliverableSettings(Section):
     )
     compression: Literal["deflate", "zip", "lzw", "none"] = Field(
         default="deflate", description="Of tiff: deflate (or zip, which is the same) | lzw | none."
+    )
+    upsample: Upsample = Field(
+        default=Upsample.BICUBIC,
+        description="How what was bought is enlarged to a larger picture: bicubic | guided: along the picture's edges.",
     )
     clipping_path: bool = Field(default=False, description="Whether the outline is a path in it, in jpeg and tiff.")
     metadata: Keep = Field(default=Keep.ALL, description="all | all+place | copyright | none, as of a folder.")

@@ -35,6 +35,7 @@ from rembg_watch.host.locks import Locks
 from rembg_watch.host.systemd import Heartbeat, Notify
 from rembg_watch.ledger import Ledger, LedgerUnavailableError, open_ledger
 from rembg_watch.paths import Folder
+from rembg_watch.pictures.extras import why_not_made
 from rembg_watch.pipeline import LEAST_ROOM_BYTES, InForce, Pipeline, Plan, Ports, Recipe
 from rembg_watch.pipeline.contents import Contents
 from rembg_watch.pipeline.pool import Pool, low_mark
@@ -281,6 +282,7 @@ def assemble(
         masters=Masters(state_dir / MASTERS_NAME),
         render=around.render or (decoders.make if around.verify is None else render_here),
         proxy=decoders.proxy if around.verify is None else proxy_here,
+        why_not_made=why_not_made if around.render is None else str,
     )
 
     def begin_turn(thread: str) -> None:

@@ -11,7 +11,8 @@ from rembg_watch.pipeline.pool import threads_for
 from rembg_watch.report import events
 
 LOOK_S = 5.0
-_BESIDE = 4 + AT_ONCE  # deadlines, upkeep, settling, one to spare; and the children that decode, which count alike
+# Deadlines, upkeep, settling, one to spare; and the children that decode, which count alike.
+_BESIDE = 4 + 2 * AT_ONCE
 
 
 def needed(workers: int, folders: int) -> int:

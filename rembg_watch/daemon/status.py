@@ -217,6 +217,7 @@ def _folder_views(
         jobs = by_folder.get(folder.name, {})
         state, why, since, until = _state_of(
             is_away=folder.name in away,
+            missing=parts.ports.why_not_made() if folder.deliverables else "",
             hung_s=hung.get(folder.name),
             hold=refused.get(folder.name),
             obstacle=blocked.get(folder.name),
@@ -242,6 +243,7 @@ def _folder_views(
 def _state_of(
     *,
     is_away: bool,
+    missing: str,
     hung_s: float | None,
     hold: FolderHold | None,
     obstacle: Blockage | None,
@@ -255,6 +257,8 @@ def _state_of(
         return "hung", "a disk of it does not answer: look at its share", now - timedelta(seconds=hung_s), None
     if hold is not None:
         return "held", held_because(hold), hold.since, None
+    if missing:
+        return "held", missing.rstrip("."), None, None
     if obstacle is not None:
         return "blocked", f"its output cannot be written: {obstacle.why}", obstacle.since, None
     if budget is not None:

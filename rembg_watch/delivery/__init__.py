@@ -6,6 +6,9 @@ From a paid answer to a file in its place: spool, verify, publish, and what beco
 ``delivery.masters``      what was bought, kept for further files
 ``delivery.verify``       is this answer the picture that was asked for?
 ``delivery.decoders``     the child processes that verify
+``delivery.child``        one of them, as whoever asks it sees it
+``delivery.lanes``        how many pictures are decoded at once
+``delivery.waiting``      what is called while such a child is waited for
 ``delivery.decoder``      what runs in such a child
 ``delivery.making``       the question which deliverable to make, in such a child
 ``delivery.outputs``      which output folders take cut-outs now

@@ -6,7 +6,8 @@ crash, needs hundreds of megabytes for a large picture, and copies them while it
 interpreter's lock, so that no other thread moves. So a few children do it (``decoder``), one
 picture at a time each. They are started when they are needed, the one that rested last is
 asked first, and one that nobody asks ends. How many decode at once is bounded by the memory
-that their pictures need: a large one takes the places of several.
+that their pictures need (``lanes``): a large one takes the places of several. What is made of
+large pictures has a lane of its own, so that no answer waits behind it.
 
 A wrong "no" costs a credit. So an answer is at fault only where that is sure: two
 processes crashed on it, or it took more processor time than any picture needs. One that
@@ -19,25 +20,19 @@ from the daemon.
 
 import contextlib
 import errno
-import os
-import queue
-import select
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-import PIL
-
-import rembg_watch
 from rembg_watch.delivery import decoder, making
+from rembg_watch.delivery.child import COMMAND, Child, End
+from rembg_watch.delivery.lanes import Lane
 from rembg_watch.delivery.making import Making
 from rembg_watch.delivery.verify import (
     AT_ONCE,
@@ -48,6 +43,7 @@ from rembg_watch.delivery.verify import (
     verify,
     verify_undecoded,
 )
+from rembg_watch.delivery.waiting import NOBODY, Waiting
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host import processors
 from rembg_watch.host.disk import BLOCK_BYTES
@@ -61,151 +57,23 @@ T = TypeVar("T")
 
 IDLE_S = 30.0
 
-# Without ``site``: its work is done, ``_environment`` hands on what came of it.
-COMMAND = (sys.executable, "-P", "-S", "-W", "ignore", "-c", "from rembg_watch.delivery.decoder import main; main()")
-
 LEAST_IN_USE_BYTES = 480 * 1024 * 1024
 IN_USE_SHARE = 0.5
 """What pictures that are being decoded may need together, of the memory there is; one that needs more goes alone."""
 
-_MAKING_BYTES = 1_300 << 20
-"""What deliverables that are being made may need together, however much there is: others want memory, too."""
+MAKING_SHARE = 0.35
+"""The same for copies and deliverables, which are made beside that."""
 
-_BEAT_S = 5.0
-_START_LIMIT_S = 30.0
-_END_LIMIT_S = 5.0
+_MAKING_BYTES = 1_300 << 20
+"""What they may need together however much there is: others want memory, too."""
+
 _PAUSE_S = 60.0  # between one start that failed and the next try
-_CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
 _TRIES = 2
 _NO_OTHER = "a process that decoded it ended, and no other one can be started now"
-
-# What an interpreter may need to find itself, and nothing that is the daemon's: its key, its socket, its watchdog.
-_HANDED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "GLIBC_TUNABLES")
 
 
 class DecoderError(RembgWatchError):
     """A process that verifies answers ended or cannot be started; the answers do not depend on it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """How a child ended, and what it said at last."""
-
-    code: int  # as ``subprocess`` has it: below zero the signal
-    words: str
-    is_mad: bool = False  # it answered what no decoder says
-
-    @property
-    def is_crash(self) -> bool:
-        return self.is_mad or -self.code in _CRASHES
-
-    @property
-    def how(self) -> str:
-        if self.is_mad:
-            return "by talking nonsense"
-        with contextlib.suppress(ValueError):
-            return f"by {signal.Signals(-self.code).name}"
-        return f"with exit code {self.code}"
-
-    def __str__(self) -> str:
-        return f"{self.how}; its last words: {self.words}" if self.words else self.how
-
-
-class _Child:
-    """One process, which is asked by one thread at a time."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self._words, words = os.pipe()
-        self._to, theirs = socket.socketpair()
-        try:
-            for fd in (self._words, words):
-                os.set_blocking(fd, False)  # so that nobody ever waits for them to be read
-            self._process = subprocess.Popen(  # noqa: S603  # our own program
-                command,
-                stdin=theirs.fileno(),
-                stdout=subprocess.PIPE,
-                stderr=words,
-                bufsize=0,
-                cwd="/",
-                env=_environment(),
-                start_new_session=True,  # a terminal's Ctrl-C is for the daemon, which still needs it
-            )
-        except BaseException:
-            os.close(self._words)
-            self._to.close()
-            raise
-        finally:
-            os.close(words)
-            theirs.close()
-        assert self._process.stdout is not None
-        self._from = self._process.stdout.fileno()
-        self.pid = self._process.pid
-        processors.let_go(self.pid)
-        self.rests_since_s = time.monotonic()
-
-    def is_ready(self) -> bool:
-        """Wait until it says that it works, and works as this version does."""
-        poll, until_s, said = select.poll(), time.monotonic() + _START_LIMIT_S, b""
-        poll.register(self._from, select.POLLIN)
-        while not said.endswith(b"\n") and poll.poll(max(0.0, until_s - time.monotonic()) * 1000):
-            read = os.read(self._from, len(decoder.HELLO))
-            if not read:
-                break
-            said += read
-        return said == decoder.HELLO
-
-    def ask(self, question: bytes, files: Sequence[int] = (), beat: Callable[[], None] | None = None) -> bytes | None:
-        """Return its answer, and *beat* as long as that takes; None if it ended."""
-        try:
-            if files:
-                socket.send_fds(self._to, [question], files)
-            else:
-                self._to.sendall(question)
-            if beat is not None:
-                self._beat_until_said(beat)
-            said = os.read(self._from, decoder.LONGEST_LINE_BYTES)
-            while said and not said.endswith(b"\n") and len(said) < decoder.LONGEST_LINE_BYTES:
-                more = os.read(self._from, decoder.LONGEST_LINE_BYTES)
-                if not more:
-                    return None
-                said += more
-        except ConnectionError:
-            return None
-        return said or None
-
-    def _beat_until_said(self, beat: Callable[[], None]) -> None:
-        poll = select.poll()
-        poll.register(self._from, select.POLLIN)
-        while not poll.poll(_BEAT_S * 1000):
-            beat()
-
-    @property
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def dismiss(self) -> None:
-        """Let it go: it reads that nobody will ask any more."""
-        self._to.close()
-        if self._process.stdout is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdout.close()
-
-    def ended(self, *, is_mad: bool = False) -> _End:
-        """Wait for its end, let nothing of it stay behind, and say how it was."""
-        self.dismiss()
-        try:
-            code = self._process.wait(_END_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            code = self._process.wait()
-        said = b""
-        with contextlib.suppress(OSError):
-            said = os.read(self._words, decoder.LONGEST_LINE_BYTES)
-        os.close(self._words)
-        return _End(code, "; ".join(said.decode(errors="replace").split("\n")).strip("; ")[-2000:], is_mad)
 
 
 class Decoders:
@@ -227,15 +95,12 @@ class Decoders:
         self._report = tell
         self._command = command
         self._idle_s = idle_s
-        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()  # a semaphore that costs next to nothing
-        self._most = most or AT_ONCE
-        for _ in range(self._most):
-            self._places.put(None)
-        self._each_bytes = max(LEAST_IN_USE_BYTES, int(IN_USE_SHARE * memory_bytes())) // self._most
-        self._gathering = threading.Lock()  # held while one takes several places, lest two wait for each other's
+        places, there_bytes = most or AT_ONCE, memory_bytes()
+        self._short = Lane(places, max(LEAST_IN_USE_BYTES, int(IN_USE_SHARE * there_bytes)))
+        self._long = Lane(places, min(_MAKING_BYTES, max(LEAST_IN_USE_BYTES, int(MAKING_SHARE * there_bytes))))
         self._lock = threading.Lock()  # guards ``_all``; a child may be killed under it, which never waits
-        self._all: set[_Child] = set()
-        self._idle: deque[_Child] = deque()  # who rested last stands right; each act on it is atomic
+        self._all: set[Child] = set()
+        self._idle: deque[Child] = deque()  # who rested last stands right; each act on it is atomic
         self._closed = threading.Event()
         self._not_before_s = float("-inf")
 
@@ -248,7 +113,7 @@ class Decoders:
             OSError: The answer cannot be read from the disk; a TimeoutError: not now.
         """
         needed_bytes = expected.width * expected.height * BYTES_PER_PX[Kind(expected.params.format)]
-        with self._places_for(needed_bytes):
+        with self._short.taken(needed_bytes):
             found = self._asked(answer, expected)
         if found is None:
             with processors.anywhere():
@@ -259,7 +124,16 @@ class Decoders:
             raise found
         return found
 
-    def upright(self, source: BinaryIO, copy: BinaryIO, scratch: BinaryIO, turn: Turn, *, px: int) -> Upright:
+    def upright(
+        self,
+        source: BinaryIO,
+        copy: BinaryIO,
+        scratch: BinaryIO,
+        turn: Turn,
+        *,
+        px: int,
+        waiting: Waiting = NOBODY,
+    ) -> Upright:
         """
         Have a source of so many pixels set upright, as ``make_upright`` does.
 
@@ -269,9 +143,9 @@ class Decoders:
             MemoryError: There is not enough for it.
             OSError: The disk refused; a TimeoutError: not now.
         """
-        with self._places_for(px * BYTES_PER_PX[turn.kind]):
-            question = decoder.upright_question(turn)
-            made = self._made_by_a_child(_UPRIGHT, source, (copy, scratch), question, decoder.upright_made)
+        with self._short.taken(px * BYTES_PER_PX[turn.kind], waiting) as give_back:
+            question, task = decoder.upright_question(turn), _UPRIGHT.watched(waiting, give_back)
+            made = self._made_by_a_child(task, source, (copy, scratch), question, decoder.upright_made)
             if made is None:
                 with processors.anywhere():
                     return make_upright(source, copy, scratch, turn)
@@ -279,7 +153,9 @@ class Decoders:
             raise made
         return made
 
-    def proxy(self, source: BinaryIO, copy: BinaryIO, reduction: Reduction, *, px: int) -> Proxy:
+    def proxy(
+        self, source: BinaryIO, copy: BinaryIO, reduction: Reduction, *, px: int, waiting: Waiting = NOBODY
+    ) -> Proxy:
         """
         Have a copy made of a source of so many pixels, as ``make_proxy`` does; never in this process.
 
@@ -289,9 +165,9 @@ class Decoders:
             MemoryError: There is not enough for it.
             OSError: The disk refused; a TimeoutError, or one about the source: not now.
         """
-        with self._places_for(reduction.needed_bytes(px)):
-            question = decoder.proxy_question(reduction)
-            made = self._made_by_a_child(_PROXY, source, (copy,), question, decoder.proxy_made)
+        with self._long.taken(reduction.needed_bytes(px), waiting) as give_back:
+            question, task = decoder.proxy_question(reduction), _PROXY.watched(waiting, give_back)
+            made = self._made_by_a_child(task, source, (copy,), question, decoder.proxy_made)
         if made is None:
             raise OSError(errno.EAGAIN, "no process to decode it can be started now", SOURCE)
         if isinstance(made, Exception):
@@ -305,7 +181,7 @@ class Decoders:
         scratch: BinaryIO,
         wanted: Making,
         *,
-        beat: Callable[[], None] = lambda: None,
+        waiting: Waiting = NOBODY,
     ) -> Rendered:
         """
         Have a deliverable made, as ``render`` does; never in this process.
@@ -315,16 +191,17 @@ class Decoders:
             output: Open for reading and writing; what it holds is replaced.
             scratch: Likewise; what it holds is nobody's.
             wanted: What is to be made.
-            beat: Called every few seconds meanwhile: it may take minutes.
+            waiting: Who waits for it: it may take minutes.
 
         Raises:
             NotRenderedError: It cannot be made, or ended two processes.
             MemoryError: There is not enough for it.
             OSError: The disk refused; a TimeoutError, or one about the source: not now.
         """
-        task = _Task("makes deliverables", "made", making.not_made, wanted.limit_s, wanted.processor_limit_s, beat)
+        task = _Task("makes deliverables", "made", making.not_made, wanted.limit_s, wanted.processor_limit_s)
         first, *others = [file for file in (source, output, scratch) if file is not None]
-        with self._places_for(wanted.needed_bytes, min(self._each_bytes, _MAKING_BYTES // self._most)):
+        with self._long.taken(wanted.needed_bytes, waiting) as give_back:
+            task = task.watched(waiting, give_back)
             made = self._made_by_a_child(task, first, others, making.question(wanted), making.made)
         if made is None:
             raise OSError(errno.EAGAIN, "no process to make it can be started now", SOURCE)
@@ -347,8 +224,8 @@ class Decoders:
             source.seek(0)
             if child is None:
                 return None
-            said = self._heard(child, question, read, files, task.beat)
-            if not isinstance(said, _End):
+            said = self._heard(child, question, read, files, task.waiting)
+            if not isinstance(said, End):
                 return said
             self._report(DecoderError(f"a process that {task.does} ended {said}"))
             if said.code == -signal.SIGALRM:
@@ -361,22 +238,6 @@ class Decoders:
             if child is None:  # what ended a process is nothing to try in this one
                 return TimeoutError(errno.EAGAIN, _NO_OTHER, SOURCE)
         return None
-
-    @contextlib.contextmanager
-    def _places_for(self, needed_bytes: int, each_bytes: int = 0) -> Iterator[None]:
-        """Wait until a picture may be decoded that needs so much: a large one takes several places, at most all."""
-        count = min(self._most, 1 + needed_bytes // (each_bytes or self._each_bytes))
-        if count == 1:
-            self._places.get()
-        else:
-            with self._gathering:
-                for _ in range(count):
-                    self._places.get()
-        try:
-            yield
-        finally:
-            for _ in range(count):
-                self._places.put(None)
 
     @property
     def pids(self) -> frozenset[int]:
@@ -415,7 +276,7 @@ class Decoders:
         crashes = kills = 0
         while child is not None:
             said = self._heard(child, question, decoder.understood)
-            if not isinstance(said, _End):
+            if not isinstance(said, End):
                 return said
             self._report(DecoderError(f"a process that verifies answers ended {said}"))
             if said.code == -signal.SIGALRM:
@@ -436,14 +297,14 @@ class Decoders:
 
     def _heard(
         self,
-        child: _Child,
+        child: Child,
         question: bytes,
         read: Callable[[bytes], T],
         files: Sequence[int] = (),
-        beat: Callable[[], None] | None = None,
-    ) -> T | _End:
+        waiting: Waiting | None = None,
+    ) -> T | End:
         try:
-            said = child.ask(question, files, beat)
+            said = child.ask(question, files, waiting)
             if said is not None:
                 found = read(said)
                 self._rest(child)
@@ -457,29 +318,29 @@ class Decoders:
             raise
         return self._buried(child)
 
-    def _rested(self) -> _Child | None:
+    def _rested(self) -> Child | None:
         try:
             return self._idle.pop()
         except IndexError:
             return None
 
-    def _rest(self, child: _Child) -> None:
+    def _rest(self, child: Child) -> None:
         child.rests_since_s = time.monotonic()
         self._idle.append(child)
         if self._closed.is_set():
             self.close()
 
-    def _buried(self, child: _Child, *, is_mad: bool = False) -> _End:
+    def _buried(self, child: Child, *, is_mad: bool = False) -> End:
         with self._lock:
             self._all.discard(child)
         return child.ended(is_mad=is_mad)
 
-    def _fresh(self) -> _Child | None:
+    def _fresh(self) -> Child | None:
         """Start a child; None if that cannot be done now."""
         if self._closed.is_set() or time.monotonic() < self._not_before_s:
             return None
         try:
-            child = _Child(self._command)
+            child = Child(self._command)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._cannot(str(error))
             return None
@@ -507,7 +368,11 @@ class _Task:
     broken: Callable[[str], Exception]
     limit_s: float = decoder.LIMIT_S
     processor_limit_s: float = decoder.PROCESSOR_LIMIT_S
-    beat: Callable[[], None] | None = None
+    waiting: Waiting = NOBODY
+
+    def watched(self, waiting: Waiting, give_back: Callable[[], None]) -> "_Task":
+        """Return it as somebody waits for it: while a disk holds it up, its place is for others."""
+        return replace(self, waiting=replace(waiting, stuck=give_back))
 
 
 _UPRIGHT = _Task("sets pictures upright", "set upright", UndecodableError)
@@ -525,11 +390,3 @@ def _blamed(answer: Path, expected: Expected, why: str) -> AnswerRejectedError:
         while file.read(BLOCK_BYTES):
             pass
     return broken(expected.params.format, why)
-
-
-def _environment() -> dict[str, str]:
-    """Hand on where modules are found, and what an interpreter needs."""
-    handed_on = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
-    packages = [Path(module.__path__[0]).parent for module in (rembg_watch, PIL)]
-    places = [Path(place or ".").absolute() for place in sys.path] + packages
-    return handed_on | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(map(str, places)))}

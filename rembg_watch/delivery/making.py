@@ -40,7 +40,6 @@ class Making:
         sent: How the source was sent, see ``Rendering``.
         edges: What colours soft edges get.
         assume: The profile of a source that has none.
-        is_guided: An alpha that is made larger follows the edges of the source.
         px: How many pixels the source has.
     """
 
@@ -51,7 +50,6 @@ class Making:
     px: int
     edges: Edges = Edges.CLEAN
     assume: str = SRGB
-    is_guided: bool = False
 
     @property
     def needed_bytes(self) -> int:
@@ -82,7 +80,7 @@ def question(making: Making) -> bytes:
     """Put into one line what is to be made."""
     path = os.fsencode(os.path.abspath(making.master)).decode("latin-1")  # noqa: PTH100 - it resolves no link
     limits = [making.processor_limit_s, making.limit_s]
-    how = [making.sent, making.kind, making.edges, making.assume, making.is_guided]
+    how = [making.sent, making.kind, making.edges, making.assume]
     return json.dumps([MAKE, limits, path, how, making.deliverable.as_json()]).encode() + b"\n"
 
 
@@ -96,7 +94,7 @@ def reply(line: bytes, fds: Sequence[int]) -> list[object]:
     """Make it, and say what came of it; the files are closed then."""
     from rembg_watch.pictures.render import render  # in the child alone: whoever asks holds none of it
 
-    _, _, path, (sent, kind, edges, assume, is_guided), wanted = json.loads(line)
+    _, _, path, (sent, kind, edges, assume), wanted = json.loads(line)
     *source, output, scratch = fds
     try:
         made = render(
@@ -110,7 +108,6 @@ def reply(line: bytes, fds: Sequence[int]) -> list[object]:
                 scratch=scratch,
                 edges=Edges(edges),
                 assume=assume,
-                is_guided=is_guided,
             )
         )
     except NotRenderedError as refused:

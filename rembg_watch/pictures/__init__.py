@@ -46,6 +46,8 @@ What can be known of a picture without decoding it, and, in processes of their o
 ``pictures.composing``       crops, resizes, flattens and places a picture
 ``pictures.tiff_words``      EXIF put into a TIFF
 ``pictures.writing``         writes a finished picture
+``pictures.rendering``       what is asked of whoever makes one, and what comes of it
+``pictures.reduction``       the same of a copy to be sent
 ``pictures.render``          makes one deliverable, from files to a file
 ``pictures.proxy``           the copy that is sent for what the service does not take
 ``pictures.extras``          what has to be installed to read a kind of picture

@@ -57,6 +57,13 @@ class Align(StrEnum):
     TOP = "top"
 
 
+class Upsample(StrEnum):
+    """How an alpha that is smaller than its picture is made larger."""
+
+    BICUBIC = "bicubic"  # smoothly
+    GUIDED = "guided"  # such that it follows the edges of the picture
+
+
 class Canvas(StrEnum):
     """A canvas without a size of its own."""
 
@@ -88,6 +95,7 @@ class Deliverable:
         quality: Of lossy formats, 1 to 100.
         max_kb: How large it may be; the quality goes down to ``LEAST_QUALITY`` for that. None: as large as it comes.
         compression: Of a TIFF: ``none``, ``deflate``, ``lzw`` or ``zip``.
+        upsample: How what was bought is made as large as the picture.
         clipping_path: Whether the outline is written into it as a path (JPEG and TIFF).
         metadata: What it gets of what the source says.
         path: Its place below the output, with tokens.
@@ -107,6 +115,7 @@ class Deliverable:
     quality: int = 92
     max_kb: int | None = None
     compression: str = "deflate"
+    upsample: Upsample = Upsample.BICUBIC
     clipping_path: bool = False
     metadata: Keep = Keep.ALL
     path: str = "{deliverable}/{dir}/{stem}.{ext}"
@@ -125,6 +134,7 @@ class Deliverable:
             "canvas": (int(canvas[0]), int(canvas[1])) if isinstance(canvas, list) else Canvas(str(canvas)),
             "align": Align(str(values["align"])),
             "metadata": Keep(str(values["metadata"])),
+            "upsample": Upsample(str(values["upsample"])),
         }
         return cls(**read)  # type: ignore[arg-type]
 
@@ -134,8 +144,12 @@ class Deliverable:
         from hashlib import sha256  # 4 MB of library, and no child that decodes asks for it
 
         how = {name: value for name, value in self.as_json().items() if name not in ("name", "path")}
+        how = {name: value for name, value in how.items() if name not in _CAME_LATER or value != _CAME_LATER[name]}
         return sha256(json.dumps([MADE_AS, how], sort_keys=True).encode()).hexdigest()[:16]
 
+
+_CAME_LATER = {"upsample": Upsample.BICUBIC.value}
+"""Settings that earlier versions did not have: at these values files that stand are made as they were."""
 
 LEAST_QUALITY = 75
 """Down to this the quality goes for ``max_kb``; a file that is still too large is a person's to judge."""

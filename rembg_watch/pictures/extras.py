@@ -10,6 +10,9 @@ from importlib.util import find_spec
 
 from rembg_watch.pictures.formats import Kind, Look, ReadKind, Refusal
 
+NEEDS_EXTRA = "needs_extra"
+"""Why a picture waits, for machines: it goes on by itself when the extra is installed and the daemon started anew."""
+
 _LIBVIPS, _HEIF = "pictures", "heif"
 _MODULES = {_LIBVIPS: "pyvips", _HEIF: "pillow_heif"}
 _NEEDS_HEIF = frozenset({ReadKind.HEIC, ReadKind.HEIF})
@@ -38,4 +41,12 @@ def why_not_installed(look: Look) -> Refusal | None:
     if not missing:
         return None
     reason = f"It is {look.name}, and to read it needs the extra: {missing}, then start rembg-watch anew."
-    return Refusal(code="needs_extra", reason=reason)
+    return Refusal(code=NEEDS_EXTRA, reason=reason)
+
+
+def why_not_made() -> str:
+    """Say what is missing to make files of any picture; empty: nothing is."""
+    missing = missing_for(())
+    return f"Files are made with an extra that is not installed: {missing}, then start rembg-watch anew." * bool(
+        missing
+    )

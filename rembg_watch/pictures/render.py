@@ -14,7 +14,7 @@ from rembg_watch.errors import RembgWatchError
 from rembg_watch.pictures import alphas, clipping, colours, composing, contour, edges, framing, guided, writing
 from rembg_watch.pictures.alphas import WrongMasterError, most_of
 from rembg_watch.pictures.colours import ColourError, Colours
-from rembg_watch.pictures.deliverable import Canvas, Deliverable, Edges, FileFormat, Master
+from rembg_watch.pictures.deliverable import Canvas, Deliverable, Edges, FileFormat, Master, Upsample
 from rembg_watch.pictures.framing import Box, Frame, FramingError
 from rembg_watch.pictures.opening import NotOpenedError, Opened, open_picture, why_not_computed
 from rembg_watch.pictures.rendering import NotRenderedError, Rendered, Rendering
@@ -274,7 +274,11 @@ def _cleaned_large(picture: _Picture) -> tuple[Picture, Picture]:
 def _large_alpha(picture: _Picture, image: Picture) -> Picture:
     """Return the alpha as large as a picture."""
     size = image.width, image.height
-    if not picture.job.is_guided or picture.job.source is None or picture.alpha.width >= size[0] * _NEARLY:
+    if (
+        picture.wanted.upsample is not Upsample.GUIDED
+        or picture.job.source is None
+        or picture.alpha.width >= size[0] * _NEARLY
+    ):
         return alphas.resized(picture.alpha, size, image.format)
     small = picture.again(max(picture.alpha.width, picture.alpha.height))
     small = composing.resized(small, (picture.alpha.width, picture.alpha.height)).copy_memory()

@@ -39,7 +39,6 @@ class Rendering:
         scratch: Another one, whose content is nobody's.
         edges: What colours soft edges get.
         assume: The profile of a source that has none: ``srgb``, ``adobe-rgb`` or a path.
-        is_guided: An alpha that is made larger follows the edges of the source.
     """
 
     source: int | None
@@ -51,7 +50,6 @@ class Rendering:
     scratch: int
     edges: Edges = Edges.CLEAN
     assume: str = SRGB
-    is_guided: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

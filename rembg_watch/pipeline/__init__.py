@@ -1,14 +1,15 @@
 """
 The way of one picture from the ledger to its place: prepare, call, verify, publish, record.
 
-Three steps, each of which ends with everything it has learned on disk, so that a crash
-between any two of them loses no picture and pays for none twice without saying so:
+Three steps, and a fourth where files are made, each of which ends with everything it has
+learned on disk, so that a crash between any two of them loses no picture and pays for none
+twice without saying so:
 
 =========================  ======================================================
-``pipeline.steps``         ``Pipeline``: the three steps; read this first
+``pipeline.steps``         ``Pipeline``: the steps; read this first
 ``pipeline.prepare``       open and hash the source; take up an answer that was paid for before
 ``pipeline.call``          wait at the gate, send, keep the answer: the only step that costs money
-``pipeline.finish``        verify the answer, publish it, put the source away
+``pipeline.finish``        verify the answer, publish it or what is made of it, put the source away
 ``pipeline.making``        make the deliverables of a picture, and publish each
 ``pipeline.rendering``     how a file is made, in a child or here
 ``pipeline.ends``          what the end of a step means for its job
@@ -36,12 +37,13 @@ from rembg_watch.delivery.publish import LEAST_ROOM_BYTES
 from rembg_watch.pipeline.plan import InForce, Plan, Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.steps import Pipeline
-from rembg_watch.pipeline.values import Back, Blocked, Over, Paid, Ready, Twin
+from rembg_watch.pipeline.values import Back, Blocked, Bought, Over, Paid, Ready, Twin
 
 __all__ = [
     "LEAST_ROOM_BYTES",
     "Back",
     "Blocked",
+    "Bought",
     "InForce",
     "Over",
     "Paid",

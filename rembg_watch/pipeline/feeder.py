@@ -86,6 +86,8 @@ class Feeder:
         """Name the folders that may have work now."""
         plan = plan or self._ports.in_force.plan
         shut = {*self._shut(), *self._ports.shares.hung()}
+        if self._under_way.has_long_work:
+            shut.update(recipe.name for recipe in plan.recipes.values() if recipe.deliverables)
         return turns_of(plan, self._ports.governor.gate, shut=shut, room=self._folder_room)
 
     def _folder_room(self, recipe: Recipe) -> int | None:

@@ -1,7 +1,8 @@
 """
 The last step: verify an answer that was paid for, publish it, record it, and put the source away.
 
-It can be repeated: the answer stays in the spool until its file stands in the output.
+It can be repeated: the answer stays in the spool until its file stands in the output. Where files are
+made of the answer it is two steps, since the second takes minutes: it is kept, and then they are made.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,26 +32,27 @@ from rembg_watch.pictures.metadata import Cut
 from rembg_watch.pipeline import afterwards, ends, making, renames, surprises
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
-from rembg_watch.pipeline.values import Blocked, Over, Paid, need_of
+from rembg_watch.pipeline.values import Blocked, Bought, Over, Paid, need_of
 from rembg_watch.report import events
 
 _NAME_RETRY_S = 3600.0
 _MAKE_AGAIN = timedelta(seconds=60)
 
 
-def finish(ports: Ports, paid: Paid, *, beat: Callable[[], None] = lambda: None) -> Over | Blocked:
-    """Verify the answer of *paid*, publish it and put the source away."""
+def finish(ports: Ports, paid: Paid) -> Over | Blocked | Bought:
+    """Verify the answer of *paid*, publish it and put the source away; or keep it, where files are to be made of it."""
     key = str(paid.job.content_key)
     try:
-        return _finish(ports, paid, key, beat)
+        return _finish(ports, paid, key)
     finally:
         ports.contents.end(key)
 
 
-def _finish(ports: Ports, paid: Paid, key: str, beat: Callable[[], None]) -> Over | Blocked:
+def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked | Bought:
     answer = ports.spool.path(key)
     if _is_mastered(ports, paid, answer):
-        return _make(ports, paid, key, None, beat)
+        is_there = ports.masters.has(key, paid.job.answer_digest)
+        return Bought(paid=paid, finding=paid.job.finding) if is_there else _unmade(ports, paid)
     try:
         verified = ports.verify(answer, paid.expected or Expected.of_unknown_source(paid.recipe.params))
     except (AnswerRejectedError, FileNotFoundError) as rejected:
@@ -61,7 +63,7 @@ def _finish(ports: Ports, paid: Paid, key: str, beat: Callable[[], None]) -> Ove
     if verified.surprise is not None and not surprises.is_accepted(ports, paid.job):
         return surprises.hold(ports, paid, verified.surprise)
     if paid.recipe.deliverables:
-        return _make(ports, paid, key, verified, beat)
+        return _kept(ports, paid, key, verified)
     return _deliver(ports, paid, key, verified)
 
 
@@ -116,14 +118,20 @@ def _is_mastered(ports: Ports, paid: Paid, answer: Path) -> bool:
     return paid.is_mastered or bool(ports.ledger.made(paid.job.id))
 
 
-def _make(ports: Ports, paid: Paid, key: str, verified: Verified | None, beat: Callable[[], None]) -> Over | Blocked:
-    """Keep what was bought, and make the deliverables of it; *verified* is None where it was kept before."""
-    job, recipe = paid.job, paid.recipe
+def _kept(ports: Ports, paid: Paid, key: str, verified: Verified) -> Bought | Blocked:
+    """Keep what was bought: who asks for the same has it from here on, and files can be made of it."""
     try:
-        if verified is not None:
-            _keep_master(ports, job, key)
-        elif not ports.masters.has(key, job.answer_digest):
-            return _unmade(ports, paid)
+        _keep_master(ports, paid.job, key)
+    except OutputUnavailableError as away:
+        return _unpublished(ports, paid.job, away, AGAIN_S)
+    return Bought(paid=paid, finding=verified.finding)
+
+
+def make(ports: Ports, bought: Bought, *, beat: Callable[[], None] = lambda: None) -> Over | Blocked:
+    """Make the deliverables of what was bought, publish them and put the source away."""
+    paid = bought.paid
+    job, recipe, key = paid.job, paid.recipe, str(paid.job.content_key)
+    try:
         made = making.make(ports, job, recipe, ports.masters.path(key), beat)
     except TargetRefusedError as refused:
         return replace(_unpublished(ports, job, refused, _NAME_RETRY_S), is_name=True)
@@ -135,7 +143,7 @@ def _make(ports: Ports, paid: Paid, key: str, verified: Verified | None, beat: C
         return Over(job=ports.ledger.record(waiting, keeps_claim=False))
     ports.masters.used(key)
     lacking = making.lacking_text(list(made.values()))
-    finding = "lacks_files" if lacking else verified.finding if verified else job.finding
+    finding = "lacks_files" if lacking else bought.finding
     is_due = recipe.after != "keep" and not job.is_disposed and not (lacking and recipe.after == "delete")
     facts = {"retry_at": None, "reason": lacking, "code": None, "field": None, "is_accepted": False}
     target = making.first_target(made)
@@ -144,7 +152,7 @@ def _make(ports: Ports, paid: Paid, key: str, verified: Verified | None, beat: C
     )
     ports.step("recorded")
     _report_delivered(ports, paid, done)
-    _drop(ports, paid, key)
+    _drop_unless_waited_for(ports, key)
     return Over(job=afterwards.put_away(ports, done))
 
 
@@ -315,6 +323,10 @@ def _drop(ports: Ports, paid: Paid, key: str) -> None:
     if paid.is_first:
         ports.spool.drop(key)
         return
+    _drop_unless_waited_for(ports, key)
+
+
+def _drop_unless_waited_for(ports: Ports, key: str) -> None:
     with ports.contents.lock(key):
         if not ports.ledger.is_waiting_to_publish(key):
             ports.spool.drop(key)

@@ -8,7 +8,7 @@ so no encoder has to make the same bytes twice. A file that cannot be made leave
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from os import fsdecode
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 
 from rembg_watch.delivery.making import Making
 from rembg_watch.delivery.publish import Published, Staged, discard, is_ours, publish, stage
+from rembg_watch.delivery.waiting import Waiting
 from rembg_watch.delivery.withdraw import withdraw
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host.disk import Content, DeliveryError, TargetTakenError
@@ -136,7 +137,8 @@ def _staged(
 ) -> _Ready:
     deliverable = wanted.deliverable
     with _unnamed(ports) as file, _unnamed(ports) as scratch:
-        rendered = _rendered(ports, source, file, scratch, wanted, beat)
+        with _watched(ports, job, source, beat) as waiting:
+            rendered = _rendered(ports, source, file, scratch, wanted, waiting)
         file.flush()
         ports.step("made")
         place = place_of(recipe, job, deliverable, (rendered.width, rendered.height))
@@ -158,13 +160,23 @@ def _staged(
     )
 
 
+@contextmanager
+def _watched(ports: Ports, job: Job, source: BinaryIO | None, beat: Callable[[], None]) -> Iterator[Waiting]:
+    """Count the folder as one whose disk does not answer while whoever reads the source gets nothing of it."""
+    if source is None:
+        yield Waiting(beat=beat)
+        return
+    with ports.shares.touching(job.folder) as moved:
+        yield Waiting(beat=beat, moved=moved)
+
+
 def _rendered(
     ports: Ports,
     source: BinaryIO | None,
     file: BinaryIO,
     scratch: BinaryIO,
     wanted: Making,
-    beat: Callable[[], None],
+    waiting: Waiting,
 ) -> Rendered:
     """
     Have a file made.
@@ -174,7 +186,11 @@ def _rendered(
         NotNowError: It can perhaps be made later.
     """
     try:
-        return ports.render(source, file, scratch, wanted, beat=beat)
+        return ports.render(source, file, scratch, wanted, waiting=waiting)
+    except NotRenderedError as error:
+        if error.code != "missing_library":
+            raise
+        raise NotNowError(str(error)) from error
     except MemoryError as error:
         raise NotRenderedError("memory", "there is not enough memory to make it: export the picture smaller") from error
     except OSError as error:

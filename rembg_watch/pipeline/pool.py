@@ -1,13 +1,16 @@
 """
 The bounded pool: who runs the steps of the pipeline, how many at once, and what they do next.
 
-    feeder ──claims a batch──> prepare ──────> call ───────> finish
-    (1 thread)                 (2 to 8)      (workers, and   (2 to 16)
-                                              some more)
+    feeder ──claims a batch──> prepare ──────> call ───────> finish ──────> make
+    (1 thread)                 (2 to 8, and  (workers, and   (2 to 16)      (2 to 4)
+                                as many)      some more)
 
 The feeder claims no more than it has credits for and no more than keeps the workers
 busy; the backlog stays in the ledger. Calls alone are many, since they wait for the
 network; preparing and finishing need this machine, and run beside them.
+
+To copy a large picture before it is sent, and to make files of it, takes from seconds to
+minutes. Folders that want that have threads of their own for it, so that no other waits for them.
 """
 
 import contextlib
@@ -16,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from rembg_watch.account.balance import Balance
+from rembg_watch.delivery.verify import AT_ONCE
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host import processors
 from rembg_watch.jobs import Job, State
@@ -26,7 +30,7 @@ from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.steps import Pipeline
 from rembg_watch.pipeline.threads import Pulse, ThreadGroup
 from rembg_watch.pipeline.under_way import UnderWay
-from rembg_watch.pipeline.values import Back, Blocked, Originals, Over, Paid, Ready, Twin
+from rembg_watch.pipeline.values import Back, Blocked, Bought, Originals, Over, Paid, Ready, Twin
 from rembg_watch.report import events
 
 MOST_PREPARERS = 8
@@ -54,9 +58,13 @@ def _finishers(workers: int) -> int:
     return max(2, min(MOST_FINISHERS, workers // 2))  # they mostly wait for the disk, which serves many
 
 
+def _renderers() -> int:
+    return max(2, AT_ONCE)  # while one publishes, another can be made
+
+
 def threads_for(workers: int) -> int:
     """Return how many threads a pool with so many workers starts, its feeder included."""
-    return _callers(workers) + _preparers(workers) + _finishers(workers) + 1
+    return _callers(workers) + 2 * _preparers(workers) + _finishers(workers) + _renderers() + 1
 
 
 class Pool:
@@ -79,11 +87,13 @@ class Pool:
         self._pulse = pulse or Pulse()
         self._processor = here = processors.shared_processor(workers)
         lost = self._ports.shares.is_lost
-        self._prepare = ThreadGroup(
-            "preparer", _preparers(workers), self._take_prepare, self._pulse, here, is_lost=lost
-        )
-        self._call = ThreadGroup("worker", _callers(workers), self._take_call, self._pulse, here, is_lost=lost)
-        self._finish = ThreadGroup("finisher", _finishers(workers), self._take_finish, self._pulse, here, is_lost=lost)
+        preparers, pulse = _preparers(workers), self._pulse
+        self._prepare = ThreadGroup("preparer", preparers, self._take_prepare, pulse, here, is_lost=lost)
+        self._copy = ThreadGroup("copier", preparers, self._take_prepare, pulse, here, is_lost=lost)
+        self._call = ThreadGroup("worker", _callers(workers), self._take_call, pulse, here, is_lost=lost)
+        self._finish = ThreadGroup("finisher", _finishers(workers), self._take_finish, pulse, here, is_lost=lost)
+        self._make = ThreadGroup("renderer", _renderers(), self._take_make, pulse, here, is_lost=lost)
+        self._groups = (self._prepare, self._copy, self._call, self._finish, self._make)
         self.feeder = Feeder(
             self._ports,
             balance,
@@ -91,7 +101,7 @@ class Pool:
             shut=shut,
             run_id=run_id,
             workers=workers,
-            start=self._prepare.put,
+            start=self._begin,
             check_output=self._finish.put,
             put_away=self._put_away,
         )
@@ -103,14 +113,14 @@ class Pool:
     def start(self) -> None:
         """Begin to work; what was paid for and not delivered in an earlier run is tried first, at once."""
         self.try_outputs()
-        for group in (self._finish, self._call, self._prepare):
+        for group in reversed(self._groups):
             group.start()
         self._pulse.register(FEEDER)
         self._feeding.start()
 
     def replace_lost(self) -> None:
         """Have others do the work of threads that a share lets wait; called now and then."""
-        for group in (self._finish, self._call, self._prepare):
+        for group in self._groups:
             group.replace_lost()
 
     def try_outputs(self) -> None:
@@ -124,7 +134,8 @@ class Pool:
         """
         Take nothing new, wait for the calls in flight and deliver their answers; then return.
 
-        A share that does not answer is not waited for: what is paid for is in the spool.
+        A share that does not answer is not waited for: what is paid for is in the spool. Nor are
+        files that nobody has begun to make: what they are made of is kept.
         While it waits, *on_wait* is called every *every_s* with the number of jobs still under way.
         """
         self._ports.stopping.set()
@@ -132,7 +143,7 @@ class Pool:
         self._under_way.poke()
         if self._feeding.ident is not None:
             self._wait(self._feeder_ended, on_wait, every_s)
-            for group in (self._prepare, self._call, self._finish):
+            for group in self._groups:
                 group.close()
                 self._wait(group.join, on_wait, every_s)
         self._ports.ledger.release(self._under_way.give_up())
@@ -170,12 +181,21 @@ class Pool:
 
     # --- the steps ------------------------------------------------------------------------------
 
+    def _begin(self, job: Job) -> None:
+        """Have a job prepared: by threads of their own where it may have to be copied for that."""
+        recipe = self._ports.in_force.plan.recipes.get(job.folder)
+        if recipe is not None and recipe.deliverables:
+            self._under_way.copying(job)
+            self._copy.put(job)
+        else:
+            self._prepare.put(job)
+
     def _take_prepare(self, job: Job, beat: Callable[[], None]) -> None:
-        del beat
         if self._ports.stopping.is_set() or self._ports.shares.is_hung(job.folder):
             self._give_back(job)
             return
-        found = self._guarded(job, "preparing", lambda: self._pipeline.prepare(job))
+        found = self._guarded(job, "preparing", lambda: self._pipeline.prepare(job, beat=beat))
+        self._under_way.copied(job)
         match found:
             case Ready() if self._ports.stopping.is_set():  # a share has let it wait: nobody takes it any more
                 found.prepared.close()
@@ -188,7 +208,7 @@ class Pool:
                 self._finish.put(found)
             case Twin():
                 if not self._under_way.park(found.job, found.content_key):
-                    self._prepare.put(found.job)
+                    self._begin(found.job)
             case Back():
                 self._give_back(found.job)
             case Blocked():
@@ -226,16 +246,32 @@ class Pool:
             self._give_back(job)
             self._wake_twins()
             return
-        found = self._guarded(job, "finishing", lambda: self._pipeline.finish(item, beat=beat))
+        found = self._guarded(job, "finishing", lambda: self._pipeline.finish(item))
+        if isinstance(found, Bought):
+            self._under_way.making(job)
+            self._make.put(found)
+        else:
+            self._finished(item, found)
+        self._wake_twins()
+
+    def _take_make(self, bought: Bought, beat: Callable[[], None]) -> None:
+        """Have files made of what was bought; they are not begun as the program ends, or on a share that hangs."""
+        if self._ports.stopping.is_set() or self._ports.shares.is_hung(bought.job.folder):
+            self._give_back(bought.job)
+            return
+        found = self._guarded(bought.job, "making", lambda: self._pipeline.make(bought, beat=beat))
+        self._finished(bought.paid, found)
+
+    def _finished(self, paid: Paid, found: Over | Blocked | None) -> None:
+        job = paid.job
         match found:
             case Blocked(is_name=True):
                 self._ports.report(events.NameRefused(**events.of(job), why=found.reason, code=found.code))
             case Blocked():
                 output_check.refused(self._ports, job.folder, found.path, found.reason, found.code)
             case Over() if found.job.state is State.DONE:
-                output_check.accepted(self._ports, job.folder, item.recipe.output)
+                output_check.accepted(self._ports, job.folder, paid.recipe.output)
         self._under_way.over(job)
-        self._wake_twins()
 
     def _put_away(self, left: Originals) -> None:
         """Have the originals of a folder put away by one thread, however long that takes."""
@@ -283,4 +319,4 @@ class Pool:
 
     def _wake_twins(self) -> None:
         for twin in self._under_way.wake():
-            self._prepare.put(twin)
+            self._begin(twin)

@@ -18,6 +18,7 @@ from rembg_watch.delivery.verify import Expected, Verified
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import Step
 from rembg_watch.ledger import Ledger
+from rembg_watch.pictures.extras import why_not_made
 from rembg_watch.pipeline.contents import Contents
 from rembg_watch.pipeline.plan import InForce
 from rembg_watch.pipeline.rendering import Render
@@ -55,6 +56,7 @@ class Ports:
     masters: Masters
     render: Render
     proxy: MakeProxy = proxy_here
+    why_not_made: Callable[[], str] = why_not_made  # what is to be installed before files can be made
 
     def now(self) -> datetime:
         """Return the present moment, aware, in UTC."""

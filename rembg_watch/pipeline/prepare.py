@@ -17,6 +17,7 @@ from rembg_watch.host.disk import Content, DeliveryError, OutputUnavailableError
 from rembg_watch.jobs import Job, State, move, with_content
 from rembg_watch.ledger import StaleJobError
 from rembg_watch.pictures.carrying import cuts_without_words
+from rembg_watch.pictures.extras import NEEDS_EXTRA
 from rembg_watch.pictures.inspection import reader_of
 from rembg_watch.pictures.metadata import Cut
 from rembg_watch.pictures.naming import NoNameError
@@ -50,28 +51,37 @@ _SOURCE_RETRY_S = 30.0
 _PLACE_RETRY_S = 300.0  # a person has to move something away, or to give a right
 
 
-def prepare(ports: Ports, job: Job) -> Ready | Paid | Over | Back | Twin | Blocked:
+def prepare(
+    ports: Ports, job: Job, *, beat: Callable[[], None] = lambda: None
+) -> Ready | Paid | Over | Back | Twin | Blocked:
     """Open and hash the source of *job*, by the plan that is in force now, and look for an answer to it."""
     plan = ports.in_force.plan
     recipe = plan.recipes.get(job.folder)
     if recipe is None:
         return Back(job=job)
     if job.state is State.RECEIVED:
-        return _recovered(ports, recipe, job)
+        return _recovered(ports, recipe, job, beat)
+    if recipe.deliverables and (missing := ports.why_not_made()):  # nothing is bought that nothing can be made of
+        return _held(ports, job, SourceUnfitError(missing, code=NEEDS_EXTRA, path=recipe.input / fsdecode(job.source)))
     place = _place_or_end(ports, plan, recipe, job)
     if not isinstance(place, bytes):
         return place
     try:
-        prepared = _open(ports, recipe, job)
+        prepared = _open(ports, recipe, job, beat)
     except (SourceGoneError, SourceChangedError) as gone:
         if why := ports.roots.why_away(recipe.input):
             return _later(ports, plan, job, f"{shown(recipe.input)} is away: {why}", "away")
         return ends.vanished(ports, job, gone)
     except SourceUnfitError as unfit:
-        return ends.unsent(ports, job, State.FAILED, unfit)
+        return _held(ports, job, unfit) if unfit.code == NEEDS_EXTRA else ends.unsent(ports, job, State.FAILED, unfit)
     except (SourceUnreadableError, DeliveryError) as trouble:
         return _later(ports, plan, job, trouble.reason, trouble.code)
     return _prepared(ports, plan, recipe, job, prepared, place)
+
+
+def _held(ports: Ports, job: Job, unfit: SourceUnfitError) -> Over:
+    """Hold a picture for which something is to be installed: the next start puts it back in line."""
+    return ends.unsent(ports, job, State.HELD, unfit)
 
 
 def _place_or_end(ports: Ports, plan: Plan, recipe: Recipe, job: Job) -> bytes | Over | Blocked:
@@ -137,7 +147,7 @@ def _places_of_files(ports: Ports, recipe: Recipe, job: Job) -> bytes:
     return places[0]
 
 
-def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
+def _open(ports: Ports, recipe: Recipe, job: Job, beat: Callable[[], None]) -> PreparedSource:
     source = recipe.input / fsdecode(job.source)
     return open_picture(
         source,
@@ -148,15 +158,16 @@ def _open(ports: Ports, recipe: Recipe, job: Job) -> PreparedSource:
         make=ports.upright,
         proxy=ports.proxy,
         touching=lambda: ports.shares.touching(job.folder),
+        beat=beat,
     )
 
 
-def _recovered(ports: Ports, recipe: Recipe, job: Job) -> Paid:
+def _recovered(ports: Ports, recipe: Recipe, job: Job, beat: Callable[[], None]) -> Paid:
     """Measure an answer from an earlier run by its source, if that is still there."""
     if recipe.deliverables and ports.masters.is_there(str(job.content_key)):
         return Paid(job=job, recipe=recipe, expected=None, is_mastered=True)
     try:
-        with _open(ports, recipe, job) as prepared:
+        with _open(ports, recipe, job, beat) as prepared:
             return paid_with(job, recipe, prepared)
     except RembgWatchError:
         return Paid(job=job, recipe=recipe, expected=None)

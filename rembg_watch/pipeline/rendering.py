@@ -1,9 +1,9 @@
 """How the pipeline has a file made: in a process of its own, or here."""
 
-from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
 from rembg_watch.delivery.making import Making
+from rembg_watch.delivery.waiting import NOBODY, Waiting
 from rembg_watch.pictures.rendering import Rendered, Rendering
 
 
@@ -17,7 +17,7 @@ class Render(Protocol):
         scratch: BinaryIO,
         wanted: Making,
         *,
-        beat: Callable[[], None] = lambda: None,
+        waiting: Waiting = NOBODY,
     ) -> Rendered:
         """
         Write the file.
@@ -35,12 +35,12 @@ def render_here(
     scratch: BinaryIO,
     wanted: Making,
     *,
-    beat: Callable[[], None] = lambda: None,
+    waiting: Waiting = NOBODY,
 ) -> Rendered:
     """Make a file in this process: for a picture by hand, and for tests."""
     from rembg_watch.pictures.render import render
 
-    beat()
+    waiting.beat()
     return render(
         Rendering(
             source=None if source is None else source.fileno(),

@@ -25,12 +25,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self, TypeVar, cast
 
+from rembg_watch.delivery.waiting import NOBODY, Waiting
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host import disk
 from rembg_watch.host.disk import Step, no_step
 from rembg_watch.jobs import Version
 from rembg_watch.pictures import carrying, inspection
-from rembg_watch.pictures.extras import why_not_installed
+from rembg_watch.pictures.extras import NEEDS_EXTRA, why_not_installed
 from rembg_watch.pictures.formats import (
     MAX_UPLOAD_BYTES,
     SUFFIXES,
@@ -51,29 +52,39 @@ from rembg_watch.pictures.upright import SOURCE, CopyTooLargeError, Turn, Undeco
 class MakeUpright(Protocol):
     """Sets a source upright; see ``make_upright``."""
 
-    def __call__(self, source: BinaryIO, copy: BinaryIO, scratch: BinaryIO, turn: Turn, *, px: int) -> Upright:
+    def __call__(
+        self, source: BinaryIO, copy: BinaryIO, scratch: BinaryIO, turn: Turn, *, px: int, waiting: Waiting = NOBODY
+    ) -> Upright:
         """Write the copy; *px* says how many pixels there are."""
 
 
-def upright_here(source: BinaryIO, copy: BinaryIO, scratch: BinaryIO, turn: Turn, *, px: int) -> Upright:
+def upright_here(
+    source: BinaryIO, copy: BinaryIO, scratch: BinaryIO, turn: Turn, *, px: int, waiting: Waiting = NOBODY
+) -> Upright:
     """Set a source upright in this process: for one picture by hand."""
-    del px
+    del px, waiting
     return make_upright(source, copy, scratch, turn)
 
 
 class MakeProxy(Protocol):
     """Makes a smaller copy of a source; see ``make_proxy``."""
 
-    def __call__(self, source: BinaryIO, copy: BinaryIO, reduction: Reduction, *, px: int) -> Proxy:
+    def __call__(
+        self, source: BinaryIO, copy: BinaryIO, reduction: Reduction, *, px: int, waiting: Waiting = NOBODY
+    ) -> Proxy:
         """Write the copy; *px* says how many pixels the source has."""
 
 
-def proxy_here(source: BinaryIO, copy: BinaryIO, reduction: Reduction, *, px: int) -> Proxy:
+def proxy_here(source: BinaryIO, copy: BinaryIO, reduction: Reduction, *, px: int, waiting: Waiting = NOBODY) -> Proxy:
     """Make a copy in this process: for one picture by hand."""
-    del px
+    del px, waiting
     from rembg_watch.pictures.proxy import make_proxy
 
     return make_proxy(source, copy, reduction)
+
+
+_Watched = Callable[[], AbstractContextManager[Waiting]]
+"""Says that a disk is depended on from now, and how to tell that it answers."""
 
 
 @contextmanager
@@ -183,6 +194,7 @@ def open_picture(
     make: MakeUpright = upright_here,
     proxy: MakeProxy = proxy_here,
     touching: Callable[[], AbstractContextManager[Callable[[], None]]] = _not_touching,
+    beat: Callable[[], None] = lambda: None,
     step: Step = no_step,
 ) -> PreparedSource:
     """
@@ -204,10 +216,16 @@ def open_picture(
         plain = measure(source, version, root=root, sends=sends, moved=moved, step=step)
     if plain.way == AS_IT_IS:
         return plain
+
+    @contextmanager
+    def waiting() -> Iterator[Waiting]:
+        with touching() as moved:
+            yield Waiting(beat=beat, moved=moved)
+
     with plain:
         if plain.is_proxy:
-            return _proxy(plain, source, scratch, sends.px, largest_copy_bytes, proxy)
-        return _upright_copy(plain, source, scratch, largest_copy_bytes, make)
+            return _proxy(plain, source, scratch, sends.px, largest_copy_bytes, proxy, waiting)
+        return _upright_copy(plain, source, scratch, largest_copy_bytes, make, waiting)
 
 
 def measure(
@@ -379,12 +397,12 @@ def _refuse(refusal: Refusal | None, source: Path) -> None:
 
 
 def _upright_copy(
-    plain: PreparedSource, source: Path, scratch: Path, largest_bytes: int, make: MakeUpright
+    plain: PreparedSource, source: Path, scratch: Path, largest_bytes: int, make: MakeUpright, waiting: _Watched
 ) -> PreparedSource:
     def made(file: BinaryIO) -> Upright:
-        with _unnamed_file(scratch) as aside:
+        with _unnamed_file(scratch) as aside, waiting() as watched:
             turn = Turn(kind=plain.kind, orientation=plain.orientation, largest_bytes=largest_bytes)
-            return make(plain.open(), file, aside, turn, px=plain.width * plain.height)
+            return make(plain.open(), file, aside, turn, px=plain.width * plain.height, waiting=watched)
 
     copying = _Copying("Set upright", "set upright", "turn", largest_bytes)
     file, content, copy = _written(made, source, scratch, copying)
@@ -392,11 +410,18 @@ def _upright_copy(
 
 
 def _proxy(
-    plain: PreparedSource, source: Path, scratch: Path, px: int, largest_bytes: int, proxy: MakeProxy
+    plain: PreparedSource,
+    source: Path,
+    scratch: Path,
+    px: int,
+    largest_bytes: int,
+    proxy: MakeProxy,
+    waiting: _Watched,
 ) -> PreparedSource:
     def made(file: BinaryIO) -> Proxy:
         reduction = Reduction(kind=plain.source_kind, px=px, assume=plain.assume, largest_bytes=largest_bytes)
-        return proxy(plain.open(), file, reduction, px=plain.width * plain.height)
+        with waiting() as watched:
+            return proxy(plain.open(), file, reduction, px=plain.width * plain.height, waiting=watched)
 
     copying = _Copying("Even as a copy", "copied", "copy", largest_bytes)
     file, content, copy = _written(made, source, scratch, copying)
@@ -443,7 +468,7 @@ def _not_copied(error: BaseException, source: Path, scratch: Path, copying: _Cop
         case NoProxyError() if error.code == WRONG_PROFILE:  # of the folder, and no fault of the picture's
             return SourceUnreadableError(str(error), code=error.code, path=source)
         case NoProxyError():
-            code = "needs_extra" if error.code == "missing_library" else error.code
+            code = NEEDS_EXTRA if error.code == "missing_library" else error.code
             return SourceUnfitError(str(error), code=code, path=source)
         case UndecodableError():
             sentence = f"The picture cannot be decoded ({error}): export it again."

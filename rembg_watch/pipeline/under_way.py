@@ -26,6 +26,9 @@ class UnderWay:
         self.is_poked = True  # the feeder has still to look at what changed
         self._active: dict[int, Job] = {}
         self._unpaid: set[int] = set()
+        # What takes long on this machine keeps nobody else waiting: copied before they are sent, made into files.
+        self._copying: set[int] = set()
+        self._making: set[int] = set()
         self._unrecorded: dict[int, Job] = {}
         self._twins: dict[str, list[Job]] = defaultdict(list)
 
@@ -56,9 +59,10 @@ class UnderWay:
         """Say how many more may be claimed; 0 while enough are still to be sent, or too many to be delivered."""
         with self._changed:
             self._most = 2 * (self._low + batch_size)
-            if len(self._unpaid) > self._low:
+            unpaid, active = self._quick()
+            if unpaid > self._low:
                 return 0
-            return max(0, min(batch_size + self._low - len(self._unpaid), self._most - len(self._active)))
+            return max(0, min(batch_size + self._low - unpaid, self._most - active))
 
     # --- from claim to end ----------------------------------------------------------------------
 
@@ -76,10 +80,34 @@ class UnderWay:
             self._unpaid.discard(job.id)
             self._poke_if_low()
 
+    def copying(self, job: Job) -> None:
+        """Count a job as one that may have to be copied before it is sent."""
+        with self._changed:
+            self._copying.add(job.id)
+
+    def copied(self, job: Job) -> None:
+        """Count it no more as such."""
+        with self._changed:
+            self._copying.discard(job.id)
+
+    def making(self, job: Job) -> None:
+        """Count a job as one of which files are made, or wait for that."""
+        with self._changed:
+            self._making.add(job.id)
+            self._poke_if_low()
+
+    @property
+    def has_long_work(self) -> bool:
+        """Whether so many are copied or made into files that no more are to be claimed of the folders that need it."""
+        with self._changed:
+            return len(self._copying) > self._low or len(self._making) >= self._most > 0
+
     def over(self, job: Job) -> None:
         """Count a job no more."""
         with self._changed:
             self._active.pop(job.id, None)
+            self._copying.discard(job.id)
+            self._making.discard(job.id)
             self._unpaid.discard(job.id)
             self._poke_if_low()
 
@@ -140,5 +168,10 @@ class UnderWay:
 
     def _poke_if_low(self) -> None:
         """Let the feeder claim more; what only waits to be delivered keeps nobody from it."""
-        if len(self._unpaid) <= self._low and len(self._active) < self._most:
+        unpaid, active = self._quick()
+        if unpaid <= self._low and active < self._most:
             self.poke()
+
+    def _quick(self) -> tuple[int, int]:
+        """Say how many are unpaid, and how many under way, but for those that take long on this machine."""
+        return len(self._unpaid - self._copying), len(self._active) - len(self._copying) - len(self._making)

@@ -41,6 +41,19 @@ class Paid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bought:
+    """A job whose answer is kept, and of which files are still to be made; nobody waits for that."""
+
+    paid: Paid
+    finding: str | None = None  # what is odd about the answer
+
+    @property
+    def job(self) -> Job:
+        """The job."""
+        return self.paid.job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Over:
     """There is nothing more to do for a job now; it is on disk in its state."""
 

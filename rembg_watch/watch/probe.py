@@ -17,7 +17,6 @@ from enum import Enum
 from rembg_watch.host import disk
 from rembg_watch.pictures import formats, inspection
 from rembg_watch.pictures.decoding import UndecidedError
-from rembg_watch.pictures.extras import why_not_installed
 from rembg_watch.watch.settle import FileStat
 
 LINK = "it is a link, and links are not followed; put the picture itself into the folder"
@@ -134,15 +133,11 @@ def _judge(look: formats.Look, size_bytes: int, asked: _Asked) -> Judgement:
     unfinished = None if look.is_foreign else formats.why_not_a_picture(look)
     if unfinished is not None and not asked.is_last:
         return Judgement(Verdict.UNFINISHED, look.why, unfinished.code)
-    refusal = _why_not_read(look) if asked.reads_more else formats.why_not_sendable(look, size_bytes)
+    reads_more = asked.reads_more
+    refusal = formats.why_not_readable(look) if reads_more else formats.why_not_sendable(look, size_bytes)
     if refusal is not None:
         return Judgement(Verdict.REFUSED, refusal.reason, refusal.code)
     return Judgement(Verdict.WHOLE)
-
-
-def _why_not_read(look: formats.Look) -> formats.Refusal | None:
-    missing = why_not_installed(look) if look.read_kind is not None else None
-    return missing or formats.why_not_readable(look)
 
 
 def has_writer(fd: int) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from rembg_watch import check, config
 from rembg_watch.config import Finding, FindingKind, Severity, rules
 from rembg_watch.delivery.roots import Roots
 from rembg_watch.host.locks import Locks
-from rembg_watch.ledger import open_ledger
+from rembg_watch.jobs import State, Version, move
+from rembg_watch.ledger import Turn, open_ledger
 
 Found = Callable[[], list[Finding]]
 
@@ -110,6 +112,20 @@ def test_who_leaves_out_knowingly_is_not_warned(tmp_path: Path, found: Found, pa
     file = tmp_path / "config.toml"
     file.write_text(f'{file.read_text()}exclude = ["{pattern}", "**/*.nef"]\n')
     assert not [one for one in found() if one.severity is Severity.WARNING]
+
+
+def test_pictures_that_wait_for_an_extra_are_counted(tmp_path: Path, found: Found) -> None:
+    at = datetime(2026, 5, 4, tzinfo=UTC)
+    with open_ledger(tmp_path / "state") as ledger:
+        ledger.add(
+            "f", [(name, Version(size_bytes=9, mtime_ns=9, inode=9)) for name in (b"a.heic", b"b.heic", b"c.jpg")], at
+        )
+        for job in ledger.claim(9, at=at, run_id="x", turns=[Turn("f")], state=State.QUEUED):
+            code = "needs_extra" if job.source.endswith(b"heic") else "bg_color"
+            ledger.record(move(job, State.HELD, at=at, reason="so", code=code))
+    (one,) = [one for one in found() if "extra" in one.what]
+    assert one.what == "waiting for an extra in folder 'f': 2 pictures"
+    assert (one.severity, one.todo) == (Severity.WARNING, '"rembg-watch jobs --state held --folder f" says which')
 
 
 @pytest.mark.parametrize("name", ["out", "done"])

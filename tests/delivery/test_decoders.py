@@ -20,8 +20,9 @@ from PIL import ExifTags, Image
 
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.delivery import decoders as module
+from rembg_watch.delivery.child import COMMAND, CRASHES
 from rembg_watch.delivery.decoder import asked, question, understood
-from rembg_watch.delivery.decoders import COMMAND, DecoderError, Decoders
+from rembg_watch.delivery.decoders import DecoderError, Decoders
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified, verify
 from rembg_watch.pictures.formats import Kind, ReadKind
 from rembg_watch.pictures.proxy import make_proxy
@@ -226,7 +227,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return seen
 
 
-@pytest.mark.parametrize("number", sorted(module._CRASHES))
+@pytest.mark.parametrize("number", sorted(CRASHES))
 def test_a_picture_on_which_two_processes_crash_is_broken(
     answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:

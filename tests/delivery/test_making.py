@@ -6,6 +6,7 @@ import os
 import signal
 import textwrap
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ import pytest
 from PIL import Image
 
 from rembg_watch.delivery import making
-from rembg_watch.delivery.decoders import COMMAND, DecoderError, Decoders
+from rembg_watch.delivery.child import COMMAND
+from rembg_watch.delivery.decoders import DecoderError, Decoders
 from rembg_watch.delivery.making import Making
-from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master
+from rembg_watch.delivery.waiting import Waiting
+from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master, Upsample
 from rembg_watch.pictures.metadata import Keep
 from rembg_watch.pictures.rendering import NotRenderedError, Rendered
+from tests.life import eventually
 
 needs_libvips = pytest.mark.skipif(find_spec("pyvips") is None, reason="needs rembg-watch[pictures]")
 
@@ -157,11 +161,40 @@ def test_what_takes_too_long_is_left_for_later_and_what_computes_too_long_is_at_
 
 
 def test_whoever_waits_is_known_to_be_alive(start: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rembg_watch.delivery.decoders._BEAT_S", 0.05)
+    monkeypatch.setattr("rembg_watch.delivery.child.BEAT_S", 0.05)
     decoders, _ = start(command=acting("time.sleep(0.5)\nreturn making.Rendered(width=1, height=2, size_bytes=3)"))
     beats: list[int] = []
-    made(decoders, tmp_path, wanted(tmp_path), beat=lambda: beats.append(1))
+    made(decoders, tmp_path, wanted(tmp_path), waiting=Waiting(beat=lambda: beats.append(1)))
     assert len(beats) > 2
+
+
+def test_one_that_works_is_told_from_one_that_a_disk_lets_wait_and_the_place_of_that_is_for_others(
+    start: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rembg_watch.delivery.child.BEAT_S", 0.05)
+    monkeypatch.setattr("rembg_watch.delivery.child.STUCK_S", 0.5)
+    monkeypatch.setattr(Making, "needed_bytes", 1 << 50)
+    computes = "until = time.monotonic() + 1\nwhile time.monotonic() < until:\n    pass\n"
+    pipe = str(tmp_path / "pipe")
+    reads = f"os.path.exists({pipe!r}) and open({pipe!r}).read()\n"
+    result = "return making.Rendered(width=1, height=2, size_bytes=3)"
+    decoders, _ = start(command=acting(computes + reads + result), most=1)
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("held", "other"):
+        (tmp_path / name).mkdir()
+    beats: list[str] = []
+    waiting = Waiting(beat=lambda: beats.append("beat"), moved=lambda: beats.append("moved"))
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(made, decoders, tmp_path / "held", wanted(tmp_path / "held"), waiting=waiting)
+        eventually(lambda: beats.count("moved") > 5)
+        eventually(lambda: beats[-20:] == ["beat"] * 20)
+        what = wanted(tmp_path / "other")
+        (tmp_path / "pipe").rename(tmp_path / "its pipe")
+        assert made(decoders, tmp_path / "other", what).height == 2, "it has a place while the other one waits"
+        assert not held.done()
+        with (tmp_path / "its pipe").open("w"):
+            pass
+        assert held.result(60).height == 2
 
 
 def test_nothing_is_ever_made_in_the_daemon(start: Make, tmp_path: Path) -> None:
@@ -194,7 +227,14 @@ def test_a_large_picture_may_take_longer_and_more() -> None:
 
 def test_a_question_carries_every_setting(tmp_path: Path) -> None:
     deliverable = Deliverable(
-        name="x", format=FileFormat.AVIF, canvas=(20, 30), fill=0.5, align=Align.TOP, metadata=Keep.COPYRIGHT, dpi=300
+        name="x",
+        format=FileFormat.AVIF,
+        canvas=(20, 30),
+        fill=0.5,
+        align=Align.TOP,
+        metadata=Keep.COPYRIGHT,
+        dpi=300,
+        upsample=Upsample.GUIDED,
     )
     path = Path(os.fsdecode(b"/tmp/b\xff\n d"))
     line = making.question(
@@ -206,13 +246,12 @@ def test_a_question_carries_every_setting(tmp_path: Path) -> None:
             px=7,
             edges=Edges.AS_IS,
             assume="/p.icc",
-            is_guided=True,
         )
     )
     assert line.count(b"\n") == 1
     _, limits, master, how, values = json.loads(line)
     assert os.fsdecode(master.encode("latin-1")) == str(path)
-    assert how == ["proxy 4000 v1", "cutout", "as-is", "/p.icc", True]
+    assert how == ["proxy 4000 v1", "cutout", "as-is", "/p.icc"]
     assert Deliverable.from_json(values) == deliverable
     assert making.limits(line) == tuple(limits)
     assert Deliverable.from_json(Deliverable(name="y", canvas=Canvas.OBJECT).as_json()).canvas is Canvas.OBJECT

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 pyvips = pytest.importorskip("pyvips", reason="the extra `pictures` is not installed")
 
 from rembg_watch.pictures.alphas import framed  # noqa: E402
-from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master  # noqa: E402
+from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master, Upsample  # noqa: E402
 from rembg_watch.pictures.framing import Box, Frame  # noqa: E402
 from rembg_watch.pictures.metadata import Keep  # noqa: E402
 from rembg_watch.pictures.profiles import adobe_rgb  # noqa: E402
@@ -68,7 +68,6 @@ def make(
     edges: Edges = Edges.CLEAN,
     sent: str = "proxy",
     assume: str = "srgb",
-    is_guided: bool = False,
     **wanted: Any,
 ) -> tuple[Path, Rendered]:
     deliverable = Deliverable(name="x", **wanted)
@@ -87,7 +86,6 @@ def make(
             scratch=fds[1],
             edges=edges,
             assume=assume,
-            is_guided=is_guided,
         )
         return path, render(rendering)
     finally:
@@ -746,7 +744,7 @@ def test_a_guided_alpha_keeps_solid_pixels_exact(tmp_path: Path) -> None:
     source = source16(tmp_path / "a.tif")
     small = tuple(one // 2 for one in BOX)
     mask(tmp_path / "m.png", (SIZE[0] // 2, SIZE[1] // 2), small)  # type: ignore[arg-type]
-    path, _ = make(tmp_path, source, tmp_path / "m.png", format=FileFormat.TIFF, is_guided=True)
+    path, _ = make(tmp_path, source, tmp_path / "m.png", format=FileFormat.TIFF, upsample=Upsample.GUIDED)
     ours, theirs = pyvips.Image.new_from_file(str(path)), pyvips.Image.new_from_file(str(source))
     window = (BOX[0] + 12, BOX[1] + 12, 90, 90)
     assert ours.extract_band(0, n=3).crop(*window).write_to_memory() == theirs.crop(*window).write_to_memory()

@@ -34,7 +34,7 @@ class FakeRender:
     had_source: list[bool] = field(default_factory=list)
 
     def __call__(
-        self, source: BinaryIO | None, file: BinaryIO, scratch: BinaryIO, wish: Making, *, beat: Any = None
+        self, source: BinaryIO | None, file: BinaryIO, scratch: BinaryIO, wish: Making, *, waiting: Any = None
     ) -> Rendered:
         name = wish.deliverable.name
         self.asked.append(wish)

@@ -187,10 +187,10 @@ def test_twenty_copies_of_one_picture_cost_one_call(studio: Studio) -> None:
 
 
 class BrokenForOne(Pipeline):
-    def prepare(self, job: Job) -> Any:
+    def prepare(self, job: Job, *, beat: Callable[[], None] = lambda: None) -> Any:
         if job.source == b"0/3.png":
             raise RuntimeError("nobody foresaw this")
-        return super().prepare(job)
+        return super().prepare(job, beat=beat)
 
 
 def test_a_picture_whose_step_breaks_is_told_and_stops_nobody(studio: Studio) -> None:

@@ -73,14 +73,12 @@ def test_what_is_larger_than_the_service_takes_goes_in_line_where_a_copy_is_sent
     assert (probed(path).code, read(path).verdict) == ("too_tall", Verdict.WHOLE)
 
 
-def test_what_has_to_be_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extras, "has_extra", lambda extra: extra == "pictures")
+def test_what_something_has_to_be_installed_for_goes_in_line_and_waits_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "has_extra", lambda _extra: False)
     path = tmp_path / "a.heic"
     path.write_bytes(HEIFS["HEIC"]())
-    found = read(path)
-    assert (found.verdict, found.code) == (Verdict.REFUSED, "needs_extra")
-    assert "needs the extra: pip install 'rembg-watch[pictures,heif]'" in found.reason
-    path.write_bytes(HEIFS["AVIF"]())
     assert read(path).verdict is Verdict.WHOLE
 
 
