@@ -30,6 +30,7 @@ class Cause(StrEnum):
     PAUSED = "paused"  # by a person
     PARAMETERS = "parameters_refused"  # of one folder
     SURPRISES = "unexpected_answers"  # of one folder: several answers in a row were not of the size that was expected
+    TRIAL = "unproven_answers"  # of one folder: the first answers of a new kind are nothing that files are made of
     LEDGER = "ledger_lost"  # the ledger was removed or replaced under the running daemon
     BRAKE = "first_look"  # of one new folder: it holds more pictures than are paid for without being asked
     DELIVERED = "seems_delivered"  # of one new folder: its output seems to hold their cut-outs
@@ -176,6 +177,15 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
         pause=Pause(
             "the folder's answers are not of the size that was expected",
             'Look at them: "rembg-watch accept --folder" takes such answers from now on, "retry" tries again.',
+        ),
+        is_said_by_api=False,
+        lets_deliver=True,
+    ),
+    Cause.TRIAL: CauseRow(
+        pause=Pause(
+            "the folder's first answers are not what its files could be made of",
+            'Look at them: "rembg-watch jobs" says what is odd. Mend the options of the folder if they ask for it, or '
+            '"rembg-watch retry --folder" tries one more.',
         ),
         is_said_by_api=False,
         lets_deliver=True,

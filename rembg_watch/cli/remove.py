@@ -173,6 +173,9 @@ _WARNINGS = {
     "no_alpha": "it has no transparency",
     "all_opaque": "nothing in it is transparent",
     "all_transparent": "all of it is transparent",
+    "odd_mask": "it has colours, and is no mask",
+    "flat_mask": "it is the same everywhere",
+    "inverted_mask": "it seems to keep the background, and to drop the object",
 }
 _ADVICE = {
     "429 daily limit": "this limit is for callers without an account: check the key with `rembg-watch credits`",

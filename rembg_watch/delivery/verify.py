@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, cast
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from rembg_watch.api.params import LONGEST_SIDE_PX, Format, RemovalParams
 from rembg_watch.errors import RembgWatchError
@@ -249,7 +249,9 @@ def _resized(size: Size, params: RemovalParams) -> Iterator[Size]:
 
 def _warning(picture: Image.Image, params: RemovalParams) -> str | None:
     """Say what is odd about the transparency, where there should be some."""
-    if params.mask or params.bg_color is not None or params.format not in {Format.WEBP, Format.PNG}:
+    if params.mask:
+        return _mask_warning(picture)
+    if params.bg_color is not None or params.format not in {Format.WEBP, Format.PNG}:
         return None
     if not picture.has_transparency_data:
         return "no_alpha"
@@ -259,3 +261,30 @@ def _warning(picture: Image.Image, params: RemovalParams) -> str | None:
     if high == 0:
         return "all_transparent"
     return "all_opaque" if low == 255 else None
+
+
+_LOOKED_AT_PX = 64  # the sides of the little picture that says which way round a mask is
+_HALF = 128
+
+
+def _mask_warning(picture: Image.Image) -> str | None:
+    """Say what is odd about a mask: one band, white where the object is, black where the background was."""
+    if picture.mode.startswith("I"):  # 16 bits
+        picture = picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    plain = picture.convert("RGBA")
+    red, green, blue, alpha = plain.split()
+    if any(ImageChops.difference(red, other).getbbox() for other in (green, blue)):
+        return "odd_mask"
+    mask = ImageChops.multiply(red, alpha)
+    low, high = cast(tuple[int, int], mask.getextrema())
+    if low == high:
+        return "flat_mask"
+    little = mask.resize((_LOOKED_AT_PX, _LOOKED_AT_PX), Image.Resampling.BOX)
+    inner = little.crop((_LOOKED_AT_PX // 4,) * 2 + (3 * _LOOKED_AT_PX // 4,) * 2)
+    inside, outside = _mean(inner), (_mean(little) * 4 - _mean(inner)) / 3
+    return "inverted_mask" if outside > _HALF > inside else None
+
+
+def _mean(picture: Image.Image) -> float:
+    counts = picture.histogram()
+    return sum(value * count for value, count in enumerate(counts)) / sum(counts)

@@ -14,6 +14,7 @@ twice without saying so:
 ``pipeline.rendering``     how a file is made, in a child or here
 ``pipeline.ends``          what the end of a step means for its job
 ``pipeline.surprises``     answers of an unexpected size: held until a person decides
+``pipeline.trials``        the first answer of a new kind: one picture goes alone
 ``pipeline.afterwards``    what becomes of the source
 ``pipeline.recovery``      what an earlier run, or a step that broke, left in the middle
 ``pipeline.pool``          who runs the steps, how many at once

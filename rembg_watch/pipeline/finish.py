@@ -46,6 +46,7 @@ def finish(ports: Ports, paid: Paid) -> Over | Blocked | Bought:
         return _finish(ports, paid, key)
     finally:
         ports.contents.end(key)
+        ports.contents.end(paid.trial)
 
 
 def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked | Bought:
@@ -63,6 +64,7 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked | Bought:
     if verified.surprise is not None and not surprises.is_accepted(ports, paid.job):
         return surprises.hold(ports, paid, verified.surprise)
     if paid.recipe.deliverables:
+        surprises.judge_kind(ports, paid, verified)
         return _kept(ports, paid, key, verified)
     return _deliver(ports, paid, key, verified)
 

@@ -62,6 +62,11 @@ class Recipe:
         how = f"{deliverable.digest} {self.master} {self.edges} {self.assume}"
         return sha256(how.encode()).hexdigest()[:16]
 
+    @cached_property
+    def kind(self) -> str:
+        """The kind of answers that its files are made of, in few characters: see ``trials``; empty: none are made."""
+        return sha256(f"{self.options} {self.master}".encode()).hexdigest()[:16] if self.deliverables else ""
+
     @property
     def sends(self) -> Sends:
         """How its pictures are sent."""

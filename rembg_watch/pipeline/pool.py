@@ -207,7 +207,7 @@ class Pool:
                 self._under_way.paid(job)
                 self._finish.put(found)
             case Twin():
-                if not self._under_way.park(found.job, found.content_key):
+                if not self._under_way.park(found.job, found.content_key, is_copy=found.is_copy):
                     self._begin(found.job)
             case Back():
                 self._give_back(found.job)
@@ -243,6 +243,7 @@ class Pool:
         job = item.job
         if self._ports.shares.is_hung(job.folder):  # the answer is in the spool, and comes when the share answers
             self._ports.contents.end(str(job.content_key))
+            self._ports.contents.end(item.trial)
             self._give_back(job)
             self._wake_twins()
             return

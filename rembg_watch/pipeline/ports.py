@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +25,7 @@ from rembg_watch.pipeline.rendering import Render
 from rembg_watch.pipeline.shares import Shares
 from rembg_watch.pipeline.slots import Slots
 from rembg_watch.pipeline.source import MakeProxy, MakeUpright, proxy_here
+from rembg_watch.pipeline.trials import Trials
 from rembg_watch.report.events import Reporter
 
 Verify = Callable[[Path, Expected], Verified]
@@ -56,6 +57,7 @@ class Ports:
     masters: Masters
     render: Render
     proxy: MakeProxy = proxy_here
+    trials: Trials = field(default_factory=Trials)
     why_not_made: Callable[[], str] = why_not_made  # what is to be installed before files can be made
 
     def now(self) -> datetime:

@@ -193,15 +193,29 @@ def _answered_before(
         ports.contents.begin(key, job.id)
     try:  # without the lock, since an output may let its readers wait: copies wait for what comes of this one
         known_job = _delivered_before(ports, plan, key, fresh)
-        if known_job is None:
-            return Ready(job=job, recipe=recipe, prepared=prepared, place=place, is_first=not answered)
-        return _received(ports, recipe, job, known_job, prepared)
+        if known_job is not None:
+            return _received(ports, recipe, job, known_job, prepared)
+        trial = "" if not recipe.kind or ports.trials.is_proven(ports.ledger, recipe.kind) else f"trial {recipe.kind}"
+        if trial and not _begins(ports, trial, job):
+            ports.contents.end(key)
+            prepared.close()
+            return Twin(job=job, content_key=trial, is_copy=False)
+        return Ready(job=job, recipe=recipe, prepared=prepared, place=place, is_first=not answered, trial=trial)
     except BaseException as error:
         ports.contents.end(key)
         if isinstance(error, DeliveryError):  # it may be paid for: better wait for the folder than pay again
             prepared.close()
             return _later(ports, plan, job, error.reason, error.code)
         raise
+
+
+def _begins(ports: Ports, trial: str, job: Job) -> bool:
+    """Say whether *job* goes alone, to try a kind of answers; False: another one does."""
+    with ports.contents.lock(trial):
+        if ports.contents.is_asked_by_another(trial, job.id):
+            return False
+        ports.contents.begin(trial, job.id)
+        return True
 
 
 def _kept_before(

@@ -9,7 +9,7 @@ row surprise is held, before it buys a day's work that nobody wants.
 from itertools import islice
 
 from rembg_watch.account.causes import Cause
-from rembg_watch.delivery.verify import Surprise
+from rembg_watch.delivery.verify import Surprise, Verified
 from rembg_watch.jobs import Job, State, move
 from rembg_watch.ledger import Which
 from rembg_watch.pipeline.ports import Ports
@@ -68,3 +68,12 @@ def _hold_folder(ports: Ports, paid: Paid, surprise: Surprise) -> None:
     is_news = ports.governor.hold_folder(recipe.name, recipe.options, cause=Cause.SURPRISES, text=surprise.reason)
     if is_news:
         ports.report(events.FolderHeld(folder=recipe.name, count=IN_A_ROW, why=surprise.reason, code=surprise.code))
+
+
+def judge_kind(ports: Ports, paid: Paid, verified: Verified) -> None:
+    """Learn what the answers of a new kind are like, and hold a folder whose files cannot be made of them."""
+    recipe, finding = paid.recipe, verified.warning
+    if not ports.trials.judge(ports.ledger, recipe.kind, finding) or finding is None:
+        return
+    if ports.governor.hold_folder(recipe.name, recipe.options, cause=Cause.TRIAL, text=finding):
+        ports.report(events.TrialFailed(**events.of(paid.job), finding=finding))

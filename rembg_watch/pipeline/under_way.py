@@ -52,7 +52,10 @@ class UnderWay:
         with self._changed:
             if folder is None:
                 return len(self._unpaid)
-            waiting = sum(any(twin.folder == folder for twin in twins) for twins in self._twins.values())
+            waiting = sum(
+                any(twin.folder == folder and twin.id not in self._unpaid for twin in twins)
+                for twins in self._twins.values()
+            )
             return waiting + sum(job.folder == folder for job in self._active.values() if job.id in self._unpaid)
 
     def room(self, batch_size: int) -> int:
@@ -120,12 +123,17 @@ class UnderWay:
 
     # --- copies that wait for another one's answer ----------------------------------------------
 
-    def park(self, job: Job, key: str) -> bool:
-        """Let a job wait for another one with the same content, at no cost; False: there is none any more."""
+    def park(self, job: Job, key: str, *, is_copy: bool = True) -> bool:
+        """
+        Let a job wait for another one with the same content, at no cost; False: there is none any more.
+
+        One that is no copy waits for another's answer to learn from it, and is to be paid for all the same.
+        """
         with self._changed:
             if not self._contents.is_asked(key):
                 return False
-            self._unpaid.discard(job.id)
+            if is_copy:
+                self._unpaid.discard(job.id)
             self._twins[key].append(job)
             return True
 

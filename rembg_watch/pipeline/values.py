@@ -23,6 +23,7 @@ class Ready:
     prepared: PreparedSource
     place: bytes  # the source as it is mirrored: its folders have numbers where something stood in their way
     is_first: bool = False  # nobody ever had an answer to this request, so none waits for this one in the spool
+    trial: str = ""  # the kind of answers that it tries, alone; empty: the kind is proven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class Paid:
     duration_s: float = 0.0
     metadata: Metadata | None = None  # of the source; None: it is gone
     is_mastered: bool = False  # its answer was kept when it was delivered before
+    trial: str = ""  # as it was sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +71,11 @@ class Back:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Twin:
-    """Another job sends the very same bytes now; this one waits for how that ends."""
+    """Another job sends the very same bytes now, or tries the kind of answers; this one waits for how that ends."""
 
     job: Job
-    content_key: str
+    content_key: str  # or the name of the trial
+    is_copy: bool = True  # else it has to be paid for itself, once the kind is proven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,9 @@ _ODD = {
     "lacks_files": "not all of its files could be made",
     "all_opaque": "nothing in it is transparent",
     "all_transparent": "all of it is transparent",
+    "odd_mask": "it has colours, and is no mask",
+    "flat_mask": "it is the same everywhere",
+    "inverted_mask": "it seems to keep the background, and to drop the object",
     "not_decoded": "it is too large to be decoded on this machine, so only its structure was checked",
     "wrong_size": "it is not of the size that was expected",
     "downgraded": "it is much smaller than expected",
@@ -220,6 +223,22 @@ class FolderHeld(FolderEvent):
         return (
             f"{self.folder} is held: {self.count} answers in a row are not of the size that was expected ({self.why}); "
             f'"rembg-watch accept --folder {self.folder}" takes such answers from now on, "rembg-watch retry" goes on'
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialFailed(PictureEvent):
+    """The first answers of a kind are nothing that files can be made of: nothing more is bought for the folder."""
+
+    level: ClassVar[Level] = Level.ERROR
+    finding: str
+
+    def _says(self) -> str:
+        odd = _ODD.get(self.finding, self.finding)
+        return (
+            f"{self.folder} is held: the first answer to its options, for {self.picture}, is not what files could be "
+            f"made of ({odd}), so that no other picture is sent; mend its options, or "
+            f'"rembg-watch retry --folder {self.folder}" tries one more'
         )
 
 

@@ -136,7 +136,10 @@ def _flat(file: BinaryIO, sha256: str) -> Image.Image:
     size = picture_size(file)
     if size is None or 0 in size:
         raise UndecodableError("the header tells no size")
-    return Image.new("RGBA", size, flat_color(sha256))
+    colour, (width, height) = flat_color(sha256), size
+    picture = Image.new("RGBA", size, (*colour[:3], 0))
+    picture.paste(colour, (width // 8, height // 8, width - width // 8, height - height // 8))  # a thing in the middle
+    return picture
 
 
 def _open(file: BinaryIO, *, is_upright: bool) -> Image.Image:

@@ -302,7 +302,8 @@ def test_the_flat_engine_gives_each_source_a_colour_of_its_own(ask: Ask, make_pi
 
     image = make_picture()
     cutout = opened(ask(Sandbox(engine="flat"), {"format": "png"}, image=image))
-    assert cutout.getpixel((0, 0)) == flat_color(hashlib.sha256(image).hexdigest())
+    assert cutout.getpixel((cutout.width // 2, cutout.height // 2)) == flat_color(hashlib.sha256(image).hexdigest())
+    assert cutout.getchannel("A").getextrema() == (0, 255), "something is cut out"
 
 
 def test_an_unknown_engine_is_refused() -> None:
