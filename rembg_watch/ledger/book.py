@@ -17,7 +17,7 @@ from typing import Concatenate, ParamSpec
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from rembg_watch.jobs import WORKING, CallEnd, CallStart, Job, State, Unsettled, Version
-from rembg_watch.ledger import calls, intake, making, rows, targets, work
+from rembg_watch.ledger import calls, copies, intake, making, rows, targets, work
 from rembg_watch.ledger.port import EVERYTHING, Ledger
 from rembg_watch.ledger.schema import JOBS, NOTES, UNSETTLED
 from rembg_watch.ledger.store import Store, T
@@ -194,6 +194,7 @@ class SqlLedger(Ledger):
 
     answers_for = _reads(rows.answered)
     answers_of_source = _reads(rows.answered_of_source)
+    sent_for = _reads(copies.sent_for)
     is_waiting_to_publish = _reads(rows.is_received)
     is_undelivered = _reads(rows.is_undelivered)
     spool_keys = _reads(rows.spool_keys)
@@ -201,6 +202,10 @@ class SqlLedger(Ledger):
     def answered_sizes(self) -> frozenset[int]:
         statement = select(JOBS.c.size_bytes).where(JOBS.c.answer_digest.is_not(None)).distinct()
         return self._read(lambda connection: frozenset(connection.scalars(statement)))
+
+    def remember_sent(self, sent_key: str, content_key: str, at: datetime) -> None:
+        remember = partial(copies.remember, sent_key=sent_key, content_key=content_key, at=at)
+        self._store.write(remember, is_durable=False)  # a power cut that takes it costs what it costs without it
 
     def answered_sources(self, folder: str, among: Container[bytes]) -> frozenset[bytes]:
         statement = select(JOBS.c.source).where(JOBS.c.folder == folder, JOBS.c.answer_digest.is_not(None))
@@ -283,6 +288,7 @@ class SqlLedger(Ledger):
         jobs = self._little_by_little(lambda connection: _prune_jobs(connection, old))
         pruned_calls = self._little_by_little(lambda connection: _prune_calls(connection, before))
         names = self._little_by_little(lambda connection: targets.prune(connection, before, ADDED_AT_ONCE))
+        self._little_by_little(lambda connection: copies.prune(connection, before, ADDED_AT_ONCE), is_durable=False)
         return Pruned(jobs=jobs, calls=pruned_calls, targets=names, freed_bytes=self._store.shrink())
 
     def _little_by_little(self, some: Callable[[Connection], int], *, is_durable: bool = True) -> int:

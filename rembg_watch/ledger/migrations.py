@@ -143,6 +143,18 @@ _VERSION_5 = (
 """Several files are made of one paid answer."""
 
 
+_VERSION_6 = (
+    """
+    CREATE TABLE copies (
+        sent_key VARCHAR(128) NOT NULL, content_key VARCHAR(128) NOT NULL, sent_at BIGINT NOT NULL,
+        PRIMARY KEY (sent_key)
+    )
+    """,
+    "CREATE INDEX copies_by_age ON copies (sent_at)",
+)
+"""Two pictures whose copies, as sent, are the same bytes are one request."""
+
+
 def _step(*statements: str) -> Migration:
     def take(connection: Connection) -> None:
         for statement in statements:
@@ -157,6 +169,7 @@ ON_SQLITE: tuple[Migration, ...] = (
     _step(*_VERSION_3),
     _step(*_VERSION_4),
     _step(*_VERSION_5),
+    _step(*_VERSION_6),
 )
 """From nothing to today's tables in SQLite; a ledger's version is how many of them it has had."""
 

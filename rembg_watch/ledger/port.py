@@ -212,6 +212,12 @@ class Answers(Protocol):
     def answers_of_source(self, folder: str, source: bytes, picture_key: str) -> list[Job]:
         """Return the jobs of a source, in any version, whose answer was to the same picture; newest first."""
 
+    def sent_for(self, sent_key: str) -> str | None:
+        """Return the content key of the request for which a copy of these very bytes was sent; None: none was."""
+
+    def remember_sent(self, sent_key: str, content_key: str, at: datetime) -> None:
+        """Remember for which request a copy is sent."""
+
     def answered_sizes(self) -> frozenset[int]:
         """Return the sizes of all sources that had an answer; another one with the same picture may have another."""
 

@@ -257,6 +257,16 @@ DELIVERABLES = Table(
 )
 """What was made of each picture's paid answer."""
 
+COPIES = Table(
+    "copies",
+    METADATA,
+    Column("sent_key", String(128), primary_key=True),
+    Column("content_key", String(128), nullable=False),
+    Column("sent_at", Moment, nullable=False),
+    Index("copies_by_age", "sent_at"),
+)
+"""What was sent in the place of a picture, by its bytes and the parameters, and the request that it was sent for."""
+
 NOTES = Table("notes", METADATA, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 """Small things to remember, as JSON."""
 

@@ -60,7 +60,7 @@ def call(ports: Ports, ready: Ready, *, beat: Callable[[], None] = lambda: None)
         ready.prepared.close()
         if paid is None:
             ports.contents.end(attempt.key)
-            ports.contents.end(ready.trial)
+            ports.contents.end_all(ready.asked)
 
 
 def _pause_after(error: BaseException, tries: int, *, jitter: float) -> float | None:
@@ -149,7 +149,7 @@ class Attempt:
             price=self.plan.terms.price,
             ticket=entered,
             is_first=self.ready.is_first,
-            trial=self.ready.trial,
+            asked=self.ready.asked,
             duration_s=duration_s,
             metadata=self.prepared.answer_metadata,
         )

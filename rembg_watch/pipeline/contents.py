@@ -5,6 +5,7 @@ A content is named by its key: the bytes that are sent and the parameters (``val
 """
 
 import threading
+from collections.abc import Iterable
 
 _STRIPES = 64  # many more than there are threads that meet here
 
@@ -35,6 +36,19 @@ class Contents:
         """Let the copies of a picture find out how it went."""
         with self.lock(key):
             self._asking.pop(key, None)
+
+    def begins(self, key: str, job_id: int) -> bool:
+        """Note that a job asks for this from now on, unless another one does; say so."""
+        with self.lock(key):
+            if self.is_asked_by_another(key, job_id):
+                return False
+            self.begin(key, job_id)
+            return True
+
+    def end_all(self, keys: Iterable[str]) -> None:
+        """Let those find out how it went who wait for any of these."""
+        for key in keys:
+            self.end(key)
 
     def is_asked(self, key: str) -> bool:
         """Say whether some job asks for this content now."""

@@ -46,7 +46,7 @@ def finish(ports: Ports, paid: Paid) -> Over | Blocked | Bought:
         return _finish(ports, paid, key)
     finally:
         ports.contents.end(key)
-        ports.contents.end(paid.trial)
+        ports.contents.end_all(paid.asked)
 
 
 def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked | Bought:

@@ -243,7 +243,7 @@ class Pool:
         job = item.job
         if self._ports.shares.is_hung(job.folder):  # the answer is in the spool, and comes when the share answers
             self._ports.contents.end(str(job.content_key))
-            self._ports.contents.end(item.trial)
+            self._ports.contents.end_all(item.asked)
             self._give_back(job)
             self._wake_twins()
             return

@@ -44,6 +44,7 @@ from rembg_watch.pipeline.values import (
     older_key,
     paid_with,
     picture_key,
+    sent_key,
 )
 from rembg_watch.report import events
 
@@ -195,12 +196,7 @@ def _answered_before(
         known_job = _delivered_before(ports, plan, key, fresh)
         if known_job is not None:
             return _received(ports, recipe, job, known_job, prepared)
-        trial = "" if not recipe.kind or ports.trials.is_proven(ports.ledger, recipe.kind) else f"trial {recipe.kind}"
-        if trial and not _begins(ports, trial, job):
-            ports.contents.end(key)
-            prepared.close()
-            return Twin(job=job, content_key=trial, is_copy=False)
-        return Ready(job=job, recipe=recipe, prepared=prepared, place=place, is_first=not answered, trial=trial)
+        return _ready(ports, plan, recipe, job, prepared, place, is_first=not answered)
     except BaseException as error:
         ports.contents.end(key)
         if isinstance(error, DeliveryError):  # it may be paid for: better wait for the folder than pay again
@@ -209,13 +205,53 @@ def _answered_before(
         raise
 
 
-def _begins(ports: Ports, trial: str, job: Job) -> bool:
-    """Say whether *job* goes alone, to try a kind of answers; False: another one does."""
-    with ports.contents.lock(trial):
-        if ports.contents.is_asked_by_another(trial, job.id):
-            return False
-        ports.contents.begin(trial, job.id)
-        return True
+def _ready(
+    ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: PreparedSource, place: bytes, *, is_first: bool
+) -> Ready | Paid | Twin:
+    """Say that a picture has to be sent; or that it waits for another one, or has the answer of another one's copy."""
+    key, sent = str(job.content_key), sent_key(prepared, recipe)
+    asked: list[str] = []
+    try:
+        if sent:
+            if not ports.contents.begins(sent, job.id):
+                return _waiting(ports, job, prepared, sent, is_copy=True)
+            asked.append(sent)
+            if (answered := _answered_copy(ports, plan, recipe, job, prepared, sent)) is not None:
+                ports.contents.end_all(asked)
+                return answered
+        if recipe.kind and not ports.trials.is_proven(ports.ledger, recipe.kind):
+            trial = f"trial {recipe.kind}"
+            if not ports.contents.begins(trial, job.id):
+                ports.contents.end_all(asked)
+                return _waiting(ports, job, prepared, trial, is_copy=False)
+            asked.append(trial)
+        if sent:
+            ports.ledger.remember_sent(sent, key, ports.now())
+    except BaseException:
+        ports.contents.end_all(asked)
+        raise
+    return Ready(job=job, recipe=recipe, prepared=prepared, place=place, is_first=is_first, asked=tuple(asked))
+
+
+def _waiting(ports: Ports, job: Job, prepared: PreparedSource, awaited: str, *, is_copy: bool) -> Twin:
+    ports.contents.end(str(job.content_key))
+    prepared.close()
+    return Twin(job=job, content_key=awaited, is_copy=is_copy)
+
+
+def _answered_copy(
+    ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: PreparedSource, sent: str
+) -> Paid | None:
+    """Take up the answer to a copy of the same bytes that was made of another picture."""
+    other = ports.ledger.sent_for(sent)
+    if other is None or other == job.content_key:
+        return None
+    answered = ports.ledger.answers_for(other)
+    fresh = [one for one in answered if job.redo_at is None or one.changed_at > job.redo_at]
+    if (kept := _kept_before(ports, recipe, job, fresh, prepared)) is not None:
+        return kept
+    known_job = _delivered_before(ports, plan, str(job.content_key), fresh)
+    return None if known_job is None else _received(ports, recipe, job, known_job, prepared)
 
 
 def _kept_before(

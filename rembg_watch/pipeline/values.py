@@ -10,6 +10,7 @@ from rembg_watch.account.governor import Ticket
 from rembg_watch.delivery.verify import Expected
 from rembg_watch.jobs import Job
 from rembg_watch.pictures.metadata import Metadata
+from rembg_watch.pictures.sending import AS_IT_IS
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.source import PreparedSource
 
@@ -23,7 +24,7 @@ class Ready:
     prepared: PreparedSource
     place: bytes  # the source as it is mirrored: its folders have numbers where something stood in their way
     is_first: bool = False  # nobody ever had an answer to this request, so none waits for this one in the spool
-    trial: str = ""  # the kind of answers that it tries, alone; empty: the kind is proven
+    asked: tuple[str, ...] = ()  # what others wait for beside its content: how its copy, or its trial, ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ class Paid:
     duration_s: float = 0.0
     metadata: Metadata | None = None  # of the source; None: it is gone
     is_mastered: bool = False  # its answer was kept when it was delivered before
-    trial: str = ""  # as it was sent
+    asked: tuple[str, ...] = ()  # as it was sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class Twin:
     """Another job sends the very same bytes now, or tries the kind of answers; this one waits for how that ends."""
 
     job: Job
-    content_key: str  # or the name of the trial
+    content_key: str  # or the name of the copy, or of the trial
     is_copy: bool = True  # else it has to be paid for itself, once the kind is proven
 
 
@@ -121,6 +122,11 @@ def older_key(prepared: PreparedSource, recipe: Recipe) -> str:
 def content_name(digest: str, options: str, *, way: str) -> str:
     """Return the name for a picture by its digest, the way in which it is sent and the parameters' stable spelling."""
     return hashlib.sha256(f"{digest}\n{way}\n{options}".encode()).hexdigest()
+
+
+def sent_key(prepared: PreparedSource, recipe: Recipe) -> str:
+    """Return the name of a request by the bytes of the copy that is sent; empty where the picture itself is."""
+    return "" if prepared.way == AS_IT_IS else content_name(prepared.sent_digest, recipe.options, way="sent")
 
 
 def paid_with(job: Job, recipe: Recipe, prepared: PreparedSource) -> Paid:
