@@ -20,6 +20,7 @@ from the daemon.
 
 import contextlib
 import errno
+import queue
 import signal
 import subprocess
 import threading
@@ -66,6 +67,9 @@ MAKING_SHARE = 0.35
 
 _MAKING_BYTES = 1_300 << 20
 """What they may need together however much there is: others want memory, too."""
+
+START_LIMIT_S = 10.0
+"""How long a start is waited for."""
 
 _PAUSE_S = 60.0  # between one start that failed and the next try
 _TRIES = 2
@@ -340,7 +344,7 @@ class Decoders:
         if self._closed.is_set() or time.monotonic() < self._not_before_s:
             return None
         try:
-            child = Child(self._command)
+            child = self._started()
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self._cannot(str(error))
             return None
@@ -352,6 +356,46 @@ class Decoders:
             return child
         self._cannot(f"it ended {self._buried(child)}. Was rembg-watch upgraded while it runs? Then restart it")
         return None
+
+    def _started(self) -> Child:
+        """
+        Start a child, in a thread that may be lost.
+
+        Every process that is started closes what it inherits of the daemon's open files, and a share
+        that does not answer lets it wait for that, with whoever started it.
+
+        Raises:
+            OSError: It cannot be started; a TimeoutError: not in time.
+        """
+        found: queue.SimpleQueue[Child | Exception] = queue.SimpleQueue()
+        handing = threading.Lock()  # guards ``is_late``, so that a child is handed over or ended, and never both
+        is_late = threading.Event()
+
+        def start() -> None:
+            try:
+                one: Child | Exception = Child(self._command)
+            except Exception as error:  # noqa: BLE001 - whoever waits for it raises it
+                one = error
+            with handing:
+                if not is_late.is_set():
+                    found.put(one)
+                    return
+            if isinstance(one, Child):
+                one.kill()
+                one.ended()
+
+        threading.Thread(target=start, name="starting a decoder", daemon=True).start()
+        try:
+            one = found.get(timeout=START_LIMIT_S)
+        except queue.Empty:
+            with handing:
+                is_late.set()
+            if found.empty():
+                raise TimeoutError(errno.ETIMEDOUT, f"it did not start within {START_LIMIT_S:.0f} s") from None
+            one = found.get()
+        if isinstance(one, Exception):
+            raise one
+        return one
 
     def _cannot(self, why: str) -> None:
         self._not_before_s = time.monotonic() + _PAUSE_S

@@ -34,7 +34,6 @@ What can be known of a picture without decoding it, and, in processes of their o
 ``pictures.framing``         where the object stands on its canvas, to a pixel (core)
 ``pictures.contour``         the outline of an alpha (core)
 ``pictures.clipping``        an outline as a clipping path (core)
-``pictures.tiff_directory``  the numbers in the first directory of a TIFF (core)
 ``pictures.profiles``        colour profiles that a picture may lack
 ``pictures.vips``            the one door to libvips and libheif
 ``pictures.psd_pixels``      the composite of a Photoshop document

@@ -10,11 +10,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
 from rembg_watch.errors import RembgWatchError
-from rembg_watch.pictures import carrying, exif, formats, psd_pixels, tiff_directory
+from rembg_watch.pictures import carrying, directories, exif, formats, psd_pixels
 from rembg_watch.pictures.metadata import Metadata, colours_of_profile
 from rembg_watch.pictures.profiles import adobe_rgb
 from rembg_watch.pictures.reader import Reader
@@ -30,6 +31,8 @@ _MIRRORED = 2  # of the orientations, the only one for which a row stays where i
 _LAST_UPRIGHT = 4  # those above exchange the sides
 _RGB_BANDS = 3
 _EIGHT = 8
+_EXTRA_SAMPLES, _ALPHAS = 338, (1, 2)  # libvips divides the colours by one that they were multiplied with
+_MOST_BANDS = 64
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
 _JPEG_SHRINKS = (8, 4, 2)
@@ -197,7 +200,7 @@ def _loader(reader: Reader) -> _Loader:
             return loader
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return _webp
-    if tiff_directory.is_tiff(head):
+    if head[:4] in directories.MAGICS:
         return _tiff
     if head[4:8] == b"ftyp" and head[8:12] in _AVIF_BRANDS:
         return _avif
@@ -251,26 +254,27 @@ def _of_container(reader: Reader, image: Picture, kind: formats.Kind, shrink: in
 
 
 def _tiff(reader: Reader, path: str, _least_px: int | None, is_streaming: bool) -> _Decoded:  # noqa: FBT001
-    numbers = tiff_directory.numbers(reader)
-    if _is_for_pillow(numbers):
+    tiff = directories.Tiff(reader)
+    first = tiff.directory(tiff.first_at)
+    if _is_for_pillow(tiff, first):
         return _by_pillow(reader, path, None, is_streaming)
     image = vips().Image.tiffload(path, **_options(is_streaming=is_streaming))
-    extra = numbers.get(tiff_directory.EXTRA_SAMPLES, ())[:1]  # libvips divides the colours by an associated one
     metadata = carrying.parts_of(reader, formats.ReadKind.TIFF).metadata
     return _Decoded(
         image=image,
         profile=metadata.profile,
         metadata=metadata,
         orientation=_orientation(image),
-        has_alpha=extra in ((tiff_directory.ASSOCIATED,), (tiff_directory.UNASSOCIATED,)),
+        has_alpha=tiff.number(first, _EXTRA_SAMPLES) in _ALPHAS,
     )
 
 
-def _is_for_pillow(numbers: Mapping[int, tuple[int, ...]]) -> bool:
+def _is_for_pillow(tiff: directories.Tiff, first: directories.Directory) -> bool:
     """Say if libvips does not read a TIFF, and Pillow loses nothing of it."""
-    is_tiled_in_planes = numbers.get(284) == (2,) and 322 in numbers
-    is_lab, is_packed = numbers.get(262) == (8,), numbers.get(259) in ((6,), (34925,))  # old JPEG, LZMA
-    return (is_lab or is_packed or is_tiled_in_planes) and max(numbers.get(258, (8,))) <= 8
+    is_tiled_in_planes = tiff.number(first, 284) == 2 and 322 in first.fields
+    is_lab, is_packed = tiff.number(first, 262) == 8, tiff.number(first, 259) in (6, 34925)  # old JPEG, LZMA
+    bits = islice(tiff.numbers(first.fields.get(258)), _MOST_BANDS)
+    return (is_lab or is_packed or is_tiled_in_planes) and max(bits, default=8) <= 8
 
 
 def _avif(reader: Reader, path: str, _least_px: int | None, is_streaming: bool) -> _Decoded:  # noqa: FBT001

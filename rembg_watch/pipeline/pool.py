@@ -89,10 +89,14 @@ class Pool:
         lost = self._ports.shares.is_lost
         preparers, pulse = _preparers(workers), self._pulse
         self._prepare = ThreadGroup("preparer", preparers, self._take_prepare, pulse, here, is_lost=lost)
-        self._copy = ThreadGroup("copier", preparers, self._take_prepare, pulse, here, is_lost=lost)
+        self._copy = ThreadGroup(
+            "copier", preparers, self._take_prepare, pulse, here, is_lost=lost, starts_at_need=True
+        )
         self._call = ThreadGroup("worker", _callers(workers), self._take_call, pulse, here, is_lost=lost)
         self._finish = ThreadGroup("finisher", _finishers(workers), self._take_finish, pulse, here, is_lost=lost)
-        self._make = ThreadGroup("renderer", _renderers(), self._take_make, pulse, here, is_lost=lost)
+        self._make = ThreadGroup(
+            "renderer", _renderers(), self._take_make, pulse, here, is_lost=lost, starts_at_need=True
+        )
         self._groups = (self._prepare, self._copy, self._call, self._finish, self._make)
         self.feeder = Feeder(
             self._ports,

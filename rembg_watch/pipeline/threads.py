@@ -31,7 +31,8 @@ class ThreadGroup(Generic[T]):
     A few threads that take items from one queue, each through one step.
 
     A thread may be lost for a while, to a disk that does not answer. ``replace_lost`` has another
-    do its work; when it comes back, one of them is too many and ends.
+    do its work; when it comes back, one of them is too many and ends. The threads of a group that
+    many never need start with its first item.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ThreadGroup(Generic[T]):
         processor: int | None,
         *,
         is_lost: Callable[[int | None], bool] = lambda _thread: False,
+        starts_at_need: bool = False,
     ) -> None:
         self._name = name
         self._size = threads
@@ -54,10 +56,15 @@ class ThreadGroup(Generic[T]):
         self._lock = threading.Lock()  # guards ``_threads``; threads are started under it
         self._threads: list[threading.Thread] = []
         self._started = 0
+        self._waits_for_need = starts_at_need
 
     def start(self) -> None:
-        """Begin to take items."""
+        """Begin to take items, once there is one."""
+        if self._waits_for_need and self._queue.empty():
+            return
         with self._lock:
+            if self._threads:
+                return
             for _ in range(self._size):
                 self._start_one()
 
@@ -72,6 +79,8 @@ class ThreadGroup(Generic[T]):
     def replace_lost(self) -> None:
         """Start a thread for each that is lost; those that are lost are not expected to show that they live."""
         with self._lock:
+            if not self._threads:
+                return
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             lost = [thread for thread in self._threads if self._is_lost(thread.ident)]
             for _ in range(self._size - (len(self._threads) - len(lost))):
@@ -84,6 +93,8 @@ class ThreadGroup(Generic[T]):
     def put(self, item: T) -> None:
         """Have one of the threads take *item*."""
         self._queue.put(item)
+        if self._waits_for_need and not self._threads:
+            self.start()
 
     def close(self) -> None:
         """Let every thread end when what is queued before is done."""

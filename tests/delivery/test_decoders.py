@@ -382,6 +382,29 @@ def test_a_machine_that_takes_no_more_processes_gets_its_answers_verified(
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
+def test_a_start_that_a_share_holds_up_is_not_waited_for_and_leaves_no_process(
+    answer: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is started closes the daemon's files first, and one of a hung share does not close."""
+    go_on, pids, real, seen = threading.Event(), list[int](), subprocess.Popen, here(monkeypatch)
+
+    def held(*args: Any, **how: Any) -> Any:
+        assert go_on.wait(60)
+        process = real(*args, **how)
+        pids.append(process.pid)
+        return process
+
+    monkeypatch.setattr("rembg_watch.delivery.decoders.START_LIMIT_S", 0.2)
+    monkeypatch.setattr(subprocess, "Popen", held)
+    decoders, told = make()
+    assert decoders(answer, expected()).width == SIZE[0]
+    assert seen == [answer]
+    assert "did not start within" in told[0]
+    go_on.set()
+    eventually(lambda: pids and not is_there(pids[0]))
+    assert decoders.pids == frozenset()
+
+
 def test_one_that_was_killed_while_it_rested_is_replaced(answer: Path, make: Make) -> None:
     verifiers, _ = make()
     verifiers(answer, expected())

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from threading import enumerate as all_threads
 from typing import Any, BinaryIO
 
 import pytest
@@ -122,6 +123,15 @@ def test_while_files_are_made_a_plain_folder_is_delivered_however_many_wait(stud
         render.go_on.set()
         eventually(lambda: done(life, "f") == TOO_MANY)
     assert studio.sandbox.billed == TOO_MANY + MANY
+
+
+def test_nobody_who_makes_no_files_has_threads_for_that(studio: Studio) -> None:
+    with working(studio) as life:
+        drop(life, "plain", 5)
+        life.pool.start()
+        eventually(lambda: done(life, "plain") == 5)
+        life.pool.replace_lost()
+        assert not [one.name for one in all_threads() if one.name.startswith(("copier", "renderer"))]
 
 
 def test_while_large_pictures_are_copied_a_plain_folder_is_delivered(studio: Studio, render: HeldRender) -> None:
