@@ -265,6 +265,7 @@ def _warning(picture: Image.Image, params: RemovalParams) -> str | None:
 
 _LOOKED_AT_PX = 64  # the sides of the little picture that says which way round a mask is
 _HALF = 128
+_LOSSY, _SPECKS = 24, 0.01
 
 
 def _mask_warning(picture: Image.Image) -> str | None:
@@ -273,7 +274,7 @@ def _mask_warning(picture: Image.Image) -> str | None:
         picture = picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
     plain = picture.convert("RGBA")
     red, green, blue, alpha = plain.split()
-    if any(ImageChops.difference(red, other).getbbox() for other in (green, blue)):
+    if any(_differs(red, other) for other in (green, blue)):
         return "odd_mask"
     mask = ImageChops.multiply(red, alpha)
     low, high = cast(tuple[int, int], mask.getextrema())
@@ -283,6 +284,12 @@ def _mask_warning(picture: Image.Image) -> str | None:
     inner = little.crop((_LOOKED_AT_PX // 4,) * 2 + (3 * _LOOKED_AT_PX // 4,) * 2)
     inside, outside = _mean(inner), (_mean(little) * 4 - _mean(inner)) / 3
     return "inverted_mask" if outside > _HALF > inside else None
+
+
+def _differs(one: Image.Image, other: Image.Image) -> bool:
+    """Say whether two bands are not the same; what a lossy format makes of gray does not count."""
+    counts = ImageChops.difference(one, other).histogram()
+    return sum(counts[_LOSSY:]) > _SPECKS * sum(counts)
 
 
 def _mean(picture: Image.Image) -> float:
