@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +16,7 @@ from rembg_watch.cli.console import OUT, say, say_json
 from rembg_watch.config import FOR_LOOKING, Settings, find
 from rembg_watch.daemon import STATUS_NAME
 from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import Access, Ledger, Which, open_ledger
+from rembg_watch.ledger import Access, Ledger, Made, MadeState, Which, open_ledger
 from rembg_watch.passed_over import REASONS, PassedOver
 from rembg_watch.report import events
 from rembg_watch.report.screen import kind_text
@@ -66,11 +66,12 @@ def jobs(
                 _say_more(ledger, settings, limit)
             return
         found = _chosen(ledger, patterns, state, folder, limit)
-        gone = cutouts.missing(found, settings, ledger).ids
+        looked = cutouts.missing(found, settings, ledger)
         if as_json:
-            say_json([_job_json(job) | {"is_missing": job.id in gone} for job in found])
+            made = ledger.made_of([job.id for job in found])
+            say_json([_job_json(job) | _files_json(job.id, looked, made.get(job.id, {})) for job in found])
         else:
-            _show_jobs(found, gone)
+            _show_jobs(found, looked)
 
 
 def _chosen(
@@ -83,7 +84,7 @@ def _chosen(
     return sorted(found.values(), key=lambda job: job.changed_at, reverse=True)[:limit]
 
 
-def _show_jobs(found: Iterable[Job], gone: Container[int]) -> None:
+def _show_jobs(found: Iterable[Job], looked: cutouts.Missing) -> None:
     table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
     for heading in ("state", "picture", "size", "changed", "cut-out or reason"):
         table.add_column(heading, overflow="fold", no_wrap=heading in ("state", "size", "changed"))
@@ -93,7 +94,7 @@ def _show_jobs(found: Iterable[Job], gone: Container[int]) -> None:
             Text(f"{job.folder}/{show(job.source)}"),
             size_text(job.version.size_bytes),
             f"{job.changed_at.astimezone():%Y-%m-%d %H:%M}",
-            Text(_outcome(job, is_gone=job.id in gone)),
+            Text(_outcome(job, looked)),
         )
     if table.row_count:
         OUT.print(table)
@@ -101,14 +102,54 @@ def _show_jobs(found: Iterable[Job], gone: Container[int]) -> None:
         say("no jobs")
 
 
-def _outcome(job: Job, *, is_gone: bool) -> str:
-    """Say where the cut-out is, or why there is none."""
+def _outcome(job: Job, looked: cutouts.Missing) -> str:
+    """Say where the files are, or why there are none."""
     if job.finding is not None and job.state is State.HELD:
         return f"{job.reason}; {events.ACCEPT_OR_REDO}"
+    files = looked.files.get(job.id, ())
+    if any(one.deliverable is not None for one in files):
+        return _files_text(job, files, looked.gone.get(job.id, ()))
     if job.reason or not job.target:
         return job.reason or ""
-    missing = '; it is missing: "rembg-watch redo" makes it anew' if is_gone else ""
+    missing = '; it is missing: "rembg-watch redo" makes it anew' if job.id in looked.gone else ""
     return f"{show(job.target)}{missing}{events.odd_text(job.finding)}"
+
+
+def _files_text(job: Job, files: Sequence[cutouts.File], gone: Container[cutouts.File]) -> str:
+    """Name the deliverables, a line each, and what is wrong with them."""
+    lines = [show(one.target) + (" (missing)" if one in gone else "") for one in files]
+    if any(one in gone for one in files):
+        lines.append('"rembg-watch deliver --missing" makes what is missing')
+    lines.append(job.reason or events.odd_text(job.finding).removeprefix("; "))
+    return "\n".join(filter(None, lines))
+
+
+def _files_json(job_id: int, looked: cutouts.Missing, made: Mapping[str, Made]) -> dict[str, Any]:
+    """Say of each file how it stands, and of the job whether one is missing; *made* knows also what could not be."""
+    gone = looked.gone.get(job_id, ())
+    files: list[dict[str, Any]] = [
+        _file_json(one.target, made.get(one.deliverable or "")) | {"is_missing": one in gone}
+        for one in looked.files.get(job_id, ())
+    ]
+    listed = {one["deliverable"] for one in files}
+    others = [one for name, one in made.items() if name not in listed and one.state is not MadeState.STANDING]
+    return {
+        "is_missing": bool(gone),
+        "files": files + [_file_json(one.target, one) | {"is_missing": False} for one in others],
+    }
+
+
+def _file_json(target: bytes | None, made: Made | None) -> dict[str, Any]:
+    return {
+        "deliverable": made.name if made else None,
+        "target": show(target) if target else None,
+        "target_hex": target.hex() if target else None,
+        "state": made.state.value if made else MadeState.STANDING.value,
+        "size_bytes": made.size_bytes if made else None,
+        "sha256": made.digest if made else None,
+        "reason": made.reason if made else None,
+        "code": made.code if made else None,
+    }
 
 
 def _job_json(job: Job) -> dict[str, Any]:

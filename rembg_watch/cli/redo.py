@@ -13,7 +13,7 @@ from rembg_watch.cli import cutouts
 from rembg_watch.cli.configured import ConfigFile, check_folders
 from rembg_watch.cli.console import say
 from rembg_watch.config import FOR_LOOKING, find
-from rembg_watch.delivery.roots import ADVICE
+from rembg_watch.daemon.lacking import kept_ids
 from rembg_watch.errors import ExitCode, UsageError
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
@@ -27,7 +27,9 @@ def redo(
     ] = None,
     config: ConfigFile = None,
     folder: Annotated[list[str] | None, typer.Option("--folder", "-f", help="Only in these folders.")] = None,
-    missing: Annotated[bool, typer.Option("--missing", help="Only those whose cut-out is not there any more.")] = False,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Only those of whose files one is not there any more.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: agree to the price.")] = False,
 ) -> None:
     """
@@ -44,11 +46,14 @@ def redo(
     with open_ledger(settings.state_dir, Access.JOIN) as ledger:
         found = {job.id: job for job in _chosen(ledger, patterns, folder) if job.folder in names}
         looked = cutouts.missing(found.values(), settings, ledger)
-        gone = looked.ids
+        kept = kept_ids(settings, found.values()) if missing else frozenset()
+        gone = looked.ids - kept
         meant = [job for job in found.values() if job.id in gone or not missing]
         for name in sorted(looked.away & {job.folder for job in found.values()}) if missing else ():
-            what = "its output is away, so that nothing of it counts as missing"
-            say(f"{name}: {what}: mount its disk or share; if it is right as it is, {ADVICE}")
+            say(f"{name}: {cutouts.AWAY}")
+        if free := len(looked.ids & kept):
+            lacking = f"{count_text(free, 'picture')} with a file missing"
+            say(f'{lacking}: "rembg-watch deliver --missing" makes it, for nothing')
         if not meant:
             say("there is nothing to make anew: no cut-out that was delivered, and whose picture stands, is meant")
             if count := _in_line(ledger, patterns, folder):

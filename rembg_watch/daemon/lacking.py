@@ -4,15 +4,19 @@ Which delivered pictures lack a deliverable: one that was added, or is made othe
 What is kept of them makes it at no cost; where nothing is kept any more, it is another credit.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 
 from rembg_watch.config import Settings
 from rembg_watch.daemon.assembly import MASTERS_NAME, recipe_of
 from rembg_watch.delivery.masters import Masters
+from rembg_watch.jobs import Job
 from rembg_watch.ledger import Json, Lacking, Ledger
 from rembg_watch.report.words import count_text, credits_number, credits_text
+
+NOTHING_LOST: Mapping[str, Iterable[Lacking]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,14 @@ def _without(count: int, deliverable: str) -> str:
     )
 
 
-def lacks(settings: Settings, ledger: Ledger, *, folders: frozenset[str] = frozenset()) -> Iterator[Lack]:
-    """Yield what is lacking, folder by folder; *folders*: in these alone."""
+def lacks(
+    settings: Settings,
+    ledger: Ledger,
+    *,
+    folders: frozenset[str] = frozenset(),
+    lost: Mapping[str, Iterable[Lacking]] = NOTHING_LOST,
+) -> Iterator[Lack]:
+    """Yield what is lacking, folder by folder; *folders*: in these alone; *lost*: by folder, what stood and is gone."""
     masters = Masters(settings.state_dir / MASTERS_NAME)
     for folder in settings.folders:
         if not folder.deliver or (folders and folder.name not in folders):
@@ -67,7 +77,7 @@ def lacks(settings: Settings, ledger: Ledger, *, folders: frozenset[str] = froze
         recipe = recipe_of(folder, settings.deliverables)
         wanted = {one.name: recipe.digest_of(one) for one in recipe.deliverables}
         by_name: Mapping[str, list[Lacking]] = {name: [] for name in wanted}
-        for one in ledger.lacking(folder.name, wanted):
+        for one in dict.fromkeys([*ledger.lacking(folder.name, wanted), *lost.get(folder.name, ())]):
             by_name[one.name].append(one)
         for name, found in by_name.items():
             kept = tuple(one for one in found if _is_kept(masters, one))
@@ -76,5 +86,12 @@ def lacks(settings: Settings, ledger: Ledger, *, folders: frozenset[str] = froze
                 yield Lack(folder.name, name, kept, gone, settings.credits.per_image)
 
 
-def _is_kept(masters: Masters, one: Lacking) -> bool:
+def kept_ids(settings: Settings, jobs: Iterable[Job]) -> frozenset[int]:
+    """Return the jobs whose files can be made again at no cost, since what was bought for them is kept."""
+    masters = Masters(settings.state_dir / MASTERS_NAME)
+    delivering = {one.name for one in settings.folders if one.deliver}
+    return frozenset(job.id for job in jobs if job.folder in delivering and _is_kept(masters, job))
+
+
+def _is_kept(masters: Masters, one: Lacking | Job) -> bool:
     return one.answer_digest is not None and one.content_key is not None and masters.is_there(one.content_key)

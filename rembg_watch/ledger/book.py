@@ -228,13 +228,14 @@ class SqlLedger(Ledger):
     # -- deliverables ---------------------------------------------------------------------
 
     made = _reads(making.of_job)
+    made_of = _reads(making.of_jobs)
     lacking = _reads(making.lacking)
 
     def record_made(self, made: Made, *, published: Target | None = None) -> None:
         self._store.write(partial(making.record, made=made, published=published))
 
-    def make_again(self, ids: Iterable[int], at: datetime) -> int:
-        return self._store.write(partial(making.make_again, ids=list(ids), at=at))
+    def make_again(self, ids: Iterable[int], at: datetime, *, missing: Iterable[tuple[int, str]] = ()) -> int:
+        return self._store.write(partial(making.make_again, ids=list(ids), at=at, missing=list(missing)))
 
     # -- books ----------------------------------------------------------------------------
 

@@ -5,10 +5,11 @@ A deliverable is written down as made, with the digest of its file, before it ha
 has. So a crash in between leaves a file that is known for ours.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, func, insert, select, update
 
 from rembg_watch.jobs import State
 from rembg_watch.ledger import targets
@@ -32,7 +33,20 @@ _ADD = Prepared(insert(DELIVERABLES).inline(), sets=_COLUMNS)
 def of_job(connection: Connection, job_id: int) -> dict[str, Made]:
     """Return what was made of a picture, by the names of its deliverables."""
     rows = _OF_JOB.all(connection, {"job_id": job_id})
-    return {row.name: Made(**dict(zip(_COLUMNS, row, strict=True)) | {"state": MadeState(row.state)}) for row in rows}
+    return {row.name: _made(row) for row in rows}
+
+
+def _made(row: Row[Any]) -> Made:
+    return Made(**dict(zip(_COLUMNS, row, strict=True)) | {"state": MadeState(row.state)})
+
+
+def of_jobs(connection: Connection, job_ids: Iterable[int]) -> dict[int, dict[str, Made]]:
+    """Return what was made of several pictures, by their numbers; of some there may be nothing."""
+    found: dict[int, dict[str, Made]] = {}
+    for some in slices(list(job_ids)):
+        for row in connection.execute(_ALL.where(DELIVERABLES.c.job_id.in_(some)).order_by(DELIVERABLES.c.id)):
+            found.setdefault(row.job_id, {})[row.name] = _made(row)
+    return found
 
 
 def record(connection: Connection, made: Made, published: Target | None) -> None:
@@ -85,8 +99,18 @@ def _delivered(folder: str) -> tuple[ColumnElement[bool], ...]:
 _NEWER = JOBS.alias("newer")
 
 
-def make_again(connection: Connection, ids: Sequence[int], at: datetime) -> int:
-    """Put delivered pictures back to where their paid answer waits to be delivered; return how many."""
+def make_again(
+    connection: Connection, ids: Sequence[int], at: datetime, missing: Sequence[tuple[int, str]] = ()
+) -> int:
+    """
+    Put delivered pictures back to where their paid answer waits to be delivered; return how many.
+
+    *missing* are files, by picture and name, that stand no more: they count as made, and have lost their place.
+    """
+    for job_id, name in missing:
+        fallen = (DELIVERABLES.c.job_id == job_id, DELIVERABLES.c.name == name)
+        stood = DELIVERABLES.c.state == MadeState.STANDING.value
+        connection.execute(update(DELIVERABLES).where(*fallen, stood).values(state=MadeState.MADE.value))
     queued = 0
     for some in slices(ids):
         meant = (JOBS.c.id.in_(some), JOBS.c.state == State.DONE.value, JOBS.c.answer_digest.is_not(None))

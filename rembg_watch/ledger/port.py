@@ -271,6 +271,9 @@ class Deliverables(Protocol):
     def made(self, job_id: int) -> Mapping[str, Made]:
         """Return what was made of a picture, by the names of its deliverables."""
 
+    def made_of(self, job_ids: Iterable[int]) -> Mapping[int, Mapping[str, Made]]:
+        """Return the same of several pictures, by their numbers; those of which nothing was made are left out."""
+
     def record_made(self, made: Made, *, published: Target | None = None) -> None:
         """
         Write down how far a deliverable is; *published*: and what stands under its name now.
@@ -286,8 +289,13 @@ class Deliverables(Protocol):
         *wanted* are its deliverables, each with the digest of how it is made now.
         """
 
-    def make_again(self, ids: Iterable[int], at: datetime) -> int:
-        """Let delivered pictures have their deliverables made again; return how many."""
+    def make_again(self, ids: Iterable[int], at: datetime, *, missing: Iterable[tuple[int, str]] = ()) -> int:
+        """
+        Let delivered pictures have their deliverables made again where they are not as they should be; return how many.
+
+        A file that was put in its place counts as standing there, unless it is among the *missing*: the number of
+        its picture and the name of its deliverable.
+        """
 
 
 class Books(Protocol):

@@ -16,7 +16,7 @@ from rembg_watch.delivery import companions, originals
 from rembg_watch.delivery.originals import Disposal, Disposed
 from rembg_watch.host.disk import DeliveryError, OutputUnavailableError, is_version
 from rembg_watch.jobs import Job, State, move
-from rembg_watch.ledger import StaleJobError
+from rembg_watch.ledger import MadeState, StaleJobError
 from rembg_watch.paths import After
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
@@ -129,6 +129,8 @@ def _dispose(ports: Ports, job: Job, recipe: Recipe) -> Disposed:
         place: Path | None = recipe.failed
     else:
         after: After = recipe.after if job.state is State.DONE else "keep"
+        if after == "delete" and lacks_file(ports, job, recipe):
+            after = "keep"  # what it lacks could not be made of it any more
         place = recipe.done if after == "move" else None
         if place is not None:
             ports.roots.check(place)
@@ -136,6 +138,15 @@ def _dispose(ports: Ports, job: Job, recipe: Recipe) -> Disposed:
     if place is not None and disposed.disposal is Disposal.MOVED:
         ports.roots.used(place)
     return disposed
+
+
+def lacks_file(ports: Ports, job: Job, recipe: Recipe) -> bool:
+    """Say if a deliverable of a picture has not been made, as its folder wants it now, or has not got its name."""
+    if not recipe.deliverables:
+        return False
+    made = ports.ledger.made(job.id)
+    standing = {name: one.recipe_digest for name, one in made.items() if one.state is MadeState.STANDING}
+    return any(standing.get(one.name) != recipe.digest_of(one) for one in recipe.deliverables)
 
 
 def to_set_aside(ports: Ports, job: Job) -> Job:

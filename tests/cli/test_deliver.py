@@ -172,3 +172,70 @@ def test_what_is_wrong_with_deliverables_is_one_clear_sentence(
     ended = call("check", "--offline")
     assert ended.code == 78
     assert says in ended.out
+
+
+def test_every_file_of_a_picture_is_looked_at_and_a_missing_one_is_made_again_for_nothing(
+    desk: Path, api: Sandbox, call: Callable[..., Any]
+) -> None:
+    configure(desk, api, "print", "shop")
+    draw(desk / "in/day/a.tif")
+    draw(desk / "in/b.jpg", colour="red")
+    assert call("once", "--quiet").code == 0
+    every = files(desk)
+    assert every == ["print/b.tif", "print/day/a.tif", "shop/b.jpg", "shop/day/a.jpg"]
+    (desk / "out/shop/b.jpg").unlink()
+    jobs = {one["source"]: one for one in json.loads(call("jobs", "--json").out)}
+    assert [(one["deliverable"], one["target"], one["is_missing"]) for one in jobs["b.jpg"]["files"]] == [
+        ("print", "print/b.tif", False),
+        ("shop", "shop/b.jpg", True),
+    ]
+    assert (jobs["b.jpg"]["is_missing"], jobs["day/a.tif"]["is_missing"]) == (True, False)
+    said = call("jobs").out
+    assert all(len(line) <= 80 for line in said.splitlines())
+    words = " ".join(said.split())
+    assert "shop/b.jpg (missing)" in words
+    assert "shop/day/a.jpg" in words
+    assert "deliver --missing" in words
+    assert call("deliver").out == "no delivered picture that is meant lacks a deliverable\n"
+    assert call("once", "--quiet").code == 0
+    assert "shop/b.jpg" not in files(desk), "what somebody took away stays away"
+    said = call("redo", "--missing", "--yes").out
+    assert "deliver --missing" in said
+    assert "there is nothing to make anew" in said
+    assert call("deliver", "--missing", "day/*").out.startswith("no delivered picture")
+    assert call("deliver", "--missing").out.splitlines() == [
+        "f: 1 picture lacks 'shop': 0 credits",
+        "1 picture put in line to have its files made, at no cost",
+    ]
+    before = {name: (desk / "out" / name).stat().st_mtime_ns for name in files(desk)}
+    assert call("once", "--quiet").code == 0
+    assert files(desk) == every
+    assert all((desk / "out" / name).stat().st_mtime_ns == at for name, at in before.items()), "the others are left"
+    assert api.billed == 2
+    assert call("deliver", "--missing").out.startswith("no delivered picture")
+
+
+def test_a_missing_file_without_a_master_has_a_price(desk: Path, api: Sandbox, call: Callable[..., Any]) -> None:
+    configure(desk, api, "print", "shop")
+    draw(desk / "in/b.jpg")
+    assert call("once", "--quiet").code == 0
+    for path in (desk / "state/masters").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    (desk / "out/shop/b.jpg").unlink()
+    assert "1 picture lacks 'shop' and has no master: 1 credit" in call("deliver", "--missing").out
+    assert call("once", "--quiet").code == 0
+    assert (files(desk), api.billed) == (["print/b.tif"], 1)
+    assert "1 cut-out made anew for up to 1 credit" in call("redo", "--missing", "--yes").out
+    assert call("once", "--quiet").code == 0
+    assert (files(desk), api.billed) == (["print/b.tif", "shop/b.jpg"], 2)
+
+
+def test_an_output_that_is_away_lacks_nothing(desk: Path, api: Sandbox, call: Callable[..., Any]) -> None:
+    configure(desk, api, "print")
+    draw(desk / "in/b.jpg")
+    assert call("once", "--quiet").code == 0
+    (desk / "out").rename(desk / "elsewhere")
+    ended = call("deliver", "--missing")
+    assert "f: its output is away, so that nothing of it counts as missing" in ended.out
+    assert "no delivered picture" in ended.out

@@ -16,6 +16,7 @@ from rembg_watch.ledger import MadeState
 from rembg_watch.pictures.deliverable import Deliverable, FileFormat, Master
 from rembg_watch.pictures.naming import Naming, Words
 from rembg_watch.pictures.rendering import NotRenderedError, Rendered
+from rembg_watch.pipeline.afterwards import put_away_left
 from rembg_watch.report import events
 from tests.life import Crash, Studio
 
@@ -105,6 +106,25 @@ def test_an_original_goes_once_all_files_stand(tmp_path: Path, after: str) -> No
     studio, _ = make_studio(tmp_path, after=after, done=tmp_path / "done")
     studio.drop("day/a.jpg")
     live(studio)
+    assert texts(studio) == ALL
+    assert not (studio.root / "in/day/a.jpg").exists()
+
+
+def test_an_original_that_waited_to_go_stays_where_its_folder_lacks_a_file_by_now(tmp_path: Path) -> None:
+    studio, render = make_studio(tmp_path, after="move", done=tmp_path / "done")
+    render.refuses = {"shop"}
+    studio.drop("day/a.jpg")
+    (tmp_path / "done").rmdir()
+    (tmp_path / "done").write_bytes(b"in the way")
+    job = live(studio)["day/a.jpg"]
+    assert (job.state, job.is_disposal_due) == (State.DONE, True)
+    studio.recipe = replace(studio.recipe, after="delete")
+    studio.time.pass_s(60)
+    with studio.live() as life:
+        put_away_left(life.ports, "f")
+    assert (studio.root / "in/day/a.jpg").exists(), "nothing could be made of it any more"
+    render.refuses = set()
+    live(studio, lambda life: life.ledger.make_again([1], life.ports.now()))
     assert texts(studio) == ALL
     assert not (studio.root / "in/day/a.jpg").exists()
 
