@@ -168,7 +168,12 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
     Cause.DISK: CauseRow(
         pause=Pause("the disk is full", "Free some space; work goes on by itself."), passes=True, is_said_by_api=False
     ),
-    Cause.PAUSED: CauseRow(pause=Pause("somebody has paused it", "It goes on when it is told to.")),
+    Cause.PAUSED: CauseRow(
+        pause=Pause("somebody has paused it", '"rembg-watch resume" lets it go on; what is paid for is delivered.'),
+        is_said_by_api=False,
+        outlasts_retry=True,
+        lets_deliver=True,
+    ),
     Cause.PARAMETERS: CauseRow(
         pause=Pause("the API does not accept the folder's options", "Correct them and reload."), lets_deliver=True
     ),

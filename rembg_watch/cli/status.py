@@ -13,7 +13,17 @@ from rich.live import Live
 
 from rembg_watch import state_dirs
 from rembg_watch.account.causes import Cause
-from rembg_watch.account.notes import BASELINE, GATE, OTHER_USE, gate_from_note, reading_from_note, use_from_note
+from rembg_watch.account.notes import (
+    BASELINE,
+    GATE,
+    OTHER_USE,
+    PAUSES,
+    gate_from_note,
+    pauses_from_note,
+    reading_from_note,
+    use_from_note,
+)
+from rembg_watch.account.pauses import paused
 from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.cli.configured import AsJson, ConfigFile
 from rembg_watch.cli.console import OUT, say, say_json
@@ -139,12 +149,13 @@ def _look_at_state(settings: Settings, ledger: Ledger | None) -> tuple[Snapshot,
 
 def _left(ledger: Ledger, folders: Sequence[str]) -> Snapshot:
     """Return the status that the ledger alone can give."""
+    gate = paused(gate_from_note(ledger.note(GATE)), pauses_from_note(ledger.note(PAUSES)))
     return snapshot(
         counts=ledger.counts(),
         unsettled=ledger.unsettled_count(),
         passed_over={name: ledger.passed_over(name).counts for name in folders},
         originals_left=sum(ledger.originals_left().values()),
-        gate=gate_view(gate_from_note(ledger.note(GATE)).hold),
+        gate=gate_view(gate.hold),
         credits=credits_view(reading_from_note(ledger.note(BASELINE))),
         spending=ledger.spending(),
         other_use=other_use_view(use_from_note(ledger.note(OTHER_USE))[0]),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from rembg_watch import __version__, state_dirs
 from rembg_watch.config import FOR_RUN, Settings
 from rembg_watch.config.rules import all_places, places
-from rembg_watch.daemon import leftovers, room, upkeep
+from rembg_watch.daemon import leftovers, pausing, room, upkeep
 from rembg_watch.daemon.assembly import RESUME, STATUS_NAME, Around, Parts, build, build_client, pace_of, plan_of
 from rembg_watch.daemon.ledger_watch import LedgerWatch
 from rembg_watch.daemon.once import Once
@@ -130,6 +130,7 @@ class Daemon:
         parts.first_looks.agrees = self._agrees
         self._ledger_watch = LedgerWatch(parts, settings.state_dir / FILE_NAME)
         leftovers.forget_another_key(parts, settings)
+        pausing.obey(parts)
         parts.ports.report(
             events.Started(
                 version=__version__,
@@ -225,7 +226,8 @@ class Daemon:
         self._late = set(late)
 
     def _obey_requests(self) -> None:
-        """Do what ``rembg-watch retry`` and ``adopt`` asked for from outside."""
+        """Do what ``rembg-watch retry``, ``adopt``, ``pause`` and ``resume`` asked for from outside."""
+        pausing.obey(self.parts)
         if self.parts.ledger.note(RESUME) is not None:
             self.parts.ledger.set_note(RESUME, None, is_durable=False)
             if leftovers.trust_roots(self.parts):

@@ -72,7 +72,7 @@ class OtherUseView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderView:
     """
-    One folder: ``watching``, ``offline``, ``held``, ``blocked`` or ``spent``.
+    One folder: ``watching``, ``offline``, ``hung``, ``held``, ``paused``, ``blocked`` or ``spent``.
 
     A blocked one's output cannot be written; a spent one has no daily budget left.
     """
