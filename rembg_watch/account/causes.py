@@ -75,6 +75,7 @@ class CauseRow:
     is_hourly: bool = False  # its canaries go by the hours of a day instead
     is_ended_by_canary: bool = False  # a canary that brings its picture ends it
     passes: bool = False  # it may be over in a minute, without anybody's help
+    needs_person: bool = False  # nothing goes on before somebody has acted, however long that takes
     is_about_credits: bool = False  # there is nothing that could be spent
     is_said_by_api: bool = True  # the words that come with it are an answer of the API
     outlasts_retry: bool = False  # it is not tried anew with every other pause: it ends by itself, or by its name
@@ -125,6 +126,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
         first_probe=Probe.ACCOUNT,
         steps_s=(60.0, 3600.0),
         is_ended_by_canary=True,
+        needs_person=True,
         is_about_credits=True,
     ),
     Cause.CREDITS: CauseRow(
@@ -133,6 +135,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
         ),
         steps_s=(60.0, 3600.0),
         is_ended_by_canary=True,
+        needs_person=True,
         is_about_credits=True,
         is_said_by_api=False,
     ),
@@ -153,6 +156,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
         first_probe=Probe.ACCOUNT,
         steps_s=(900.0, 3600.0),
         is_ended_by_canary=True,
+        needs_person=True,
     ),
     Cause.EMAIL: CauseRow(
         pause=Pause(
@@ -164,9 +168,13 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
         first_probe=Probe.PICTURE,
         steps_s=(900.0, 3600.0),
         is_ended_by_canary=True,
+        needs_person=True,
     ),
     Cause.DISK: CauseRow(
-        pause=Pause("the disk is full", "Free some space; work goes on by itself."), passes=True, is_said_by_api=False
+        pause=Pause("the disk is full", "Free some space; work goes on by itself."),
+        passes=True,
+        needs_person=True,
+        is_said_by_api=False,
     ),
     Cause.PAUSED: CauseRow(
         pause=Pause("somebody has paused it", '"rembg-watch resume" lets it go on; what is paid for is delivered.'),
@@ -192,6 +200,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             level=Level.ERROR,
         ),
         is_said_by_api=False,
+        needs_person=True,
         outlasts_retry=True,
     ),
     Cause.BRAKE: CauseRow(

@@ -30,6 +30,7 @@ from rembg_watch.cli.console import OUT, say, say_json
 from rembg_watch.config import FOR_LOOKING, Settings, find
 from rembg_watch.daemon import STATUS_NAME
 from rembg_watch.daemon.lacking import Lack, lacks
+from rembg_watch.daemon.verdict import verdict
 from rembg_watch.errors import LedgerError
 from rembg_watch.ledger import Access, Ledger, LedgerClosedError, NoLedgerError, open_ledger
 from rembg_watch.report.screen import render
@@ -43,6 +44,7 @@ from rembg_watch.report.status import (
     read_snapshot,
     snapshot,
 )
+from rembg_watch.report.words import WallClock
 from rembg_watch.watch import LISTED
 
 WATCH_S = 1.0
@@ -52,9 +54,19 @@ def status(
     config: ConfigFile = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep running and show changes.")] = False,
     as_json: AsJson = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="One line for a monitor, and 0, 1 or 2: all is well, something waits, act now."),
+    ] = False,
 ) -> None:
     """Show the queue, the gate, credits, the rate and the last errors."""
     settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
+    if check:
+        with _LedgerOnce(settings.state_dir) as ledger:
+            found, alive = _look(settings, ledger)
+        judged = verdict(found, alive=alive, clock=WallClock(_now()))
+        say(judged.line)
+        raise typer.Exit(judged.health)
     is_live = watch and not as_json
     live = Live(console=OUT, auto_refresh=False, screen=OUT.is_terminal) if is_live else nullcontext()
     with live as screen, _LedgerOnce(settings.state_dir) as ledger:

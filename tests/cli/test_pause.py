@@ -160,3 +160,17 @@ def test_a_folder_that_is_not_there_and_a_ledger_that_is_not_are_told(shop: Sand
     call("pause")
     assert "a is not paused by itself" in call("resume", "--folder", "a").out
     assert "everything is still paused" in call("resume", "--folder", "a").out
+
+
+def test_the_check_of_status_ends_with_0_1_or_2(shop: Sandbox, desk: Path, call: Call) -> None:
+    once(desk)
+    gone = call("status", "--check")
+    assert gone.code == 2
+    assert gone.out.startswith("REMBG-WATCH CRITICAL - The daemon is not running")
+    with running(desk):
+        wait_until(lambda: call("status", "--check").code == 0)
+        call("pause")
+        paused = call("status", "--check")
+        assert paused.code == 1
+        assert paused.out.startswith("REMBG-WATCH WARNING - Somebody has paused it.")
+        assert paused.out.count("\n") == 1
