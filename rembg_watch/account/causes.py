@@ -75,6 +75,7 @@ class CauseRow:
     is_hourly: bool = False  # its canaries go by the hours of a day instead
     is_ended_by_canary: bool = False  # a canary that brings its picture ends it
     passes: bool = False  # it may be over in a minute, without anybody's help
+    is_of_folder: bool = False  # it never concerns all
     needs_person: bool = False  # nothing goes on before somebody has acted, however long that takes
     is_about_credits: bool = False  # there is nothing that could be spent
     is_said_by_api: bool = True  # the words that come with it are an answer of the API
@@ -183,13 +184,16 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
         lets_deliver=True,
     ),
     Cause.PARAMETERS: CauseRow(
-        pause=Pause("the API does not accept the folder's options", "Correct them and reload."), lets_deliver=True
+        pause=Pause("the API does not accept the folder's options", "Correct them and reload."),
+        is_of_folder=True,
+        lets_deliver=True,
     ),
     Cause.SURPRISES: CauseRow(
         pause=Pause(
             "the folder's answers are not of the size that was expected",
             'Look at them: "rembg-watch accept --folder" takes such answers from now on, "retry" tries again.',
         ),
+        is_of_folder=True,
         is_said_by_api=False,
         lets_deliver=True,
     ),
@@ -205,6 +209,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
     ),
     Cause.BRAKE: CauseRow(
         pause=Pause("the new folder holds many pictures", '"rembg-watch retry --folder" lets them go.'),
+        is_of_folder=True,
         is_said_by_api=False,
         outlasts_retry=True,
     ),
@@ -213,11 +218,13 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             "the new folder's pictures seem to be delivered already",
             '"rembg-watch adopt" takes them over, "retry --folder" sends them.',
         ),
+        is_of_folder=True,
         is_said_by_api=False,
         outlasts_retry=True,
     ),
     Cause.TAKEN: CauseRow(
         pause=Pause("another process watches the folder", "It goes on by itself when that one lets go."),
+        is_of_folder=True,
         is_said_by_api=False,
         outlasts_retry=True,
     ),

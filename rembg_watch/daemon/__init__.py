@@ -15,6 +15,7 @@ Build everything from the settings, then start up, run and shut down: once, or u
 ``daemon.pausing``          what a person has paused
 ``daemon.once``             a run that ends by itself
 ``daemon.status``           how everything stands, for whoever looks
+``daemon.metrics_file``     figures for Prometheus
 ``daemon.verdict``          whether all is well, for a monitor
 ``daemon.adoption``         cut-outs of another ledger are taken over
 ``daemon.estimate``         what a run would send and cost
