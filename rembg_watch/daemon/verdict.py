@@ -43,7 +43,7 @@ def verdict(snapshot: Snapshot, *, alive: Liveness, clock: WallClock) -> Verdict
     head = headline(snapshot, alive=alive, clock=clock)
     return Verdict(
         health=max([_of_the_whole(snapshot, alive), _of_the_parts(snapshot)]),
-        sentence=" ".join([head.sentence, *head.details, *_waits_for_a_person(snapshot)]),
+        sentence="; ".join(one.rstrip(".") for one in (head.sentence, *head.details, *_waits_for_a_person(snapshot))),
         figures=" ".join(f"{name}={value}" for name, value in _figures(snapshot)),
     )
 
@@ -70,7 +70,7 @@ def _of_the_parts(snapshot: Snapshot) -> Health:
 def _waits_for_a_person(snapshot: Snapshot) -> Iterator[str]:
     for state, words in (("held", "held until you decide"), ("in_doubt", "in doubt")):
         if number := snapshot["jobs"][state]:
-            yield f"{count_text(number, 'picture')} {words} (rembg-watch jobs --state {state})."
+            yield f"{count_text(number, 'picture')} {words} (rembg-watch jobs --state {state})"
 
 
 def _figures(snapshot: Snapshot) -> Iterator[tuple[str, object]]:

@@ -172,5 +172,5 @@ def test_the_check_of_status_ends_with_0_1_or_2(shop: Sandbox, desk: Path, call:
         call("pause")
         paused = call("status", "--check")
         assert paused.code == 1
-        assert paused.out.startswith("REMBG-WATCH WARNING - Somebody has paused it.")
+        assert paused.out.startswith("REMBG-WATCH WARNING - Somebody has paused it; since ")
         assert paused.out.count("\n") == 1
