@@ -9,6 +9,7 @@ The core decides on values; the shell reads the account, lets threads wait, and 
 ``account.holds``      why the account stands still, and what looks at it next (core)
 ``account.gate``       may a call go; what a call's end means for the others (core)
 ``account.measures``   what the pacer remembers, and what can be measured by it (core)
+``account.pauses``     what a person has paused, and a gate that is held for it (core)
 ``account.pacing``     the rate that the account bears, learned from refusals (core)
 ``account.retry``      what an error means for its job and for the gate (core)
 ``account.notes``      what is written down for the next start; every note has its model (core)

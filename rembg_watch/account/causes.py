@@ -76,6 +76,8 @@ class CauseRow:
     is_hourly: bool = False  # its canaries go by the hours of a day instead
     is_ended_by_canary: bool = False  # a canary that brings its picture ends it
     passes: bool = False  # it may be over in a minute, without anybody's help
+    is_of_folder: bool = False  # it never concerns all
+    needs_person: bool = False  # nothing goes on before somebody has acted, however long that takes
     is_about_credits: bool = False  # there is nothing that could be spent
     is_said_by_api: bool = True  # the words that come with it are an answer of the API
     outlasts_retry: bool = False  # it is not tried anew with every other pause: it ends by itself, or by its name
@@ -126,6 +128,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
         first_probe=Probe.ACCOUNT,
         steps_s=(60.0, 3600.0),
         is_ended_by_canary=True,
+        needs_person=True,
         is_about_credits=True,
     ),
     Cause.CREDITS: CauseRow(
@@ -134,6 +137,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
         ),
         steps_s=(60.0, 3600.0),
         is_ended_by_canary=True,
+        needs_person=True,
         is_about_credits=True,
         is_said_by_api=False,
     ),
@@ -154,6 +158,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
         first_probe=Probe.ACCOUNT,
         steps_s=(900.0, 3600.0),
         is_ended_by_canary=True,
+        needs_person=True,
     ),
     Cause.EMAIL: CauseRow(
         pause=Pause(
@@ -165,19 +170,31 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
         first_probe=Probe.PICTURE,
         steps_s=(900.0, 3600.0),
         is_ended_by_canary=True,
+        needs_person=True,
     ),
     Cause.DISK: CauseRow(
-        pause=Pause("the disk is full", "Free some space; work goes on by itself."), passes=True, is_said_by_api=False
+        pause=Pause("the disk is full", "Free some space; work goes on by itself."),
+        passes=True,
+        needs_person=True,
+        is_said_by_api=False,
     ),
-    Cause.PAUSED: CauseRow(pause=Pause("somebody has paused it", "It goes on when it is told to.")),
+    Cause.PAUSED: CauseRow(
+        pause=Pause("somebody has paused it", '"rembg-watch resume" lets it go on; what is paid for is delivered.'),
+        is_said_by_api=False,
+        outlasts_retry=True,
+        lets_deliver=True,
+    ),
     Cause.PARAMETERS: CauseRow(
-        pause=Pause("the API does not accept the folder's options", "Correct them and reload."), lets_deliver=True
+        pause=Pause("the API does not accept the folder's options", "Correct them and reload."),
+        is_of_folder=True,
+        lets_deliver=True,
     ),
     Cause.SURPRISES: CauseRow(
         pause=Pause(
             "the folder's answers are not of the size that was expected",
             'Look at them: "rembg-watch accept --folder" takes such answers from now on, "retry" tries again.',
         ),
+        is_of_folder=True,
         is_said_by_api=False,
         lets_deliver=True,
     ),
@@ -197,10 +214,12 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             level=Level.ERROR,
         ),
         is_said_by_api=False,
+        needs_person=True,
         outlasts_retry=True,
     ),
     Cause.BRAKE: CauseRow(
         pause=Pause("the new folder holds many pictures", '"rembg-watch retry --folder" lets them go.'),
+        is_of_folder=True,
         is_said_by_api=False,
         outlasts_retry=True,
     ),
@@ -209,11 +228,13 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             "the new folder's pictures seem to be delivered already",
             '"rembg-watch adopt" takes them over, "retry --folder" sends them.',
         ),
+        is_of_folder=True,
         is_said_by_api=False,
         outlasts_retry=True,
     ),
     Cause.TAKEN: CauseRow(
         pause=Pause("another process watches the folder", "It goes on by itself when that one lets go."),
+        is_of_folder=True,
         is_said_by_api=False,
         outlasts_retry=True,
     ),

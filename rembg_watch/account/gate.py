@@ -126,9 +126,10 @@ class Gate:
         return next((h for h in self.holds if h.cause is cause), None)
 
     def refusing(self, folder: str, options: str) -> FolderHold | None:
-        """Return the hold of a folder, if it is held for these options."""
+        """Return the hold of a folder, if it is held for these options; a pause only where nothing else holds it."""
         meant = (options, WHATEVER_OPTIONS)
-        return next((f for f in self.folders if f.folder == folder and f.options in meant), None)
+        held = (f for f in self.folders if f.folder == folder and f.options in meant)
+        return min(held, key=lambda f: f.cause is Cause.PAUSED, default=None)
 
     def after(
         self,
@@ -298,7 +299,7 @@ class Gate:
                 is_extra=h.probe is Probe.ACCOUNT,
             )
             for h in asked
-            if h.cause not in (Cause.PAUSED, Cause.BACKOFF)
+            if h.cause is not Cause.BACKOFF
         )
         folders = tuple(f for f in self.folders if CAUSES[f.cause].outlasts_retry)
         kept = tuple(h for h in self.holds if CAUSES[h.cause].outlasts_retry)
@@ -351,16 +352,22 @@ class Gate:
         return replace(self, holds=tuple(h for h in self.holds if h.cause not in causes))
 
     def holding_folder(self, hold: FolderHold) -> "Gate":
-        """Return the gate with a folder held, unless it is already."""
-        if self.refusing(hold.folder, hold.options) is not None:
+        """Return the gate with a folder held, unless it is already; a pause stands beside any other hold."""
+        alike = [
+            f
+            for f in self.folders
+            if f.folder == hold.folder and (f.cause is Cause.PAUSED) is (hold.cause is Cause.PAUSED)
+        ]
+        if any(f.options in (hold.options, WHATEVER_OPTIONS) for f in alike):
             return self
-        return replace(self, folders=(*(f for f in self.folders if f.folder != hold.folder), hold))
+        return replace(self, folders=(*(f for f in self.folders if f not in alike), hold))
 
     def releasing_folder(self, folder: str, *causes: Cause) -> "Gate":
         """Return the gate without the hold of a folder, if it is for one of *causes*."""
         if not any(f.folder == folder and f.cause in causes for f in self.folders):
             return self
-        return replace(self, folders=tuple(f for f in self.folders if f.folder != folder))
+        kept = tuple(f for f in self.folders if f.folder != folder or f.cause not in causes)
+        return replace(self, folders=kept)
 
 
 IN_FLIGHT_RECHECK_S = 5.0

@@ -19,6 +19,7 @@ from rembg_watch.account.gate import Answer, Ask, Gate, Go, Halt, Need, Wait, ad
 from rembg_watch.account.holds import CLOCK_SET_BACK, FolderHold, Hold
 from rembg_watch.account.notes import GATE, PACE, gate_from_note, gate_to_note, pace_from_note
 from rembg_watch.account.outbox import Keep, Outbox
+from rembg_watch.account.pauses import Pauses, paused
 from rembg_watch.account.retry import Decision, decide
 from rembg_watch.account.terms import GetTerms
 from rembg_watch.account.throughput import Throughput
@@ -242,6 +243,11 @@ class Governor:
             before = self.gate
             self._swap(before.releasing_all(cause))
             return self.gate is not before
+
+    def pause(self, pauses: Pauses) -> None:
+        """Buy nothing of what a person has paused, and go on with what is not paused any more."""
+        with self._outbox.after(self._changed):
+            self._swap(paused(self.gate, pauses))
 
     def unsent(self, ticket: Ticket) -> None:
         """Learn that a call never went out."""

@@ -28,9 +28,12 @@ from rembg_watch.account.gate import Gate
 from rembg_watch.account.holds import FolderHold, Hold, noted
 from rembg_watch.account.measures import Learned
 from rembg_watch.account.pacing import HIGHEST_RATE, LOWEST_RATE
+from rembg_watch.account.pauses import Pauses
 
 GATE, PACE, BASELINE, OTHER_USE = "gate", "pacer", "account", "other_use"
 """The names of the notes: the holds, the pace, the last reading of an account at rest, and what others spent."""
+PAUSES = "paused"
+"""The note by which ``pause`` and ``resume`` tell every daemon of this ledger what is paused."""
 
 # --- what stands in a note ------------------------------------------------------------------------
 
@@ -143,8 +146,28 @@ def gate_to_note(gate: Gate) -> dict[str, Any]:
 def gate_from_note(note: object) -> Gate:
     """Read back the holds; each that makes no sense is left out."""
     holds = {row.cause: Hold(**dict(row)) for row in _rows(_HoldNote, note, "holds") if row.can_end()}
-    folders = {row.folder: FolderHold(**dict(row)) for row in _rows(_FolderNote, note, "folders")}
+    rows = _rows(_FolderNote, note, "folders")
+    folders = {(row.folder, row.cause is Cause.PAUSED): FolderHold(**dict(row)) for row in rows}
     return Gate(holds=tuple(holds.values()), folders=tuple(folders.values()))
+
+
+# --- what is paused -------------------------------------------------------------------------------
+
+
+class _PausesNote(_Note):
+    all_at: Moment | None = None
+    folders: dict[str, Moment] = {}
+
+
+def pauses_to_note(pauses: Pauses) -> dict[str, Any]:
+    """Write down what a person has paused."""
+    return _PausesNote.write(pauses)
+
+
+def pauses_from_note(note: object) -> Pauses:
+    """Read back what a person has paused."""
+    found = _PausesNote.read(note)
+    return Pauses() if found is None else Pauses(all_at=found.all_at, folders=found.folders)
 
 
 # --- the pace -------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ The command line: a file for each command, which has the command's name.
 ``remove``                 the same by hand, without folders and without a ledger
 ``status``, ``jobs``       how it goes
 ``retry``                  what failed is tried again
+``pause`` (``resume``)     nothing more is sent until a person says so
 ``accept``, ``redo``       answers of an unexpected size; cut-outs made anew
 ``adopt``                  cut-outs of another ledger are taken over
 ``check``, ``credits``     what could go wrong; what the account holds

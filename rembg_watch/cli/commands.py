@@ -21,6 +21,7 @@ from rembg_watch.cli.demo import demo
 from rembg_watch.cli.init import init
 from rembg_watch.cli.jobs import jobs
 from rembg_watch.cli.once import once
+from rembg_watch.cli.pause import pause, resume
 from rembg_watch.cli.preview import preview
 from rembg_watch.cli.redo import redo
 from rembg_watch.cli.remove import remove
@@ -74,6 +75,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "status": status,
     "jobs": jobs,
     "retry": retry,
+    "pause": pause,
+    "resume": resume,
     "accept": accept,
     "redo": redo,
     "adopt": adopt,

@@ -50,6 +50,9 @@ def jobs(
     passed_over: Annotated[
         bool, typer.Option("--passed-over", help="Show files that are not sent, by kind and reason, with examples.")
     ] = False,
+    odd: Annotated[
+        bool, typer.Option("--odd", help="Show only cut-outs and answers with something odd about them.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List pictures with their state, and the reason if there is one."""
@@ -65,7 +68,7 @@ def jobs(
             if not as_json and not folder:
                 _say_more(ledger, settings, limit)
             return
-        found = _chosen(ledger, patterns, state, folder, limit)
+        found = _chosen(ledger, patterns, state, folder, limit, is_odd=odd)
         looked = cutouts.missing(found, settings, ledger)
         if as_json:
             made = ledger.made_of([job.id for job in found])
@@ -75,11 +78,17 @@ def jobs(
 
 
 def _chosen(
-    ledger: Ledger, patterns: list[str] | None, states: list[State] | None, folders: list[str] | None, limit: int
+    ledger: Ledger,
+    patterns: list[str] | None,
+    states: list[State] | None,
+    folders: list[str] | None,
+    limit: int,
+    *,
+    is_odd: bool,
 ) -> list[Job]:
     found: dict[int, Job] = {}
     for pattern in patterns or [None]:  # type: ignore[list-item]  # no pattern is one choice, too
-        which = Which(states=frozenset(states or ()), folders=frozenset(folders or ()), pattern=pattern)
+        which = Which(states=frozenset(states or ()), folders=frozenset(folders or ()), pattern=pattern, is_odd=is_odd)
         found |= {job.id: job for job in ledger.jobs(which, limit=limit)}
     return sorted(found.values(), key=lambda job: job.changed_at, reverse=True)[:limit]
 

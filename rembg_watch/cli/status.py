@@ -13,13 +13,24 @@ from rich.live import Live
 
 from rembg_watch import state_dirs
 from rembg_watch.account.causes import Cause
-from rembg_watch.account.notes import BASELINE, GATE, OTHER_USE, gate_from_note, reading_from_note, use_from_note
+from rembg_watch.account.notes import (
+    BASELINE,
+    GATE,
+    OTHER_USE,
+    PAUSES,
+    gate_from_note,
+    pauses_from_note,
+    reading_from_note,
+    use_from_note,
+)
+from rembg_watch.account.pauses import paused
 from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.cli.configured import AsJson, ConfigFile
 from rembg_watch.cli.console import OUT, say, say_json
 from rembg_watch.config import FOR_LOOKING, Settings, find
 from rembg_watch.daemon import STATUS_NAME
 from rembg_watch.daemon.lacking import Lack, lacks
+from rembg_watch.daemon.verdict import verdict
 from rembg_watch.errors import LedgerError
 from rembg_watch.ledger import Access, Ledger, LedgerClosedError, NoLedgerError, open_ledger
 from rembg_watch.report.screen import render
@@ -33,6 +44,7 @@ from rembg_watch.report.status import (
     read_snapshot,
     snapshot,
 )
+from rembg_watch.report.words import WallClock
 from rembg_watch.watch import LISTED
 
 WATCH_S = 1.0
@@ -42,9 +54,19 @@ def status(
     config: ConfigFile = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep running and show changes.")] = False,
     as_json: AsJson = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="One line for a monitor, and 0, 1 or 2: all is well, something waits, act now."),
+    ] = False,
 ) -> None:
     """Show the queue, the gate, credits, the rate and the last errors."""
     settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
+    if check:
+        with _LedgerOnce(settings.state_dir) as ledger:
+            found, alive = _look(settings, ledger)
+        judged = verdict(found, alive=alive, clock=WallClock(_now()))
+        say(judged.line)
+        raise typer.Exit(judged.health)
     is_live = watch and not as_json
     live = Live(console=OUT, auto_refresh=False, screen=OUT.is_terminal) if is_live else nullcontext()
     with live as screen, _LedgerOnce(settings.state_dir) as ledger:
@@ -139,12 +161,13 @@ def _look_at_state(settings: Settings, ledger: Ledger | None) -> tuple[Snapshot,
 
 def _left(ledger: Ledger, folders: Sequence[str]) -> Snapshot:
     """Return the status that the ledger alone can give."""
+    gate = paused(gate_from_note(ledger.note(GATE)), pauses_from_note(ledger.note(PAUSES)))
     return snapshot(
         counts=ledger.counts(),
         unsettled=ledger.unsettled_count(),
         passed_over={name: ledger.passed_over(name).counts for name in folders},
         originals_left=sum(ledger.originals_left().values()),
-        gate=gate_view(gate_from_note(ledger.note(GATE)).hold),
+        gate=gate_view(gate.hold),
         credits=credits_view(reading_from_note(ledger.note(BASELINE))),
         spending=ledger.spending(),
         other_use=other_use_view(use_from_note(ledger.note(OTHER_USE))[0]),

@@ -245,6 +245,25 @@ class LedgerSettings(Section):
     )
 
 
+def _textfile(value: object) -> object:
+    if Path(str(value)).suffix != ".prom":
+        raise ValueError('must end in ".prom": a textfile collector reads no other file')
+    return value
+
+
+class MetricsSettings(Section):
+    """Figures for Prometheus, written every 15 s where the extra `metrics` is installed."""
+
+    textfile: Annotated[FilePath | None, BeforeValidator(_textfile)] = Field(
+        default=None,
+        description=(
+            "Where they are written, on a local disk. Left out: metrics.prom beside the ledger, and under systemd\n"
+            "also in /run/rembg-watch, where every user may read it."
+        ),
+        examples=["/var/lib/prometheus/node-exporter/rembg-watch.prom"],
+    )
+
+
 class LogSettings(Section):
     """What is told, and how."""
 
@@ -562,6 +581,7 @@ class Settings(BaseSettings):
     masters: MasterSettings = MasterSettings()
     deliverables: dict[str, DeliverableSettings] = {}
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
     folders: tuple[FolderSettings, ...] = ()
 
     @classmethod

@@ -12,8 +12,11 @@ Build everything from the settings, then start up, run and shut down: once, or u
 ``daemon.ledger_watch``     whether the ledger is still in its place
 ``daemon.upkeep``           what is put in order once a day
 ``daemon.room``             how many workers can have their threads
+``daemon.pausing``          what a person has paused
 ``daemon.once``             a run that ends by itself
 ``daemon.status``           how everything stands, for whoever looks
+``daemon.metrics_file``     figures for Prometheus
+``daemon.verdict``          whether all is well, for a monitor
 ``daemon.adoption``         cut-outs of another ledger are taken over
 ``daemon.estimate``         what a run would send and cost
 ``daemon.lacking``          which deliverables are lacking

@@ -49,6 +49,7 @@ from rembg_watch.pipeline.under_way import UnderWay
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter, fan_out
 from rembg_watch.report.metrics import Metrics
+from rembg_watch.report.tallies import Tallies
 from rembg_watch.watch import Pace, Watcher, watched_by
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 SPOOL_NAME = "spool"
 MASTERS_NAME = "masters"
 STATUS_NAME = "status.json"
+METRICS_NAME = "metrics.prom"
 
 KEY_DIGEST = "key_digest"
 RESUME = "resume"
@@ -182,6 +184,7 @@ class Parts:
     decoders: Decoders
     targets: TargetFolders
     metrics: Metrics
+    tallies: Tallies
     heartbeat: Heartbeat
     around: Around
     workers: int
@@ -233,9 +236,11 @@ def assemble(
         LedgerError: The ledger cannot be used.
     """
     clocks, metrics, heartbeat = around.clocks, Metrics(), Heartbeat(around.notify.ping)
+    tallies = Tallies(wall=clocks.now)
     report = fan_out(
         around.report,
         metrics,
+        tallies,
         lambda event: balance.on_event(event),  # these two are made further down, before anything is reported
         lambda event: _look_again(watcher, event),
     )
@@ -330,6 +335,7 @@ def assemble(
         decoders=decoders,
         targets=targets,
         metrics=metrics,
+        tallies=tallies,
         heartbeat=heartbeat,
         around=around,
         workers=workers,

@@ -23,7 +23,7 @@ from rembg_watch.account.causes import CAUSES, words
 from rembg_watch.account.gate import Gate, Go
 from rembg_watch.account.governor import Governor
 from rembg_watch.account.holds import Hold
-from rembg_watch.account.notes import GATE, PACE, pace_from_note
+from rembg_watch.account.notes import GATE, PACE, PAUSES, pace_from_note, pauses_from_note
 from rembg_watch.config import Settings
 from rembg_watch.daemon import first_look, leftovers
 from rembg_watch.daemon.assembly import MASTERS_NAME, RESUME, SPOOL_NAME, build_client, pace_of, plan_of
@@ -109,6 +109,7 @@ def estimate(
             notes={name: ledger.note(name) for name in (GATE, PACE)},
             clocks=clocks,
         )
+        governor.pause(pauses_from_note(ledger.note(PAUSES)))
         if leftovers.has_another_key(ledger, settings):
             governor.resume()
         line = _Line(ledger, _in_line(ledger, plan, leftovers.to_release(plan, governor.gate)))

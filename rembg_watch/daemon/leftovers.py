@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rembg_watch.account.balance import spent_since_baseline
+from rembg_watch.account.causes import Cause
 from rembg_watch.account.credits import Billed, resolve_doubt, settled_after_s
 from rembg_watch.account.gate import Gate
 from rembg_watch.account.notes import BASELINE, reading_from_note
@@ -129,7 +130,8 @@ def report_other_options(parts: Parts) -> None:
 
 def to_release(plan: Plan, gate: Gate) -> list[str]:
     """Name the folders whose options are not refused, or not any more: none of their pictures has to be held."""
-    return [name for name, recipe in plan.recipes.items() if gate.refusing(name, recipe.options) is None]
+    holds = {name: gate.refusing(name, recipe.options) for name, recipe in plan.recipes.items()}
+    return [name for name, hold in holds.items() if hold is None or hold.cause is Cause.PAUSED]
 
 
 class Doubts:

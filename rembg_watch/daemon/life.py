@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING, Self
 from rembg_watch import __version__, state_dirs
 from rembg_watch.config import FOR_RUN, Settings
 from rembg_watch.config.rules import all_places, places
-from rembg_watch.daemon import leftovers, room, upkeep
-from rembg_watch.daemon.assembly import RESUME, STATUS_NAME, Around, Parts, build, build_client, pace_of, plan_of
+from rembg_watch.daemon import leftovers, pausing, room, upkeep
+from rembg_watch.daemon.assembly import (
+    METRICS_NAME,
+    RESUME,
+    STATUS_NAME,
+    Around,
+    Parts,
+    build,
+    build_client,
+    pace_of,
+    plan_of,
+)
 from rembg_watch.daemon.ledger_watch import LedgerWatch
+from rembg_watch.daemon.metrics_file import MetricsFile
 from rembg_watch.daemon.once import Once
 from rembg_watch.daemon.status import StatusFile, snapshot_of
 from rembg_watch.errors import ConfigError, ExitCode, RembgWatchError
@@ -125,11 +136,19 @@ class Daemon:
         self.parts = parts = build(settings, self._around, self._exit, self._locks)
         copy = copies_for_all(settings.state_dir, os.environ)[0] if "RUNTIME_DIRECTORY" in os.environ else None
         self.status = StatusFile(parts, settings.state_dir / STATUS_NAME, copy=copy)
+        self.metrics = MetricsFile(
+            parts,
+            settings.state_dir,
+            textfile=settings.metrics.textfile or settings.state_dir / METRICS_NAME,
+            copy=copy.with_name(METRICS_NAME) if copy is not None else None,
+            is_asked_for=settings.metrics.textfile is not None,
+        )
         self._doubts = leftovers.Doubts(parts, timeout_s=settings.api.timeout_s)
         self._once = Once(parts)
         parts.first_looks.agrees = self._agrees
         self._ledger_watch = LedgerWatch(parts, settings.state_dir / FILE_NAME)
         leftovers.forget_another_key(parts, settings)
+        pausing.obey(parts)
         parts.ports.report(
             events.Started(
                 version=__version__,
@@ -148,6 +167,7 @@ class Daemon:
         leftovers.forget_other_folders(parts)
         self._start_watcher()
         self.status.write()
+        self.metrics.write(self.status.last)
         self.notify.ready(self.status.sentence)
 
     def _is_set_back(self) -> bool:
@@ -197,6 +217,7 @@ class Daemon:
             with contextlib.suppress(LedgerUnavailableError):  # the feeder tells of it, and the work waits
                 self._obey_requests()
                 self.status.write()
+                self.metrics.write(self.status.last)
         if now_s - self._upkeep_at_s >= upkeep.UPKEEP_S:
             self._upkeep_at_s = now_s
             upkeep.begin(parts)
@@ -225,7 +246,8 @@ class Daemon:
         self._late = set(late)
 
     def _obey_requests(self) -> None:
-        """Do what ``rembg-watch retry`` and ``adopt`` asked for from outside."""
+        """Do what ``rembg-watch retry``, ``adopt``, ``pause`` and ``resume`` asked for from outside."""
+        pausing.obey(self.parts)
         if self.parts.ledger.note(RESUME) is not None:
             self.parts.ledger.set_note(RESUME, None, is_durable=False)
             if leftovers.trust_roots(self.parts):
@@ -302,6 +324,7 @@ class Daemon:
             self._ledger_watch.keep()
         with contextlib.suppress(LedgerUnavailableError):
             self.status.write(is_last=True)
+            self.metrics.write(self.status.last, is_last=True)
         parts.ports.report(
             events.Stopped(
                 delivered=figures.delivered + figures.reused,
@@ -359,6 +382,7 @@ def changes(before: Settings, after: Settings) -> list[str]:
     """Say what a reload changed, and what needs a restart."""
     fixed = {
         "state_dir": after.state_dir != before.state_dir,
+        "metrics.textfile": after.metrics.textfile != before.metrics.textfile,
         "pool.workers": after.pool.workers != before.pool.workers,
     }
     changed = [name for name in type(after).model_fields if getattr(after, name) != getattr(before, name)]

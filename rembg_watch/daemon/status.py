@@ -10,10 +10,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from rembg_watch import __version__
-from rembg_watch.account.causes import CAUSES, words
+from rembg_watch.account.causes import CAUSES, Cause, words
 from rembg_watch.account.credits import next_day_at
 from rembg_watch.account.gate import Gate
 from rembg_watch.account.holds import FolderHold
+from rembg_watch.account.pauses import paused_folders
 from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.daemon.assembly import Parts
 from rembg_watch.delivery.outputs import Blockage
@@ -38,10 +39,11 @@ class Limit(StrEnum):
     CREDITS = "credits"
     PREPARING = "preparing"  # the next pictures are being read, and few calls are under way
     RETRY = "retry"  # what waits is to be tried again, later
-    FOLDER_BUDGET = "folder_budget"  # of the folders that have anything to do, as are the next three
+    FOLDER_BUDGET = "folder_budget"  # of the folders that have anything to do, as are the next four
     OUTPUT = "output"
     OFFLINE = "offline"
     OPTIONS = "options"
+    PAUSED = "paused"
 
 
 _MOST = 0.75  # a look catches some workers between two calls
@@ -65,7 +67,7 @@ class StatusFile:
         parts = self._parts
         now_s, hold = parts.ports.clocks.monotonic(), parts.governor.standstill
         seen = (parts.watcher.unsettled, parts.watcher.passed_over, parts.watcher.has_looked)
-        pulse = (parts.metrics.heard, parts.governor.gate.holds, hold and hold.cause, seen)
+        pulse = (parts.metrics.heard, parts.governor.gate.holds, parts.governor.gate.folders, hold and hold.cause, seen)
         zero_s = parts.ports.clocks.now().timestamp() - now_s
         is_clock_set = abs(zero_s - self._zero_s) > _CALM_S  # by the new time the last report looks old
         if not is_last and pulse == self._pulse and now_s - self._at_s < _CALM_S and not is_clock_set:
@@ -113,10 +115,15 @@ def snapshot_of(parts: Parts) -> Snapshot:
         pid=os.getpid(),
     ) | {
         "learned_rate_per_s": round(parts.governor.rate_per_s, 3),
+        "paused": _paused(parts.governor.gate),
         "is_settling": parts.settling.is_set(),
         "is_looking": not parts.watcher.has_looked,
         LAST_CALL: parts.ledger.last_call(),
     }
+
+
+def _paused(gate: Gate) -> Snapshot:
+    return {"all": gate.holding(Cause.PAUSED) is not None, "folders": sorted(paused_folders(gate))}
 
 
 _KEPT_BY: dict[str, Limit] = {
@@ -124,6 +131,7 @@ _KEPT_BY: dict[str, Limit] = {
     "held": Limit.OPTIONS,
     "blocked": Limit.OUTPUT,
     "spent": Limit.FOLDER_BUDGET,
+    "paused": Limit.PAUSED,
 }
 
 
@@ -210,7 +218,8 @@ def _folder_views(
 ) -> list[FolderView]:
     away, blocked, now = parts.watcher.away, parts.ports.outputs.blocked, parts.ports.clocks.now()
     hung = parts.ports.shares.hung()
-    refused = {hold.folder: hold for hold in parts.governor.gate.folders}
+    holds = sorted(parts.governor.gate.folders, key=lambda hold: hold.cause is Cause.PAUSED)  # that is what is shown
+    refused = {hold.folder: hold for hold in holds}
     views = []
     for folder in recipes:
         room = rooms[folder.name]
@@ -255,6 +264,8 @@ def _state_of(
         return "offline", None, None, None
     if hung_s is not None:
         return "hung", "a disk of it does not answer: look at its share", now - timedelta(seconds=hung_s), None
+    if hold is not None and hold.cause is Cause.PAUSED:
+        return "paused", f"{held_because(hold)}; what is paid for is delivered", hold.since, None
     if hold is not None:
         return "held", held_because(hold), hold.since, None
     if missing:

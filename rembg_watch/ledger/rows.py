@@ -143,6 +143,7 @@ def condition(which: Which) -> ColumnElement[bool]:
         *([JOBS.c.folder.in_(sorted(which.folders))] if which.folders else []),
         *([JOBS.c.id.in_(sorted(which.ids))] if which.ids else []),
         *([JOBS.c.changed_at >= which.since] if which.since else []),
+        *([JOBS.c.finding.is_not(None)] if which.is_odd else []),
         *([] if which.has_surprise is None else [SURPRISED if which.has_surprise else ~SURPRISED]),
     )
 

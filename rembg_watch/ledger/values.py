@@ -62,6 +62,7 @@ class Which:
     ids: frozenset[int] = frozenset()
     pattern: str | None = None  # a glob over the source's path, ``*`` crosses directories; or folder and path
     since: datetime | None = None  # changed at this moment or later
+    is_odd: bool = False  # only those of which something is to be looked at
     has_surprise: bool | None = None  # whether an answer of an unexpected size waits for a person; None: either
 
     def accepts(self, source: bytes, folder: str) -> bool:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from rembg_watch.account.governor import Ticket
 from rembg_watch.account.retry import wait_s
 from rembg_watch.api.cutout import Cutout
-from rembg_watch.api.errors import Charge, RembgError
+from rembg_watch.api.errors import Charge, RefusedError, RembgError, ThrottledError
 from rembg_watch.delivery.publish import answer_room_bytes
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, move
 from rembg_watch.ledger import StaleJobError
@@ -237,9 +237,19 @@ class Attempt:
                 sent_bytes=self.prepared.size_bytes,
                 answer_bytes=cutout.size_bytes if cutout else 0,
                 status=200 if cutout else getattr(error, "status", None),
+                outcome="answered" if error is None else outcome_of(error),
+                code=getattr(error, "code", None),
+                throttle=error.throttle.value if isinstance(error, ThrottledError) else None,
                 request_id=cutout.request_id if cutout else getattr(error, "request_id", None),
             )
         )
+
+
+def outcome_of(error: Exception) -> str:
+    """Say what a call came to that brought no picture, as a payer asks."""
+    if isinstance(error, RefusedError):
+        return "refused"
+    return "unknown" if isinstance(error, RembgError) and error.charge is Charge.MAYBE else "failed"
 
 
 class Hashing:

@@ -297,10 +297,13 @@ def _unpublished(ports: Ports, job: Job, trouble: DeliveryError, retry_s: float)
 
 
 def _report_delivered(ports: Ports, paid: Paid, job: Job) -> None:
-    target = job.target or b""
+    target, age_s = job.target or b"", max(0.0, (ports.now() - job.enqueued_at).total_seconds())
     if paid.ticket is None:
-        reused = events.Reused(**events.of(job), target=target, answer_bytes=job.answer_bytes, finding=job.finding)
-        ports.report(reused)
+        ports.report(
+            events.Reused(
+                **events.of(job), target=target, answer_bytes=job.answer_bytes, finding=job.finding, age_s=age_s
+            )
+        )
         return
     ports.report(
         events.Delivered(
@@ -311,6 +314,7 @@ def _report_delivered(ports: Ports, paid: Paid, job: Job) -> None:
             credits_left=ports.credits_left(),
             answer_bytes=job.answer_bytes,
             finding=job.finding,
+            age_s=age_s,
         )
     )
 

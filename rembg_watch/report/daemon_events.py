@@ -273,6 +273,28 @@ class Unstuck(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsNotWritten(Event):
+    """The figures for Prometheus cannot be written; everything else goes on."""
+
+    level: ClassVar[Level] = Level.WARNING
+    lasting: ClassVar[Lasting] = Lasting("metrics", detail="why")
+    why: str
+
+    def _says(self) -> str:
+        return f"the metrics are not written: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsWritten(Event):
+    """The figures for Prometheus are written again."""
+
+    lasting: ClassVar[Lasting] = Lasting("metrics", is_over=True)
+
+    def _says(self) -> str:
+        return "the metrics are written again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerPruned(Event):
     """Old rows and answers were let go."""
 

@@ -203,6 +203,30 @@ class FolderLetGo(FolderEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FolderPaused(FolderEvent):
+    """A person has paused a folder."""
+
+    level: ClassVar[Level] = Level.WARNING
+    lasting: ClassVar[Lasting] = Lasting("paused", "folder")
+
+    def _says(self) -> str:
+        return (
+            f"{self.folder} is paused: nothing of it is sent, and what is paid for is delivered; "
+            f'"rembg-watch resume --folder {self.folder}" lets it go on'
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderResumed(FolderEvent):
+    """A folder is not paused any more."""
+
+    lasting: ClassVar[Lasting] = Lasting("paused", "folder", is_over=True)
+
+    def _says(self) -> str:
+        return f"{self.folder} goes on: it is not paused any more"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overflowed(FolderEvent):
     """The kernel dropped notices; the scan that follows finds what they would have told."""
 

@@ -41,6 +41,10 @@ def remark_text(code: str) -> str:
     return _REMARKS.get(code, code.replace("_", " "))
 
 
+ODD_CODES = tuple(_ODD)
+"""What may be odd about a cutout, as codes."""
+
+
 def odd_text(finding: str | None) -> str:
     """Say what is odd about a cutout that was delivered, to be put behind a sentence; nothing if nothing is."""
     return f"; look at it: {_ODD.get(finding, finding)}" if finding else ""
@@ -69,6 +73,9 @@ class CallEnded(PictureEvent):
     answer_bytes: int
     status: int | None = None  # None: no answer
     request_id: str | None = None
+    outcome: str = "answered"  # answered, refused, failed, or unknown: it may have been charged
+    code: str | None = None  # of what was refused, or went wrong
+    throttle: str | None = None  # of which kind the 429 was
 
     def _says(self) -> str:
         answer = f"answer {self.status} of {size_text(self.answer_bytes)}" if self.status else "no answer"
@@ -85,6 +92,7 @@ class Delivered(PictureEvent):
     credits_left: Decimal | None = None
     answer_bytes: int = 0
     finding: str | None = None  # what is odd about it, as a code
+    age_s: float | None = None  # since it stood in line
 
     @property
     def level(self) -> Level:
@@ -105,6 +113,7 @@ class Reused(PictureEvent):
     target: bytes
     answer_bytes: int = 0
     finding: str | None = None
+    age_s: float | None = None
 
     def _says(self) -> str:
         known = "the same picture was paid for before"

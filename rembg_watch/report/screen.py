@@ -39,8 +39,9 @@ _LIMITING = {
     "preparing": "the next pictures are being read",
     "retry": "they are tried again by themselves",
 }
-_STANDS_STILL = frozenset({"folder_budget", "output", "offline", "options"})
-_KEPT = frozenset({"blocked", "spent", "held"})
+_STANDS_STILL = frozenset({"folder_budget", "output", "offline", "options", "paused"})
+_KEPT = frozenset({"blocked", "spent", "held", "paused"})
+_KEPT_BY_A_PERSON = frozenset({"held", "paused"})  # said also where nothing waits yet
 
 
 def headline(snapshot: Snapshot, *, alive: Liveness, clock: WallClock) -> Headline:
@@ -60,7 +61,7 @@ def headline(snapshot: Snapshot, *, alive: Liveness, clock: WallClock) -> Headli
 def kept_folders(snapshot: Snapshot, *, since: When, until: When) -> tuple[str, ...]:
     """Name the folders whose pictures wait although the gate is open, each with its reason, since and until when."""
     folders = (one for one in snapshot.get("folders", ()) if one["state"] in _KEPT)
-    kept = (one for one in folders if one.get("waiting") or one["state"] == "held")
+    kept = (one for one in folders if one.get("waiting") or one["state"] in _KEPT_BY_A_PERSON)
     return tuple(f"{one['name']}: {_reason(one, since=since, until=until)}" for one in kept)
 
 
@@ -120,7 +121,7 @@ def _at_work(snapshot: Snapshot, clock: WallClock) -> Headline:
         return Headline(
             "WAITING", "bold yellow", sentence, ("They are tried again every 15 s; the log says why.", *details)
         )
-    if any(folder["state"] == "held" for folder in snapshot.get("folders", ())):
+    if any(folder["state"] in _KEPT_BY_A_PERSON for folder in snapshot.get("folders", ())):
         return Headline("WAITING", "bold yellow", "Everything else that has landed is dealt with.", details)
     return Headline("READY", "bold green", _sentence(dealt_with_text(snapshot.get("passed_over"))), details)
 

@@ -69,10 +69,13 @@ class OtherUseView:
     fewer: Decimal
 
 
+FOLDER_STATES = ("watching", "offline", "hung", "held", "paused", "blocked", "spent")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderView:
     """
-    One folder: ``watching``, ``offline``, ``held``, ``blocked`` or ``spent``.
+    One folder, in one of ``FOLDER_STATES``.
 
     A blocked one's output cannot be written; a spent one has no daily budget left.
     """

@@ -97,6 +97,11 @@ class Watcher:
         """How many files were seen and are no jobs yet."""
         return sum(one.unsettled for one in self._folders.values())
 
+    @property
+    def unsettled_by_folder(self) -> Mapping[str, int]:
+        """The same for each folder."""
+        return {name: one.unsettled for name, one in self._folders.items()}
+
     def listing(self) -> Mapping[str, Sequence[Unsettled]]:
         """List what is unsettled in each folder, and why; for a caller with a loop of its own."""
         now = self._clock()

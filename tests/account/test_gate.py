@@ -735,7 +735,8 @@ def test_only_a_person_ends_a_pause_whatever_else_happens() -> None:
     answer = admit(with_reading(gate, 50), JOB, now=after_s(10**8))
     assert isinstance(answer, Halt)
     assert answer.until is None
-    assert go(gate.resumed(now=NOW)).gate.holds == ()
+    assert gate.resumed(now=NOW).holding(Cause.PAUSED) is not None
+    assert go(gate.releasing_all(Cause.PAUSED)).gate.holds == ()
 
 
 def test_a_full_disk_stops_all_until_there_is_room() -> None:

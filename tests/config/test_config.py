@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rembg_watch import config
 from rembg_watch.config import Finding, FindingKind, Severity
 from rembg_watch.config.keys import clean_key
 from rembg_watch.config.origins import Origins, lines
 from rembg_watch.config.sentences import known
-from rembg_watch.config.settings import Settings, default_state_dir
+from rembg_watch.config.settings import MetricsSettings, Settings, default_state_dir
 from rembg_watch.errors import ConfigError
 
 Write = Callable[..., Path]
@@ -838,3 +839,9 @@ class TestTemplate:
     def test_an_odd_path_survives(self, tmp_path: Path) -> None:
         odd = 'a"b\\c\td\u202e'
         assert tomllib.loads(config.template(input=odd, output="o"))["folders"][0]["input"] == odd
+
+
+def test_a_file_for_a_textfile_collector_has_the_ending_that_it_reads() -> None:
+    with pytest.raises(ValidationError, match=r'must end in "\.prom"'):
+        MetricsSettings(textfile="/var/lib/x.txt")
+    assert MetricsSettings(textfile="/var/lib/x.prom").textfile == Path("/var/lib/x.prom")

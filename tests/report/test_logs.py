@@ -121,6 +121,7 @@ def test_a_collector_reads_the_sentence_and_the_facts(stream: io.StringIO) -> No
         "charged": 1,
         "credits_left": 1239,
         "finding": None,
+        "age_s": None,
         "answer_bytes": 0,
     }
 
