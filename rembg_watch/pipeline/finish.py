@@ -8,6 +8,7 @@ made of the answer it is two steps, since the second takes minutes: it is kept, 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from rembg_watch.api.errors import BadAnswerError, Charge
@@ -134,8 +135,10 @@ def make(ports: Ports, bought: Bought, *, beat: Callable[[], None] = lambda: Non
     """Make the deliverables of what was bought, publish them and put the source away."""
     paid = bought.paid
     job, recipe, key = paid.job, paid.recipe, str(paid.job.content_key)
+    former = renames.former_of(ports, paid)
+    make_way = partial(renames.make_way, ports, recipe, former) if former is not None else _no_way
     try:
-        made = making.make(ports, job, recipe, ports.masters.path(key), beat)
+        made = making.make(ports, job, recipe, ports.masters.path(key), beat, make_way=make_way)
     except TargetRefusedError as refused:
         return replace(_unpublished(ports, job, refused, _NAME_RETRY_S), is_name=True)
     except OutputUnavailableError as away:
@@ -145,6 +148,8 @@ def make(ports: Ports, bought: Bought, *, beat: Callable[[], None] = lambda: Non
         waiting = move(job, State.RECEIVED, at=at, retry_at=at + _MAKE_AGAIN, reason=str(busy), code="not_now")
         return Over(job=ports.ledger.record(waiting, keeps_claim=False))
     ports.masters.used(key)
+    if former is not None:
+        renames.take_along(ports, paid, former, but=making.not_made(made))
     lacking = making.lacking_text(list(made.values()))
     finding = review.joined("lacks_files" if lacking else None, job.finding, *review.remarks_of(made, recipe))
     is_due = recipe.after != "keep" and not job.is_disposed and not (lacking and recipe.after == "delete")
@@ -156,6 +161,10 @@ def make(ports: Ports, bought: Bought, *, beat: Callable[[], None] = lambda: Non
     _report_delivered(ports, paid, done)
     _drop_unless_waited_for(ports, key)
     return Over(job=afterwards.put_away(ports, done))
+
+
+def _no_way(_name: bytes) -> None:
+    """Nothing stands in the way of a picture that was not renamed."""
 
 
 def _keep_master(ports: Ports, job: Job, key: str) -> None:

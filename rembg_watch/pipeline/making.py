@@ -7,7 +7,7 @@ so no encoder has to make the same bytes twice. A file that cannot be made leave
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from os import fsdecode
@@ -46,10 +46,18 @@ class _Ready:
 
 
 def make(
-    ports: Ports, job: Job, recipe: Recipe, master: Path, beat: Callable[[], None] = lambda: None
+    ports: Ports,
+    job: Job,
+    recipe: Recipe,
+    master: Path,
+    beat: Callable[[], None] = lambda: None,
+    *,
+    make_way: Callable[[bytes], None] = lambda _name: None,
 ) -> dict[str, Made]:
     """
     Make and publish what a picture lacks of its folder's deliverables; return what there is of each.
+
+    *make_way* is told the best name of each file before it is claimed.
 
     Raises:
         DeliveryError: The output takes nothing now; what stands, stands.
@@ -77,7 +85,7 @@ def make(
                 assume=recipe.assume,
             )
             try:
-                ready.append(_staged(ports, job, recipe, source, wanted, made, beat))
+                ready.append(_staged(ports, job, recipe, source, wanted, made, beat, make_way))
             except (NotRenderedError, NoNameError) as cannot:
                 made[deliverable.name] = _failed(ports, job, recipe, deliverable, cannot)
                 continue
@@ -134,6 +142,7 @@ def _staged(
     wanted: Making,
     made: dict[str, Made],
     beat: Callable[[], None],
+    make_way: Callable[[bytes], None],
 ) -> _Ready:
     deliverable = wanted.deliverable
     with _unnamed(ports) as file, _unnamed(ports) as scratch:
@@ -149,6 +158,7 @@ def _staged(
 
         with ports.shares.touching(job.folder):
             ports.roots.check(recipe.output)
+            make_way(next(names()))
             target = ports.ledger.claim_target(job.folder, job.source, names(), ports.now())
             staged = stage(Path(f"/proc/self/fd/{file.fileno()}"), recipe.output, target, step=ports.step)
     return _Ready(
@@ -356,6 +366,11 @@ def lacking_text(made: Sequence[Made]) -> str | None:
     """Say which files are lacking, and why; None if there are all."""
     failed = [one for one in made if one.state is MadeState.FAILED]
     return "; ".join(f"{one.name}: {one.reason}" for one in failed) or None
+
+
+def not_made(made: Mapping[str, Made]) -> frozenset[str]:
+    """Name the files that could not be made."""
+    return frozenset(name for name, one in made.items() if one.state is MadeState.FAILED)
 
 
 def first_target(made: dict[str, Made]) -> bytes | None:

@@ -165,6 +165,19 @@ class TakenAlong(PictureEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftBehind(PictureEvent):
+    """A source was renamed, and a file of its old name stays: it was edited, or cannot be removed."""
+
+    level: ClassVar[Level] = Level.WARNING
+    former: bytes
+    target: bytes
+
+    def _says(self) -> str:
+        kept = f"{show(self.target)} stays: it was edited since, or cannot be removed"
+        return f"{self.picture} was {show(self.former)} before: {kept}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WillRetry(PictureEvent):
     """An attempt failed for a reason that may pass."""
 

@@ -1,5 +1,6 @@
 """One paid answer, several files: each made, written down, named; and made again where something is lacking."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -186,6 +187,78 @@ def test_a_re_export_replaces_its_files_and_one_that_was_edited_stays(tmp_path: 
     assert after["shop/day/a.jpg.jpg"].startswith(b"shop")
     assert after["print/day/a.tif"] != before["print/day/a.tif"]
     assert set(after) == {*ALL, "shop/day/a.jpg.jpg"}
+
+
+def rename(studio: Studio, old: str, new: str) -> Callable[[Any], object]:
+    """Rename a source; return what lets the ledger know of it as the watch does."""
+    (studio.root / "in" / new).parent.mkdir(parents=True, exist_ok=True)
+    (studio.root / "in" / old).rename(studio.root / "in" / new)
+    return lambda life: life.ledger.gone("f", [old.encode()], life.ports.now())
+
+
+@pytest.mark.parametrize(
+    ("new", "files"),
+    [
+        ("day/b.jpg", {"print/day/b.tif", "shop/day/b.jpg", "b-thumb.webp"}),
+        ("week/a.jpg", {"print/week/a.tif", "shop/week/a.jpg", "a-thumb.webp"}),
+        ("day/A.jpg", {"print/day/A.tif", "shop/day/A.jpg", "A-thumb.webp"}),
+    ],
+    ids=["renamed", "moved", "another case"],
+)
+@pytest.mark.parametrize("together", [False, True])
+def test_the_files_of_a_renamed_picture_follow_it(tmp_path: Path, new: str, files: set[str], together: bool) -> None:
+    studio, _ = make_studio(tmp_path, is_together=together)
+    studio.drop("day/a.jpg")
+    live(studio)
+    jobs = live(studio, rename(studio, "day/a.jpg", new))
+    assert set(studio.outputs()) == files
+    assert jobs[new].state is State.DONE
+    assert studio.sandbox.billed == 1
+    [told] = studio.reported(events.TakenAlong)
+    assert told.former == b"day/a.jpg"  # type: ignore[attr-defined]
+    with studio.live() as life:
+        found = life.ledger.lacking("f", {"added": "later"})
+        assert [one.source for one in found] == [new.encode()], "the old name is no picture any more"
+    live(studio, rename(studio, new, "day/a.jpg"))
+    assert texts(studio) == ALL, "and back again"
+    assert studio.sandbox.billed == 1
+
+
+def test_an_edited_file_of_the_old_name_stays_and_that_is_told(tmp_path: Path) -> None:
+    studio, _ = make_studio(tmp_path)
+    studio.drop("day/a.jpg")
+    live(studio)
+    (studio.root / "out/shop/day/a.jpg").write_bytes(b"edited")
+    live(studio, rename(studio, "day/a.jpg", "day/b.jpg"))
+    assert set(studio.outputs()) == {"print/day/b.tif", "shop/day/b.jpg", "b-thumb.webp", "shop/day/a.jpg"}
+    assert studio.outputs()["shop/day/a.jpg"] == b"edited"
+    [left] = studio.reported(events.LeftBehind)
+    assert (left.former, left.target) == (b"day/a.jpg", b"shop/day/a.jpg")  # type: ignore[attr-defined]
+    assert studio.sandbox.billed == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("nth", [1, 2, 3])
+@pytest.mark.parametrize("new", ["day/b.jpg", "day/A.jpg"])
+@pytest.mark.parametrize("step", ["made", "withdrawn", "written down", "published", "named", "recorded"])
+def test_a_crash_after_a_rename_leaves_each_file_once(tmp_path: Path, step: str, new: str, nth: int) -> None:
+    studio, _ = make_studio(tmp_path)
+    studio.drop("day/a.jpg")
+    live(studio)
+    tell, left = rename(studio, "day/a.jpg", new), [nth]
+
+    def die(name: str) -> bool:
+        left[0] -= name == step
+        return name == step and left[0] == 0
+
+    studio.die_at = die
+    with contextlib.suppress(Crash):
+        live(studio, tell)
+    studio.die_at = lambda _name: False
+    live(studio)
+    stem = Path(new).stem
+    assert set(studio.outputs()) == {f"print/day/{stem}.tif", f"shop/day/{stem}.jpg", f"{stem}-thumb.webp"}
+    assert studio.sandbox.billed == 1
 
 
 def test_a_foreign_file_is_never_overwritten(tmp_path: Path) -> None:
