@@ -92,6 +92,8 @@ def recipe_of(folder: FolderSettings, deliverables: Mapping[str, DeliverableSett
         assume=folder.assume,
         send_px=folder.send_px if wanted else 0,
         is_together=folder.publish == "together",
+        review=folder.review,
+        review_limits=folder.review_limits.limits(),
         priority=folder.priority,
         daily_budget=folder.daily_budget,
     )

@@ -13,6 +13,7 @@ twice without saying so:
 ``pipeline.making``        make the deliverables of a picture, and publish each
 ``pipeline.rendering``     how a file is made, in a child or here
 ``pipeline.ends``          what the end of a step means for its job
+``pipeline.review``        which cut-outs a person should look at, by what was measured of them
 ``pipeline.surprises``     answers of an unexpected size: held until a person decides
 ``pipeline.trials``        the first answer of a new kind: one picture goes alone
 ``pipeline.afterwards``    what becomes of the source

@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
@@ -19,12 +20,17 @@ from rembg_watch.api.params import RemovalParams
 from rembg_watch.delivery.masters import Keeping
 from rembg_watch.paths import After
 from rembg_watch.pictures.deliverable import Deliverable, Edges, Master
+from rembg_watch.pictures.figures import Limits
 from rembg_watch.pictures.metadata import Keep
 from rembg_watch.pictures.naming import Naming
 from rembg_watch.pictures.sending import Sends
 
 NO_NAMING = Naming(folder="")
 USUAL_KEEPING = Keeping()
+USUAL_LIMITS = Limits()
+
+Review = Literal["mark", "hold", "off"]
+"""What becomes of an odd cut-out: it is delivered and marked, waits for a person, or is not judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,8 @@ class Recipe:
     master: Master = Master.CUTOUT
     edges: Edges = Edges.CLEAN
     is_together: bool = False  # its files appear when all of them are made
+    review: Review = "mark"  # what becomes of an odd cut-out
+    review_limits: Limits = USUAL_LIMITS
     priority: int = 0
     daily_budget: Decimal = Decimal(0)  # credits in one UTC day; 0: no limit
 
