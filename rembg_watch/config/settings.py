@@ -495,6 +495,9 @@ class FolderSettings(Section):
     publish: Literal["each", "together"] = Field(
         default="each", description="each: as soon as it is made | together: when all are made."
     )
+    sidecar: bool = Field(
+        default=False, description="Whether a JSON file beside them says what was made of what; it is written last."
+    )
     read_name: Annotated[str, AfterValidator(_pattern_of_names)] | None = Field(
         default=None,
         description="A regular expression whose named groups, found in a file's name, are tokens for `path`.",

@@ -239,3 +239,26 @@ def test_an_output_that_is_away_lacks_nothing(desk: Path, api: Sandbox, call: Ca
     ended = call("deliver", "--missing")
     assert "f: its output is away, so that nothing of it counts as missing" in ended.out
     assert "no delivered picture" in ended.out
+
+
+def test_a_sidecar_that_is_wanted_later_or_was_taken_away_costs_nothing(
+    desk: Path, api: Sandbox, call: Callable[..., Any]
+) -> None:
+    configure(desk, api, "print")
+    draw(desk / "in/day/a.tif")
+    assert call("once", "--quiet").code == 0
+    configure(desk, api, "print", **{'deliver = ["print"]': 'deliver = ["print"]\nsidecar = true'})
+    assert call("deliver").out.startswith("f: 1 picture lacks 'sidecar': 0 credits")
+    assert call("once", "--quiet").code == 0
+    assert files(desk) == ["day/a.json", "print/day/a.tif"]
+    said = json.loads((desk / "out/day/a.json").read_bytes())
+    assert (said["credits"], said["files"][0]["path"]) == ("1", "print/day/a.tif")
+    assert str(desk) not in json.dumps(said)
+    assert "day/a.json" in call("jobs").out
+    (desk / "out/day/a.json").unlink()
+    assert call("once", "--quiet").code == 0
+    assert files(desk) == ["print/day/a.tif"]
+    assert "lacks 'sidecar': 0 credits" in call("deliver", "--missing").out
+    assert call("once", "--quiet").code == 0
+    assert json.loads((desk / "out/day/a.json").read_bytes()) == said
+    assert api.billed == 1
