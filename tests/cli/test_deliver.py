@@ -107,6 +107,24 @@ def test_what_is_kept_no_more_is_bought_only_where_that_was_agreed_to(
     assert (files(desk), api.billed) == (["print/b.tif", "shop/b.jpg"], 2)
 
 
+def test_redo_pays_for_a_picture_and_makes_all_its_files_of_the_new_answer(
+    desk: Path, api: Sandbox, call: Callable[..., Any]
+) -> None:
+    configure(desk, api, "print", "shop")
+    draw(desk / "in/a.jpg")
+    draw(desk / "in/b.jpg", colour="red")
+    assert call("once", "--quiet").code == 0
+    everything = files(desk)
+    before = {name: (desk / "out" / name).stat().st_ino for name in everything}
+    (desk / "out/shop/b.jpg").unlink()
+    assert "1 cut-out made anew for up to 1 credit" in call("redo", "b.jpg", "--yes").out
+    assert call("once", "--quiet").code == 0
+    after = {name: (desk / "out" / name).stat().st_ino for name in files(desk)}
+    assert (list(after), api.billed) == (everything, 3)
+    assert {name for name in everything if after[name] != before[name]} >= {"print/b.tif"}
+    assert {name for name in everything if after[name] == before[name]} == {"print/a.tif", "shop/a.jpg"}
+
+
 def test_a_preview_costs_nothing_and_says_what_is_missing(desk: Path, api: Sandbox, call: Callable[..., Any]) -> None:
     configure(desk, api, "print", "shop")
     draw(desk / "in/b.jpg")
