@@ -92,7 +92,11 @@ class Job:
     code: str | None = None  # the same for machines
     field: str | None = None  # the request field that the API complained of
     request_id: str | None = None
-    finding: str | None = None  # what ``verify`` found odd about the answer, as a code; None: nothing
+    finding: str | None = None  # what is odd about the answer, as codes with commas between; None: nothing
+    answer_w: int | None = None  # of the answer, in pixels
+    answer_h: int | None = None
+    figures: str | None = None  # what was measured of its alpha, as JSON
+    delivered_at: datetime | None = None  # when its answer was first delivered
     is_accepted: bool = False  # a person takes the answer as it is, of whatever size
     made_with: str | None = None  # the options that the answer was asked for with, as a digest
     redo_at: datetime | None = None  # an answer from before this moment is not taken for it: it is paid for anew
@@ -169,6 +173,7 @@ def with_content(job: Job, content_key: str, *, picture_key: str | None = None) 
     forgotten: dict[str, object] = {}
     if job.content_key != content_key:
         forgotten = {"answer_digest": None, "answer_bytes": 0, "published_digest": None, "published_bytes": None}
+        forgotten |= {"answer_w": None, "answer_h": None, "figures": None, "delivered_at": None}
     return replace(job, content_key=content_key, picture_key=picture_key, **forgotten)  # type: ignore[arg-type]
 
 

@@ -34,6 +34,7 @@ from rembg_watch.config.settings import (
     DeliverableSettings,
     FolderOptions,
     FolderSettings,
+    ReviewLimits,
     Settings,
 )
 from rembg_watch.errors import ExitCode, exit_code
@@ -79,11 +80,12 @@ def test_the_example_is_what_init_writes() -> None:
 def test_each_default_in_the_example_is_the_real_one() -> None:
     shown = tomllib.loads(uncommented(EXAMPLE))
     folder = shown.pop("folders")[0]
-    options = folder.pop("options")
+    options, limits = folder.pop("options"), folder.pop("review_limits")
     deliverable = shown.pop("deliverables")[ANY_NAME]
     real = Settings(state_dir=Path("/var/lib/rembg-watch"))
     for table, model in [
         (options, FolderOptions()),
+        (limits, ReviewLimits()),
         (folder, FolderSettings(name="n", input="/i", output="/o")),
         (deliverable, DeliverableSettings()),
     ]:

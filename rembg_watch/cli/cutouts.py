@@ -11,6 +11,7 @@ from rembg_watch.delivery.roots import ADVICE, Roots, Unwritten
 from rembg_watch.host.silence import silent
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Ledger, Made, MadeState
+from rembg_watch.pictures.deliverable import SIDECAR
 
 _PATIENCE_S = 5.0
 
@@ -74,7 +75,7 @@ def missing(jobs: Iterable[Job], settings: Settings, ledger: Ledger) -> Missing:
 
 def _delivered(done: Iterable[Job], settings: Settings, ledger: Ledger) -> dict[int, tuple[File, ...]]:
     """Name the files of finished jobs: what their folder delivers, or the cut-out."""
-    wanted = {one.name: frozenset(one.deliver) for one in settings.folders}
+    wanted = {one.name: frozenset([*one.deliver, SIDECAR] if one.sidecar else one.deliver) for one in settings.folders}
     made = ledger.made_of([job.id for job in done if wanted.get(job.folder)])
     files = {job.id: _files(job, made.get(job.id, {}), wanted.get(job.folder, frozenset())) for job in done}
     return {number: some for number, some in files.items() if some}

@@ -1,5 +1,6 @@
 """``jobs``: the pictures in the ledger, with the state of each and the reason for it."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -173,6 +174,10 @@ def _job_json(job: Job) -> dict[str, Any]:
         "reason": job.reason,
         "code": job.code,
         "finding": job.finding,
+        "figures": json.loads(job.figures) if job.figures else None,
+        "answer_w": job.answer_w,
+        "answer_h": job.answer_h,
+        "delivered_at": job.delivered_at.isoformat() if job.delivered_at else None,
         "field": job.field,
         "attempts": job.attempts,
         "doubts": job.doubts,

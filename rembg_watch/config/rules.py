@@ -16,6 +16,7 @@ from rembg_watch.config.origins import Loc, dotted
 from rembg_watch.config.settings import FolderOptions, FolderSettings, Settings
 from rembg_watch.host.owners import owner_of
 from rembg_watch.paths import Folder, folder_problems
+from rembg_watch.pictures.deliverable import SIDECAR
 from rembg_watch.pictures.naming import tokens_of
 
 Where = Callable[[Loc], str]
@@ -93,6 +94,9 @@ def _deliverables(settings: Settings) -> Iterator[_Row]:
     for number, folder in enumerate(settings.folders):
         loc: Loc = ("folders", number)
         for name in folder.deliver:
+            if name == SIDECAR:
+                what, todo = f'"{SIDECAR}" is what a sidecar is called', "give the deliverable another name"
+                yield _error(FindingKind.SETTING, (*loc, "deliver"), what, todo)
             if name not in settings.deliverables:
                 known = ", ".join(settings.deliverables) or "none"
                 what = f"there is no [deliverables.{name}]"

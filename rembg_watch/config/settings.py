@@ -22,6 +22,7 @@ from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.config.foreign import why_foreign
 from rembg_watch.paths import After, Folder
 from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master, Upsample
+from rembg_watch.pictures.figures import Limits
 from rembg_watch.pictures.metadata import Keep
 from rembg_watch.pictures.naming import Naming, Words, why_no_template
 
@@ -355,6 +356,7 @@ def _pattern_of_names(value: str) -> str:
 
 
 Side = Annotated[Whole, Field(ge=1, le=30_000)]
+Share = Annotated[Real, Field(ge=0, le=1)]
 Profile = Annotated[str, BeforeValidator(_profile)]
 
 
@@ -422,6 +424,21 @@ class TokenSettings(Section):
 
     source: str = Field(alias="from", description="The token that it is made of.")
     words: dict[str, str] = Field(description="What each of its values becomes; one that is not here is told.")
+
+
+class ReviewLimits(Section):
+    """From where on a person should look at a cut-out; shares are 0 to 1."""
+
+    coverage_min: Share = Field(default=0.002, description="The least of the picture that an object covers.")
+    coverage_max: Share = Field(default=0.98, description="The most.")
+    border: Share = Field(default=0.98, description="The most of one border that it touches.")
+    fragments: Whole = Field(default=30, ge=1, description="The most parts that it has; specks do not count.")
+    holes: Whole = Field(default=100, ge=0, description="The most openings in it; specks do not count.")
+    softness: Share = Field(default=0.7, description="The most of what is visible that is half transparent.")
+
+    def limits(self) -> Limits:
+        """Return them as a value."""
+        return Limits(**self.model_dump())
 
 
 class FolderSettings(Section):
@@ -497,6 +514,9 @@ class FolderSettings(Section):
     publish: Literal["each", "together"] = Field(
         default="each", description="each: as soon as it is made | together: when all are made."
     )
+    sidecar: bool = Field(
+        default=False, description="Whether a JSON file beside them says what was made of what; it is written last."
+    )
     read_name: Annotated[str, AfterValidator(_pattern_of_names)] | None = Field(
         default=None,
         description="A regular expression whose named groups, found in a file's name, are tokens for `path`.",
@@ -507,6 +527,11 @@ class FolderSettings(Section):
         description="Tokens made out of others.",
         examples=[{"view": {"from": "n", "words": {"1": "MAIN", "2": "PT01"}}}],
     )
+    review: Literal["mark", "off"] = Field(
+        default="mark",
+        description="An odd cut-out, by [folders.review_limits], is: mark: delivered and named | off: not looked for.",
+    )
+    review_limits: ReviewLimits = ReviewLimits()
     priority: Whole = Field(default=0, ge=-1000, le=1000, description="Folders with a higher number go first.")
     daily_budget: Credits = Field(
         default=Decimal(0), description="Credits for this folder in one UTC day; 0: no limit of its own."

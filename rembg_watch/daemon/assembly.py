@@ -94,6 +94,9 @@ def recipe_of(folder: FolderSettings, deliverables: Mapping[str, DeliverableSett
         assume=folder.assume,
         send_px=folder.send_px if wanted else 0,
         is_together=folder.publish == "together",
+        review=folder.review,
+        review_limits=folder.review_limits.limits(),
+        has_sidecar=folder.sidecar,
         priority=folder.priority,
         daily_budget=folder.daily_budget,
     )

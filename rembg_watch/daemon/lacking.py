@@ -75,7 +75,7 @@ def lacks(
         if not folder.deliver or (folders and folder.name not in folders):
             continue
         recipe = recipe_of(folder, settings.deliverables)
-        wanted = {one.name: recipe.digest_of(one) for one in recipe.deliverables}
+        wanted = recipe.wanted
         by_name: Mapping[str, list[Lacking]] = {name: [] for name in wanted}
         for one in dict.fromkeys([*ledger.lacking(folder.name, wanted), *lost.get(folder.name, ())]):
             by_name[one.name].append(one)

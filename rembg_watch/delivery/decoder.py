@@ -30,6 +30,7 @@ from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.delivery import making
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Surprise, Verified, verify
 from rembg_watch.host.memory import limit_heaps, memory_bytes
+from rembg_watch.pictures.figures import Figures
 from rembg_watch.pictures.formats import Kind, ReadKind
 from rembg_watch.pictures.reduction import NoProxyError, Proxy, Reduction
 from rembg_watch.pictures.upright import CopyTooLargeError, Turn, UndecodableError, Upright, make_upright
@@ -117,7 +118,8 @@ def _verified(line: bytes) -> list[object]:
     except MemoryError:
         return ["memory"]
     odd = found.surprise and [found.surprise.reason, found.surprise.code]
-    return ["verified", found.width, found.height, found.kind, found.size_bytes, found.warning, odd]
+    figures = found.figures and found.figures.as_json()
+    return ["verified", found.width, found.height, found.kind, found.size_bytes, found.warning, odd, figures]
 
 
 def _made_upright(line: bytes, fds: Sequence[int]) -> list[object]:
@@ -218,7 +220,7 @@ def understood(line: bytes) -> Verified | AnswerRejectedError | MemoryError | No
     kind, *said = json.loads(line)
     match kind:
         case "verified":
-            width, height, name, size_bytes, warning, odd = said
+            width, height, name, size_bytes, warning, odd, figures = said
             return Verified(
                 width=int(width),
                 height=int(height),
@@ -226,6 +228,7 @@ def understood(line: bytes) -> Verified | AnswerRejectedError | MemoryError | No
                 size_bytes=int(size_bytes),
                 warning=None if warning is None else str(warning),
                 surprise=None if odd is None else Surprise(reason=str(odd[0]), code=str(odd[1])),
+                figures=None if figures is None else Figures.from_json(figures),
             )
         case "rejected":
             reason, code = said

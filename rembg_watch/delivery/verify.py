@@ -18,7 +18,7 @@ import math
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, cast
 
@@ -27,7 +27,9 @@ from PIL import Image, ImageChops
 from rembg_watch.api.params import LONGEST_SIDE_PX, Format, RemovalParams
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.pictures import inspection
+from rembg_watch.pictures.figures import Figures, plain_warning
 from rembg_watch.pictures.formats import Kind, Look
+from rembg_watch.pictures.measuring import measured
 from rembg_watch.pictures.upright import is_too_much
 
 Size = tuple[float, float]
@@ -90,6 +92,7 @@ class Verified:
     size_bytes: int
     warning: str | None = None  # no_alpha, all_opaque or all_transparent: is it a cutout? not_decoded: is it whole?
     surprise: Surprise | None = None  # None: it is of a fitting size
+    figures: Figures | None = None  # of its alpha, or of a mask; None: it has neither, or was not decoded
 
     @property
     def finding(self) -> str | None:
@@ -110,8 +113,8 @@ def verify(answer: Path, expected: Expected) -> Verified:
     kind = _asked_kind(look, expected)
     if is_too_much(Kind(kind), look.width_px * look.height_px):
         return verify_undecoded(answer, expected)
-    width, height, warning = _decode(answer, kind, expected)
-    return _verified(width, height, kind, size_bytes, warning, expected)
+    (width, height), figures, warning = _decode(answer, kind, expected)
+    return replace(_verified(width, height, kind, size_bytes, warning, expected), figures=figures)
 
 
 def verify_undecoded(answer: Path, expected: Expected) -> Verified:
@@ -162,12 +165,15 @@ def _look(answer: Path, size_bytes: int) -> Look:
     return look
 
 
-def _decode(answer: Path, kind: Format, expected: Expected) -> tuple[int, int, str | None]:
+def _decode(answer: Path, kind: Format, expected: Expected) -> tuple[tuple[int, int], Figures | None, str | None]:
     try:
         with _DECODING, Image.open(answer, formats=(kind.upper(),)) as picture:
             _check_pixels(*picture.size)  # before it is decoded: its header may lie
             picture.load()
-            return picture.width, picture.height, _warning(picture, expected.params)
+            figures = _figures(picture, expected.params)
+            if expected.params.mask:
+                return picture.size, figures, _mask_warning(picture)
+            return picture.size, figures, plain_warning(figures) if figures else None
     except AnswerRejectedError:
         raise
     except OSError as error:
@@ -247,20 +253,11 @@ def _resized(size: Size, params: RemovalParams) -> Iterator[Size]:
         yield size
 
 
-def _warning(picture: Image.Image, params: RemovalParams) -> str | None:
-    """Say what is odd about the transparency, where there should be some."""
-    if params.mask:
-        return _mask_warning(picture)
-    if params.bg_color is not None or params.format not in {Format.WEBP, Format.PNG}:
+def _figures(picture: Image.Image, params: RemovalParams) -> Figures | None:
+    """Measure the transparency, where there should be some, or the mask."""
+    if not params.mask and (params.bg_color is not None or params.format not in {Format.WEBP, Format.PNG}):
         return None
-    if not picture.has_transparency_data:
-        return "no_alpha"
-    if "A" not in picture.getbands():
-        picture = picture.convert("RGBA")  # a palette or one colour that is transparent
-    low, high = cast(tuple[int, int], picture.getchannel("A").getextrema())
-    if high == 0:
-        return "all_transparent"
-    return "all_opaque" if low == 255 else None
+    return measured(picture, is_mask=params.mask)
 
 
 _LOOKED_AT_PX = 64  # the sides of the little picture that says which way round a mask is

@@ -91,7 +91,8 @@ def lacking(connection: Connection, folder: str, wanted: Mapping[str, str]) -> l
 
 def _delivered(folder: str) -> tuple[ColumnElement[bool], ...]:
     """Pictures that are delivered and not replaced: their source stands, or we have put it away ourselves."""
-    stands = JOBS.c.gone_at.is_(None) | JOBS.c.is_disposed.is_(True)
+    put_away = JOBS.c.is_disposed.is_(True) & (JOBS.c.target.is_not(None) | JOBS.c.finding.like("%lacks_files%"))
+    stands = (JOBS.c.gone_at.is_(None) & JOBS.c.is_disposed.is_(False)) | put_away  # else it has another name now
     newest = select(func.max(_NEWER.c.id)).where(_NEWER.c.folder == JOBS.c.folder, _NEWER.c.source == JOBS.c.source)
     return (JOBS.c.folder == folder, JOBS.c.state == State.DONE.value, stands, JOBS.c.id == newest.scalar_subquery())
 

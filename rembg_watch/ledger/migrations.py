@@ -155,6 +155,22 @@ _VERSION_6 = (
 """Two pictures whose copies, as sent, are the same bytes are one request."""
 
 
+_VERSION_7 = (
+    "ALTER TABLE jobs ADD COLUMN answer_w INTEGER",
+    "ALTER TABLE jobs ADD COLUMN answer_h INTEGER",
+    "ALTER TABLE jobs ADD COLUMN figures TEXT",
+    "ALTER TABLE jobs ADD COLUMN delivered_at BIGINT",
+    """
+    CREATE TABLE reviews (
+        id INTEGER NOT NULL, job_id BIGINT NOT NULL, content_key VARCHAR(128) NOT NULL,
+        answer_digest VARCHAR(128) NOT NULL, verdict VARCHAR(16) NOT NULL, note TEXT, who TEXT, at BIGINT NOT NULL,
+        PRIMARY KEY (id), UNIQUE (content_key, answer_digest)
+    )
+    """,
+)
+"""Cut-outs are measured, and people judge the odd ones."""
+
+
 def _step(*statements: str) -> Migration:
     def take(connection: Connection) -> None:
         for statement in statements:
@@ -170,6 +186,7 @@ ON_SQLITE: tuple[Migration, ...] = (
     _step(*_VERSION_4),
     _step(*_VERSION_5),
     _step(*_VERSION_6),
+    _step(*_VERSION_7),
 )
 """From nothing to today's tables in SQLite; a ledger's version is how many of them it has had."""
 

@@ -155,6 +155,10 @@ JOBS = Table(
     Column("field", Words),
     Column("request_id", Words),
     Column("finding", Words),
+    Column("answer_w", Integer),
+    Column("answer_h", Integer),
+    Column("figures", Text),
+    Column("delivered_at", Moment),
     Column("is_accepted", Boolean, nullable=False, server_default=text("false")),
     Column("made_with", String(32)),
     Column("redo_at", Moment),
@@ -266,6 +270,22 @@ COPIES = Table(
     Index("copies_by_age", "sent_at"),
 )
 """What was sent in the place of a picture, by its bytes and the parameters, and the request that it was sent for."""
+
+
+REVIEWS = Table(
+    "reviews",
+    METADATA,
+    Column("id", _Id, primary_key=True),
+    Column("job_id", BigInteger, nullable=False),
+    Column("content_key", String(128), nullable=False),
+    Column("answer_digest", String(128), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("note", Words),
+    Column("who", Words),
+    Column("at", Moment, nullable=False),
+    UniqueConstraint("content_key", "answer_digest"),
+)
+"""What people decided about answers: of the very bytes, so that a new answer has no verdict."""
 
 NOTES = Table("notes", METADATA, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 """Small things to remember, as JSON."""

@@ -280,6 +280,7 @@ def redo(connection: Connection, ids: Sequence[int], at: datetime) -> int:
     for some in slices(ids):
         values = queued_anew(at) | {"due_at": at, "enqueued_at": at, "redo_at": at, "answer_digest": None}
         values |= {"answer_bytes": 0, "published_digest": None, "published_bytes": None, "is_disposal_due": False}
+        values |= {"answer_w": None, "answer_h": None, "figures": None, "delivered_at": None}
         queued += connection.execute(update(JOBS).where(JOBS.c.id.in_(some), *REDOABLE_NOW).values(values)).rowcount
     return queued
 

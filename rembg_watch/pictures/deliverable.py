@@ -71,6 +71,9 @@ class Canvas(StrEnum):
     OBJECT = "object"  # as large as the object, and its margin
 
 
+SIDECAR = "sidecar"
+"""What the file is called that says what was made of what; no deliverable has this name."""
+
 MADE_AS = 1
 """Counts up when the same settings come to make another file: what is made then differs from what stands."""
 

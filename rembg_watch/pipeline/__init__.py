@@ -11,8 +11,10 @@ twice without saying so:
 ``pipeline.call``          wait at the gate, send, keep the answer: the only step that costs money
 ``pipeline.finish``        verify the answer, publish it or what is made of it, put the source away
 ``pipeline.making``        make the deliverables of a picture, and publish each
+``pipeline.sidecars``      what the file beside them says: what was made of what
 ``pipeline.rendering``     how a file is made, in a child or here
 ``pipeline.ends``          what the end of a step means for its job
+``pipeline.review``        which cut-outs a person should look at, by what was measured of them
 ``pipeline.surprises``     answers of an unexpected size: held until a person decides
 ``pipeline.trials``        the first answer of a new kind: one picture goes alone
 ``pipeline.afterwards``    what becomes of the source
@@ -21,7 +23,7 @@ twice without saying so:
 ``pipeline.feeder``        what is worked on next
 ``pipeline.under_way``     the jobs that are claimed and not over
 ``pipeline.output_check``  whether an output folder takes cut-outs
-``pipeline.renames``       the cut-out of a source's old name is taken along
+``pipeline.renames``       the files of a source's old name are taken along
 ``pipeline.retrying``      the retry loop, for these calls and for ``remove``
 ``pipeline.shares``        which folders' disks neither answer nor fail
 ``pipeline.threads``       groups of threads, each with one queue

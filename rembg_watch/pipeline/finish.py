@@ -8,12 +8,13 @@ made of the answer it is two steps, since the second takes minutes: it is kept, 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from rembg_watch.api.errors import BadAnswerError, Charge
 from rembg_watch.delivery.outputs import AGAIN_S
 from rembg_watch.delivery.publish import Published, Staged, discard, publish, stage
-from rembg_watch.delivery.verify import AnswerRejectedError, Expected, Verified
+from rembg_watch.delivery.verify import AnswerRejectedError, Expected
 from rembg_watch.host.disk import (
     Content,
     DeliveryError,
@@ -29,7 +30,7 @@ from rembg_watch.paths import mirror
 from rembg_watch.pictures.carrying import cuts_for
 from rembg_watch.pictures.inspection import reader_of
 from rembg_watch.pictures.metadata import Cut
-from rembg_watch.pipeline import afterwards, ends, making, renames, surprises
+from rembg_watch.pipeline import afterwards, ends, making, renames, review, surprises
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.values import Blocked, Bought, Over, Paid, need_of
@@ -53,7 +54,7 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked | Bought:
     answer = ports.spool.path(key)
     if _is_mastered(ports, paid, answer):
         is_there = ports.masters.has(key, paid.job.answer_digest)
-        return Bought(paid=paid, finding=paid.job.finding) if is_there else _unmade(ports, paid)
+        return Bought(paid=review.judged_anew(paid)) if is_there else _unmade(ports, paid)
     try:
         verified = ports.verify(answer, paid.expected or Expected.of_unknown_source(paid.recipe.params))
     except (AnswerRejectedError, FileNotFoundError) as rejected:
@@ -63,13 +64,14 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked | Bought:
         ports.governor.accepted(paid.ticket)
     if verified.surprise is not None and not surprises.is_accepted(ports, paid.job):
         return surprises.hold(ports, paid, verified.surprise)
+    paid = review.measured(paid, verified)
     if paid.recipe.deliverables:
         surprises.judge_kind(ports, paid, verified)
-        return _kept(ports, paid, key, verified)
-    return _deliver(ports, paid, key, verified)
+        return _kept(ports, paid, key)
+    return _deliver(ports, paid, key)
 
 
-def _deliver(ports: Ports, paid: Paid, key: str, verified: Verified) -> Over | Blocked:
+def _deliver(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
     """Publish a verified answer itself."""
     answer = ports.spool.path(key)
     former = renames.former_of(ports, paid)
@@ -97,8 +99,8 @@ def _deliver(ports: Ports, paid: Paid, key: str, verified: Verified) -> Over | B
             reason=None,
             code=None,
             field=None,
-            finding=verified.finding,
             is_accepted=False,
+            delivered_at=paid.job.delivered_at or ports.now(),
             published_digest=published.content.digest,
             published_bytes=published.content.size_bytes,
             is_disposal_due=paid.recipe.after != "keep",
@@ -120,21 +122,23 @@ def _is_mastered(ports: Ports, paid: Paid, answer: Path) -> bool:
     return paid.is_mastered or bool(ports.ledger.made(paid.job.id))
 
 
-def _kept(ports: Ports, paid: Paid, key: str, verified: Verified) -> Bought | Blocked:
+def _kept(ports: Ports, paid: Paid, key: str) -> Bought | Blocked:
     """Keep what was bought: who asks for the same has it from here on, and files can be made of it."""
     try:
         _keep_master(ports, paid.job, key)
     except OutputUnavailableError as away:
         return _unpublished(ports, paid.job, away, AGAIN_S)
-    return Bought(paid=paid, finding=verified.finding)
+    return Bought(paid=paid)
 
 
 def make(ports: Ports, bought: Bought, *, beat: Callable[[], None] = lambda: None) -> Over | Blocked:
     """Make the deliverables of what was bought, publish them and put the source away."""
     paid = bought.paid
     job, recipe, key = paid.job, paid.recipe, str(paid.job.content_key)
+    former = renames.former_of(ports, paid)
+    make_way = partial(renames.make_way, ports, recipe, former) if former is not None else _no_way
     try:
-        made = making.make(ports, job, recipe, ports.masters.path(key), beat)
+        made = making.make(ports, job, recipe, ports.masters.path(key), beat, make_way=make_way)
     except TargetRefusedError as refused:
         return replace(_unpublished(ports, job, refused, _NAME_RETRY_S), is_name=True)
     except OutputUnavailableError as away:
@@ -144,18 +148,23 @@ def make(ports: Ports, bought: Bought, *, beat: Callable[[], None] = lambda: Non
         waiting = move(job, State.RECEIVED, at=at, retry_at=at + _MAKE_AGAIN, reason=str(busy), code="not_now")
         return Over(job=ports.ledger.record(waiting, keeps_claim=False))
     ports.masters.used(key)
+    if former is not None:
+        renames.take_along(ports, paid, former, but=making.not_made(made))
     lacking = making.lacking_text(list(made.values()))
-    finding = "lacks_files" if lacking else bought.finding
+    finding = review.joined("lacks_files" if lacking else None, job.finding, *review.remarks_of(made, recipe))
     is_due = recipe.after != "keep" and not job.is_disposed and not (lacking and recipe.after == "delete")
     facts = {"retry_at": None, "reason": lacking, "code": None, "field": None, "is_accepted": False}
-    target = making.first_target(made)
-    done = ports.ledger.record(
-        move(job, State.DONE, at=ports.now(), target=target, finding=finding, is_disposal_due=is_due, **facts)
-    )
+    target, at = making.first_target(made), ports.now()
+    delivered = move(job, State.DONE, at=at, target=target, finding=finding, is_disposal_due=is_due, **facts)
+    done = ports.ledger.record(replace(delivered, delivered_at=job.delivered_at or at))
     ports.step("recorded")
     _report_delivered(ports, paid, done)
     _drop_unless_waited_for(ports, key)
     return Over(job=afterwards.put_away(ports, done))
+
+
+def _no_way(_name: bytes) -> None:
+    """Nothing stands in the way of a picture that was not renamed."""
 
 
 def _keep_master(ports: Ports, job: Job, key: str) -> None:

@@ -7,9 +7,10 @@ so no encoder has to make the same bytes twice. A file that cannot be made leave
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from os import fsdecode
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -24,10 +25,11 @@ from rembg_watch.jobs import Job
 from rembg_watch.ledger import Made, MadeState, Target
 from rembg_watch.paths import mirror, suffix
 from rembg_watch.pictures import carrying, inspection
-from rembg_watch.pictures.deliverable import Deliverable
+from rembg_watch.pictures.deliverable import SIDECAR, Deliverable
 from rembg_watch.pictures.naming import NoNameError
 from rembg_watch.pictures.rendering import NotRenderedError, Rendered
 from rembg_watch.pictures.sending import AS_IT_IS, way_of
+from rembg_watch.pipeline import sidecars
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.source import SourceError, open_version
@@ -38,18 +40,26 @@ from rembg_watch.report import events
 class _Ready:
     """A file that is whole, beside its name."""
 
-    deliverable: Deliverable
+    name: str
     recipe_digest: str
     staged: Staged
     names: Callable[[], Iterator[bytes]]
-    rendered: Rendered
+    remarks: tuple[str, ...] = ()
 
 
 def make(
-    ports: Ports, job: Job, recipe: Recipe, master: Path, beat: Callable[[], None] = lambda: None
+    ports: Ports,
+    job: Job,
+    recipe: Recipe,
+    master: Path,
+    beat: Callable[[], None] = lambda: None,
+    *,
+    make_way: Callable[[bytes], None] = lambda _name: None,
 ) -> dict[str, Made]:
     """
     Make and publish what a picture lacks of its folder's deliverables; return what there is of each.
+
+    *make_way* is told the best name of each file before it is claimed.
 
     Raises:
         DeliveryError: The output takes nothing now; what stands, stands.
@@ -65,7 +75,7 @@ def make(
         stack.callback(_discard_all, ready)
         for deliverable in recipe.deliverables:
             known = made.get(deliverable.name)
-            if known is not None and _is_over(ports, job, recipe, deliverable, known):
+            if known is not None and _is_over(ports, job, recipe, recipe.digest_of(deliverable), known):
                 continue
             wanted = Making(
                 master=master,
@@ -77,20 +87,22 @@ def make(
                 assume=recipe.assume,
             )
             try:
-                ready.append(_staged(ports, job, recipe, source, wanted, made, beat))
+                ready.append(_staged(ports, job, recipe, source, wanted, made, beat, make_way))
             except (NotRenderedError, NoNameError) as cannot:
                 made[deliverable.name] = _failed(ports, job, recipe, deliverable, cannot)
                 continue
             if not recipe.is_together:
                 _put_all(ports, job, recipe, ready, made)
         _put_all(ports, job, recipe, ready, made)
+        if recipe.has_sidecar:
+            _write_sidecar(ports, job, recipe, source, made, make_way)
     return {one.name: made[one.name] for one in recipe.deliverables}
 
 
 def _put_all(ports: Ports, job: Job, recipe: Recipe, ready: list[_Ready], made: dict[str, Made]) -> None:
     while ready:
         one = ready.pop(0)
-        made[one.deliverable.name] = _put(ports, job, recipe, one, made)
+        made[one.name] = _put(ports, job, recipe, one, made)
 
 
 def _discard_all(ready: list[_Ready]) -> None:
@@ -98,9 +110,9 @@ def _discard_all(ready: list[_Ready]) -> None:
         discard(one.staged)
 
 
-def _is_over(ports: Ports, job: Job, recipe: Recipe, deliverable: Deliverable, known: Made) -> bool:
+def _is_over(ports: Ports, job: Job, recipe: Recipe, recipe_digest: str, known: Made) -> bool:
     """Say if nothing is left to do for a deliverable; one that a crash left with its name is taken for ours."""
-    if known.recipe_digest != recipe.digest_of(deliverable) or known.state is MadeState.FAILED:
+    if known.recipe_digest != recipe_digest or known.state is MadeState.FAILED:
         return False
     if known.target is None or known.digest is None or known.size_bytes is None:
         return False
@@ -134,6 +146,7 @@ def _staged(
     wanted: Making,
     made: dict[str, Made],
     beat: Callable[[], None],
+    make_way: Callable[[bytes], None],
 ) -> _Ready:
     deliverable = wanted.deliverable
     with _unnamed(ports) as file, _unnamed(ports) as scratch:
@@ -142,22 +155,59 @@ def _staged(
         file.flush()
         ports.step("made")
         place = place_of(recipe, job, deliverable, (rendered.width, rendered.height))
-        taken = {one.target for one in made.values() if one.name != deliverable.name}
+        wish = (deliverable.name, recipe.digest_of(deliverable), deliverable.format.extension)
+        return _beside(ports, job, recipe, file, wish, place, made, make_way, rendered.remarks)
 
-        def names() -> Iterator[bytes]:
-            return (one for one in _names(ports, recipe, deliverable, place) if one not in taken)
 
+def _beside(
+    ports: Ports,
+    job: Job,
+    recipe: Recipe,
+    file: BinaryIO,
+    wish: tuple[str, str, str],
+    place: bytes,
+    made: Mapping[str, Made],
+    make_way: Callable[[bytes], None],
+    remarks: tuple[str, ...] = (),
+) -> _Ready:
+    """Stage a whole file beside the name that it gets; *wish*: what it is, how it is made, and its ending."""
+    name, recipe_digest, extension = wish
+    taken = {one.target for one in made.values() if one.name != name}
+
+    def names() -> Iterator[bytes]:
+        return (one for one in _names(ports, recipe, extension, place) if one not in taken)
+
+    with ports.shares.touching(job.folder):
+        ports.roots.check(recipe.output)
+        make_way(next(names()))
+        target = ports.ledger.claim_target(job.folder, job.source, names(), ports.now())
+        staged = stage(Path(f"/proc/self/fd/{file.fileno()}"), recipe.output, target, step=ports.step)
+    return _Ready(name=name, recipe_digest=recipe_digest, staged=staged, names=names, remarks=remarks)
+
+
+def _write_sidecar(
+    ports: Ports,
+    job: Job,
+    recipe: Recipe,
+    source: BinaryIO | None,
+    made: dict[str, Made],
+    make_way: Callable[[bytes], None],
+) -> None:
+    """Write down beside the files what was made of what, unless that stands there, or was taken away by somebody."""
+    known, how = made.get(SIDECAR), recipe.wanted[SIDECAR]
+    try:
         with ports.shares.touching(job.folder):
-            ports.roots.check(recipe.output)
-            target = ports.ledger.claim_target(job.folder, job.source, names(), ports.now())
-            staged = stage(Path(f"/proc/self/fd/{file.fileno()}"), recipe.output, target, step=ports.step)
-    return _Ready(
-        deliverable=deliverable,
-        recipe_digest=recipe.digest_of(deliverable),
-        staged=staged,
-        names=names,
-        rendered=rendered,
-    )
+            digest = sidecars.source_digest(source, recipe.output, known)
+    except OSError as error:
+        raise NotNowError(f"the picture cannot be read now ({(error.strerror or str(error)).lower()})") from error
+    text = sidecars.sidecar(job, recipe, made, digest)
+    if known is not None and known.digest == sha256(text).hexdigest() and _is_over(ports, job, recipe, how, known):
+        return
+    with _unnamed(ports) as file:
+        file.write(text)
+        file.flush()
+        wish = (SIDECAR, how, sidecars.EXTENSION)
+        _put_all(ports, job, recipe, [_beside(ports, job, recipe, file, wish, job.source, made, make_way)], made)
 
 
 @contextmanager
@@ -235,15 +285,14 @@ def place_of(recipe: Recipe, job: Job, deliverable: Deliverable, sides: tuple[in
     return filled + suffix(job.source)
 
 
-def _names(ports: Ports, recipe: Recipe, deliverable: Deliverable, place: bytes) -> Iterator[bytes]:
-    extension = deliverable.format.extension
+def _names(ports: Ports, recipe: Recipe, extension: str, place: bytes) -> Iterator[bytes]:
     return mirror(ports.places.source_in(recipe.output, place, extension), extension)
 
 
 def _put(ports: Ports, job: Job, recipe: Recipe, ready: _Ready, made: dict[str, Made]) -> Made:
     """Write a file down and give it its name: the best one that is free, or that of our own older file."""
     staged, refused = ready.staged, set[bytes]()
-    before = made.get(ready.deliverable.name)
+    before = made.get(ready.name)
     try:
         while True:
             one = _row(ports, job, ready, staged)
@@ -268,17 +317,15 @@ def _put(ports: Ports, job: Job, recipe: Recipe, ready: _Ready, made: dict[str, 
     ports.step("named")
     if before is not None:
         _withdraw(ports, job, recipe, before, standing)
-    ports.report(
-        events.FileMade(**events.of(job), deliverable=one.name, target=staged.target, remarks=ready.rendered.remarks)
-    )
+    ports.report(events.FileMade(**events.of(job), deliverable=one.name, target=staged.target, remarks=ready.remarks))
     return standing
 
 
 def _row(ports: Ports, job: Job, ready: _Ready, staged: Staged) -> Made:
-    remarks = ready.rendered.remarks
+    remarks = ready.remarks
     return Made(
         job_id=job.id,
-        name=ready.deliverable.name,
+        name=ready.name,
         recipe_digest=ready.recipe_digest,
         state=MadeState.MADE,
         made_at=ports.now(),
@@ -356,6 +403,11 @@ def lacking_text(made: Sequence[Made]) -> str | None:
     """Say which files are lacking, and why; None if there are all."""
     failed = [one for one in made if one.state is MadeState.FAILED]
     return "; ".join(f"{one.name}: {one.reason}" for one in failed) or None
+
+
+def not_made(made: Mapping[str, Made]) -> frozenset[str]:
+    """Name the files that could not be made."""
+    return frozenset(name for name, one in made.items() if one.state is MadeState.FAILED)
 
 
 def first_target(made: dict[str, Made]) -> bytes | None:

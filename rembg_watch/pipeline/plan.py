@@ -12,19 +12,27 @@ from decimal import Decimal
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
 from rembg_watch.api.params import RemovalParams
 from rembg_watch.delivery.masters import Keeping
 from rembg_watch.paths import After
-from rembg_watch.pictures.deliverable import Deliverable, Edges, Master
+from rembg_watch.pictures.deliverable import SIDECAR, Deliverable, Edges, Master
+from rembg_watch.pictures.figures import Limits
 from rembg_watch.pictures.metadata import Keep
 from rembg_watch.pictures.naming import Naming
 from rembg_watch.pictures.sending import Sends
 
+_SIDECAR_DIGEST = "sidecar 1"  # as a file that is wanted: its content says whether it is up to date
+
 NO_NAMING = Naming(folder="")
 USUAL_KEEPING = Keeping()
+USUAL_LIMITS = Limits()
+
+Review = Literal["mark", "hold", "off"]
+"""What becomes of an odd cut-out: it is delivered and marked, waits for a person, or is not judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,9 @@ class Recipe:
     master: Master = Master.CUTOUT
     edges: Edges = Edges.CLEAN
     is_together: bool = False  # its files appear when all of them are made
+    review: Review = "mark"  # what becomes of an odd cut-out
+    review_limits: Limits = USUAL_LIMITS
+    has_sidecar: bool = False  # and then a file that says what was made of what
     priority: int = 0
     daily_budget: Decimal = Decimal(0)  # credits in one UTC day; 0: no limit
 
@@ -61,6 +72,12 @@ class Recipe:
         """Name how a deliverable is made for this folder, in few characters."""
         how = f"{deliverable.digest} {self.master} {self.edges} {self.assume}"
         return sha256(how.encode()).hexdigest()[:16]
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """What is to be made of each picture, by name, with the digest of how it is made."""
+        made = {one.name: self.digest_of(one) for one in self.deliverables}
+        return made | {SIDECAR: _SIDECAR_DIGEST} if self.has_sidecar and made else made
 
     @cached_property
     def kind(self) -> str:

@@ -287,6 +287,7 @@ def _delivered_before(ports: Ports, plan: Plan, key: str, answered: Iterable[Job
 def _received(ports: Ports, recipe: Recipe, job: Job, known: Job, prepared: PreparedSource) -> Paid:
     """Go on with an answer that was paid for before and is in the spool."""
     answer = {"answer_digest": known.answer_digest, "answer_bytes": known.answer_bytes, "redo_at": None}
+    answer |= {"answer_w": known.answer_w, "answer_h": known.answer_h, "figures": known.figures}
     answer |= {"made_with": recipe.options_digest}
     received = ports.ledger.record(
         move(job, State.RECEIVED, at=ports.now(), retry_at=None, reason=None, code=None, **answer)

@@ -1,19 +1,20 @@
 """
-After a rename of a source, take the cut-out of its old name along, instead of leaving it for ever.
+After a rename of a source, take the files of its old name along, instead of leaving them for ever.
 
 A rename is: the old source is gone, the new one has the same content and found the paid answer. The
 old cut-out goes only if it is still ours byte for byte, and only after the new one stands; where the two
 names are one to a Mac or to Windows, before that, so that the new one need not be called ``x.jpg.webp``.
-The answer is in the spool all the while.
+The answer is in the spool, or among the masters, all the while. What a person has edited stays, and that is told.
 """
 
 import os
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 
 from rembg_watch.delivery.withdraw import withdraw
 from rembg_watch.host.disk import Content, DeliveryError
 from rembg_watch.jobs import Job, State, move
-from rembg_watch.ledger import StaleJobError
+from rembg_watch.ledger import MadeState, StaleJobError
 from rembg_watch.paths import collision_key, mirror
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
@@ -22,12 +23,20 @@ from rembg_watch.report import events
 
 
 @dataclass(frozen=True, slots=True)
+class FormerFile:
+    """A file that was put into the output under a picture's former name."""
+
+    deliverable: str | None  # None: it is the cut-out itself
+    target: bytes
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
 class Former:
     """The job of a picture's former name, and what it put into the output."""
 
     job: Job
-    target: bytes
-    content: Content
+    files: tuple[FormerFile, ...]
 
 
 def former_of(ports: Ports, paid: Paid) -> Former | None:
@@ -74,37 +83,81 @@ def _is_away(recipe: Recipe, old: bytes, new: bytes) -> bool:
 
 
 def _former(ports: Ports, job: Job) -> Former | None:
-    owned = ports.ledger.target(job.folder, job.target) if job.target is not None else None
+    made = ports.ledger.made(job.id).values()
+    if made:
+        standing = (one for one in made if one.state is MadeState.STANDING)
+        files = (_owned(ports, job, one.target, one.digest, one.name) for one in standing)
+    else:
+        files = (one for one in [_owned(ports, job, job.target, job.standing[0], None)])
+    found = tuple(one for one in files if one is not None)
+    return Former(job, found) if found or made else None
+
+
+def _owned(
+    ports: Ports, job: Job, target: bytes | None, digest: str | None, deliverable: str | None
+) -> FormerFile | None:
+    """Return a file of a job, unless another version of the source has put its own under that name since."""
+    owned = ports.ledger.target(job.folder, target) if target is not None else None
     if owned is None or owned.source != job.source or owned.digest is None or owned.size_bytes is None:
         return None
-    if owned.digest != job.standing[0]:
-        return None  # another version of the source put its own cut-out there since
-    return Former(job, owned.target, Content(digest=owned.digest, size_bytes=owned.size_bytes))
+    if owned.digest != digest:
+        return None
+    return FormerFile(deliverable, owned.target, Content(digest=owned.digest, size_bytes=owned.size_bytes))
 
 
 def is_same_name(former: Former, paid: Paid) -> bool:
     """Say if the old cut-out has, but for its case, the name that the new one should have."""
     best = next(mirror(paid.job.source, paid.recipe.params.format.extension))
-    return collision_key(former.target) == collision_key(best)
+    return any(_is_one(one, best) for one in former.files)
 
 
-def take_along(ports: Ports, paid: Paid, former: Former) -> None:
+def _is_one(file: FormerFile, name: bytes) -> bool:
+    return collision_key(file.target) == collision_key(name)
+
+
+def make_way(ports: Ports, recipe: Recipe, former: Former, name: bytes) -> None:
+    """Remove the file of the former name that has, but for its case, the name that a new one is about to get."""
+    for one in former.files:
+        if _is_one(one, name) and _take(ports, recipe, former.job, one):
+            ports.step("withdrawn")
+
+
+def take_along(ports: Ports, paid: Paid, former: Former, *, but: Container[str | None] = ()) -> None:
     """
-    Remove the cut-out of the former name if it is ours, and let go of the name.
+    Remove the files of the former name that are ours, and let go of their names.
 
-    Where it cannot be removed, or is ours no more, it stays as it is: a dead file harms nobody.
+    One that cannot be removed, or is ours no more, stays as it is: a dead file harms nobody. So do the
+    deliverables that could not be made anew, *but*.
     """
-    try:
-        if not withdraw(paid.recipe.output, former.target, former.content):
-            return
-    except DeliveryError:
+    old, recipe = former.job, paid.recipe
+    meant = [one for one in former.files if one.deliverable not in but]
+    stays = [one for one in meant if not _take(ports, recipe, old, one)]
+    for one in stays:
+        if os.path.lexists(recipe.output / os.fsdecode(one.target)):
+            ports.report(events.LeftBehind(**events.of(paid.job), former=old.source, target=one.target))
+    if former.files and len(stays) == len(former.files):
         return
     ports.step("withdrawn")
-    old = former.job
-    ports.ledger.release_target(old.folder, old.source, former.target)
     try:
         # as if we had put the source away: if its name comes back, it is delivered anew
-        ports.ledger.record(move(old, State.DONE, at=old.changed_at, target=None, is_disposed=True))
+        ports.ledger.record(move(old, State.DONE, at=old.changed_at, target=None, is_disposed=True, finding=None))
     except StaleJobError:
         return
     ports.report(events.TakenAlong(**events.of(paid.job), former=old.source))
+
+
+def _take(ports: Ports, recipe: Recipe, old: Job, file: FormerFile) -> bool:
+    """Remove a file of the former name if it is ours; say whether that is done, also where it was done before."""
+    owned = ports.ledger.target(old.folder, file.target)
+    if owned is None or owned.source != old.source:
+        return True
+    try:
+        if not withdraw(recipe.output, file.target, file.content):
+            return False
+    except DeliveryError:
+        return False
+    ports.ledger.release_target(old.folder, old.source, file.target)
+    known = ports.ledger.made(old.id).get(file.deliverable or "")
+    if known is not None:  # it is made anew if the old name comes back
+        ports.ledger.record_made(replace(known, state=MadeState.MADE, target=None, digest=None, size_bytes=None))
+    return True

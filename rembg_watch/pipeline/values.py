@@ -48,7 +48,6 @@ class Bought:
     """A job whose answer is kept, and of which files are still to be made; nobody waits for that."""
 
     paid: Paid
-    finding: str | None = None  # what is odd about the answer
 
     @property
     def job(self) -> Job:

@@ -22,6 +22,13 @@ _ODD = {
     "not_decoded": "it is too large to be decoded on this machine, so only its structure was checked",
     "wrong_size": "it is not of the size that was expected",
     "downgraded": "it is much smaller than expected",
+    "flat": "all of it is equally opaque",
+    "small_object": "the object is very small",
+    "large_object": "the object takes nearly all of the picture",
+    "touches_border": "the object takes nearly a whole border",
+    "fragments": "the object is in many parts",
+    "holes": "the object has many holes",
+    "soft": "much of the object is half transparent",
 }
 
 
@@ -32,6 +39,7 @@ _REMARKS = {
     "eight_bit": "its format holds 8 bits only",
     "no_clipping_path": "its outline is too complicated for a clipping path",
     "from_lab": "its colours were converted from Lab",
+    "untagged": "its picture has no colour profile",
     "from_float": "its values were converted to 16 bits",
 }
 
@@ -47,7 +55,11 @@ ODD_CODES = tuple(_ODD)
 
 def odd_text(finding: str | None) -> str:
     """Say what is odd about a cutout that was delivered, to be put behind a sentence; nothing if nothing is."""
-    return f"; look at it: {_ODD.get(finding, finding)}" if finding else ""
+    return f"; look at it: {', '.join(map(_odd, finding.split(',')))}" if finding else ""
+
+
+def _odd(code: str) -> str:
+    return _ODD.get(code) or remark_text(code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +171,19 @@ class TakenAlong(PictureEvent):
 
     def _says(self) -> str:
         return f"{self.picture} was {show(self.former)} before: the cut-out of that name is taken along"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftBehind(PictureEvent):
+    """A source was renamed, and a file of its old name stays: it was edited, or cannot be removed."""
+
+    level: ClassVar[Level] = Level.WARNING
+    former: bytes
+    target: bytes
+
+    def _says(self) -> str:
+        kept = f"{show(self.target)} stays: it was edited since, or cannot be removed"
+        return f"{self.picture} was {show(self.former)} before: {kept}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

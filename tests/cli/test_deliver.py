@@ -107,6 +107,24 @@ def test_what_is_kept_no_more_is_bought_only_where_that_was_agreed_to(
     assert (files(desk), api.billed) == (["print/b.tif", "shop/b.jpg"], 2)
 
 
+def test_redo_pays_for_a_picture_and_makes_all_its_files_of_the_new_answer(
+    desk: Path, api: Sandbox, call: Callable[..., Any]
+) -> None:
+    configure(desk, api, "print", "shop")
+    draw(desk / "in/a.jpg")
+    draw(desk / "in/b.jpg", colour="red")
+    assert call("once", "--quiet").code == 0
+    everything = files(desk)
+    before = {name: (desk / "out" / name).stat().st_ino for name in everything}
+    (desk / "out/shop/b.jpg").unlink()
+    assert "1 cut-out made anew for up to 1 credit" in call("redo", "b.jpg", "--yes").out
+    assert call("once", "--quiet").code == 0
+    after = {name: (desk / "out" / name).stat().st_ino for name in files(desk)}
+    assert (list(after), api.billed) == (everything, 3)
+    assert {name for name in everything if after[name] != before[name]} >= {"print/b.tif"}
+    assert {name for name in everything if after[name] == before[name]} == {"print/a.tif", "shop/a.jpg"}
+
+
 def test_a_preview_costs_nothing_and_says_what_is_missing(desk: Path, api: Sandbox, call: Callable[..., Any]) -> None:
     configure(desk, api, "print", "shop")
     draw(desk / "in/b.jpg")
@@ -239,3 +257,26 @@ def test_an_output_that_is_away_lacks_nothing(desk: Path, api: Sandbox, call: Ca
     ended = call("deliver", "--missing")
     assert "f: its output is away, so that nothing of it counts as missing" in ended.out
     assert "no delivered picture" in ended.out
+
+
+def test_a_sidecar_that_is_wanted_later_or_was_taken_away_costs_nothing(
+    desk: Path, api: Sandbox, call: Callable[..., Any]
+) -> None:
+    configure(desk, api, "print")
+    draw(desk / "in/day/a.tif")
+    assert call("once", "--quiet").code == 0
+    configure(desk, api, "print", **{'deliver = ["print"]': 'deliver = ["print"]\nsidecar = true'})
+    assert call("deliver").out.startswith("f: 1 picture lacks 'sidecar': 0 credits")
+    assert call("once", "--quiet").code == 0
+    assert files(desk) == ["day/a.json", "print/day/a.tif"]
+    said = json.loads((desk / "out/day/a.json").read_bytes())
+    assert (said["credits"], said["files"][0]["path"]) == ("1", "print/day/a.tif")
+    assert str(desk) not in json.dumps(said)
+    assert "day/a.json" in call("jobs").out
+    (desk / "out/day/a.json").unlink()
+    assert call("once", "--quiet").code == 0
+    assert files(desk) == ["print/day/a.tif"]
+    assert "lacks 'sidecar': 0 credits" in call("deliver", "--missing").out
+    assert call("once", "--quiet").code == 0
+    assert json.loads((desk / "out/day/a.json").read_bytes()) == said
+    assert api.billed == 1

@@ -1,5 +1,7 @@
 """One paid answer, several files: each made, written down, named; and made again where something is lacking."""
 
+import contextlib
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -188,6 +190,78 @@ def test_a_re_export_replaces_its_files_and_one_that_was_edited_stays(tmp_path: 
     assert set(after) == {*ALL, "shop/day/a.jpg.jpg"}
 
 
+def rename(studio: Studio, old: str, new: str) -> Callable[[Any], object]:
+    """Rename a source; return what lets the ledger know of it as the watch does."""
+    (studio.root / "in" / new).parent.mkdir(parents=True, exist_ok=True)
+    (studio.root / "in" / old).rename(studio.root / "in" / new)
+    return lambda life: life.ledger.gone("f", [old.encode()], life.ports.now())
+
+
+@pytest.mark.parametrize(
+    ("new", "files"),
+    [
+        ("day/b.jpg", {"print/day/b.tif", "shop/day/b.jpg", "b-thumb.webp"}),
+        ("week/a.jpg", {"print/week/a.tif", "shop/week/a.jpg", "a-thumb.webp"}),
+        ("day/A.jpg", {"print/day/A.tif", "shop/day/A.jpg", "A-thumb.webp"}),
+    ],
+    ids=["renamed", "moved", "another case"],
+)
+@pytest.mark.parametrize("together", [False, True])
+def test_the_files_of_a_renamed_picture_follow_it(tmp_path: Path, new: str, files: set[str], together: bool) -> None:
+    studio, _ = make_studio(tmp_path, is_together=together)
+    studio.drop("day/a.jpg")
+    live(studio)
+    jobs = live(studio, rename(studio, "day/a.jpg", new))
+    assert set(studio.outputs()) == files
+    assert jobs[new].state is State.DONE
+    assert studio.sandbox.billed == 1
+    [told] = studio.reported(events.TakenAlong)
+    assert told.former == b"day/a.jpg"  # type: ignore[attr-defined]
+    with studio.live() as life:
+        found = life.ledger.lacking("f", {"added": "later"})
+        assert [one.source for one in found] == [new.encode()], "the old name is no picture any more"
+    live(studio, rename(studio, new, "day/a.jpg"))
+    assert texts(studio) == ALL, "and back again"
+    assert studio.sandbox.billed == 1
+
+
+def test_an_edited_file_of_the_old_name_stays_and_that_is_told(tmp_path: Path) -> None:
+    studio, _ = make_studio(tmp_path)
+    studio.drop("day/a.jpg")
+    live(studio)
+    (studio.root / "out/shop/day/a.jpg").write_bytes(b"edited")
+    live(studio, rename(studio, "day/a.jpg", "day/b.jpg"))
+    assert set(studio.outputs()) == {"print/day/b.tif", "shop/day/b.jpg", "b-thumb.webp", "shop/day/a.jpg"}
+    assert studio.outputs()["shop/day/a.jpg"] == b"edited"
+    [left] = studio.reported(events.LeftBehind)
+    assert (left.former, left.target) == (b"day/a.jpg", b"shop/day/a.jpg")  # type: ignore[attr-defined]
+    assert studio.sandbox.billed == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("nth", [1, 2, 3])
+@pytest.mark.parametrize("new", ["day/b.jpg", "day/A.jpg"])
+@pytest.mark.parametrize("step", ["made", "withdrawn", "written down", "published", "named", "recorded"])
+def test_a_crash_after_a_rename_leaves_each_file_once(tmp_path: Path, step: str, new: str, nth: int) -> None:
+    studio, _ = make_studio(tmp_path)
+    studio.drop("day/a.jpg")
+    live(studio)
+    tell, left = rename(studio, "day/a.jpg", new), [nth]
+
+    def die(name: str) -> bool:
+        left[0] -= name == step
+        return name == step and left[0] == 0
+
+    studio.die_at = die
+    with contextlib.suppress(Crash):
+        live(studio, tell)
+    studio.die_at = lambda _name: False
+    live(studio)
+    stem = Path(new).stem
+    assert set(studio.outputs()) == {f"print/day/{stem}.tif", f"shop/day/{stem}.jpg", f"{stem}-thumb.webp"}
+    assert studio.sandbox.billed == 1
+
+
 def test_a_foreign_file_is_never_overwritten(tmp_path: Path) -> None:
     studio, _ = make_studio(tmp_path)
     (studio.root / "out/shop/day").mkdir(parents=True)
@@ -360,3 +434,100 @@ def test_the_ledger_says_of_each_file_how_it_stands(tmp_path: Path) -> None:
     assert made["shop"].code == "too_small"
     data = studio.outputs()["shop/day/a.jpg"]
     assert (made["shop"].digest, made["shop"].size_bytes) == (sha256(data).hexdigest(), len(data))
+
+
+# --- the sidecar ------------------------------------------------------------------------------------
+
+WITH_SIDECAR = {*ALL, "day/a.json"}
+
+
+def sidecar(studio: Studio, name: str = "day/a.json") -> Any:
+    return json.loads((studio.root / "out" / name).read_bytes())
+
+
+def test_a_sidecar_says_last_what_was_made_of_what(tmp_path: Path) -> None:
+    studio, render = make_studio(tmp_path, has_sidecar=True)
+    render.refuses = {"thumb"}
+    path = studio.drop("day/a.jpg")
+    seen: list[set[str]] = []
+    studio.die_at = lambda step: step == "named" and bool(seen.append(set(studio.outputs())))
+    live(studio)
+    assert seen[-1] == {"print/day/a.tif", "shop/day/a.jpg", "day/a.json"}
+    assert "day/a.json" not in seen[-2]
+    said, outputs = sidecar(studio), studio.outputs()
+    assert said["source"]["sha256"] == sha256(path.read_bytes()).hexdigest()
+    assert (said["source"]["path"], said["credits"]) == ("day/a.jpg", "1")
+    assert [(one["deliverable"], one["remarks"]) for one in said["files"]] == [("print", []), ("shop", ["too_small"])]
+    for one in said["files"]:
+        data = outputs[one["path"]]
+        assert (one["sha256"], one["size_bytes"]) == (sha256(data).hexdigest(), len(data))
+    assert said["not_made"] == [{"deliverable": "thumb", "code": "odd", "reason": "it is too odd"}]
+    assert str(tmp_path) not in json.dumps(said)
+    documented = (Path(__file__).parents[2] / "docs/sidecar.md").read_text()
+    for key in [*said, *said["source"], *said["files"][0], *said["not_made"][0], *said["answer"], *said["options"]]:
+        assert f"`{key}`" in documented, key
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("nth", [2, 4])
+@pytest.mark.parametrize("step", [one for one in STEPS if one != "published"])  # which is a plain cut-out's
+def test_a_crash_after_any_step_leaves_one_true_sidecar(tmp_path: Path, step: str, nth: int) -> None:
+    studio, _ = make_studio(tmp_path, has_sidecar=True)
+    studio.drop("day/a.jpg")
+    left = [nth if step in ("staged", "written down", "new", "named") else 1]
+
+    def die(name: str) -> bool:
+        left[0] -= name == step
+        return name == step and left[0] == 0
+
+    studio.die_at = die
+    with pytest.raises(Crash):
+        live(studio)
+    studio.die_at = lambda _name: False
+    live(studio)
+    outputs = studio.outputs()
+    assert set(outputs) == WITH_SIDECAR
+    assert {one["path"]: one["sha256"] for one in sidecar(studio)["files"]} == {
+        name: sha256(data).hexdigest() for name, data in outputs.items() if name != "day/a.json"
+    }
+    assert studio.sandbox.billed == 1
+
+
+def test_a_sidecar_is_ours_as_the_files_are(tmp_path: Path) -> None:
+    """It is replaced at a re-export, stays where it was edited, follows a rename, and overwrites nobody's file."""
+    studio, _ = make_studio(tmp_path, has_sidecar=True)
+    (studio.root / "out/day").mkdir()
+    (studio.root / "out/day/c.json").write_bytes(b"foreign")
+    studio.drop("day/a.jpg")
+    studio.drop("day/c.jpg", (9, 9, 9))
+    live(studio)
+    before = sidecar(studio)
+    assert studio.outputs()["day/c.json"] == b"foreign"
+    assert sidecar(studio, "day/c.jpg.json")["source"]["path"] == "day/c.jpg"
+    studio.drop("day/a.jpg", (1, 2, 3))
+    live(studio)
+    assert sidecar(studio)["source"]["sha256"] != before["source"]["sha256"]
+    live(studio, rename(studio, "day/a.jpg", "day/b.jpg"))
+    assert "day/a.json" not in studio.outputs()
+    assert sidecar(studio, "day/b.json")["files"][0]["path"] == "print/day/b.tif"
+    (studio.root / "out/day/b.json").write_bytes(b"edited")
+    studio.drop("day/b.jpg", (4, 5, 6))
+    live(studio)
+    assert studio.outputs()["day/b.json"] == b"edited"
+    assert "day/b.jpg.json" in studio.outputs()
+    assert studio.sandbox.billed == 4
+
+
+def test_a_sidecar_is_written_anew_when_a_file_is_added_and_knows_a_source_that_is_gone(tmp_path: Path) -> None:
+    studio, _ = make_studio(tmp_path, deliverables=(TIFF,), after="delete", has_sidecar=True)
+    studio.drop("day/a.jpg")
+    live(studio)
+    before = sidecar(studio)
+    studio.recipe = replace(studio.recipe, deliverables=(TIFF, SHOP))
+    live(studio, lambda life: life.ledger.make_again([1], life.ports.now()))
+    after = sidecar(studio)
+    assert [one["deliverable"] for one in after["files"]] == ["print", "shop"]
+    assert after["source"] == before["source"]
+    assert set(studio.outputs()) == {"print/day/a.tif", "shop/day/a.jpg", "day/a.json"}
+    with studio.live() as life:
+        assert life.ledger.lacking("f", studio.recipe.wanted) == []
