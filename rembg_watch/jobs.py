@@ -34,7 +34,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.RECEIVED: frozenset({State.RECEIVED, State.DONE, State.FAILED, State.HELD, State.QUEUED, State.IN_DOUBT}),
     State.DONE: frozenset({State.DONE, State.QUEUED, State.RECEIVED}),
     State.FAILED: frozenset({State.FAILED, State.QUEUED, State.VANISHED}),
-    State.HELD: frozenset({State.QUEUED, State.RECEIVED, State.VANISHED}),
+    State.HELD: frozenset({State.QUEUED, State.RECEIVED, State.FAILED, State.VANISHED}),
     State.IN_DOUBT: frozenset({State.IN_DOUBT, State.RECEIVED, State.QUEUED, State.VANISHED}),
     State.VANISHED: frozenset({State.QUEUED}),
 }
@@ -111,6 +111,13 @@ class Job:
         if self.published_digest is None or self.published_bytes is None:
             return self.answer_digest or "", self.answer_bytes
         return self.published_digest, self.published_bytes
+
+
+REVIEW = "review"
+"""The code of a job whose cut-out waits for a person to look at it."""
+
+REJECTED = "rejected"
+"""The code of a job whose cut-out a person did not want: it is not delivered, and not bought again by itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ The command line: a file for each command, which has the command's name.
 ``status``, ``jobs``       how it goes
 ``retry``                  what failed is tried again
 ``pause`` (``resume``)     nothing more is sent until a person says so
-``accept``, ``redo``       answers of an unexpected size; cut-outs made anew
+``accept``, ``reject``     cut-outs that wait for a person are delivered, or never
+``redo``                   cut-outs are made anew
 ``adopt``                  cut-outs of another ledger are taken over
 ``check``, ``credits``     what could go wrong; what the account holds
 ``init``, ``sandbox``      before the first run

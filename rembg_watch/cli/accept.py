@@ -1,4 +1,4 @@
-"""``accept``: answers of an unexpected size are delivered as they are."""
+"""``accept``: cut-outs that wait for a person, odd ones and those of an unexpected size, are delivered as they are."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -11,6 +11,7 @@ from rembg_watch.cli.console import say
 from rembg_watch.config import FOR_LOOKING, find
 from rembg_watch.daemon import RESUME
 from rembg_watch.errors import UsageError
+from rembg_watch.jobs import REVIEW, State
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
 from rembg_watch.pipeline.surprises import FOLDERS_NOTE, accepting_folders
 from rembg_watch.report.words import count_text
@@ -28,7 +29,7 @@ def accept(
     ] = None,
 ) -> None:
     """
-    Deliver answers of an unexpected size as they are.
+    Deliver cut-outs that wait for you as they are: odd ones, and those of an unexpected size.
 
     With a pattern, those pictures alone, in all folders or in those that are named; with
     --folder alone, all of the folder, and whatever size its answers have from now on.
@@ -39,15 +40,23 @@ def accept(
     check_folders(folder or (), settings)
     now = datetime.now(UTC)
     with open_ledger(settings.state_dir, Access.JOIN) as ledger:
+        takes_any = [name for name in folder or [] if not _waits_for_review(ledger, name)]
         count = 0
         for pattern in patterns or [None]:  # type: ignore[list-item]  # no pattern is one choice, too
             count += ledger.accept(Which(folders=frozenset(folder or ()), pattern=pattern), now)
         if not patterns:
-            _take_from_now_on(ledger, folder or [])
+            _take_from_now_on(ledger, takes_any)
             ledger.set_note(RESUME, now.isoformat(), is_durable=False)
     say(f"{count_text(count, 'answer')} accepted and delivered next" if count else "no answer waits to be accepted")
-    for name in [] if patterns else folder or []:
+    for name in [] if patterns else takes_any:
         say(f"{name} takes answers of any size from now on")
+
+
+def _waits_for_review(ledger: Ledger, folder: str) -> bool:
+    """Say whether all that waits in a folder are odd cut-outs: to take them says nothing of sizes."""
+    held = Which(folders=frozenset({folder}), states=frozenset({State.HELD}), has_surprise=True)
+    codes = {job.code for job in ledger.jobs(held)}
+    return codes == {REVIEW}
 
 
 def _take_from_now_on(ledger: Ledger, names: list[str]) -> None:

@@ -24,6 +24,7 @@ from rembg_watch.cli.once import once
 from rembg_watch.cli.pause import pause, resume
 from rembg_watch.cli.preview import preview
 from rembg_watch.cli.redo import redo
+from rembg_watch.cli.reject import reject
 from rembg_watch.cli.remove import remove
 from rembg_watch.cli.retry import retry
 from rembg_watch.cli.run import run
@@ -78,6 +79,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "pause": pause,
     "resume": resume,
     "accept": accept,
+    "reject": reject,
     "redo": redo,
     "adopt": adopt,
     "deliver": deliver,

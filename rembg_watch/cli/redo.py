@@ -17,6 +17,7 @@ from rembg_watch.daemon.lacking import kept_ids
 from rembg_watch.errors import ExitCode, UsageError
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
+from rembg_watch.pipeline import review
 from rembg_watch.report.words import count_text, credits_text
 
 
@@ -64,6 +65,9 @@ def redo(
         say(f"{count_text(len(meant), 'cut-out')} made anew for up to {credits_text(Decimal(price))}{lost}")
         _agree(yes)
         count = ledger.redo(meant, datetime.now(UTC))
+        shown = {one.name: one.review_dir for one in settings.folders}
+        for job in meant:
+            review.clear(shown.get(job.folder), job)
     say(
         f"{count:,} put in the queue; the old cut-outs stay until the new ones replace them, "
         "and those of another format beside them"

@@ -68,7 +68,7 @@ def retry(
         return
     say(f"{count} put back in the queue" if count else "nothing to put back in the queue; every pause is retried now")
     if held:
-        say(f"held until you decide: {count_text(held, 'answer')} of an unexpected size; {ACCEPT_OR_REDO}")
+        say(f"held until you decide: {count_text(held, 'cut-out')}; {ACCEPT_OR_REDO}")
     if done and not count:
         say(f'delivered already: {count_text(done, "picture")}; "rembg-watch redo" makes cut-outs anew, at a price')
 

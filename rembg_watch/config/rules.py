@@ -36,6 +36,7 @@ def problems(
         *_afters(settings),
         *_options(settings),
         *_deliverables(settings),
+        *_reviews(settings),
     ]
     if on_disk:
         found += [*_overlaps(settings, silent), *_state_dir(settings), *_silent(settings, silent)]
@@ -120,6 +121,15 @@ def _deliverables(settings: Settings) -> Iterator[_Row]:
             what = 'after = "delete" with master = "mask": of a picture whose original is gone nothing more can be made'
             todo = 'keep or move the originals, or set master = "cutout"'
             yield Severity.WARNING, FindingKind.SETTING, (*loc, "master"), what, todo
+
+
+def _reviews(settings: Settings) -> Iterator[_Row]:
+    for number, folder in enumerate(settings.folders):
+        for other in settings.folders:
+            if folder.review_dir is not None and folder.review_dir.is_relative_to(other.input):
+                what = f"review_dir {folder.review_dir} is inside the input of {other.name}, and would be sent"
+                loc = ("folders", number, "review_dir")
+                yield _error(FindingKind.SETTING, loc, what, "choose a folder outside of it")
 
 
 def places(folder: FolderSettings) -> dict[str, Path]:

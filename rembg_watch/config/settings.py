@@ -527,9 +527,15 @@ class FolderSettings(Section):
         description="Tokens made out of others.",
         examples=[{"view": {"from": "n", "words": {"1": "MAIN", "2": "PT01"}}}],
     )
-    review: Literal["mark", "off"] = Field(
+    review: Literal["mark", "hold", "off"] = Field(
         default="mark",
-        description="An odd cut-out, by [folders.review_limits], is: mark: delivered and named | off: not looked for.",
+        description="An odd cut-out, by [folders.review_limits], is: mark: delivered and named | hold: kept until you\n"
+        "accept, redo or reject it | off: not looked for.",
+    )
+    review_dir: FilePath | None = Field(
+        default=None,
+        description='Where cut-outs that are held are shown, with the reason beside each (review = "hold").',
+        examples=["/srv/studio/review"],
     )
     review_limits: ReviewLimits = ReviewLimits()
     priority: Whole = Field(default=0, ge=-1000, le=1000, description="Folders with a higher number go first.")

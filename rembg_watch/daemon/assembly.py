@@ -96,6 +96,7 @@ def recipe_of(folder: FolderSettings, deliverables: Mapping[str, DeliverableSett
         is_together=folder.publish == "together",
         review=folder.review,
         review_limits=folder.review_limits.limits(),
+        review_dir=folder.review_dir,
         has_sidecar=folder.sidecar,
         priority=folder.priority,
         daily_budget=folder.daily_budget,

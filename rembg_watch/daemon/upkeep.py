@@ -6,7 +6,7 @@ from datetime import timedelta
 from rembg_watch.account.credits import is_stale
 from rembg_watch.daemon.assembly import Parts
 from rembg_watch.delivery.publish import sweep_staging
-from rembg_watch.pipeline import afterwards
+from rembg_watch.pipeline import afterwards, review
 from rembg_watch.report import events
 
 UPKEEP_S = 24 * 3600.0
@@ -39,6 +39,7 @@ def keep_up(parts: Parts) -> None:
         if parts.ports.shares.is_hung(job.folder):
             continue
         afterwards.put_away(parts.ports, job)
+    review.keep_up(parts.ports)
     now, reading, plan = parts.ports.clocks.now(), parts.balance.reading, parts.ports.in_force.plan
     if reading is not None and is_stale(reading, now=now):
         return  # not read for long, or a clock that is ahead: what is forgotten would be paid for again

@@ -16,7 +16,7 @@ from typing import Concatenate, ParamSpec
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
-from rembg_watch.jobs import WORKING, CallEnd, CallStart, Job, State, Unsettled, Version
+from rembg_watch.jobs import REJECTED, WORKING, CallEnd, CallStart, Job, State, Unsettled, Version
 from rembg_watch.ledger import calls, copies, intake, making, rows, targets, work
 from rembg_watch.ledger.port import EVERYTHING, Ledger
 from rembg_watch.ledger.schema import JOBS, NOTES, UNSETTLED
@@ -171,6 +171,15 @@ class SqlLedger(Ledger):
         ids = self._read(lambda connection: rows.ids_of(connection, meant, limit=None))
         accept = partial(work.accept, at=at)
         return sum(self._store.write(partial(accept, ids=some)) for some in rows.slices(ids, ADDED_AT_ONCE))
+
+    def turn_down(self, which: Which, at: datetime) -> list[Job]:
+        meant = replace(which, has_surprise=True)
+        ids = self._read(lambda connection: rows.ids_of(connection, meant, limit=None))
+        turn_down = partial(work.turn_down, at=at)
+        for some in rows.slices(ids, ADDED_AT_ONCE):
+            self._store.write(partial(turn_down, ids=some))
+        found = [job for some in rows.slices(ids) for job in self._read(partial(rows.jobs_by_id, ids=some))]
+        return [job for job in found if job.code == REJECTED]
 
     def redoable(self, which: Which) -> Iterator[Job]:
         ids = self._read(lambda connection: rows.ids_of(connection, which, *work.REDOABLE_NOW, limit=None))

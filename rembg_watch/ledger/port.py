@@ -171,7 +171,10 @@ class Jobs(Protocol):
         """
 
     def accept(self, which: Which, at: datetime) -> int:
-        """Let answers of an unexpected size, held for a person, be published as they are; return how many."""
+        """Let answers that are held for a person be published as they are; return how many."""
+
+    def turn_down(self, which: Which, at: datetime) -> list[Job]:
+        """Let answers that are held for a person never be published, nor bought again; return their jobs."""
 
     def redoable(self, which: Which) -> Iterator[Job]:
         """Yield the jobs that ``redo`` takes: done or held for their answer, and the source stands where it was."""

@@ -12,10 +12,21 @@ from functools import cache
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, func, literal, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, literal, null, or_, select, update
 
 from rembg_watch.api.errors import Charge
-from rembg_watch.jobs import TRANSITIONS, WORKING, CallEnd, CallStart, IllegalTransitionError, Job, State, book, move
+from rembg_watch.jobs import (
+    REJECTED,
+    TRANSITIONS,
+    WORKING,
+    CallEnd,
+    CallStart,
+    IllegalTransitionError,
+    Job,
+    State,
+    book,
+    move,
+)
 from rembg_watch.ledger import calls
 from rembg_watch.ledger.intake import queued_anew
 from rembg_watch.ledger.prepared import Prepared
@@ -258,7 +269,7 @@ def retry(connection: Connection, ids: Sequence[int], at: datetime) -> int:
     """Put jobs back in line that are failed, held or in doubt and whose source stands."""
     queued = 0
     for some in slices(ids):
-        meant = (JOBS.c.id.in_(some), JOBS.c.state.in_(sorted(RETRYABLE)), JOBS.c.gone_at.is_(None))
+        meant = (JOBS.c.id.in_(some), JOBS.c.state.in_(sorted(RETRYABLE)), JOBS.c.gone_at.is_(None), ~TURNED_DOWN)
         values = queued_anew(at) | {"due_at": JOBS.c.enqueued_at, "is_disposal_due": False}
         queued += connection.execute(update(JOBS).where(*meant).values(values)).rowcount
     return queued
@@ -274,6 +285,22 @@ def accept(connection: Connection, ids: Sequence[int], at: datetime) -> int:
     return accepted
 
 
+def turn_down(connection: Connection, ids: Sequence[int], at: datetime) -> int:
+    """Let held answers never be delivered, nor bought again by themselves."""
+    turned = 0
+    for some in slices(ids):
+        values = {"state": State.FAILED.value, "changed_at": at, "due_at": None, "claimed_by": None, "retry_at": None}
+        values |= {"reason": TURNED_DOWN_WORDS, "code": REJECTED, "revision": JOBS.c.revision + 1}
+        turned += connection.execute(update(JOBS).where(JOBS.c.id.in_(some), SURPRISED).values(values)).rowcount
+    return turned
+
+
+TURNED_DOWN = and_(JOBS.c.state == State.FAILED.value, func.coalesce(JOBS.c.code, "") == REJECTED)
+"""A job whose answer a person did not want."""
+
+TURNED_DOWN_WORDS = 'a person rejected its cut-out; "rembg-watch redo" pays for another one'
+
+
 def redo(connection: Connection, ids: Sequence[int], at: datetime) -> int:
     """Put jobs back in line to be paid for anew that are done, or whose answer surprised, and whose source stands."""
     queued = 0
@@ -285,5 +312,5 @@ def redo(connection: Connection, ids: Sequence[int], at: datetime) -> int:
     return queued
 
 
-REDOABLE_NOW = (or_(JOBS.c.state == State.DONE.value, SURPRISED), JOBS.c.gone_at.is_(None))
-"""What a job is that can be made anew: it has a cut-out, or an answer that surprised, and its source stands."""
+REDOABLE_NOW = (or_(JOBS.c.state == State.DONE.value, SURPRISED, TURNED_DOWN), JOBS.c.gone_at.is_(None))
+"""What a job is that can be made anew: a cut-out, or an answer that is held or rejected, and a source that stands."""

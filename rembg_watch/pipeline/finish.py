@@ -54,7 +54,10 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked | Bought:
     answer = ports.spool.path(key)
     if _is_mastered(ports, paid, answer):
         is_there = ports.masters.has(key, paid.job.answer_digest)
-        return Bought(paid=review.judged_anew(paid)) if is_there else _unmade(ports, paid)
+        if not is_there:
+            return _unmade(ports, paid)
+        paid = review.judged_anew(paid)
+        return review.hold(ports, paid, ports.masters.path(key)) if review.is_held(paid) else Bought(paid=paid)
     try:
         verified = ports.verify(answer, paid.expected or Expected.of_unknown_source(paid.recipe.params))
     except (AnswerRejectedError, FileNotFoundError) as rejected:
@@ -67,8 +70,9 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked | Bought:
     paid = review.measured(paid, verified)
     if paid.recipe.deliverables:
         surprises.judge_kind(ports, paid, verified)
-        return _kept(ports, paid, key)
-    return _deliver(ports, paid, key)
+    if review.is_held(paid):
+        return review.hold(ports, paid, answer)
+    return _kept(ports, paid, key) if paid.recipe.deliverables else _deliver(ports, paid, key)
 
 
 def _deliver(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
@@ -109,6 +113,8 @@ def _deliver(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
     )
     ports.step("recorded")
     _report_delivered(ports, paid, done)
+    if paid.job.is_accepted:
+        review.clear(paid.recipe.review_dir, done)
     if former is not None:
         renames.take_along(ports, paid, former)
     _drop(ports, paid, key)
@@ -138,7 +144,11 @@ def make(ports: Ports, bought: Bought, *, beat: Callable[[], None] = lambda: Non
     former = renames.former_of(ports, paid)
     make_way = partial(renames.make_way, ports, recipe, former) if former is not None else _no_way
     try:
-        made = making.make(ports, job, recipe, ports.masters.path(key), beat, make_way=make_way)
+        holds = review.holds(paid)
+        made = making.make(ports, job, recipe, ports.masters.path(key), beat, make_way=make_way, holds=holds)
+    except making.HeldBackError as odd:
+        held = replace(paid, job=replace(job, finding=review.joined(job.finding, *odd.codes)))
+        return review.hold(ports, held, ports.masters.path(key))
     except TargetRefusedError as refused:
         return replace(_unpublished(ports, job, refused, _NAME_RETRY_S), is_name=True)
     except OutputUnavailableError as away:
@@ -159,6 +169,8 @@ def make(ports: Ports, bought: Bought, *, beat: Callable[[], None] = lambda: Non
     done = ports.ledger.record(replace(delivered, delivered_at=job.delivered_at or at))
     ports.step("recorded")
     _report_delivered(ports, paid, done)
+    if paid.job.is_accepted:
+        review.clear(paid.recipe.review_dir, done)
     _drop_unless_waited_for(ports, key)
     return Over(job=afterwards.put_away(ports, done))
 

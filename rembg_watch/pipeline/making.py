@@ -7,7 +7,7 @@ so no encoder has to make the same bytes twice. A file that cannot be made leave
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -55,13 +55,16 @@ def make(
     beat: Callable[[], None] = lambda: None,
     *,
     make_way: Callable[[bytes], None] = lambda _name: None,
+    holds: Collection[str] = (),
 ) -> dict[str, Made]:
     """
     Make and publish what a picture lacks of its folder's deliverables; return what there is of each.
 
-    *make_way* is told the best name of each file before it is claimed.
+    *make_way* is told the best name of each file before it is claimed. Nothing is published of a
+    picture where what is odd about a file is one of *holds*.
 
     Raises:
+        HeldBackError: It was made, and is odd.
         DeliveryError: The output takes nothing now; what stands, stands.
         OSError: This machine's disk refused.
     """
@@ -91,8 +94,11 @@ def make(
             except (NotRenderedError, NoNameError) as cannot:
                 made[deliverable.name] = _failed(ports, job, recipe, deliverable, cannot)
                 continue
-            if not recipe.is_together:
+            if not (recipe.is_together or holds):
                 _put_all(ports, job, recipe, ready, made)
+        if odd := [code for one in ready for code in one.remarks if code in holds]:
+            raise HeldBackError(odd)
+        _put_all(ports, job, recipe, ready, made)
         _put_all(ports, job, recipe, ready, made)
         if recipe.has_sidecar:
             _write_sidecar(ports, job, recipe, source, made, make_way)
@@ -245,6 +251,14 @@ def _rendered(
         raise NotRenderedError("memory", "there is not enough memory to make it: export the picture smaller") from error
     except OSError as error:
         raise NotNowError(f"it cannot be made now ({(error.strerror or str(error)).lower()})") from error
+
+
+class HeldBackError(RembgWatchError):
+    """Files were made and not published, since they are odd: *codes* say in which way."""
+
+    def __init__(self, codes: Sequence[str]) -> None:
+        super().__init__(", ".join(codes))
+        self.codes = tuple(codes)
 
 
 class NotNowError(RembgWatchError):

@@ -14,7 +14,7 @@ from rembg_watch.delivery.publish import is_ours
 from rembg_watch.delivery.spool import Spool
 from rembg_watch.errors import RembgWatchError
 from rembg_watch.host.disk import Content, DeliveryError, OutputUnavailableError, TargetRefusedError, shown
-from rembg_watch.jobs import Job, State, move, with_content
+from rembg_watch.jobs import REJECTED, Job, State, move, with_content
 from rembg_watch.ledger import StaleJobError
 from rembg_watch.pictures.carrying import cuts_without_words
 from rembg_watch.pictures.extras import NEEDS_EXTRA
@@ -49,6 +49,7 @@ from rembg_watch.pipeline.values import (
 from rembg_watch.report import events
 
 _SOURCE_RETRY_S = 30.0
+_REJECTED = 'a person rejected the cut-out of this very picture; "rembg-watch redo" pays for another one'
 _PLACE_RETRY_S = 300.0  # a person has to move something away, or to give a right
 
 
@@ -189,6 +190,10 @@ def _answered_before(
         if not answered and job.picture_key is not None:
             answered = ports.ledger.answers_of_source(job.folder, job.source, job.picture_key)
         fresh = [one for one in answered if job.redo_at is None or one.changed_at > job.redo_at]
+        if any(one.state is State.FAILED and one.code == REJECTED for one in fresh):
+            prepared.close()
+            source = recipe.input / fsdecode(job.source)
+            return ends.unsent(ports, job, State.FAILED, SourceUnfitError(_REJECTED, code=REJECTED, path=source))
         if (kept := _kept_before(ports, recipe, job, fresh, prepared)) is not None:
             return kept
         ports.contents.begin(key, job.id)

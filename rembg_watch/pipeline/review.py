@@ -1,20 +1,34 @@
 """
 Which cut-outs a person should look at: what was measured of them, by the limits of their folder.
 
-Nothing is measured here (``pictures.measuring``), and no size is judged (``surprises``).
+Nothing is measured here (``pictures.measuring``), and no size is judged (``surprises``). Where a folder holds odd
+cut-outs, nothing is delivered before a person has looked: what was paid for stays where a size that surprises stays,
+and a copy of it with the reason goes into the review folder. The ledger alone says what is held; the copies are for
+people, and one that could not be written is written by the next upkeep.
 """
 
+import contextlib
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from os import fsdecode, fsencode
+from pathlib import Path
+from shutil import copyfile
 
+from rembg_watch.api.params import Format
 from rembg_watch.delivery.verify import Verified
-from rembg_watch.ledger import Made
+from rembg_watch.jobs import REVIEW, Job, State, move
+from rembg_watch.ledger import Made, Which
 from rembg_watch.pictures.figures import Figures, judged
+from rembg_watch.pictures.formats import kind_of
 from rembg_watch.pipeline.plan import Recipe
-from rembg_watch.pipeline.values import Paid
+from rembg_watch.pipeline.ports import Ports
+from rembg_watch.pipeline.values import Over, Paid
+from rembg_watch.report import events
+from rembg_watch.report.picture_events import odd_words
 
-_REVIEWED = frozenset({"too_small", "out_of_gamut", "over_max_kb", "untagged"})
+REVIEWED = frozenset({"too_small", "out_of_gamut", "over_max_kb", "untagged"})
 """What is odd about a deliverable so that a person should look at it; the rest is only told."""
 
 
@@ -46,10 +60,112 @@ def remarks_of(made: Mapping[str, Made], recipe: Recipe) -> Iterator[str]:
     if recipe.review == "off":
         return
     for one in made.values():
-        yield from (code for code in (one.code or "").split(",") if code in _REVIEWED)
+        yield from (code for code in (one.code or "").split(",") if code in REVIEWED)
 
 
 def joined(*codes: str | None) -> str | None:
     """Put codes into one text, each once; None if there is none."""
     found = dict.fromkeys(one for code in codes if code for one in code.split(","))
     return ",".join(found) or None
+
+
+# --- held for a person -------------------------------------------------------------------------------
+
+
+def is_held(paid: Paid) -> bool:
+    """Say whether a person is to look at a cut-out before it is delivered."""
+    return paid.recipe.review == "hold" and bool(paid.job.finding) and not paid.job.is_accepted
+
+
+def holds(paid: Paid) -> frozenset[str]:
+    """Return the codes of what is odd about a file so that a person is to look before it is delivered."""
+    return REVIEWED if paid.recipe.review == "hold" and not paid.job.is_accepted else frozenset()
+
+
+def hold(ports: Ports, paid: Paid, answer: Path) -> Over:
+    """Hold a picture whose cut-out is odd, with the answer where it is, and show it in the review folder."""
+    words = ", ".join(map(odd_words, str(paid.job.finding).split(",")))
+    held = move(paid.job, State.HELD, at=ports.now(), retry_at=None, reason=words, code=REVIEW, field=None)
+    job = ports.ledger.record(held)
+    ports.step("held")
+    show(ports, paid.recipe, job, answer)
+    ports.report(events.ReviewAwaited(**events.of(job), why=words, charged=paid.price))
+    return Over(job=job)
+
+
+def show(ports: Ports, recipe: Recipe, job: Job, answer: Path) -> None:
+    """Copy a held cut-out into the review folder, with the reason beside it; it is held, whatever fails there."""
+    if recipe.review_dir is None:
+        return
+    picture = _place(recipe.review_dir, job)
+    try:
+        with answer.open("rb") as file:
+            kind = kind_of(file.read(16))
+        picture = picture.with_name(f"{picture.name}.{Format.PNG if kind is None else kind}")
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        _put(picture.with_name(f"{picture.name}.txt"), lambda to: to.write_text(_note(job), encoding="utf-8"))
+        _put(picture, lambda to: copyfile(answer, to))
+    except OSError as error:
+        ports.report(events.ReviewNotShown(**events.of(job), where=fsencode(picture), why=error.strerror or str(error)))
+
+
+def _put(place: Path, write: Callable[[Path], object]) -> None:
+    """Let a file appear whole."""
+    partial = place.with_name(f".rembg-{place.name}.part")
+    write(partial)
+    partial.replace(place)
+
+
+def _place(review_dir: Path, job: Job) -> Path:
+    source = review_dir / job.folder / fsdecode(job.source)
+    return source.with_name(f"{source.stem[:_MOST_STEM]}~{job.id}")
+
+
+_MOST_STEM = 150
+_OURS = re.compile(r"~(\d+)\.(?:png|webp|jpeg|bmp)(?:\.txt)?$")
+
+
+def _note(job: Job) -> str:
+    name = f"{job.folder}/{fsdecode(job.source)}".encode("utf-8", "replace").decode()
+    return (
+        f"{name}\n{job.reason}\n\n"
+        f"rembg-watch accept '{name}'   delivers it as it is, at no cost\n"
+        f"rembg-watch redo '{name}'     pays for another one\n"
+        f"rembg-watch reject '{name}'   never delivers it\n"
+    )
+
+
+def clear(review_dir: Path | None, job: Job) -> None:
+    """Take a cut-out, which was decided about, out of the review folder again."""
+    if review_dir is None:
+        return
+    place = _place(review_dir, job)
+    with contextlib.suppress(OSError):
+        for found in place.parent.iterdir():
+            if found.name.startswith(f"{place.name}.") and _OURS.search(found.name):
+                found.unlink()
+        place.parent.rmdir()  # where nothing else is left
+
+
+def keep_up(ports: Ports) -> None:
+    """Write copies that are lacking, and take out those of pictures that were decided about."""
+    for recipe in ports.in_force.plan.recipes.values():
+        if recipe.review_dir is None or ports.shares.is_hung(recipe.name):
+            continue
+        held = Which(folders=frozenset({recipe.name}), states=frozenset({State.HELD}))
+        waiting = {job.id: job for job in ports.ledger.jobs(held) if job.code == REVIEW}
+        shown = set[int]()
+        for found in sorted((recipe.review_dir / recipe.name).rglob("*~*")):
+            ours = _OURS.search(found.name)
+            if ours is None:
+                continue
+            number = int(ours[1])
+            shown.add(number)
+            if number not in waiting:
+                with contextlib.suppress(OSError):
+                    found.unlink()
+        for number in waiting.keys() - shown:
+            job = waiting[number]
+            key = str(job.content_key)
+            answer = ports.spool.path(key)
+            show(ports, recipe, job, answer if answer.exists() else ports.masters.path(key))

@@ -11,6 +11,8 @@ from rembg_watch.report.words import count_text, credits_text, show, size_text, 
 ACCEPT_OR_REDO = '"rembg-watch accept" delivers it as it is, "rembg-watch redo" pays again'
 """What a person can do with an answer of an unexpected size."""
 
+ACCEPT_REDO_OR_REJECT = f'{ACCEPT_OR_REDO}, "rembg-watch reject" never delivers it'
+
 _ODD = {
     "no_alpha": "it has no transparency",
     "lacks_files": "not all of its files could be made",
@@ -53,13 +55,14 @@ ODD_CODES = tuple(_ODD)
 """What may be odd about a cutout, as codes."""
 
 
+def odd_words(code: str) -> str:
+    """Say what is odd about a cutout."""
+    return _ODD.get(code) or remark_text(code)
+
+
 def odd_text(finding: str | None) -> str:
     """Say what is odd about a cutout that was delivered, to be put behind a sentence; nothing if nothing is."""
-    return f"; look at it: {', '.join(map(_odd, finding.split(',')))}" if finding else ""
-
-
-def _odd(code: str) -> str:
-    return _ODD.get(code) or remark_text(code)
+    return f"; look at it: {', '.join(map(odd_words, finding.split(',')))}" if finding else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +245,30 @@ class AnswerHeld(PictureEvent):
 
     def _says(self) -> str:
         return f"{self.picture} is held: {self.why}; {ACCEPT_OR_REDO}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewAwaited(PictureEvent):
+    """A cutout is odd, and its folder has a person look at such before they are delivered."""
+
+    level: ClassVar[Level] = Level.WARNING
+    why: str
+    charged: Decimal = Decimal(0)
+
+    def _says(self) -> str:
+        return f"{self.picture} waits for you to look at it: {self.why}; {ACCEPT_REDO_OR_REJECT}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewNotShown(PictureEvent):
+    """A cutout that waits for a person could not be copied into the review folder."""
+
+    level: ClassVar[Level] = Level.WARNING
+    where: bytes
+    why: str
+
+    def _says(self) -> str:
+        return f"{self.picture} waits for you to look at it, and cannot be shown as {show(self.where)}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

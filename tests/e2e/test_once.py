@@ -336,7 +336,7 @@ def test_an_answer_of_an_unexpected_size_is_held_until_it_is_accepted(studio: St
     listed = " ".join(studio.cli("jobs", "--state", "held").out.split())
     assert '"rembg-watch accept" delivers it as it is, "rembg-watch redo" pays again' in listed
     assert "network" not in said.text
-    assert "held until you decide: 1 answer of an unexpected size" in studio.cli("retry", "--all").out
+    assert "held until you decide: 1 cut-out; " in studio.cli("retry", "--all").out
     assert studio.cli("once").code == 75
     assert studio.sandbox.billed == 2, "however often it is looked at, it is paid for once"
     assert studio.cli("accept", "a*").out.strip() == "1 answer accepted and delivered next"
