@@ -232,6 +232,8 @@ def _ready(
             asked.append(trial)
         if sent:
             ports.ledger.remember_sent(sent, key, ports.now())
+        if prepared.pages > 1:
+            ports.report(events.FirstOfPages(**events.of(job), pages=prepared.pages))
     except BaseException:
         ports.contents.end_all(asked)
         raise

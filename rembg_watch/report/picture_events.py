@@ -66,6 +66,16 @@ def odd_text(finding: str | None) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirstOfPages(PictureEvent):
+    """A source holds several pictures, of which the first is sent."""
+
+    pages: int
+
+    def _says(self) -> str:
+        return f"{self.picture} holds {self.pages:,} pages: the first is cut out, the others are not"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallStarted(PictureEvent):
     """The request begins to leave."""
 

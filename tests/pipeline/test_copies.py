@@ -14,6 +14,7 @@ from rembg_watch.jobs import State
 from rembg_watch.pictures.deliverable import Deliverable, FileFormat
 from rembg_watch.pictures.naming import Naming
 from rembg_watch.pipeline.pool import Pool
+from rembg_watch.report import events
 from rembg_watch.sandbox import Sandbox
 from tests.life import KEY, Life, Studio, eventually
 from tests.pipeline.test_making import FakeRender
@@ -111,6 +112,16 @@ def test_what_is_not_kept_any_more_is_paid_for(studio: Studio) -> None:
     with working(studio) as life:
         eventually(lambda: life.ledger.counts()[State.DONE] == 2)
     assert studio.sandbox.billed == 2
+
+
+def test_of_several_pages_the_first_is_said_to_be_sent(studio: Studio) -> None:
+    first, *others = (Image.new("RGB", (40, 30), (shade, 9, 9)) for shade in (200, 90, 40))
+    first.save(studio.root / "in" / "three.tif", "TIFF", save_all=True, append_images=others)
+    with working(studio) as life:
+        eventually(lambda: life.ledger.counts()[State.DONE] == 1)
+    (told,) = studio.reported(events.FirstOfPages)
+    assert told.sentence() == "f/three.tif holds 3 pages: the first is cut out, the others are not"
+    assert studio.sandbox.billed == 1
 
 
 def test_two_upright_copies_of_a_plain_folder_are_one_request(tmp_path: Path) -> None:
