@@ -323,9 +323,8 @@ class _Contents:
             if found is not None:
                 key = keys[source] = found[0]
                 if key not in paid:
-                    had = ledger.answers_for(*found[:2])
-                    if source in earlier and not had:
-                        had = ledger.answers_of_source(recipe.name, source[1], found[2])
+                    picture = found[2] if source in earlier else None
+                    had = ledger.answers_for(*found[:2], of=(recipe.name, source[1]), picture_key=picture)
                     is_spooled = any(one.content_key in spooled for one in had)
                     is_kept = any(masters.is_there(str(one.content_key)) for one in had)
                     paid[key] = is_kept or _is_paid(had, plan, Spool(spool) if is_spooled else None)

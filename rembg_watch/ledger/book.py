@@ -202,7 +202,6 @@ class SqlLedger(Ledger):
     # -- answers --------------------------------------------------------------------------
 
     answers_for = _reads(rows.answered)
-    answers_of_source = _reads(rows.answered_of_source)
     sent_for = _reads(copies.sent_for)
     is_waiting_to_publish = _reads(rows.is_received)
     is_undelivered = _reads(rows.is_undelivered)

@@ -203,17 +203,27 @@ class Jobs(Protocol):
 class Answers(Protocol):
     """Answers that were paid for: who has one, who waits to publish one."""
 
-    def answers_for(self, content_key: str, also: str | None = None) -> list[Job]:
+    def answers_for(
+        self,
+        content_key: str,
+        also: str | None = None,
+        *,
+        of: tuple[str, bytes] | None = None,
+        picture_key: str | None = None,
+    ) -> list[Job]:
         """
         Return jobs that had an answer to this very request, the likeliest to still have it first.
 
         A ``received`` one has it in the spool; of the others it stands, perhaps, under
         ``target`` in their folder: look whether what was ``published`` is still there.
-        The same request may be known by another key, *also*: that of an earlier version.
-        """
 
-    def answers_of_source(self, folder: str, source: bytes, picture_key: str) -> list[Job]:
-        """Return the jobs of a source, in any version, whose answer was to the same picture; newest first."""
+        Args:
+            content_key: The request.
+            also: Another key that the same request may be known by: that of an earlier version.
+            of: A source, as its folder and name: where nobody had an answer to the request, its own jobs
+                are returned, in any version, whose answer was to the same picture.
+            picture_key: The name of that picture.
+        """
 
     def sent_for(self, sent_key: str) -> str | None:
         """Return the content key of the request for which a copy of these very bytes was sent; None: none was."""

@@ -77,48 +77,50 @@ def jobs_where(connection: Connection, *conditions: ColumnElement[bool], limit: 
     return [job_of(row) for row in connection.execute(statement)]
 
 
-def answered(connection: Connection, content_key: str, also: str | None = None) -> list[Job]:
+def answered(
+    connection: Connection,
+    content_key: str,
+    also: str | None = None,
+    *,
+    of: tuple[str, bytes] | None = None,
+    picture_key: str | None = None,
+) -> list[Job]:
     """
     Return some jobs that had an answer to one request: those that have it in the spool first, then the newest.
 
-    The same request may have been known by another key, *also*.
+    The same request may have been known by another key, *also*. Where there is none by either, those
+    of the source *of* (folder and name) whose answer was to the same picture, whatever was written about it.
     """
-    keys = {"content_key": content_key, "also": content_key if also is None else also}
-    return [job_of(row) for row in _ANSWERED.all(connection, keys)]
-
-
-def answered_of_source(connection: Connection, folder: str, source: bytes, picture_key: str) -> list[Job]:
-    """Return the jobs of a source whose answer was to the same picture, whatever was written about it; newest first."""
-    asked = {"folder": folder, "source": source, "picture_key": picture_key}
-    return [job_of(row) for row in _ANSWERED_OF_SOURCE.all(connection, asked)]
+    folder, source = of or (None, None)
+    keys: dict[str, object] = {"content_key": content_key, "also": content_key if also is None else also}
+    keys |= {"folder": folder, "source": source, "picture_key": picture_key}
+    found = [
+        job_of(row) for row in (_ANSWERED if picture_key is None else _ANSWERED_OF_SOURCE_TOO).all(connection, keys)
+    ]
+    return [one for one in found if one.content_key in (content_key, also)] or found
 
 
 ANSWERS = 20
 """So many are offered: a thousand copies of one picture are no reason to read them all for each of them."""
 
-_ANSWERED = Prepared(
-    _ALL_OF_IT.where(
-        or_(JOBS.c.content_key == bindparam("content_key"), JOBS.c.content_key == bindparam("also")),
-        JOBS.c.answer_digest.is_not(None),
-    )
-    .order_by(
-        case((JOBS.c.state == State.RECEIVED.value, 0), (SURPRISED, 0), (JOBS.c.state == State.DONE.value, 1), else_=2),
-        JOBS.c.id.desc(),
-    )
-    .limit(ANSWERS)
+_BY_KEY = or_(JOBS.c.content_key == bindparam("content_key"), JOBS.c.content_key == bindparam("also"))
+_BY_SOURCE = and_(
+    JOBS.c.folder == bindparam("folder"),
+    JOBS.c.source == bindparam("source"),
+    JOBS.c.picture_key == bindparam("picture_key"),
+)
+_LIKELIEST = case(
+    (JOBS.c.state == State.RECEIVED.value, 0), (SURPRISED, 0), (JOBS.c.state == State.DONE.value, 1), else_=2
 )
 
 
-_ANSWERED_OF_SOURCE = Prepared(
-    _ALL_OF_IT.where(
-        JOBS.c.folder == bindparam("folder"),
-        JOBS.c.source == bindparam("source"),
-        JOBS.c.picture_key == bindparam("picture_key"),
-        JOBS.c.answer_digest.is_not(None),
-    )
-    .order_by(JOBS.c.id.desc())
-    .limit(ANSWERS)
-)
+def _answered(which: ColumnElement[bool], *first: ColumnElement[int]) -> Prepared:
+    found = _ALL_OF_IT.where(which, JOBS.c.answer_digest.is_not(None))
+    return Prepared(found.order_by(*first, _LIKELIEST, JOBS.c.id.desc()).limit(ANSWERS))
+
+
+_ANSWERED = _answered(_BY_KEY)
+_ANSWERED_OF_SOURCE_TOO = _answered(or_(_BY_KEY, _BY_SOURCE), case((_BY_KEY, 0), else_=1))
 
 
 def is_received(connection: Connection, content_key: str) -> bool:

@@ -186,14 +186,10 @@ def _answered_before(
         if job.redo_at is not None and not _forget_answer(ports, key):
             prepared.close()
             return _later(ports, plan, job, "the answer from before is still being delivered elsewhere", "redo_waits")
-        answered = ports.ledger.answers_for(key, older)
-        if not answered and job.picture_key is not None:
-            answered = ports.ledger.answers_of_source(job.folder, job.source, job.picture_key)
+        answered = ports.ledger.answers_for(key, older, of=(job.folder, job.source), picture_key=job.picture_key)
         fresh = _fresh(job, answered)
-        if any(one.state is State.FAILED and one.code == REJECTED for one in fresh):
-            prepared.close()
-            source = recipe.input / fsdecode(job.source)
-            return ends.unsent(ports, job, State.FAILED, SourceUnfitError(_REJECTED, code=REJECTED, path=source))
+        if _is_rejected(fresh):
+            return _rejected(ports, recipe, job, prepared)
         if (kept := _kept_before(ports, recipe, job, fresh, prepared)) is not None:
             return kept
         ports.contents.begin(key, job.id)
@@ -212,7 +208,7 @@ def _answered_before(
 
 def _ready(
     ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: PreparedSource, place: bytes, *, is_first: bool
-) -> Ready | Paid | Twin:
+) -> Ready | Paid | Twin | Over:
     """Say that a picture has to be sent; or that it waits for another one, or has the answer of another one's copy."""
     key, sent = str(job.content_key), sent_key(prepared, recipe)
     asked: list[str] = []
@@ -245,6 +241,17 @@ def _fresh(job: Job, answered: Iterable[Job]) -> list[Job]:
     return [one for one in answered if job.redo_at is None or one.changed_at > job.redo_at]
 
 
+def _is_rejected(answered: Iterable[Job]) -> bool:
+    return any(one.state is State.FAILED and one.code == REJECTED for one in answered)
+
+
+def _rejected(ports: Ports, recipe: Recipe, job: Job, prepared: PreparedSource) -> Over:
+    """Leave a picture unpaid whose cut-out a person did not want."""
+    prepared.close()
+    source = recipe.input / fsdecode(job.source)
+    return ends.unsent(ports, job, State.FAILED, SourceUnfitError(_REJECTED, code=REJECTED, path=source))
+
+
 def _waiting(ports: Ports, job: Job, prepared: PreparedSource, awaited: str, *, is_copy: bool) -> Twin:
     ports.contents.end(str(job.content_key))
     prepared.close()
@@ -253,12 +260,15 @@ def _waiting(ports: Ports, job: Job, prepared: PreparedSource, awaited: str, *, 
 
 def _answered_copy(
     ports: Ports, plan: Plan, recipe: Recipe, job: Job, prepared: PreparedSource, sent: str
-) -> Paid | None:
+) -> Paid | Over | None:
     """Take up the answer to a copy of the same bytes that was made of another picture."""
     other = ports.ledger.sent_for(sent)
     if other is None or other == job.content_key:
         return None
     fresh = _fresh(job, ports.ledger.answers_for(other))
+    if _is_rejected(fresh):
+        ports.contents.end(str(job.content_key))
+        return _rejected(ports, recipe, job, prepared)
     if (kept := _kept_before(ports, recipe, job, fresh, prepared)) is not None:
         return kept
     known_job = _delivered_before(ports, plan, str(job.content_key), fresh)

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from rembg_watch.api.params import Format, RemovalParams
-from rembg_watch.jobs import State
+from rembg_watch.jobs import REJECTED, State
+from rembg_watch.ledger import Which
 from rembg_watch.pictures.deliverable import Deliverable, FileFormat
+from rembg_watch.pictures.figures import Limits
 from rembg_watch.pictures.naming import Naming
 from rembg_watch.pipeline.pool import Pool
 from rembg_watch.report import events
@@ -75,6 +77,22 @@ def test_another_packing_costs_nothing_after_a_restart(studio: Studio) -> None:
     with working(studio) as life:
         eventually(lambda: life.ledger.counts()[State.DONE] == 2)
     assert studio.sandbox.billed == 1
+
+
+def test_a_rejected_picture_is_not_paid_for_in_another_packing(studio: Studio) -> None:
+    limits = Limits(coverage_min=0.999)  # nothing is even
+    studio.recipe = replace(studio.recipe, review="hold", review_limits=limits)
+    drop_tiffs(studio, "lzw")
+    with working(studio) as life:
+        eventually(lambda: life.ledger.counts()[State.HELD] == 1)
+        life.ledger.turn_down(Which(), life.ports.now())
+    drop_tiffs(studio, "zip")
+    with working(studio) as life:
+        eventually(lambda: life.ledger.counts()[State.FAILED] == 2)
+        assert {job.code for job in life.ledger.jobs()} == {REJECTED}
+        assert not any(life.ports.contents.is_asked(str(job.content_key)) for job in life.ledger.jobs())
+    assert studio.sandbox.billed == 1
+    assert studio.outputs() == {}
 
 
 def test_other_pixels_and_other_options_are_other_requests(studio: Studio) -> None:
