@@ -47,6 +47,7 @@ class Folder:
         after: What becomes of the original once its cutout stands.
         done: Where ``move`` puts originals.
         failed: Where refused pictures go; None: they stay.
+        review_dir: Where cut-outs are shown that wait for a person's decision.
         reads_more: Whether it makes deliverables, so that pictures are taken which the service does not take.
     """
 
@@ -60,6 +61,7 @@ class Folder:
     after: After = "keep"
     done: PurePath | None = None
     failed: PurePath | None = None
+    review_dir: PurePath | None = None
     reads_more: bool = False
 
 
@@ -250,6 +252,7 @@ class Place(NamedTuple):
 
 
 _STATE, _INPUT, _OUTPUT, _DONE, _FAILED = "state_dir", "input", "output", "done folder", "failed folder"
+_REVIEW = "review_dir"
 
 _WHY: dict[frozenset[str], tuple[str, str]] = {
     frozenset({_INPUT}): (
@@ -287,12 +290,33 @@ _WHY: dict[frozenset[str], tuple[str, str]] = {
         "originals and the ledger's own files would mix",
         "put state_dir outside every folder",
     ),
+    frozenset({_INPUT, _REVIEW}): (
+        "cut-outs to look at would be found as new pictures",
+        "put review_dir outside every input",
+    ),
+    frozenset({_OUTPUT, _REVIEW}): (
+        "cut-outs that wait for a decision would lie among those that are delivered",
+        "put review_dir outside every output",
+    ),
+    frozenset({_DONE, _REVIEW}): ("originals and cut-outs to look at would mix", "put review_dir outside of done"),
+    frozenset({_FAILED, _REVIEW}): (
+        "refused pictures and cut-outs to look at would mix",
+        "put review_dir outside of failed",
+    ),
+    frozenset({_STATE, _REVIEW}): (
+        "cut-outs to look at and the ledger's own files would mix",
+        "put state_dir outside every folder",
+    ),
     frozenset({_FAILED, _STATE}): (
         "refused pictures and the ledger's own files would mix",
         "put state_dir outside every folder",
     ),
 }
-"""Which two kinds of places must not overlap, why, and what to do. Several folders may share one done or failed."""
+"""
+Which two kinds of places must not overlap, why, and what to do.
+
+Several folders may share one done, failed or review_dir.
+"""
 
 
 def folder_problems(folders: Sequence[Folder], state_dir: PurePath) -> list[str]:
@@ -309,6 +333,7 @@ def folder_problems(folders: Sequence[Folder], state_dir: PurePath) -> list[str]
 
 def _places(folder: Folder) -> Iterable[Place]:
     named = {_INPUT: folder.input, _OUTPUT: folder.output, _DONE: folder.done, _FAILED: folder.failed}
+    named[_REVIEW] = folder.review_dir
     return [Place(folder.name, role, path) for role, path in named.items() if path is not None]
 
 

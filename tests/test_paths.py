@@ -297,7 +297,7 @@ STATE = path("/var/lib/rembg-watch")
 
 
 def test_folders_that_lie_apart_have_no_problem() -> None:
-    moved = {"after": "move", "done": path("/done"), "failed": path("/failed")}
+    moved = {"after": "move", "done": path("/done"), "failed": path("/failed"), "review_dir": path("/review")}
     assert folder_problems([folder("one", "/a", **moved), folder("two", "/b", **moved)], STATE) == []
     assert folder_problems([], STATE) == []
 
@@ -318,6 +318,12 @@ def test_names_that_merely_begin_alike_are_not_inside_each_other() -> None:
         ({"done": path("/srv/x"), "failed": path("/srv/x")}, ["done folder", "failed folder", "same directory"]),
         ({"done": path("/srv/out/done")}, ["done folder", "is inside the output"]),
         ({"failed": path("/srv/out")}, ["failed folder", "same directory"]),
+        ({"review_dir": path("/srv/in/review")}, ["review_dir", "is inside the input", "new pictures"]),
+        ({"review_dir": path("/srv")}, ["input", "is inside the review_dir"]),
+        ({"review_dir": path("/srv/out")}, ["review_dir", "same directory", "output"]),
+        ({"review_dir": path("/x"), "failed": path("/x")}, ["review_dir", "failed folder", "same directory"]),
+        ({"review_dir": path("/x"), "done": path("/x/done")}, ["done folder", "is inside the review_dir"]),
+        ({"review_dir": STATE}, ["review_dir", "same directory", "state_dir"]),
         ({"input": STATE}, ["input", "same directory", "state_dir"]),
         ({"output": STATE / "spool"}, ["output", "is inside the state_dir"]),
     ],

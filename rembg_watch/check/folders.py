@@ -32,7 +32,7 @@ from rembg_watch.report.status import passed_over_view
 from rembg_watch.report.words import count_text
 from rembg_watch.watch import files_below
 
-_SETTINGS = ("input", "output", "done", "failed", "include", "exclude")
+_SETTINGS = ("input", "output", "done", "failed", "review_dir", "include", "exclude")
 _MOST_ENTRIES = 300_000
 
 

@@ -36,7 +36,6 @@ def problems(
         *_afters(settings),
         *_options(settings),
         *_deliverables(settings),
-        *_reviews(settings),
     ]
     if on_disk:
         found += [*_overlaps(settings, silent), *_state_dir(settings), *_silent(settings, silent)]
@@ -123,18 +122,10 @@ def _deliverables(settings: Settings) -> Iterator[_Row]:
             yield Severity.WARNING, FindingKind.SETTING, (*loc, "master"), what, todo
 
 
-def _reviews(settings: Settings) -> Iterator[_Row]:
-    for number, folder in enumerate(settings.folders):
-        for other in settings.folders:
-            if folder.review_dir is not None and folder.review_dir.is_relative_to(other.input):
-                what = f"review_dir {folder.review_dir} is inside the input of {other.name}, and would be sent"
-                loc = ("folders", number, "review_dir")
-                yield _error(FindingKind.SETTING, loc, what, "choose a folder outside of it")
-
-
 def places(folder: FolderSettings) -> dict[str, Path]:
     """Name every folder that belongs to *folder*."""
     named = {"input": folder.input, "output": folder.output, "done": folder.done, "failed": folder.failed}
+    named["review_dir"] = folder.review_dir
     return {name: path for name, path in named.items() if path is not None}
 
 
@@ -152,7 +143,7 @@ def _silent(settings: Settings, silent: Collection[Path]) -> Iterator[_Row]:
                 yield _error(FindingKind.AWAY, ("folders", number, name), what, todo)
 
 
-_PLACE = re.compile(r'the (input|output|done|failed)(?: folder)? of folder "(.+?)" \(')
+_PLACE = re.compile(r'the (input|output|done|failed|review_dir)(?: folder)? of folder "(.+?)" \(')
 
 
 def _overlaps(settings: Settings, silent: Collection[Path]) -> Iterator[_Row]:
@@ -166,6 +157,7 @@ def _overlaps(settings: Settings, silent: Collection[Path]) -> Iterator[_Row]:
             output=roots.resolved(folder.output),
             done=folder.done and roots.resolved(folder.done),
             failed=folder.failed and roots.resolved(folder.failed),
+            review_dir=folder.review_dir and roots.resolved(folder.review_dir),
         )
         for folder in settings.folders
     ]
@@ -266,7 +258,7 @@ def targets(folder: FolderSettings, silent: Collection[Path] = ()) -> dict[str, 
 
     Those that are *silent* are left out: to look at one would never end.
     """
-    written = {"output": folder.output, "failed": folder.failed}
+    written = {"output": folder.output, "failed": folder.failed, "review_dir": folder.review_dir}
     if folder.after == "move":
         written["done"] = folder.done
     takes_away = folder.after != "keep" or folder.failed is not None

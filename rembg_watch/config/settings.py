@@ -506,7 +506,9 @@ class FolderSettings(Section):
         description="A larger picture is sent smaller; deliverables keep its full size.",
     )
     assume: Profile = Field(
-        default="srgb", description="The profile of pictures that have none: srgb | adobe-rgb | the path of a profile."
+        default="srgb",
+        description="The profile of pictures that have none: srgb | adobe-rgb | the path of a profile |\n"
+        "review: srgb, and you are told to look.",
     )
     edges: Edges = Field(
         default=Edges.CLEAN, description="clean: without what the background has mixed into soft edges | as-is."
@@ -534,7 +536,8 @@ class FolderSettings(Section):
     )
     review_dir: FilePath | None = Field(
         default=None,
-        description='Where cut-outs that are held are shown, with the reason beside each (review = "hold").',
+        description='Where cut-outs that are held are shown, with the reason beside each (review = "hold"): a folder\n'
+        "that exists.",
         examples=["/srv/studio/review"],
     )
     review_limits: ReviewLimits = ReviewLimits()
@@ -574,6 +577,7 @@ class FolderSettings(Section):
             after=self.after,
             done=self.done if self.after == "move" else None,
             failed=self.failed,
+            review_dir=self.review_dir,
         )
 
 

@@ -15,7 +15,7 @@ def anchor(tree: Tree, base: Path) -> None:
     folders = tree.get("folders")
     tables: list[tuple[object, tuple[str, ...]]] = [(tree, ("state_dir",)), (tree.get("api"), ("key_file",))]
     items: Iterable[object] = folders if isinstance(folders, list) else (folders,)
-    tables += [(item, ("input", "output", "done", "failed", "assume")) for item in items]
+    tables += [(item, ("input", "output", "done", "failed", "review_dir", "assume")) for item in items]
     deliverables = tree.get("deliverables")
     tables += [(one, ("colour",)) for one in (deliverables.values() if isinstance(deliverables, dict) else ())]
     for table, names in tables:
@@ -25,7 +25,7 @@ def anchor(tree: Tree, base: Path) -> None:
                     table[name] = _anchored(table[name], base)
 
 
-_NO_FILES = frozenset({"source", "srgb", "adobe-rgb"})
+_NO_FILES = frozenset({"source", "srgb", "adobe-rgb", "review"})
 """What may stand in place of the path of a profile."""
 
 

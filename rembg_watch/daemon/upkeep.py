@@ -44,7 +44,8 @@ def keep_up(parts: Parts) -> None:
     if reading is not None and is_stale(reading, now=now):
         return  # not read for long, or a clock that is ahead: what is forgotten would be paid for again
     pruned = parts.ledger.prune(now - plan.keep)
-    roots = {recipe.output for recipe in plan.recipes.values() if not parts.ports.shares.is_hung(recipe.name)}
+    answering = [recipe for recipe in plan.recipes.values() if not parts.ports.shares.is_hung(recipe.name)]
+    roots = {root for recipe in answering for root in (recipe.output, recipe.review_dir) if root is not None}
     swept = sum(sweep_staging(root) for root in roots if root.is_dir())
     swept += parts.ports.spool.sweep_rejected(older_than=(now - _REJECTED_KEPT).timestamp())
     swept += parts.ports.masters.sweep(plan.masters, parts.ledger.spool_keys(), now=now.timestamp)

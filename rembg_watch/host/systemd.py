@@ -280,6 +280,8 @@ def _needed(folder: Folder) -> dict[PurePath, bool]:
         needed[folder.done] = True
     if folder.failed:
         needed[folder.failed] = True
+    if folder.review_dir:
+        needed[folder.review_dir] = True
     return needed
 
 

@@ -7,21 +7,19 @@ and a copy of it with the reason goes into the review folder. The ledger alone s
 people, and one that could not be written is written by the next upkeep.
 """
 
-import contextlib
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from os import fsdecode, fsencode
 from pathlib import Path
-from shutil import copyfile
 
-from rembg_watch.api.params import Format
+from rembg_watch.delivery import review_copies
 from rembg_watch.delivery.verify import Verified
+from rembg_watch.host.disk import DeliveryError
 from rembg_watch.jobs import REVIEW, Job, State, move
 from rembg_watch.ledger import Made, Which
 from rembg_watch.pictures.figures import Figures, judged
-from rembg_watch.pictures.formats import kind_of
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.values import Over, Paid
@@ -97,54 +95,31 @@ def show(ports: Ports, recipe: Recipe, job: Job, answer: Path) -> None:
     """Copy a held cut-out into the review folder, with the reason beside it; it is held, whatever fails there."""
     if recipe.review_dir is None:
         return
-    picture = _place(recipe.review_dir, job)
     try:
-        with answer.open("rb") as file:
-            kind = kind_of(file.read(16))
-        picture = picture.with_name(f"{picture.name}.{Format.PNG if kind is None else kind}")
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        _put(picture.with_name(f"{picture.name}.txt"), lambda to: to.write_text(_note(job), encoding="utf-8"))
-        _put(picture, lambda to: copyfile(answer, to))
+        with ports.shares.touching(recipe.name):
+            review_copies.put(recipe.review_dir, job, answer, _note(job))
+    except DeliveryError as error:
+        ports.report(events.ReviewNotShown(**events.of(job), where=fsencode(recipe.review_dir), why=error.reason))
     except OSError as error:
-        ports.report(events.ReviewNotShown(**events.of(job), where=fsencode(picture), why=error.strerror or str(error)))
-
-
-def _put(place: Path, write: Callable[[Path], object]) -> None:
-    """Let a file appear whole."""
-    partial = place.with_name(f".rembg-{place.name}.part")
-    write(partial)
-    partial.replace(place)
-
-
-def _place(review_dir: Path, job: Job) -> Path:
-    source = review_dir / job.folder / fsdecode(job.source)
-    return source.with_name(f"{source.stem[:_MOST_STEM]}~{job.id}")
-
-
-_MOST_STEM = 150
-_OURS = re.compile(r"~(\d+)\.(?:png|webp|jpeg|bmp)(?:\.txt)?$")
+        why = error.strerror or str(error)
+        ports.report(events.ReviewNotShown(**events.of(job), where=fsencode(recipe.review_dir), why=why))
 
 
 def _note(job: Job) -> str:
-    name = f"{job.folder}/{fsdecode(job.source)}".encode("utf-8", "replace").decode()
+    name = fsdecode(fsencode(job.folder) + b"/" + job.source)
+    quoted = shlex.quote(name)
     return (
         f"{name}\n{job.reason}\n\n"
-        f"rembg-watch accept '{name}'   delivers it as it is, at no cost\n"
-        f"rembg-watch redo '{name}'     pays for another one\n"
-        f"rembg-watch reject '{name}'   never delivers it\n"
+        f"rembg-watch accept {quoted}   delivers it as it is, at no cost\n"
+        f"rembg-watch redo {quoted}     pays for another one\n"
+        f"rembg-watch reject {quoted}   never delivers it\n"
     )
 
 
 def clear(review_dir: Path | None, job: Job) -> None:
     """Take a cut-out, which was decided about, out of the review folder again."""
-    if review_dir is None:
-        return
-    place = _place(review_dir, job)
-    with contextlib.suppress(OSError):
-        for found in place.parent.iterdir():
-            if found.name.startswith(f"{place.name}.") and _OURS.search(found.name):
-                found.unlink()
-        place.parent.rmdir()  # where nothing else is left
+    if review_dir is not None:
+        review_copies.take(review_dir, job)
 
 
 def keep_up(ports: Ports) -> None:
@@ -155,15 +130,11 @@ def keep_up(ports: Ports) -> None:
         held = Which(folders=frozenset({recipe.name}), states=frozenset({State.HELD}))
         waiting = {job.id: job for job in ports.ledger.jobs(held) if job.code == REVIEW}
         shown = set[int]()
-        for found in sorted((recipe.review_dir / recipe.name).rglob("*~*")):
-            ours = _OURS.search(found.name)
-            if ours is None:
-                continue
-            number = int(ours[1])
-            shown.add(number)
-            if number not in waiting:
-                with contextlib.suppress(OSError):
-                    found.unlink()
+        with ports.shares.touching(recipe.name):
+            for number, place in list(review_copies.shown(recipe.review_dir, recipe.name)):
+                shown.add(number)
+                if number not in waiting:
+                    review_copies.take_at(recipe.review_dir, place)
         for number in waiting.keys() - shown:
             job = waiting[number]
             key = str(job.content_key)

@@ -18,7 +18,7 @@ from rembg_watch.config import Finding, FindingKind, Severity
 from rembg_watch.config.keys import clean_key
 from rembg_watch.config.origins import Origins, lines
 from rembg_watch.config.sentences import known
-from rembg_watch.config.settings import MetricsSettings, Settings, default_state_dir
+from rembg_watch.config.settings import FolderSettings, MetricsSettings, Settings, default_state_dir
 from rembg_watch.errors import ConfigError
 
 Write = Callable[..., Path]
@@ -141,6 +141,22 @@ class TestReading:
         settings = config.load(path, environ=environ)
         assert settings.folders[0].input == tmp_path / "in"
         assert settings.state_dir == tmp_path / ".." / "state"
+
+    def test_every_path_of_a_folder_may_be_relative(self, write: Write, environ: Environ, tmp_path: Path) -> None:
+        names = [name for name, field in FolderSettings.model_fields.items() if "Path" in f"{field.annotation}"]
+        names.remove("input")
+        lines = "".join(f'{name} = "{name}"\n' for name in names if name != "output")
+        (tmp_path / "review_dir").mkdir()
+        folder = config.load(write(FOLDER + 'review = "hold"\nafter = "move"\n' + lines), environ=environ).folders[0]
+        assert {"done", "failed", "review_dir"} <= set(names)
+        assert {getattr(folder, name).parent for name in names} == {tmp_path}
+
+    @pytest.mark.parametrize("word", ["source", "srgb", "adobe-rgb", "review"])
+    def test_a_word_is_not_taken_for_a_path(self, write: Write, environ: Environ, word: str) -> None:
+        name = "colour" if word == "source" else "assume"
+        table = f'[deliverables.x]\ncolour = "{word}"\n' if name == "colour" else ""
+        settings = config.load(write(FOLDER + ("" if table else f'assume = "{word}"\n') + table), environ=environ)
+        assert (settings.deliverables["x"].colour if table else settings.folders[0].assume) == word
 
     def test_a_byte_order_mark_from_a_windows_editor_does_no_harm(self, write: Write, environ: Environ) -> None:
         assert config.load(write("\ufeff" + FOLDER), environ=environ).folders

@@ -475,6 +475,7 @@ class Paths:
     after: str = "keep"
     done: Path | None = None
     failed: Path | None = None
+    review_dir: Path | None = None
 
 
 def lines_of(*folders: Paths) -> list[str]:
@@ -505,8 +506,15 @@ def test_inputs_are_read_only_and_outputs_writable() -> None:
         (Paths("a", Path("/i"), Path("/o"), "move", done=Path("/d")), ["/i", "/o", "/d"]),
         (Paths("a", Path("/i"), Path("/o"), failed=Path("/f")), ["/i", "/o", "/f"]),
         (Paths("a", Path("/i"), Path("/o"), "keep", done=Path("/d")), ["/o"]),
+        (Paths("a", Path("/i"), Path("/o"), review_dir=Path("/r")), ["/o", "/r"]),
     ],
-    ids=["sources are deleted", "sources are moved", "refused sources are moved", "a done folder that is not used"],
+    ids=[
+        "sources are deleted",
+        "sources are moved",
+        "refused sources are moved",
+        "a done folder that is not used",
+        "odd cut-outs are shown",
+    ],
 )
 def test_a_source_can_be_changed_only_where_it_is_to_be(folder: Paths, writable: list[str]) -> None:
     assert [line for line in lines_of(folder) if line.startswith("ReadWrite")] == [

@@ -1,5 +1,7 @@
 """Odd cut-outs wait for a person, where their folder has it so: nothing is delivered, lost or paid for twice."""
 
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +40,7 @@ def studio(request: pytest.FixtureRequest, tmp_path: Path) -> Studio:
         }
     made = Studio.make(tmp_path, review="hold", review_dir=tmp_path / "review", **how)
     made.render = FakeRender()
+    (tmp_path / "review").mkdir()
     made.drop("day/a.png", (200, 10, 10))
     return made
 
@@ -79,7 +82,7 @@ def test_an_odd_cutout_waits_and_is_shown(studio: Studio) -> None:
     assert not studio.outputs()
     assert shown(studio) == {f"a~{job.id}.png", f"a~{job.id}.png.txt"}
     (note,) = (studio.root / "review").rglob("*.txt")
-    assert "rembg-watch accept 'f/day/a.png'" in note.read_text(encoding="utf-8")
+    assert "rembg-watch accept f/day/a.png" in note.read_text(encoding="utf-8")
     (told,) = studio.reported(events.ReviewAwaited)
     assert "the object takes nearly a whole border" in told.sentence()
 
@@ -157,18 +160,70 @@ def test_a_crash_on_the_way_costs_nothing(studio: Studio, step: str) -> None:
 
 
 def test_a_review_folder_that_takes_nothing_holds_all_the_same(studio: Studio) -> None:
+    (studio.root / "review").rmdir()
     (studio.root / "review").write_text("no folder")
     assert live(studio)["day/a.png"].state is State.HELD
     assert studio.reported(events.ReviewNotShown)
 
 
+def test_one_that_is_away_is_not_made_on_another_disk(studio: Studio) -> None:
+    (studio.root / "review").rmdir()
+    assert live(studio)["day/a.png"].state is State.HELD
+    assert not (studio.root / "review").exists()
+    assert studio.reported(events.ReviewNotShown)
+    (studio.root / "review").mkdir()
+    live(studio)
+    assert len(shown(studio)) == 2, "it is shown when the folder is there again"
+
+
 def test_what_others_put_there_stays(studio: Studio) -> None:
-    mine = studio.root / "review/f/day/notes.txt"
-    mine.parent.mkdir(parents=True)
-    mine.write_text("mine")
+    theirs = {"notes.txt": "mine", "b~77.png": "theirs", "b~77.png.txt": "a note of theirs", "c~78.png": "theirs"}
+    (studio.root / "review/f/day").mkdir(parents=True)
+    for name, text in theirs.items():
+        (studio.root / "review/f/day" / name).write_text(text)
     live(studio)
     live(studio, act=reject)
-    assert shown(studio) == {"notes.txt"}
+    assert shown(studio) == set(theirs)
+
+
+def test_nothing_is_written_over(studio: Studio) -> None:
+    theirs = studio.root / "review/f/day/a~1.png"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("theirs")
+    assert live(studio)["day/a.png"].id == 1
+    assert theirs.read_text() == "theirs"
+    live(studio, act=reject)
+    assert theirs.read_text() == "theirs"
+
+
+def test_a_cutout_that_was_repaired_where_it_is_shown_stays(studio: Studio) -> None:
+    live(studio)
+    (copy,) = (studio.root / "review").rglob("*.png")
+    copy.write_bytes(b"repaired")
+    live(studio, act=reject)
+    assert copy.read_bytes() == b"repaired"
+    assert shown(studio) == {copy.name}
+
+
+@pytest.mark.parametrize("name", ["it's.png", "a [1] $HOME.png", "-x.png", "über\n.png", "n" * 200 + ".png", "*.png"])
+def test_the_commands_of_a_note_name_the_one_picture(tmp_path: Path, name: str) -> None:
+    studio = Studio.make(
+        tmp_path, review="hold", review_dir=tmp_path / "review", params=RemovalParams(format=Format.PNG)
+    )
+    studio.render = FakeRender()
+    (tmp_path / "review").mkdir()
+    studio.drop(name, (200, 10, 10))
+    studio.drop("other.png", (20, 10, 10))
+    live(studio)
+    (note,) = (one for one in (tmp_path / "review").rglob("*.txt") if one.name[0] == name[0])
+    found = re.search(
+        r"^rembg-watch accept (.+?)   delivers", note.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert found is not None
+    (pattern,) = shlex.split(found[1])
+    with studio.live() as life:
+        meant = list(life.ledger.jobs(Which(pattern=pattern)))
+    assert [job.source.decode() for job in meant] == [name]
 
 
 @pytest.fixture
