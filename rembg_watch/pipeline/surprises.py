@@ -36,7 +36,11 @@ def accepting_folders(note: object) -> frozenset[str]:
 
 
 def hold(ports: Ports, paid: Paid, surprise: Surprise) -> Over:
-    """Hold a picture whose answer surprises, with the answer in the spool, and its folder after several in a row."""
+    """
+    Hold a picture whose answer surprises, with the answer in the spool.
+
+    Its folder is held after several in a row, or after the first one of a new kind of request, which goes alone.
+    """
     held = move(
         paid.job,
         State.HELD,
@@ -50,8 +54,9 @@ def hold(ports: Ports, paid: Paid, surprise: Surprise) -> Over:
     job = ports.ledger.record(held)
     ports.step("held")
     ports.report(events.AnswerHeld(**events.of(job), why=surprise.reason, code=surprise.code, charged=paid.price))
-    if paid.ticket is not None and _is_row(ports, job):
-        _hold_folder(ports, paid, surprise)
+    is_trial = bool(paid.recipe.kind) and not ports.trials.is_proven(ports.ledger, paid.recipe.kind)
+    if paid.ticket is not None and (is_trial or _is_row(ports, job)):
+        _hold_folder(ports, paid, surprise, count=1 if is_trial else IN_A_ROW)
     return Over(job=job)
 
 
@@ -63,11 +68,11 @@ def _is_row(ports: Ports, job: Job) -> bool:
     return len(last) == IN_A_ROW and all(one.state is State.HELD and one.finding == job.finding for one in last)
 
 
-def _hold_folder(ports: Ports, paid: Paid, surprise: Surprise) -> None:
+def _hold_folder(ports: Ports, paid: Paid, surprise: Surprise, *, count: int) -> None:
     recipe = paid.recipe
     is_news = ports.governor.hold_folder(recipe.name, recipe.options, cause=Cause.SURPRISES, text=surprise.reason)
     if is_news:
-        ports.report(events.FolderHeld(folder=recipe.name, count=IN_A_ROW, why=surprise.reason, code=surprise.code))
+        ports.report(events.FolderHeld(folder=recipe.name, count=count, why=surprise.reason, code=surprise.code))
 
 
 def judge_kind(ports: Ports, paid: Paid, verified: Verified) -> None:

@@ -283,7 +283,7 @@ class ReviewNotShown(PictureEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderHeld(FolderEvent):
-    """Several answers in a row surprised in the same way: nothing more is bought for the folder."""
+    """Several answers in a row surprised, or the first of a new kind did: nothing more is bought for the folder."""
 
     level: ClassVar[Level] = Level.ERROR
     count: int
@@ -291,8 +291,9 @@ class FolderHeld(FolderEvent):
     code: str
 
     def _says(self) -> str:
+        are = "the first answer of its kind is" if self.count == 1 else f"{self.count} answers in a row are"
         return (
-            f"{self.folder} is held: {self.count} answers in a row are not of the size that was expected ({self.why}); "
+            f"{self.folder} is held: {are} not of the size that was expected ({self.why}); "
             f'"rembg-watch accept --folder {self.folder}" takes such answers from now on, "rembg-watch retry" goes on'
         )
 

@@ -1,7 +1,7 @@
 """The first answer of a new kind goes alone: a wrong guess about the service costs a credit, and not one a worker."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from rembg_watch.account.causes import Cause
 from rembg_watch.account.measures import Learned
 from rembg_watch.account.pacing import Pacer
 from rembg_watch.api.params import Format, RemovalParams
-from rembg_watch.delivery.verify import Expected, Verified, verify
+from rembg_watch.delivery.verify import Expected, Surprise, Verified, verify
 from rembg_watch.jobs import State
 from rembg_watch.pictures.deliverable import Deliverable, FileFormat, Master
 from rembg_watch.pictures.naming import Naming
@@ -65,7 +65,7 @@ class Answers:
 
 
 @contextmanager
-def working(studio: Studio, answers: Answers) -> Iterator[Life]:
+def working(studio: Studio, answers: Callable[[Path, Expected], Verified]) -> Iterator[Life]:
     with studio.live(workers=4) as life:
         life.governor._throughput.pacer = Pacer(0.0, Learned(1000.0, 1000.0))
         life.ports = replace(life.ports, verify=answers)
@@ -75,7 +75,8 @@ def working(studio: Studio, answers: Answers) -> Iterator[Life]:
         try:
             yield life
         finally:
-            answers.go_on.set()
+            if isinstance(answers, Answers):
+                answers.go_on.set()
             pool.stop()
 
 
@@ -128,6 +129,27 @@ def test_an_answer_that_nothing_can_be_made_of_costs_one_credit(studio: Studio, 
         life.governor.release_folder("f", Cause.TRIAL)
         life.parts.under_way.poke()
         eventually(lambda: life.ledger.counts()[State.DONE] == PICTURES)
+    assert studio.sandbox.billed == PICTURES
+
+
+def test_a_first_answer_of_another_size_costs_one_credit(studio: Studio) -> None:
+    odd, even = Answers(None), Answers(None)
+
+    def of_another_size(answer: Path, expected: Expected) -> Verified:
+        surprise = Surprise(reason="the answer is 9 x 9, expected 60 x 40", code="wrong_size")
+        return replace(odd(answer, expected), surprise=surprise)
+
+    with working(studio, of_another_size) as life:
+        eventually(lambda: settled(life) and life.ledger.counts()[State.QUEUED] == PICTURES - 1)
+        hold = life.governor.gate.refusing("f", studio.recipe.options)
+        assert hold is not None
+        assert hold.cause is Cause.SURPRISES
+        (told,) = studio.reported(events.FolderHeld)
+        assert "the first answer of its kind is not of the size that was expected" in told.sentence()
+        assert studio.sandbox.billed == 1
+        life.governor.release_folder("f", Cause.SURPRISES)
+    with working(studio, even) as life:
+        eventually(lambda: life.ledger.counts()[State.DONE] == PICTURES - 1)
     assert studio.sandbox.billed == PICTURES
 
 
