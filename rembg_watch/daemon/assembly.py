@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
 SPOOL_NAME = "spool"
 MASTERS_NAME = "masters"
-STATUS_NAME = "status.json"
 
 KEY_DIGEST = "key_digest"
 RESUME = "resume"

@@ -13,7 +13,7 @@ from rembg_watch import __version__, state_dirs
 from rembg_watch.config import FOR_RUN, Settings
 from rembg_watch.config.rules import all_places, places
 from rembg_watch.daemon import leftovers, room, upkeep
-from rembg_watch.daemon.assembly import RESUME, STATUS_NAME, Around, Parts, build, build_client, pace_of, plan_of
+from rembg_watch.daemon.assembly import RESUME, Around, Parts, build, build_client, pace_of, plan_of
 from rembg_watch.daemon.ledger_watch import LedgerWatch
 from rembg_watch.daemon.once import Once
 from rembg_watch.daemon.status import StatusFile, snapshot_of
@@ -28,7 +28,7 @@ from rembg_watch.jobs import State
 from rembg_watch.ledger import FILE_NAME, LedgerUnavailableError
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
-from rembg_watch.report.status import Snapshot, copies_for_all
+from rembg_watch.report.status import STATUS_NAME, Snapshot, copies_for_all
 from rembg_watch.watch import thread_name
 
 if TYPE_CHECKING:

@@ -26,6 +26,9 @@ from rembg_watch.report.words import credits_number
 Snapshot = dict[str, Any]
 """How things stand, as JSON holds it; every key of ``snapshot`` is always there."""
 
+STATUS_NAME = "status.json"
+"""The file of a state directory into which the daemon writes how things stand."""
+
 SILENT_AFTER_S = 60
 
 LAST_CALL = "last_call"
