@@ -41,9 +41,14 @@ def remark_text(code: str) -> str:
     return _REMARKS.get(code, code.replace("_", " "))
 
 
+def odd_words(finding: str) -> str:
+    """Say what is odd about a cutout that was delivered."""
+    return _ODD.get(finding, finding.replace("_", " "))
+
+
 def odd_text(finding: str | None) -> str:
     """Say what is odd about a cutout that was delivered, to be put behind a sentence; nothing if nothing is."""
-    return f"; look at it: {_ODD.get(finding, finding)}" if finding else ""
+    return f"; look at it: {odd_words(finding)}" if finding else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
