@@ -31,6 +31,9 @@ STATUS_NAME = "status.json"
 
 SILENT_AFTER_S = 60
 
+ENDED = "ended"
+"""The key that says that the process which wrote it has ended, and meant to."""
+
 LAST_CALL = "last_call"
 """The key under which the number of the last call is written: it only grows, as long as the ledger is the same."""
 

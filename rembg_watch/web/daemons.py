@@ -17,7 +17,7 @@ from rembg_watch.config import FOR_LOOKING, FolderSettings, Settings
 from rembg_watch.errors import ConfigError, LedgerError
 from rembg_watch.ledger import FILE_NAME, Ledger
 from rembg_watch.look import KeptLedger, look, written
-from rembg_watch.report.status import SILENT_AFTER_S, STATUS_NAME, Liveness, Snapshot, moment
+from rembg_watch.report.status import ENDED, SILENT_AFTER_S, STATUS_NAME, Liveness, Snapshot, liveness, moment
 
 METRICS_NAME = "metrics.prom"
 
@@ -125,20 +125,18 @@ class Daemon:
     def pulse(self, *, now: datetime) -> Liveness:
         """Say whether the daemon lives, from its status file alone."""
         found = written(self.settings)
-        return Liveness.GONE if found is None else self._alive(found, Liveness.GONE, now)
+        return Liveness.GONE if found is None else self._alive(found, liveness(found, now=now), now)
 
     def _alive(self, found: Snapshot, by_process: Liveness, now: datetime) -> Liveness:
         """
-        Say whether the daemon lives; its process may be hidden from this one.
+        Say whether the daemon lives, where its process may be hidden from this one: then what it wrote decides.
 
-        What was written lately by one that then ended well leaves no log of its ledger behind.
+        One that was killed counts as alive until it should have written again.
         """
         at = moment(found.get("written_at"))
-        if at is None or by_process is not Liveness.GONE:
+        if at is None or found.get("pid") is None or by_process is not Liveness.GONE or found.get(ENDED):
             return by_process
-        is_fresh = (now - at).total_seconds() < SILENT_AFTER_S
-        has_open = (self.settings.state_dir / f"{FILE_NAME}-wal").exists()
-        return Liveness.LIVE if is_fresh and has_open else Liveness.GONE
+        return Liveness.LIVE if (now - at).total_seconds() < SILENT_AFTER_S else Liveness.GONE
 
     def stamp(self) -> Sequence[object]:
         """Return what differs once anything was written: by the daemon, or by a command beside it."""

@@ -143,7 +143,9 @@ def serve(
 
     with closing(Decoders(most=_DECODERS, tell=on_decoder)) as decoders, _listening(web.listen, environ) as listener:
         site = Site(daemons, Views(cache, decoders), base_path=web.base_path)
-        app = Entry(site.app(), door=door(web.listen, web.hosts), login=login, base_path=web.base_path)
+        app = Entry(
+            site.app(), door=door(_place(web.listen, listener), web.hosts), login=login, base_path=web.base_path
+        )
         try:
             asyncio.run(_serve(app, listener, decoders, lambda: on_listening(_address(web, listener))))
         finally:
@@ -179,6 +181,15 @@ async def _upkeep(decoders: Decoders, server: uvicorn.Server, on_listening: Call
     while True:
         await asyncio.sleep(_IDLE_S)
         await asyncio.to_thread(decoders.end_idle)
+
+
+def _place(listen: str, listener: socket.socket) -> str:
+    """Say where it listens in fact: on the port that was chosen for it, or on what systemd handed over."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{os.fsdecode(listener.getsockname())}"
+    host, port = listener.getsockname()[:2]
+    name = urlsplit(f"//{listen}").hostname if not listen.startswith("unix:") else host
+    return f"[{name}]:{port}" if name and ":" in name else f"{name}:{port}"
 
 
 def _address(web: WebSettings, listener: socket.socket) -> str:
