@@ -43,7 +43,8 @@ class Browser:
         self.call("POST", "/url", url=url)
 
     def find(self, css: str) -> str:
-        return self.call("POST", "/element", using="css selector", value=css)[ELEMENT]
+        found: str = self.call("POST", "/element", using="css selector", value=css)[ELEMENT]
+        return found
 
     def type(self, css: str, text: str) -> None:
         self.call("POST", f"/element/{self.find(css)}/value", text=text)

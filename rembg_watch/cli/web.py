@@ -3,16 +3,15 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from rembg_watch.cli.console import note, say
+import rembg_watch
 from rembg_watch.config import find
-from rembg_watch.errors import UsageError
-from rembg_watch.host.memory import limit_heaps
 
 _KEY = "REMBG_WATCH_API__KEY"
+_PROGRAM = "from rembg_watch.web.main import main; main()"
 
 
 def web(
@@ -27,20 +26,19 @@ def web(
     ] = None,
 ) -> None:
     """Show the page: what the daemon does, and what came of each picture."""
-    _leave_key_behind()
-    limit_heaps()
     configs = [find(one) for one in config] if config else [find()]
-    try:
-        from rembg_watch.web.server import serve
-    except ModuleNotFoundError as error:
-        if error.name not in {"starlette", "jinja2", "uvicorn", "anyio"}:
-            raise
-        raise UsageError(f"the page needs {error.name}: pip install 'rembg-watch[web]'") from error
-    serve(configs, os.environ, on_listening=lambda address: say(f"listening on {address}"), tell=note)
+    _become([str(one) for one in configs])
 
 
-def _leave_key_behind() -> None:
-    """Begin anew without the key in the environment, where it would stay readable for as long as this process lives."""
-    left = {name: value for name, value in os.environ.items() if name.upper() != _KEY}
-    if len(left) != len(os.environ):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], left)  # noqa: S606 - ourselves, as we are
+def _become(configs: list[str]) -> NoReturn:
+    """
+    Become the page's process: it keeps its number, which systemd knows it by, and nothing else of this one.
+
+    Neither the client, which is loaded here, nor a key in the environment can then be found in it.
+    """
+    environ = {name: value for name, value in os.environ.items() if name.upper() != _KEY}
+    home = str(Path(rembg_watch.__path__[0]).parent)
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, [environ.get("PYTHONPATH"), home]))
+    sys.stdout.flush()
+    words = [sys.executable, "-P", *(f"-W{one}" for one in sys.warnoptions), "-c", _PROGRAM, *configs]
+    os.execve(sys.executable, words, environ)  # noqa: S606 - ourselves
