@@ -5,7 +5,7 @@ Nothing is written, no account is asked, and no folder is touched: a share that 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -15,7 +15,7 @@ from rembg_watch.account.notes import BASELINE, GATE, OTHER_USE, gate_from_note,
 from rembg_watch.account.views import credits_view, gate_view, other_use_view
 from rembg_watch.config import Settings
 from rembg_watch.jobs import LISTED
-from rembg_watch.ledger import Access, Ledger, LedgerClosedError, NoLedgerError, open_ledger
+from rembg_watch.ledger import Access, Ledger, LedgerClosedError, NoLedgerError, Spending, open_ledger
 from rembg_watch.report.status import (
     STATUS_NAME,
     CreditsView,
@@ -58,10 +58,20 @@ class KeptLedger:
         self.close()
 
 
-def look(settings: Settings, ledger: KeptLedger, *, now: datetime) -> tuple[Snapshot, Liveness]:
-    """Read what the daemon wrote last; the counts come from the ledger, and so does the rest if no daemon runs."""
+def look(
+    settings: Settings,
+    ledger: KeptLedger,
+    *,
+    now: datetime,
+    spending: Callable[[Ledger], Spending] = lambda ledger: ledger.spending(),
+) -> tuple[Snapshot, Liveness]:
+    """
+    Read what the daemon wrote last; the counts come from the ledger, and so does the rest if no daemon runs.
+
+    *spending* sums up all that was ever spent, which takes a while where that is a million calls.
+    """
     try:
-        return _look_at_state(settings, ledger.open(), now)
+        return _look_at_state(settings, ledger.open(), now, spending)
     except LedgerClosedError:
         copy = read_copy(settings.state_dir, os.environ) or written(settings)
         if copy is None:
@@ -77,7 +87,9 @@ def written(settings: Settings) -> Snapshot | None:
         return None
 
 
-def _look_at_state(settings: Settings, ledger: Ledger | None, now: datetime) -> tuple[Snapshot, Liveness]:
+def _look_at_state(
+    settings: Settings, ledger: Ledger | None, now: datetime, spending: Callable[[Ledger], Spending]
+) -> tuple[Snapshot, Liveness]:
     found = written(settings)
     alive = liveness(found, now=now) if found else Liveness.GONE
     if found is not None and alive is not Liveness.GONE and found["gate"]["reason"] == Cause.LEDGER:
@@ -85,7 +97,7 @@ def _look_at_state(settings: Settings, ledger: Ledger | None, now: datetime) -> 
     if ledger is None:
         left = snapshot(counts={}, unsettled=0, gate=GateView(), credits=CreditsView(), now=now)
     else:
-        left = _left(ledger, [folder.name for folder in settings.folders], now)
+        left = _left(ledger, [folder.name for folder in settings.folders], now, spending(ledger))
     if found is None:
         return left, alive
     # the ledger lists some of many files, and the daemon counts them all
@@ -95,7 +107,7 @@ def _look_at_state(settings: Settings, ledger: Ledger | None, now: datetime) -> 
     return {**found, **{name: left[name] for name in of_ledger}}, alive
 
 
-def _left(ledger: Ledger, folders: Sequence[str], now: datetime) -> Snapshot:
+def _left(ledger: Ledger, folders: Sequence[str], now: datetime, spending: Spending) -> Snapshot:
     """Return the status that the ledger alone can give."""
     return snapshot(
         counts=ledger.counts(),
@@ -104,7 +116,7 @@ def _left(ledger: Ledger, folders: Sequence[str], now: datetime) -> Snapshot:
         originals_left=sum(ledger.originals_left().values()),
         gate=gate_view(gate_from_note(ledger.note(GATE)).hold),
         credits=credits_view(reading_from_note(ledger.note(BASELINE))),
-        spending=ledger.spending(),
+        spending=spending,
         other_use=other_use_view(use_from_note(ledger.note(OTHER_USE))[0]),
         now=now,
     )

@@ -19,6 +19,7 @@ from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import calls, rows
 from rembg_watch.ledger.pages import (
     EVERY_PICTURE,
+    LOOKED_AT,
     Call,
     Day,
     FoundShoot,
@@ -35,17 +36,17 @@ from rembg_watch.ledger.pages import (
 from rembg_watch.ledger.prepared import Prepared
 from rembg_watch.ledger.schema import CALLS, DAYS, JOBS, Moment, credits_of
 
-LOOKED_AT = 20_000
-"""Pictures that are looked at for one page that no index finds; the next page goes on from there."""
-
 COUNTED = 5_000
-"""Pictures of a shoot, or of a folder with one state, that are counted; more are "and more"."""
+"""Pictures of a shoot that are counted; more are "and more"."""
+
+STUCK_COUNTED = 2_000
+"""Pictures of a folder in one state whose reasons are counted: those that changed last."""
 
 STEPS = 400
 """Ranges that are asked for one after the other for one page of shoots, or of a shoot that has sub-folders."""
 
 _LOOSE, _SLASH = 50, ord("/")
-_COUNTED_ONE_BY_ONE = 1_000
+_COUNTED_ONE_BY_ONE = 300
 _END = Mark(datetime(9999, 1, 1, tzinfo=UTC), 2**62)
 _DAY_US = 86_400_000_000
 
@@ -71,7 +72,7 @@ def newest(
     *,
     before: Mark | None = None,
     limit: int,
-    most: int = LOOKED_AT,
+    look_at: int = LOOKED_AT,
 ) -> Page:
     """Return pictures, the last changed first: each state of each folder is one range of an index."""
     pairs = _pairs(connection, wanted)
@@ -79,7 +80,7 @@ def newest(
     ranges = [_range(connection, state, folder, before or _END, bite, wanted) for state, folder in pairs]
     found: list[int] = []
     mark: Mark | None = None
-    for row in islice(merge(*ranges, key=lambda one: (one.changed_at, one.id), reverse=True), most):
+    for row in islice(merge(*ranges, key=lambda one: (one.changed_at, one.id), reverse=True), look_at):
         if len(found) == limit:
             return Page(tuple(rows.jobs_by_id(connection, found)), mark)
         mark = Mark(row.changed_at, row.id)
@@ -130,6 +131,16 @@ _MEMBERS = Prepared(rows.ALL_OF_IT.where(*_IN_PLACE).order_by(JOBS.c.source).lim
 _MEMBERS_BACK = Prepared(rows.ALL_OF_IT.where(*_IN_PLACE).order_by(JOBS.c.source.desc()).limit(bindparam("most")))
 _FIRST = Prepared(select(JOBS.c.id, JOBS.c.source).where(*_IN_PLACE).order_by(JOBS.c.source).limit(1))
 _SOURCES = Prepared(select(JOBS.c.source).where(*_IN_PLACE).order_by(JOBS.c.source).limit(bindparam("most")))
+_STANDING = Prepared(
+    rows.ALL_OF_IT.where(
+        JOBS.c.folder == bindparam("folder"),
+        JOBS.c.parent == bindparam("parent"),
+        JOBS.c.source >= bindparam("first"),
+        JOBS.c.gone_at.is_(None),
+    )
+    .order_by(JOBS.c.source)
+    .limit(bindparam("most"))
+)
 _NEXT_PARENT = Prepared(
     select(func.min(JOBS.c.parent)).where(
         JOBS.c.folder == bindparam("folder"), JOBS.c.parent > bindparam("parent"), JOBS.c.gone_at.is_(None)
@@ -141,24 +152,59 @@ def members(
     connection: Connection, shoot: Shoot, *, start: bytes | None = None, limit: int, wanted: Wanted = EVERY_PICTURE
 ) -> Members:
     """Return pictures of a shoot by name, each in the version that stands there, or else in its last one."""
-    at, bite, found = start if start is not None else shoot.first, 2 * limit + 10, list[Job]()
-    for _ in range(STEPS):
+    at = start if start is not None else shoot.first
+    if shoot.is_flat:
+        return _loose(connection, shoot, at, limit, wanted)
+    found, _ = _walk(connection, shoot, at, limit, wanted, steps=STEPS)
+    return found
+
+
+def _loose(connection: Connection, shoot: Shoot, start: bytes, limit: int, wanted: Wanted) -> Members:
+    """
+    Return files that lie beside shoots, which may be thousands: what stands is found beyond them all the same.
+
+    Those that were moved away are met on the way past the shoots, a stretch of it for each page.
+    """
+    walked, is_over = _walk(connection, shoot, start, limit, wanted, steps=_LOOSE)
+    if is_over or len(walked.jobs) == limit:
+        return walked
+    asked = {"folder": shoot.folder, "parent": shoot.path, "first": start, "most": 2 * limit + 10}
+    some = _STANDING.all(connection, asked)
+    standing = {job.source: job for job in map(rows.job_of, some) if _is_meant(job, wanted)}
+    every = sorted(standing | {job.source: job for job in walked.jobs})
+    shown = tuple((standing | {job.source: job for job in walked.jobs})[source] for source in every[:limit])
+    if len(every) > limit:
+        return Members(shown, every[limit])
+    if len(some) == asked["most"]:
+        return Members(shown, some[-1].source)
+    return Members(shown, max(walked.next or b"", every[-1] + b"\0" if every else b""))
+
+
+def _walk(
+    connection: Connection, shoot: Shoot, at: bytes, limit: int, wanted: Wanted, *, steps: int
+) -> tuple[Members, bool]:
+    """Go through a shoot by name, so many ranges far; say whether that was all of it."""
+    most = 2 * limit + 10
+    bite, found = 2 if shoot.is_flat else most, list[Job]()
+    for _ in range(steps):
         some = _MEMBERS.all(connection, {"folder": shoot.folder, "first": at, "end": shoot.beyond, "most": bite})
+        is_last = len(some) < bite
         for source, versions in groupby(map(rows.job_of, some), key=lambda one: one.source):
             past = shoot.skips(source)
             if past is not None:
-                at = past
+                at, bite, is_last = past, 2, False
                 break
             if len(found) == limit:
-                return Members(tuple(found), source)
+                return Members(tuple(found), source), False
             shown = _shown(versions)
             if _is_meant(shown, wanted):
                 found.append(shown)
             at = source + b"\0"
         else:
-            if len(some) < bite:
-                return Members(tuple(found))
-    return Members(tuple(found), at)
+            bite = min(most, 4 * bite)
+        if is_last:
+            return Members(tuple(found)), True
+    return Members(tuple(found), at), False
 
 
 def _shown(versions: Iterable[Job]) -> Job:
@@ -276,16 +322,20 @@ def tally(connection: Connection, shoot: Shoot) -> Tally:
 
 
 def _tally_one_by_one(connection: Connection, shoot: Shoot) -> Tally:
-    found = members(connection, shoot, limit=_COUNTED_ONE_BY_ONE)
+    found, is_over = _walk(connection, shoot, shoot.first, _COUNTED_ONE_BY_ONE, EVERY_PICTURE, steps=_LOOSE)
+    jobs = found.jobs
+    if not is_over:  # beyond many shoots: what stands, at least
+        asked = {"folder": shoot.folder, "parent": shoot.path, "first": b"", "most": _COUNTED_ONE_BY_ONE}
+        jobs = tuple(map(rows.job_of, _STANDING.all(connection, asked)))
     counts = dict.fromkeys(State, 0)
-    for job in found.jobs:
+    for job in jobs:
         counts[job.state] += 1
     return Tally(
         counts={state: count for state, count in counts.items() if count},
-        charged=sum((job.charged for job in found.jobs), Decimal(0)),
-        changed_at=max((job.changed_at for job in found.jobs), default=None),
-        odd=sum(job.finding is not None for job in found.jobs),
-        is_whole=found.next is None,
+        charged=sum((job.charged for job in jobs), Decimal(0)),
+        changed_at=max((job.changed_at for job in jobs), default=None),
+        odd=sum(job.finding is not None for job in jobs),
+        is_whole=is_over,
     )
 
 
@@ -317,8 +367,8 @@ def reasons(connection: Connection) -> list[Reason]:
     """Say why pictures stand still, the most of one kind first; of many in one folder, of those that changed last."""
     found = []
     for state, folder in _pairs(connection, Wanted(states=frozenset(NEEDS_A_LOOK))):
-        groups = _REASONS.all(connection, {"state": state.value, "folder": folder, "most": COUNTED})
-        is_whole = sum(row.number for row in groups) < COUNTED
+        groups = _REASONS.all(connection, {"state": state.value, "folder": folder, "most": STUCK_COUNTED})
+        is_whole = sum(row.number for row in groups) < STUCK_COUNTED
         for row in groups:
             text = _TEXT.scalar(connection, {"id": row.latest})
             found.append(

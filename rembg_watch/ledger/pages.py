@@ -51,6 +51,9 @@ class Wanted:
 
 EVERY_PICTURE = Wanted()
 
+LOOKED_AT = 20_000
+"""Pictures that are looked at for one page that no index finds; the next page goes on from there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:

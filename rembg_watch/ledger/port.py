@@ -18,6 +18,7 @@ from typing import Protocol, Self
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, Unsettled, Version
 from rembg_watch.ledger.pages import (
     EVERY_PICTURE,
+    LOOKED_AT,
     Call,
     Day,
     Mark,
@@ -396,12 +397,19 @@ class Views(Protocol):
 class Looks(Protocol):
     """What is turned over page by page; a page costs the same however many jobs there are; see ``pages``."""
 
-    def newest(self, wanted: Wanted = EVERY_PICTURE, *, before: Mark | None = None, limit: int) -> Page:
+    def newest(
+        self,
+        wanted: Wanted = EVERY_PICTURE,
+        *,
+        before: Mark | None = None,
+        limit: int,
+        look_at: int = LOOKED_AT,
+    ) -> Page:
         """
         Return pictures, the last changed first, from where another page ended.
 
-        Of those that no index finds, some are looked at in vain; where that are too many, fewer come, or none,
-        and the next page goes on there.
+        Of those that no index finds, some are looked at in vain; once *look_at* were looked at, what was found
+        comes, which may be none, and the next page goes on there.
         """
 
     def shoots(self, folder: str, *, depth: int, start: bytes = b"", limit: int) -> Shoots:

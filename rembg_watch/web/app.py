@@ -7,7 +7,7 @@ so that a wall of pictures leaves the pages and the health checks alone.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from importlib import resources
@@ -44,6 +44,8 @@ _VIEW_THREADS = 6
 _NEWEST = 12
 _LATELY = 300  # pictures that changed last say which shoots are worked on
 _SHOOTS_LATELY = 6
+_ODD_AMONG = 1_500  # of the pictures that changed last, those that look odd are on the first page
+_DAYS = 30
 _STATIC = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
@@ -216,7 +218,7 @@ class One:
     def _front(self, request: Request, clock: WallClock) -> Response:
         look, ledger = self._daemon.look(now=clock.now), self._daemon.ledger()
         today = clock.now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        days = ledger.days(today - timedelta(days=front.PACE_DAYS))
+        days = self._daemon.days(front.PACE_DAYS, now=clock.now)
         by_folder = {one.folder: one.spending for one in days if one.day == today}
         newest = ledger.newest(limit=_NEWEST)
         names = [folder.name for folder in self._daemon.settings.folders]
@@ -232,7 +234,10 @@ class One:
             ),
             shoots=self._shoots_lately(clock),
             reasons=[views.reason_row(one, clock) for one in ledger.reasons()[:5]],
-            odd=[views.picture(job, clock) for job in ledger.newest(Wanted(is_odd=True), limit=6).jobs],
+            odd=[
+                views.picture(job, clock)
+                for job in ledger.newest(Wanted(is_odd=True), limit=6, look_at=_ODD_AMONG).jobs
+            ],
             notes=front.notes(look.snapshot, clock),
             balance=front.balance(look.snapshot, days, clock),
             newest=[views.picture(job, clock) for job in newest.jobs],
@@ -345,9 +350,8 @@ class One:
         return self._page("failed.html", request, "Need a look", groups=views.by_folder(reasons))
 
     def _credits(self, request: Request, clock: WallClock) -> Response:
-        look, ledger = self._daemon.look(now=clock.now), self._daemon.ledger()
-        today = clock.now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        days = ledger.days(today - timedelta(days=30))
+        look = self._daemon.look(now=clock.now)
+        days = self._daemon.days(_DAYS, now=clock.now)
         return self._page(
             "credits.html",
             request,
@@ -453,9 +457,9 @@ class One:
         return JSONResponse({"shoots": found, "next": start_word(page.next)})
 
     def _api_credits(self, request: Request, clock: WallClock) -> Response:
-        look, ledger = self._daemon.look(now=clock.now), self._daemon.ledger()
-        since = clock.now - timedelta(days=_limit(request.query_params.get("days"), 30, most=366))
-        days = [answers.day(one) for one in ledger.days(since)]
+        look = self._daemon.look(now=clock.now)
+        number = _limit(request.query_params.get("days"), _DAYS, most=366)
+        days = [answers.day(one) for one in self._daemon.days(number, now=clock.now)]
         return JSONResponse({"credits": look.snapshot["credits"], "days": days})
 
     def _api_folders(self, _: Request, clock: WallClock) -> Response:
