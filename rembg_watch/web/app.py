@@ -110,7 +110,7 @@ class Site:
                 look = daemon.look(now=clock.now)
                 shown = front.now_of(look.snapshot, look.alive, clock)
             except LedgerError as error:
-                shown = front.Now(word="Not known", tone="bad", sentence=str(error), details=())
+                shown = front.Now(word="Not known", tone="bad", sentence=_begun(str(error)), details=())
             rows.append((name, shown))
         return self.page("all.html", request, "Daemons", prefix=self.base_path, rows=rows)
 
@@ -145,7 +145,7 @@ class Site:
 
     def _no_ledger(self, request: Request, error: LedgerError) -> Response:
         waits = "2" if isinstance(error, LedgerUnavailableError) else "10"
-        answer = self._sorry(request, 503, str(error))
+        answer = self._sorry(request, 503, _begun(str(error)))
         answer.headers["retry-after"] = waits
         return answer
 
@@ -470,6 +470,11 @@ class One:
             jobs = {state.value: counts.get(name, {}).get(state, 0) for state in State}
             found.append({"name": name, "jobs": jobs, "state": views_.get(name, {}).get("state")})
         return JSONResponse({"folders": found})
+
+
+def _begun(sentence: str) -> str:
+    """Begin a sentence as one does that stands alone."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _limit(word: str | None, usual: int, *, most: int = MOST_LISTED) -> int:

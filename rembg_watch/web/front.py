@@ -124,6 +124,7 @@ _FOLDER_WORDS = {
     "offline": ("not there", "bad"),
     "hung": ("does not answer", "bad"),
     "held": ("held", "warn"),
+    "paused": ("paused", "warn"),
     "blocked": ("output blocked", "bad"),
     "spent": ("budget spent", "warn"),
 }
