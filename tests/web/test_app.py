@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import FILE_NAME
+from rembg_watch.ledger import FILE_NAME, Made, MadeState
 from rembg_watch.web.guard import HEADERS
 from rembg_watch.web.login import HeaderLogin, PasswordLogin
 from tests.web.studio import AT, HOST, HOSTILE, Asking, Studio
@@ -208,6 +208,30 @@ def test_what_stands_there_by_now_is_not_shown_as_what_was_sent(
 ) -> None:
     Image.new("RGB", (50, 50)).save(studio.input / "acme" / "1.jpg")
     assert asking(studio)(f"/pictures/{pictures[0].id}/before/small").status_code == 404
+
+
+def test_of_several_files_each_is_shown_and_the_easiest_one_stands_for_all(studio: Studio, asking: Opening) -> None:
+    with studio.open() as ledger:
+        studio.drop(ledger, "acme/1.jpg")
+        (job,) = studio.deliver(ledger)
+        for name, target, colour in (("print", b"print.tif", (9, 9, 200)), ("shop", b"shop.png", (200, 200, 9))):
+            Image.new("RGB", (60, 40), colour).save(studio.output / target.decode())
+            made = Made(
+                job_id=job.id, name=name, recipe_digest="r", state=MadeState.STANDING, made_at=AT, target=target,
+                digest="d", size_bytes=1234,
+            )  # fmt: skip
+            ledger.record_made(made)
+        failed = {"name": "list", "state": MadeState.FAILED, "reason": "It is too small for its canvas."}
+        ledger.record_made(Made(job_id=job.id, recipe_digest="r", made_at=AT, **failed))  # type: ignore[arg-type]
+    ask = asking(studio)
+    text = ask(f"/pictures/{job.id}").text
+    assert f'href="/pictures/{job.id}/shop/large?' in text
+    assert "It is too small for its canvas." in text
+    for side in ("after", "shop"):
+        shown = _image(ask(f"/pictures/{job.id}/{side}/large"))
+        assert shown.convert("RGB").getpixel((30, 20)) == pytest.approx((200, 200, 9), abs=8)
+    assert ask(f"/pictures/{job.id}/list/large").status_code == 404
+    assert [one["name"] for one in ask(f"/api/v1/jobs/{job.id}").json()["files"]] == ["print", "shop", "list"]
 
 
 def _replaced_by_a_link(path: Path, target: Path) -> None:
