@@ -4,6 +4,7 @@ The page's process from its first line: what is not needed to look is never load
 ``rembg-watch web`` becomes this process; it prints where it listens, and why it ends.
 """
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,9 @@ _EXTRA = frozenset({"anyio", "jinja2", "starlette", "uvicorn"})
 def main() -> None:
     """Serve the page of the configurations that are named on the command line."""
     limit_heaps()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name in a sentence may be more than a terminal can show
     try:
         _serve([Path(one) for one in sys.argv[1:]])
     except RembgWatchError as error:
