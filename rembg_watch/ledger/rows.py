@@ -50,7 +50,7 @@ RECORDED = (
 """What a record writes of a job as it stands in the job; the state and the revision are written too."""
 
 _PLAIN = ("id", "folder", "source", "enqueued_at", *RECORDED, "gone_at", "revision")
-_ALL_OF_IT = select(*(JOBS.c[name] for name in (*_VERSION, "state", *_PLAIN)))
+ALL_OF_IT = select(*(JOBS.c[name] for name in (*_VERSION, "state", *_PLAIN)))
 
 
 SURPRISED = and_(JOBS.c.state == State.HELD.value, JOBS.c.finding.is_not(None))
@@ -73,7 +73,7 @@ def job_of(row: AnyRow) -> Job:
 
 def jobs_where(connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None) -> list[Job]:
     """Return the jobs that meet all *conditions*, oldest first."""
-    statement = _ALL_OF_IT.where(*conditions).order_by(JOBS.c.id).limit(limit)
+    statement = ALL_OF_IT.where(*conditions).order_by(JOBS.c.id).limit(limit)
     return [job_of(row) for row in connection.execute(statement)]
 
 
@@ -97,7 +97,7 @@ ANSWERS = 20
 """So many are offered: a thousand copies of one picture are no reason to read them all for each of them."""
 
 _ANSWERED = Prepared(
-    _ALL_OF_IT.where(
+    ALL_OF_IT.where(
         or_(JOBS.c.content_key == bindparam("content_key"), JOBS.c.content_key == bindparam("also")),
         JOBS.c.answer_digest.is_not(None),
     )
@@ -110,7 +110,7 @@ _ANSWERED = Prepared(
 
 
 _ANSWERED_OF_SOURCE = Prepared(
-    _ALL_OF_IT.where(
+    ALL_OF_IT.where(
         JOBS.c.folder == bindparam("folder"),
         JOBS.c.source == bindparam("source"),
         JOBS.c.picture_key == bindparam("picture_key"),

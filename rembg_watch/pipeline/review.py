@@ -84,7 +84,7 @@ def holds(paid: Paid) -> frozenset[str]:
 
 def hold(ports: Ports, paid: Paid, answer: Path) -> Over:
     """Hold a picture whose cut-out is odd, with the answer where it is, and show it in the review folder."""
-    words = ", ".join(map(odd_words, str(paid.job.finding).split(",")))
+    words = odd_words(str(paid.job.finding))
     held = move(paid.job, State.HELD, at=ports.now(), retry_at=None, reason=words, code=REVIEW, field=None)
     job = ports.ledger.record(held)
     ports.step("held")

@@ -55,14 +55,14 @@ ODD_CODES = tuple(_ODD)
 """What may be odd about a cutout, as codes."""
 
 
-def odd_words(code: str) -> str:
-    """Say what is odd about a cutout."""
-    return _ODD.get(code) or remark_text(code)
+def odd_words(finding: str) -> str:
+    """Say what is odd about a cutout, by its codes with commas between them."""
+    return ", ".join(_ODD.get(code) or remark_text(code) for code in finding.split(","))
 
 
 def odd_text(finding: str | None) -> str:
     """Say what is odd about a cutout that was delivered, to be put behind a sentence; nothing if nothing is."""
-    return f"; look at it: {', '.join(map(odd_words, finding.split(',')))}" if finding else ""
+    return f"; look at it: {odd_words(finding)}" if finding else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
