@@ -37,7 +37,7 @@ LEGAL = {
     "received": "received done failed held queued in_doubt",
     "done": "done queued received",
     "failed": "failed queued vanished",
-    "held": "queued received vanished",
+    "held": "queued received failed vanished",
     "in_doubt": "in_doubt received queued vanished",
     "vanished": "queued",
 }
