@@ -53,8 +53,7 @@ def finish(ports: Ports, paid: Paid) -> Over | Blocked | Bought:
 def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked | Bought:
     answer = ports.spool.path(key)
     if _is_mastered(ports, paid, answer):
-        is_there = ports.masters.has(key, paid.job.answer_digest)
-        if not is_there:
+        if not ports.masters.has(key, paid.job.answer_digest):
             return _unmade(ports, paid)
         paid = review.judged_anew(paid)
         return review.hold(ports, paid, ports.masters.path(key)) if review.is_held(paid) else Bought(paid=paid)

@@ -189,7 +189,7 @@ def _answered_before(
         answered = ports.ledger.answers_for(key, older)
         if not answered and job.picture_key is not None:
             answered = ports.ledger.answers_of_source(job.folder, job.source, job.picture_key)
-        fresh = [one for one in answered if job.redo_at is None or one.changed_at > job.redo_at]
+        fresh = _fresh(job, answered)
         if any(one.state is State.FAILED and one.code == REJECTED for one in fresh):
             prepared.close()
             source = recipe.input / fsdecode(job.source)
@@ -240,6 +240,11 @@ def _ready(
     return Ready(job=job, recipe=recipe, prepared=prepared, place=place, is_first=is_first, asked=tuple(asked))
 
 
+def _fresh(job: Job, answered: Iterable[Job]) -> list[Job]:
+    """Leave out what was answered before a person had the picture made anew."""
+    return [one for one in answered if job.redo_at is None or one.changed_at > job.redo_at]
+
+
 def _waiting(ports: Ports, job: Job, prepared: PreparedSource, awaited: str, *, is_copy: bool) -> Twin:
     ports.contents.end(str(job.content_key))
     prepared.close()
@@ -253,8 +258,7 @@ def _answered_copy(
     other = ports.ledger.sent_for(sent)
     if other is None or other == job.content_key:
         return None
-    answered = ports.ledger.answers_for(other)
-    fresh = [one for one in answered if job.redo_at is None or one.changed_at > job.redo_at]
+    fresh = _fresh(job, ports.ledger.answers_for(other))
     if (kept := _kept_before(ports, recipe, job, fresh, prepared)) is not None:
         return kept
     known_job = _delivered_before(ports, plan, str(job.content_key), fresh)
