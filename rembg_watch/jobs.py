@@ -141,6 +141,10 @@ class CallEnd:
         return Decimal(0) if self.charge is Charge.NO else self.credits
 
 
+LISTED = 1000
+"""How many unsettled sources of a folder the ledger lists; the daemon counts them all."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsettled:
     """A source that was seen and is not yet whole or still changing, so that it is no job yet."""

@@ -30,6 +30,7 @@ from rembg_watch.cli.retry import retry
 from rembg_watch.cli.run import run
 from rembg_watch.cli.sandbox import sandbox
 from rembg_watch.cli.status import status
+from rembg_watch.cli.web import web
 from rembg_watch.errors import ExitCode, RembgWatchError, UsageError, exit_code
 from rembg_watch.host.threads import ADVICE
 from rembg_watch.report.words import show
@@ -65,7 +66,8 @@ def _options(
     command = context.invoked_subcommand or ""
     if "config" not in signature(COMMANDS[command]).parameters:
         raise UsageError(f"`rembg-watch {command}` takes no configuration: leave out --config")
-    context.default_map = {command: {"config": str(config)}}
+    takes_several = command == "web"
+    context.default_map = {command: {"config": [str(config)] if takes_several else str(config)}}
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -86,6 +88,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "preview": preview,
     "check": check,
     "credits": credits_,
+    "web": web,
     "sandbox": sandbox,
     "init": init,
 }

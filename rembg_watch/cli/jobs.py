@@ -15,15 +15,13 @@ from rembg_watch.cli import cutouts
 from rembg_watch.cli.configured import AsJson, ConfigFile, check_folders
 from rembg_watch.cli.console import OUT, say, say_json
 from rembg_watch.config import FOR_LOOKING, Settings, find
-from rembg_watch.daemon import STATUS_NAME
-from rembg_watch.jobs import Job, State
+from rembg_watch.jobs import LISTED, Job, State
 from rembg_watch.ledger import Access, Ledger, Made, MadeState, Which, open_ledger
 from rembg_watch.passed_over import REASONS, PassedOver
 from rembg_watch.report import events
 from rembg_watch.report.screen import kind_text
-from rembg_watch.report.status import passed_over_view, read_snapshot
+from rembg_watch.report.status import STATUS_NAME, passed_over_view, read_snapshot
 from rembg_watch.report.words import credits_number, show, size_text
-from rembg_watch.watch import LISTED
 
 _STYLES = {
     State.DONE: "green",

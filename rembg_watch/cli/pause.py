@@ -14,9 +14,8 @@ from rembg_watch.account.pauses import Pauses
 from rembg_watch.cli.configured import ConfigFile, check_folders
 from rembg_watch.cli.console import note, say
 from rembg_watch.config import FOR_LOOKING, find
-from rembg_watch.daemon import STATUS_NAME
 from rembg_watch.ledger import Access, open_ledger
-from rembg_watch.report.status import Liveness, liveness, read_snapshot
+from rembg_watch.report.status import STATUS_NAME, Liveness, liveness, read_snapshot
 from rembg_watch.report.words import local_text
 
 Folders = Annotated[list[str] | None, typer.Option("--folder", "-f", help="Only these folders.")]

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -273,6 +273,73 @@ class LogSettings(Section):
     )
     format: Literal["auto", "human", "json", "journal"] = Field(
         default="auto", description="auto: journal under systemd, else human | human | json | journal"
+    )
+
+
+def _listen(value: str) -> str:
+    if value.startswith("unix:"):
+        if not value.removeprefix("unix:").startswith("/"):
+            raise ValueError('must name the socket by its whole path, as "unix:/run/rembg-watch/web.sock" does')
+        return value
+    try:
+        parts = urlsplit(f"//{value}")
+        port = parts.port
+    except ValueError:
+        port = None
+    if port is None or not parts.hostname or parts.netloc != value or "@" in value:
+        raise ValueError('must be an address and a port, as "127.0.0.1:8787", or "unix:/run/rembg-watch/web.sock"')
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        ip_network(value)
+    except ValueError as error:
+        raise ValueError('must be an address or a network, as "192.168.1.7" or "192.168.1.0/24"') from error
+    return value
+
+
+def _base_path(value: str) -> str:
+    if value and (not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value) or ".." in value):
+        raise ValueError('must begin with a slash and not end with one, as "/rembg"')
+    return value
+
+
+class WebSettings(Section):
+    """The page of `rembg-watch web`, which runs beside the daemon, without the key."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        default="127.0.0.1:8787",
+        description='Address and port, or "unix:/run/rembg-watch/web.sock". Other machines reach it only with `auth`.',
+    )
+    hosts: tuple[str, ...] = Field(
+        default=(),
+        description="The names by which a browser may ask for it, besides localhost: those of a proxy before it, or\n"
+        "of this machine.",
+        examples=[["studio.example"]],
+    )
+    auth: Literal["none", "password", "header"] = Field(
+        default="none", description="none: for this machine alone | password | header: a proxy says who it is."
+    )
+    password_file: FilePath | None = Field(
+        default=None,
+        description="A file that holds the password and nothing else; the credential `web_password` wins over it.",
+        examples=["/etc/rembg-watch/web_password"],
+    )
+    user_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] = Field(
+        default="X-Forwarded-User", description='Where `auth = "header"` finds who it is.'
+    )
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        default=(),
+        description="Whom that is believed, besides whoever may use the unix socket.",
+        examples=[["127.0.0.1"]],
+    )
+    may: Literal["look"] = Field(default="look", description="What can be done with it: look.")
+    base_path: Annotated[str, AfterValidator(_base_path)] = Field(
+        default="", description="Under which path a proxy shows it.", examples=["/rembg"]
+    )
+    thumbnails_mb: Whole = Field(
+        default=2048, ge=16, le=1_000_000, description="How much of the cache folder small pictures may take."
     )
 
 
@@ -545,6 +612,9 @@ class FolderSettings(Section):
     daily_budget: Credits = Field(
         default=Decimal(0), description="Credits for this folder in one UTC day; 0: no limit of its own."
     )
+    shoot_depth: Whole = Field(
+        default=1, ge=1, le=16, description="How many levels of sub-folders name a shoot, which is shown as one."
+    )
     options: FolderOptions = FolderOptions()
 
     def naming(self) -> Naming:
@@ -617,6 +687,7 @@ class Settings(BaseSettings):
     deliverables: dict[str, DeliverableSettings] = {}
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    web: WebSettings = WebSettings()
     folders: tuple[FolderSettings, ...] = ()
 
     @classmethod

@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 
 SPOOL_NAME = "spool"
 MASTERS_NAME = "masters"
-STATUS_NAME = "status.json"
 METRICS_NAME = "metrics.prom"
 
 KEY_DIGEST = "key_digest"

@@ -12,7 +12,7 @@ from rembg_watch.account.credits import Billed, resolve_doubt, settled_after_s
 from rembg_watch.account.gate import Gate
 from rembg_watch.account.notes import BASELINE, reading_from_note
 from rembg_watch.config import Settings
-from rembg_watch.daemon.assembly import KEY_DIGEST, STATUS_NAME, TRUST, Parts, key_digest
+from rembg_watch.daemon.assembly import KEY_DIGEST, TRUST, Parts, key_digest
 from rembg_watch.delivery.roots import Roots
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import StaleJobError, Which
@@ -20,7 +20,7 @@ from rembg_watch.ledger.port import Books
 from rembg_watch.ledger.values import Json
 from rembg_watch.pipeline import Plan, afterwards, recovery
 from rembg_watch.report import events
-from rembg_watch.report.status import LAST_CALL, read_snapshot
+from rembg_watch.report.status import LAST_CALL, STATUS_NAME, read_snapshot
 
 OPTIONS_NOTE = "options of each folder"
 """The ledger's note of the options that each folder's pictures were asked for with, as digests."""

@@ -23,7 +23,7 @@ from rembg_watch.pipeline import Recipe
 from rembg_watch.report.events import looks
 from rembg_watch.report.metrics import Figures
 from rembg_watch.report.screen import dealt_with_text, kept_folders, originals_text
-from rembg_watch.report.status import LAST_CALL, FolderView, Snapshot, snapshot, write_snapshot
+from rembg_watch.report.status import ENDED, LAST_CALL, FolderView, Snapshot, snapshot, write_snapshot
 from rembg_watch.report.words import count_text, credits_text, show, utc_text
 
 _CALM_S = 15.0
@@ -73,7 +73,7 @@ class StatusFile:
         if not is_last and pulse == self._pulse and now_s - self._at_s < _CALM_S and not is_clock_set:
             return
         self._pulse, self._at_s, self._zero_s = pulse, now_s, zero_s
-        self.last = snapshot_of(parts)
+        self.last = snapshot_of(parts) | ({ENDED: True} if is_last else {})
         with contextlib.suppress(OSError):  # a full disk; the log tells of it
             write_snapshot(self._path, self.last)
         if self._copy is not None:

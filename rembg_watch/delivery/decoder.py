@@ -34,6 +34,7 @@ from rembg_watch.pictures.figures import Figures
 from rembg_watch.pictures.formats import Kind, ReadKind
 from rembg_watch.pictures.reduction import NoProxyError, Proxy, Reduction
 from rembg_watch.pictures.upright import CopyTooLargeError, Turn, UndecodableError, Upright, make_upright
+from rembg_watch.pictures.view import NoViewError, Viewed, make_view
 
 HELLO = f"ready {__version__}\n".encode()
 """Said once, before the first answer: it works, and is of the same version as whoever asks."""
@@ -55,6 +56,9 @@ UPRIGHT, UPRIGHT_FILES = "upright", 3
 
 PROXY = "proxy"
 """The other question with files: the source and the copy."""
+
+VIEW = "view"
+"""The last one: the source, the view, and one for what lies between."""
 
 MEMORY_SHARE = 0.65
 """How much of the memory there is one picture may take: more address space than that is refused to the process."""
@@ -78,6 +82,11 @@ def proxy_question(reduction: Reduction) -> bytes:
     """Put into one line what ``make_proxy`` is called with, but for its two files, which go with the line."""
     how = [reduction.kind, reduction.px, reduction.assume, reduction.largest_bytes]
     return json.dumps([PROXY, *how]).encode() + b"\n"
+
+
+def view_question(px: int) -> bytes:
+    """Put into one line what ``make_view`` is called with, but for its three files, which go with the line."""
+    return json.dumps([VIEW, px]).encode() + b"\n"
 
 
 @lru_cache(maxsize=256)
@@ -107,6 +116,8 @@ def _answered(line: bytes, fds: Sequence[int]) -> list[object]:
         return making.reply(line, fds)
     if line.startswith(b'["upright"'):
         return _made_upright(line, fds)
+    if line.startswith(b'["view"'):
+        return _made_view(line, fds)
     return _made_proxy(line, fds) if line.startswith(b'["proxy"') else _verified(line)
 
 
@@ -157,6 +168,42 @@ def _made_proxy(line: bytes, fds: Sequence[int]) -> list[object]:
     except OSError as refused:
         return ["refused", refused.errno, refused.strerror, refused.filename]
     return ["proxy", made.width, made.height, list(made.remarks)]
+
+
+def _made_view(line: bytes, fds: Sequence[int]) -> list[object]:
+    _, px = json.loads(line)
+    try:
+        with os.fdopen(fds[0], "rb") as source, os.fdopen(fds[1], "r+b") as view, os.fdopen(fds[2], "r+b") as scratch:
+            made = make_view(source, view, scratch, px=px)
+    except NoViewError as broken:
+        return ["no_view", str(broken)]
+    except MemoryError:
+        return ["memory"]
+    except OSError as refused:
+        return ["refused", refused.errno, refused.strerror, refused.filename]
+    return ["view", made.width, made.height, made.whole_width, made.whole_height, made.is_transparent]
+
+
+def view_made(line: bytes) -> Viewed | Exception:
+    """
+    Read a reply to a ``view_question``: what ``make_view`` returned or raised.
+
+    Raises:
+        ValueError, TypeError, RecursionError: It is no reply, so whoever said it is out of its mind.
+    """
+    match json.loads(line):
+        case ["view", int(width), int(height), int(whole_width), int(whole_height), bool(is_transparent)]:
+            return Viewed(width, height, whole_width, whole_height, is_transparent)
+        case ["no_view", str(text)]:
+            return NoViewError(text)
+        case ["error", str(text)]:
+            return no_view(text.strip().rpartition("\n")[2])
+    return _refused(line)
+
+
+def no_view(why: str) -> NoViewError:
+    """Say that a picture cannot be shown, and *why*."""
+    return NoViewError(f"It cannot be decoded ({why}).")
 
 
 def proxy_made(line: bytes) -> Proxy | Exception:

@@ -53,6 +53,7 @@ from rembg_watch.pictures.formats import Kind
 from rembg_watch.pictures.reduction import Proxy, Reduction
 from rembg_watch.pictures.rendering import Rendered
 from rembg_watch.pictures.upright import BYTES_PER_PX, SOURCE, Turn, UndecodableError, Upright, make_upright
+from rembg_watch.pictures.view import Viewed
 
 T = TypeVar("T")
 
@@ -172,6 +173,23 @@ class Decoders:
         with self._long.taken(reduction.needed_bytes(px), waiting) as give_back:
             question, task = decoder.proxy_question(reduction), _PROXY.watched(waiting, give_back)
             made = self._made_by_a_child(task, source, (copy,), question, decoder.proxy_made)
+        if made is None:
+            raise OSError(errno.EAGAIN, "no process to decode it can be started now", SOURCE)
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    def view(self, source: BinaryIO, output: BinaryIO, scratch: BinaryIO, *, px: int) -> Viewed:
+        """
+        Have a view of a picture made, as ``make_view`` does; never in this process.
+
+        Raises:
+            NoViewError: It is broken, or ended two processes.
+            MemoryError: There is not enough for it.
+            OSError: The disk refused; a TimeoutError: not now.
+        """
+        with self._long.taken(0):
+            made = self._made_by_a_child(_VIEW, source, (output, scratch), decoder.view_question(px), decoder.view_made)
         if made is None:
             raise OSError(errno.EAGAIN, "no process to decode it can be started now", SOURCE)
         if isinstance(made, Exception):
@@ -421,6 +439,7 @@ class _Task:
 
 _UPRIGHT = _Task("sets pictures upright", "set upright", UndecodableError)
 _PROXY = _Task("makes copies of pictures", "copied", decoder.no_proxy)
+_VIEW = _Task("makes views of pictures", "shown", decoder.no_view)
 
 
 def _blamed(answer: Path, expected: Expected, why: str) -> AnswerRejectedError:

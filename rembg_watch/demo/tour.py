@@ -24,11 +24,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from rembg_watch.config import template
-from rembg_watch.daemon import STATUS_NAME
 from rembg_watch.demo.contact_sheet import Row, draw
 from rembg_watch.errors import ExitCode, UsageError
 from rembg_watch.pictures.extras import missing_for
-from rembg_watch.report.status import read_snapshot
+from rembg_watch.report.status import STATUS_NAME, read_snapshot
 
 if TYPE_CHECKING:
     from rembg_watch.sandbox.server import LoopbackServer

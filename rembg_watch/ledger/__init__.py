@@ -16,6 +16,8 @@ folder, and holds no lock against a second daemon (``host.locks``).
 ``making``      what was made of paid answers
 ``copies``      which request a copy was sent for
 ``targets``     who owns which output name
+``pages``       what a person turns over: pages of pictures, shoots, reasons, days
+``looks``       how those are read, by key
 ``rows``        how a row becomes a job, and how jobs are found
 ``prepared``    statements that every picture needs, compiled once
 ``schema``      the tables as they are now
@@ -26,7 +28,7 @@ folder, and holds no lock against a second daemon (``host.locks``).
 ``refusals``    why that file is refused, with the way out
 ==============  ===================================================================
 
-The first two are for everybody; of the others nobody outside knows.
+``port``, ``values`` and ``pages`` are for everybody; of the others nobody outside knows.
 """
 
 from pathlib import Path

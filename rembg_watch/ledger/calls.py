@@ -105,7 +105,7 @@ def _follow_again(connection: Connection, content_key: str) -> None:
     connection.execute(update(CALLS).where(CALLS.c.content_key == content_key).values(follows=before))
 
 
-def _sums(table: FromClause) -> list[ColumnElement[int]]:
+def summed(table: FromClause) -> list[ColumnElement[int]]:
     """Return the sums of calls in the order of ``_SUMS``."""
     if table is DAYS:
         return [func.coalesce(func.sum(DAYS.c[name]), 0) for name in _SUMS]
@@ -146,7 +146,7 @@ def spending(
     for table, moment in ((CALLS, CALLS.c.started_at), (DAYS, DAYS.c.day)):
         if after_call is not None and table is DAYS:
             continue  # those were before
-        sums = dict(zip(_SUMS, _sums(table), strict=True)) | (_UNDER_WAY if table is CALLS else {})
+        sums = dict(zip(_SUMS, summed(table), strict=True)) | (_UNDER_WAY if table is CALLS else {})
         statement = select(*sums.values()).select_from(table)
         statement = statement.where(moment >= since) if since else statement
         statement = statement.where(moment < until) if until else statement
@@ -155,6 +155,11 @@ def spending(
         for name, value in zip(sums, connection.execute(statement).one(), strict=True):
             total[name] += int(value)
     return _spending(total)
+
+
+def spending_of(sums: Iterable[int]) -> Spending:
+    """Return what sums in the order of ``summed`` come to."""
+    return _spending({"under_way_credits": 0, **dict(zip(_SUMS, sums, strict=True))})
 
 
 def _spending(total: dict[str, int]) -> Spending:
@@ -195,7 +200,9 @@ def fold(connection: Connection, ids: list[int]) -> None:
         these = CALLS.c.id.in_(some)
         started_us = type_coerce(CALLS.c.started_at, BigInteger)
         day = type_coerce(started_us - started_us % _DAY_US, Moment)
-        rows = connection.execute(select(day, CALLS.c.folder, *_sums(CALLS)).where(these).group_by(day, CALLS.c.folder))
+        rows = connection.execute(
+            select(day, CALLS.c.folder, *summed(CALLS)).where(these).group_by(day, CALLS.c.folder)
+        )
         for day_at, folder, *sums in rows.all():
             _add_to_day(connection, day_at, folder, dict(zip(_SUMS, map(int, sums), strict=True)))
         connection.execute(delete(CALLS).where(these))

@@ -16,6 +16,20 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, Unsettled, Version
+from rembg_watch.ledger.pages import (
+    EVERY_PICTURE,
+    LOOKED_AT,
+    Call,
+    Day,
+    Mark,
+    Members,
+    Page,
+    Reason,
+    Shoot,
+    Shoots,
+    Tally,
+    Wanted,
+)
 from rembg_watch.ledger.values import Backlog, Json, Lacking, Made, Pruned, Recovery, Spending, Target, Turn, Which
 from rembg_watch.passed_over import PassedOver
 
@@ -393,7 +407,49 @@ class Views(Protocol):
         """Return how many jobs became ``done``, ``failed`` and ``vanished`` since a moment and still are."""
 
 
-class Ledger(Sources, Jobs, Answers, Targets, Deliverables, Books, Views, Protocol):
+class Looks(Protocol):
+    """What is turned over page by page; a page costs the same however many jobs there are; see ``pages``."""
+
+    def newest(
+        self,
+        wanted: Wanted = EVERY_PICTURE,
+        *,
+        before: Mark | None = None,
+        limit: int,
+        look_at: int = LOOKED_AT,
+    ) -> Page:
+        """
+        Return pictures, the last changed first, from where another page ended.
+
+        Of those that no index finds, some are looked at in vain; once *look_at* were looked at, what was found
+        comes, which may be none, and the next page goes on there.
+        """
+
+    def shoots(self, folder: str, *, depth: int, start: bytes = b"", limit: int) -> Shoots:
+        """Return the shoots of a folder by name, each with one of its pictures; *depth* levels of folders make one."""
+
+    def members(
+        self, shoot: Shoot, *, start: bytes | None = None, limit: int, wanted: Wanted = EVERY_PICTURE
+    ) -> Members:
+        """Return pictures of a shoot by name, each in the version that stands there, or else in its last one."""
+
+    def beside(self, shoot: Shoot, source: bytes) -> tuple[int | None, int | None]:
+        """Return the ids of the pictures before and after one in its shoot, by name."""
+
+    def tally(self, shoot: Shoot) -> Tally:
+        """Say how far a shoot is and what it cost; of a very large one, its beginning."""
+
+    def reasons(self) -> list[Reason]:
+        """Say why pictures stand still until a person does something, the most of one kind first."""
+
+    def calls_of(self, job_id: int) -> list[Call]:
+        """Return the calls that were made for a picture, the last one first."""
+
+    def days(self, since: datetime) -> list[Day]:
+        """Sum up the calls since a moment by UTC day and folder, the last day first."""
+
+
+class Ledger(Sources, Jobs, Answers, Targets, Deliverables, Books, Views, Looks, Protocol):
     """The jobs, the calls, the output names and the notes of one state directory, until it is closed."""
 
     def reject(

@@ -50,7 +50,7 @@ RECORDED = (
 """What a record writes of a job as it stands in the job; the state and the revision are written too."""
 
 _PLAIN = ("id", "folder", "source", "enqueued_at", *RECORDED, "gone_at", "revision")
-_ALL_OF_IT = select(*(JOBS.c[name] for name in (*_VERSION, "state", *_PLAIN)))
+ALL_OF_IT = select(*(JOBS.c[name] for name in (*_VERSION, "state", *_PLAIN)))
 
 
 SURPRISED = and_(JOBS.c.state == State.HELD.value, JOBS.c.finding.is_not(None))
@@ -73,7 +73,7 @@ def job_of(row: AnyRow) -> Job:
 
 def jobs_where(connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None) -> list[Job]:
     """Return the jobs that meet all *conditions*, oldest first."""
-    statement = _ALL_OF_IT.where(*conditions).order_by(JOBS.c.id).limit(limit)
+    statement = ALL_OF_IT.where(*conditions).order_by(JOBS.c.id).limit(limit)
     return [job_of(row) for row in connection.execute(statement)]
 
 
@@ -115,7 +115,7 @@ _LIKELIEST = case(
 
 
 def _answered(which: ColumnElement[bool], *first: ColumnElement[int]) -> Prepared:
-    found = _ALL_OF_IT.where(which, JOBS.c.answer_digest.is_not(None))
+    found = ALL_OF_IT.where(which, JOBS.c.answer_digest.is_not(None))
     return Prepared(found.order_by(*first, _LIKELIEST, JOBS.c.id.desc()).limit(ANSWERS))
 
 

@@ -51,6 +51,7 @@ What can be known of a picture without decoding it, and, in processes of their o
 ``pictures.reduction``       the same of a copy to be sent
 ``pictures.render``          makes one deliverable, from files to a file
 ``pictures.proxy``           the copy that is sent for what the service does not take
+``pictures.view``            a picture as a page shows it
 ``pictures.extras``          what has to be installed to read a kind of picture
 ``pictures.decoding``        decodes a doubtful picture in a process of its own
 ``pictures.inspection``      says all that of an open file

@@ -26,7 +26,13 @@ from rembg_watch.report.words import credits_number
 Snapshot = dict[str, Any]
 """How things stand, as JSON holds it; every key of ``snapshot`` is always there."""
 
+STATUS_NAME = "status.json"
+"""The file of a state directory into which the daemon writes how things stand."""
+
 SILENT_AFTER_S = 60
+
+ENDED = "ended"
+"""The key that says that the process which wrote it has ended, and meant to."""
 
 LAST_CALL = "last_call"
 """The key under which the number of the last call is written: it only grows, as long as the ledger is the same."""

@@ -38,9 +38,9 @@ or an entry that cannot be looked at   looked at
 =====================================  ===================================================================
 """
 
-from rembg_watch.watch.intake import LISTED, Pace
+from rembg_watch.watch.intake import Pace
 from rembg_watch.watch.permit import Permit
 from rembg_watch.watch.tally import files_below
 from rembg_watch.watch.watcher import Watcher, thread_name, watched_by
 
-__all__ = ["LISTED", "Pace", "Permit", "Watcher", "files_below", "thread_name", "watched_by"]
+__all__ = ["Pace", "Permit", "Watcher", "files_below", "thread_name", "watched_by"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from rembg_watch.jobs import Unsettled
+from rembg_watch.jobs import LISTED, Unsettled
 from rembg_watch.ledger.port import Sources
 from rembg_watch.paths import Folder
 from rembg_watch.report import events
@@ -35,9 +35,6 @@ LONG_S = 600.0
 
 LIST_S = 2.0
 """How often those who look from outside get a new list of what is unsettled."""
-
-LISTED = 1000
-"""How many are on that list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

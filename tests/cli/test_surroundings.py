@@ -169,7 +169,7 @@ def test_the_copy_of_another_ledger_is_nobodys_status(
 
 # --- an output that is not UTF-8 ------------------------------------------------------------------
 
-SAFE = [name for name in COMMANDS if name not in {"demo", "sandbox", "run", "remove", "init"}]
+SAFE = [name for name in COMMANDS if name not in {"demo", "sandbox", "run", "web", "remove", "init"}]
 AS_JSON = [f"{name} --json" for name in SAFE if "as_json" in signature(COMMANDS[name]).parameters]
 CALLS = [*SAFE, *(f"{name} --help" for name in COMMANDS), *AS_JSON]
 CALLS += [

@@ -17,7 +17,7 @@ from rembg_watch.api.client import Client
 from rembg_watch.cli.progress import summary
 from rembg_watch.config import Settings, template
 from rembg_watch.config.rules import is_away
-from rembg_watch.daemon import STATUS_NAME, Daemon, status, upkeep
+from rembg_watch.daemon import Daemon, status, upkeep
 from rembg_watch.daemon.assembly import pace_of as daemon_pace
 from rembg_watch.daemon.once import Once
 from rembg_watch.daemon.target_folders import TargetFolders, may_be_made
@@ -29,7 +29,7 @@ from rembg_watch.passed_over import Passed, Why
 from rembg_watch.report import events
 from rembg_watch.report.events import Event
 from rembg_watch.report.screen import headline
-from rembg_watch.report.status import Liveness, liveness, read_snapshot
+from rembg_watch.report.status import STATUS_NAME, Liveness, liveness, read_snapshot
 from rembg_watch.report.words import WallClock
 from rembg_watch.sandbox import Sandbox
 from tests.life import KEY, SetClock, Studio, Time, eventually

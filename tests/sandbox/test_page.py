@@ -3,21 +3,17 @@
 import base64
 import io
 import re
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
 from rembg_watch.sandbox import Sandbox
+from tests.browser import Browser, started
 
 DATA = Path(__file__).parent.parent / "data"
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
 @pytest.fixture
@@ -55,83 +51,10 @@ def test_samples_are_offered_and_no_name_leads_out_of_their_folder() -> None:
         assert client.get("/sandbox/samples/..%2f..%2f__init__.py").status_code == 404
 
 
-class Browser:
-    """As much of the WebDriver protocol as these tests need."""
-
-    def __init__(self, driver_url: str) -> None:
-        self._http = httpx.Client(base_url=driver_url, timeout=60)
-        flags = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--window-size=1280,1000",
-        ]
-        wanted = {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": {"args": flags}}}
-        session = self._http.post("/session", json={"capabilities": wanted}).json()["value"]
-        self._session = f"/session/{session['sessionId']}"
-
-    def call(self, method: str, path: str, **body: Any) -> Any:
-        answer = self._http.request(method, self._session + path, json=body if method == "POST" else None)
-        value = answer.json()["value"]
-        assert answer.status_code == 200, value
-        return value
-
-    def open(self, url: str) -> None:
-        self.call("POST", "/url", url=url)
-
-    def find(self, css: str) -> str:
-        return self.call("POST", "/element", using="css selector", value=css)[ELEMENT]
-
-    def type(self, css: str, text: str) -> None:
-        self.call("POST", f"/element/{self.find(css)}/value", text=text)
-
-    def click(self, css: str) -> None:
-        self.run(f"document.querySelector({css!r}).scrollIntoView({{behavior: 'instant', block: 'center'}})")
-        self.call("POST", f"/element/{self.find(css)}/click")
-
-    def run(self, script: str) -> Any:
-        return self.call("POST", "/execute/sync", script=script, args=[])
-
-    def wait(self, script: str, *, seconds: float = 45) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (value := self.run(script)):
-            assert time.monotonic() < deadline, (
-                f"never true: {script}; the page says {self.run('return document.body.innerText')}"
-            )
-            time.sleep(0.1)
-        return value
-
-    def screenshot(self) -> Image.Image:
-        return Image.open(io.BytesIO(base64.b64decode(self.call("GET", "/screenshot")))).convert("RGB")
-
-    def close(self) -> None:
-        self._http.delete(self._session)
-        self._http.close()
-
-
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    driver = shutil.which("chromedriver")
-    if not driver or not (shutil.which("chromium") or shutil.which("google-chrome")):
-        pytest.skip("there is no Chromium with its driver on this machine (Debian: chromium, chromium-driver)")
-    process = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        opened = Browser(f"http://127.0.0.1:{_port_of(process)}")
+    with started() as opened:
         yield opened
-        opened.close()
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
-
-
-def _port_of(driver: "subprocess.Popen[str]") -> int:
-    """Return the port that the driver chose; one that is looked for here may be another program's by then."""
-    assert driver.stdout is not None
-    for line in driver.stdout:
-        if found := re.search(r"started successfully on port (\d+)", line):
-            return int(found[1])
-    raise AssertionError(f"the driver did not start: {driver.wait(10)}")
 
 
 @pytest.mark.browser

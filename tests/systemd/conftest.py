@@ -267,7 +267,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(reason)
     house = tmp_path_factory.mktemp("wheels")
     made = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", house, PROJECT, "hatchling"],
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", house, f"{PROJECT}[web]", "hatchling"],
         capture_output=True,
         text=True,
         timeout=300,

@@ -204,6 +204,20 @@ class Studio:
         return sum(times - 1 for times in self.api.billed_pictures.values())
 
 
+def fetched(machine: Any, path: str, *, status: int = 200) -> str:
+    """Ask the page on that machine for something, as somebody does who sits before it."""
+    script = (
+        "import sys, urllib.request, urllib.error\n"
+        "try: answer = urllib.request.urlopen('http://127.0.0.1:8787' + sys.argv[1], timeout=60)\n"
+        "except urllib.error.HTTPError as error: answer = error\n"
+        "sys.stdout.buffer.write(b'%d ' % answer.status + answer.read())\n"
+    )
+    said = str(machine.run("/usr/bin/python3", "-c", script, path).stdout)
+    code, _, text = said.partition(" ")
+    assert int(code) == status, said
+    return text
+
+
 @contextlib.contextmanager
 def moved_away(machine: Any, path: str) -> Iterator[None]:
     """Let a file be missing for a while."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rembg_watch.sandbox import Sandbox
-from tests.systemd.studio import KEY, OFFLINE, PATIENCE_S, SOURCE, URL, USAGE_URL, blocks, picture, wait_for
+from tests.systemd.studio import KEY, OFFLINE, PATIENCE_S, SOURCE, URL, USAGE_URL, blocks, fetched, picture, wait_for
 
 SANDBOX = {"REMBG_WATCH_API__URL": URL, "REMBG_WATCH_API__USAGE_URL": USAGE_URL}
 SERVICES = ("rembg-watch", "rembg-watch@north", "rembg-watch-once")
@@ -69,10 +69,16 @@ def test_its_steps_end_in_a_delivered_picture(administrator: Administrator) -> N
     assert "catalogue/shoes/IMG_1.png delivered as shoes/IMG_1.webp" in story
 
 
+def test_its_page_shows_what_came_of_the_pictures(administrator: Administrator) -> None:
+    (page,) = blocks("5. ")
+    administrator.types(page)
+    assert "IMG_1.png" in fetched(administrator.machine, "/pictures")
+
+
 def test_its_upgrade_keeps_what_was_paid_for(administrator: Administrator, api: Sandbox) -> None:
     before = administrator.machine.show("rembg-watch", "MainPID")
     billed = api.billed
-    (upgrade,) = blocks("7. ")
+    (upgrade,) = blocks("8. ")
     administrator.types(upgrade)
     assert administrator.machine.show("rembg-watch", "MainPID") != before
     administrator.drops(2, "/srv/studio/exports/IMG_2.png")
@@ -81,7 +87,7 @@ def test_its_upgrade_keeps_what_was_paid_for(administrator: Administrator, api: 
 
 
 def test_its_second_studio_has_folders_of_its_own(administrator: Administrator) -> None:
-    prepare, begin = blocks("5. ")
+    prepare, begin = blocks("6. ")
     administrator.types(f"{prepare}{KEY}\n")
     administrator.machine.type_in(
         "mkdir -p /srv/north/exports /srv/north/cutouts\nchown rembg-watch: /srv/north/cutouts\n"
@@ -94,7 +100,7 @@ def test_its_second_studio_has_folders_of_its_own(administrator: Administrator) 
 
 
 def test_its_timer_takes_the_daemons_place(administrator: Administrator) -> None:
-    (timer,) = blocks("6. ")
+    (timer,) = blocks("7. ")
     administrator.types(timer)
     assert administrator.machine.show("rembg-watch-once.timer", "ActiveState") == "active"
     administrator.drops(4, "/srv/studio/exports/IMG_4.png")
@@ -104,7 +110,7 @@ def test_its_timer_takes_the_daemons_place(administrator: Administrator) -> None
 
 
 def test_its_removal_leaves_the_pictures_the_key_and_the_ledger(administrator: Administrator) -> None:
-    (removal,) = blocks("8. ")
+    (removal,) = blocks("9. ")
     administrator.types(removal)
     root = administrator.machine.root
     assert not (root / "opt/rembg-watch").exists()

@@ -1,0 +1,28 @@
+"""
+The page: what the daemon does and what came of each picture, for people who never open a terminal.
+
+It runs in a process of its own, beside the daemon: without the key, and without writing anything but a cache of
+small pictures. It asks the ledger and the status file, and nobody else.
+
+============  =====================================================================
+``guard``     who may ask, and what a browser may do with the answer (core)
+``views``     what is on a page: from jobs and figures to words and numbers (core)
+``front``     what is on the first page and on that of the credits (core)
+``advice``    what a person can do about each reason (core)
+``marks``     where a page ended, as a word in an address (core)
+``answers``   the JSON of ``/api/v1`` (core)
+``openapi``   what that JSON promises (core)
+``login``     who asks
+``places``    where the files of a picture stand
+``cache``     views of pictures that were made before
+``pictures``  views that are made now, in processes of their own
+``daemons``   the daemons that are looked at
+``app``       the routes
+``entry``     acts on what the guard decides, for each request
+``server``    where it listens, and whether it may
+``main``      its first line, and why it ends
+============  =====================================================================
+
+Nothing can be changed with it yet: what will do so asks ``guard`` for the right, as every request does, and is a
+route of its own beside those of ``app.One``.
+"""

@@ -1,0 +1,92 @@
+"""
+Where the files of a picture stand, and that they do: below the roots of their folder, and nowhere else.
+
+Addresses name a picture by its number and a file by a word. Whatever a path in the ledger, or a link on the disk,
+says: what is opened lies below its root, or it is not there.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from rembg_watch.config import FolderSettings
+from rembg_watch.jobs import Job, State
+from rembg_watch.ledger import Made, MadeState
+
+BEFORE, AFTER = "before", "after"
+
+_SHOWN_BEST = (".webp", ".png", ".avif", ".jpg", ".jpeg")
+
+
+class NotThereError(Exception):
+    """There is no such file, or none that may be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a file may stand."""
+
+    root: Path
+    relative: bytes
+    size_bytes: int | None = None  # it is another one if it has another size
+    mtime_ns: int | None = None  # likewise
+
+
+def places(job: Job, folder: FolderSettings, made: Mapping[str, Made], side: str) -> Iterator[Place]:
+    """Name where one side of a picture may stand, the likeliest place first; a side is also a deliverable's name."""
+    if side == BEFORE:
+        size = job.version.size_bytes
+        yield Place(folder.input, job.source, size, job.version.mtime_ns)
+        if folder.done is not None:
+            yield Place(folder.done, job.source, size)
+        if folder.failed is not None and job.state is State.FAILED:
+            yield Place(folder.failed, job.source, size)
+    elif side == AFTER:
+        standing = [one.target for one in made.values() if one.state is MadeState.STANDING and one.target]
+        for target in sorted(standing, key=_how_hard_to_show):
+            yield Place(folder.output, target)
+        if job.target is not None and job.state is State.DONE:
+            yield Place(folder.output, job.target)
+    elif side in made and made[side].target is not None:
+        yield Place(folder.output, made[side].target or b"")
+
+
+def _how_hard_to_show(target: bytes) -> int:
+    ending = os.path.splitext(os.fsdecode(target))[1].lower()  # noqa: PTH122 - of a path that need not be UTF-8
+    return _SHOWN_BEST.index(ending) if ending in _SHOWN_BEST else len(_SHOWN_BEST)
+
+
+def open_at(place: Place) -> BinaryIO:
+    """
+    Open the file at a place for reading.
+
+    Raises:
+        NotThereError: There is none, or another one, or it lies elsewhere.
+    """
+    path = os.path.join(os.fsencode(place.root), place.relative)  # noqa: PTH118 - bytes
+    try:
+        # a pipe must not be waited for, and a terminal not become ours
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        raise NotThereError(str(error)) from error
+    try:
+        _refuse_others(fd, place)
+    except (NotThereError, OSError) as error:
+        os.close(fd)
+        raise NotThereError(str(error)) from error
+    return os.fdopen(fd, "rb")
+
+
+def _refuse_others(fd: int, place: Place) -> None:
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        raise NotThereError("it is no file")
+    if place.size_bytes not in (None, found.st_size) or place.mtime_ns not in (None, found.st_mtime_ns):
+        raise NotThereError("another one stands there by now")
+    real = os.fsencode(Path(f"/proc/self/fd/{fd}").readlink())  # of what was opened, whatever its name means by now
+    root = os.path.realpath(os.fsencode(place.root))
+    if not real.startswith(root.rstrip(b"/") + b"/"):
+        raise NotThereError("it lies elsewhere")

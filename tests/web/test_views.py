@@ -1,0 +1,149 @@
+"""Words and numbers of the pages."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from rembg_watch.jobs import State
+from rembg_watch.ledger import Spending
+from rembg_watch.ledger.pages import Call, Day, FoundShoot, Mark, Reason, Shoot, Tally
+from rembg_watch.report.status import CreditsView, GateView, snapshot
+from rembg_watch.report.words import WallClock
+from rembg_watch.web import advice, front, marks, views
+
+NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
+CLOCK = WallClock(NOW, UTC)
+
+
+def _day(ago: int, credits_: int, folder: str = "a") -> Day:
+    day = NOW.replace(hour=0) - timedelta(days=ago)
+    return Day(day, folder, Spending(calls=credits_, charged=Decimal(credits_)))
+
+
+@pytest.mark.parametrize(
+    ("spendable", "days", "renews_in", "words"),
+    [
+        (100, [], None, "no pace"),
+        (100, [_day(20, 50)], None, "no pace"),
+        (100, [_day(0, 10)], None, "about 10 days"),
+        (
+            100,
+            [_day(4, 50), _day(0, 0)],
+            None,
+            "about 9 days at the pace of late, and about 2 days if every day is busy",
+        ),
+        (5, [_day(0, 50)], None, "less than a day"),
+        (1000, [_day(4, 10)], 7, "until the renewal, even if"),
+        (100, [_day(9, 50)], 7, "until the renewal at the pace of late; if every day is busy, about 2 days"),
+        (0, [_day(1, 50)], 7, "less than a day"),
+    ],
+    ids=["never", "long ago", "today alone", "with quiet days", "nearly gone", "enough", "enough if quiet", "gone"],
+)
+def test_how_long_credits_last(spendable: int, days: list[Day], renews_in: int | None, words: str) -> None:
+    renews_at = None if renews_in is None else NOW + timedelta(days=renews_in)
+    assert words in front.forecast(Decimal(spendable), days, clock=CLOCK, renews_at=renews_at)
+
+
+def _snapshot(**changes: Any) -> dict[str, Any]:
+    return snapshot(counts={}, unsettled=0, gate=GateView(), credits=CreditsView(), now=NOW) | changes
+
+
+def _gate(reason: str, look_by: str = "time") -> GateView:
+    return GateView(is_open=False, reason=reason, look_by=look_by)
+
+
+@pytest.mark.parametrize(
+    ("found", "needs"),
+    [
+        (_snapshot(), False),
+        (_snapshot(jobs={**_snapshot()["jobs"], "queued": 9, "done": 9}), False),
+        (_snapshot(jobs={**_snapshot()["jobs"], "failed": 1}), True),
+        (_snapshot(jobs={**_snapshot()["jobs"], "held": 1}), True),
+        (_snapshot(jobs={**_snapshot()["jobs"], "in_doubt": 1}), True),
+        (_snapshot(folders=[{"name": "a", "state": "watching"}]), False),
+        (_snapshot(folders=[{"name": "a", "state": "offline"}]), True),
+        (_snapshot(folders=[{"name": "a", "state": "spent"}]), False),
+        (snapshot(counts={}, unsettled=0, gate=_gate("circuit"), credits=CreditsView(), now=NOW), False),
+        (snapshot(counts={}, unsettled=0, gate=_gate("key_refused"), credits=CreditsView(), now=NOW), True),
+        (snapshot(counts={}, unsettled=0, gate=_gate("paused", "person"), credits=CreditsView(), now=NOW), True),
+    ],
+)
+def test_when_a_person_is_needed(found: dict[str, Any], needs: bool) -> None:
+    assert front.needs_a_person(found) is needs
+
+
+@pytest.mark.parametrize(
+    ("call", "row"),
+    [
+        (
+            Call(started_at=NOW, ended_at=NOW + timedelta(seconds=4), charge="yes", credits=Decimal(1)),
+            ("4.0 s", "1 credit", "an answer", False),
+        ),
+        (
+            Call(started_at=NOW, ended_at=NOW, charge="no", credits=Decimal(0), code="too_quickly", follows="maybe"),
+            ("0.0 s", "nothing", "too quickly", False),
+        ),
+        (
+            Call(started_at=NOW, ended_at=None, charge="maybe", credits=Decimal("0.5"), follows="yes"),
+            ("", "0.5 credits, perhaps", "under way, or cut off; this content was paid before", True),
+        ),
+    ],
+)
+def test_a_call_says_what_it_cost_and_came_to(call: Call, row: tuple[str, str, str, bool]) -> None:
+    shown = views.call_row(call, CLOCK)
+    assert (shown.took, shown.cost, shown.ended, shown.is_doubtful) == row
+
+
+@pytest.mark.parametrize(
+    ("counts", "word", "share"),
+    [
+        ({State.DONE: 3}, "done", 100),
+        ({State.DONE: 199, State.FAILED: 1}, "needs a look", 99),
+        ({State.DONE: 1, State.QUEUED: 3}, "in line", 25),
+        ({State.VANISHED: 3}, "empty", 0),
+        ({}, "empty", 0),
+    ],
+)
+def test_how_far_a_shoot_is(counts: dict[State, int], word: str, share: int) -> None:
+    row = views.shoot_row(FoundShoot(Shoot("a", b"acme"), 1), Tally(counts=counts), CLOCK)
+    assert (row.word, row.share) == (word, share)
+
+
+def test_of_a_shoot_that_is_too_large_to_be_counted_it_is_said_that_there_is_more() -> None:
+    tally = Tally(counts={State.DONE: 5000}, is_whole=False)
+    assert views.shoot_row(FoundShoot(Shoot("a", b"acme"), 1), tally, CLOCK).pictures == "more than 5,000 pictures"
+
+
+@pytest.mark.parametrize("state", views.STUCK)
+@pytest.mark.parametrize("code", ["too_wide", "never heard of", None])
+def test_each_reason_has_its_advice_and_a_command(state: State, code: str | None) -> None:
+    reason = Reason(folder="it's", state=state, code=code, text=None, count=2, changed_at=NOW, latest=1)
+    row = views.reason_row(reason, CLOCK)
+    assert row.advice
+    assert row.command == f"rembg-watch retry --state {state.value} --folder 'it'\\''s'"
+    assert row.text
+
+
+def test_no_command_in_an_advice_is_one_that_is_not_there() -> None:
+    from rembg_watch.cli.commands import COMMANDS
+
+    every = " ".join([*advice.ADVICE.values(), *(advice.advice(state, None) for state in views.STUCK)])
+    named = {word for word in every.replace(".", " ").split() if word in {"accept", "redo"}}
+    assert named <= set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "word", ["", "x", "-", "1-", "-1", "1-x", "99999999999999999999999-1", "1-99999999999999999999", "١-١", None]
+)
+def test_a_mark_that_is_none_is_the_first_page(word: str | None) -> None:
+    assert marks.mark_of(word) is None
+
+
+def test_marks_come_back_as_they_were() -> None:
+    mark = Mark(NOW + timedelta(microseconds=7), 2**40)
+    assert marks.mark_of(marks.mark_word(mark)) == mark
+    for start in (b"", b"acme/1.jpg\0", bytes(range(256))):
+        assert (marks.start_of(marks.start_word(start)) or b"") == start
+    assert marks.start_of("!!!") is None
