@@ -35,6 +35,9 @@ GATE, PACE, BASELINE, OTHER_USE = "gate", "pacer", "account", "other_use"
 PAUSES = "paused"
 """The note by which ``pause`` and ``resume`` tell every daemon of this ledger what is paused."""
 
+RESUME = "resume"
+"""The note by which ``retry`` asks a running daemon to try every hold at once."""
+
 # --- what stands in a note ------------------------------------------------------------------------
 
 

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from rembg_watch import state_dirs
+from rembg_watch.account.notes import RESUME
 from rembg_watch.cli.configured import ConfigFile, check_folders
 from rembg_watch.cli.console import say
 from rembg_watch.config import FOR_LOOKING, find
-from rembg_watch.daemon import RESUME
 from rembg_watch.errors import UsageError
 from rembg_watch.jobs import REVIEW, State
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger

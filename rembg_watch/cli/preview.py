@@ -13,9 +13,9 @@ from rembg_watch.api.client import Client
 from rembg_watch.cli.configured import ConfigFile
 from rembg_watch.cli.console import note, say
 from rembg_watch.config import FOR_LOOKING, Settings, find
-from rembg_watch.daemon.assembly import MASTERS_NAME, recipe_of
+from rembg_watch.daemon.assembly import recipe_of
 from rembg_watch.delivery.making import Making
-from rembg_watch.delivery.masters import Masters
+from rembg_watch.delivery.masters import MASTERS_NAME, Masters
 from rembg_watch.errors import ExitCode, RembgWatchError, UsageError
 from rembg_watch.host.disk import version_of
 from rembg_watch.pictures.rendering import NotRenderedError

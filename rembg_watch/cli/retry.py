@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from rembg_watch import state_dirs
-from rembg_watch.account.notes import GATE, gate_from_note
+from rembg_watch.account.notes import GATE, RESUME, gate_from_note
 from rembg_watch.cli.configured import ConfigFile, check_folders
 from rembg_watch.cli.console import say
 from rembg_watch.config import FOR_LOOKING, find
-from rembg_watch.daemon import RESUME, TRUST
+from rembg_watch.daemon import TRUST
 from rembg_watch.daemon.first_look import FIRST_LOOK_CAUSES, LET_GO, answer
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger

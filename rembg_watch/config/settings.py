@@ -334,7 +334,11 @@ class WebSettings(Section):
         description="Whom that is believed, besides whoever may use the unix socket.",
         examples=[["127.0.0.1"]],
     )
-    may: Literal["look"] = Field(default="look", description="What can be done with it: look.")
+    may: Literal["look", "act"] = Field(
+        default="look",
+        description="look | act: approve, reject, try again and make anew, too, which may cost credits; then it needs\n"
+        "`auth`, or a unix socket.",
+    )
     base_path: Annotated[str, AfterValidator(_base_path)] = Field(
         default="", description="Under which path a proxy shows it.", examples=["/rembg"]
     )

@@ -23,7 +23,7 @@ Build everything from the settings, then start up, run and shut down: once, or u
 ==========================  ===================================================
 """
 
-from rembg_watch.daemon.assembly import RESUME, TRUST, build_client
+from rembg_watch.daemon.assembly import TRUST, build_client
 from rembg_watch.daemon.life import Daemon
 
-__all__ = ["RESUME", "TRUST", "Daemon", "build_client"]
+__all__ = ["TRUST", "Daemon", "build_client"]

@@ -23,11 +23,11 @@ from rembg_watch.daemon.first_look import FirstLooks
 from rembg_watch.daemon.ownership import Ownership
 from rembg_watch.daemon.target_folders import TargetFolders
 from rembg_watch.delivery.decoders import Decoders
-from rembg_watch.delivery.masters import Keeping, Masters
+from rembg_watch.delivery.masters import MASTERS_NAME, Keeping, Masters
 from rembg_watch.delivery.outputs import Outputs
 from rembg_watch.delivery.places import Places
 from rembg_watch.delivery.roots import Roots
-from rembg_watch.delivery.spool import Spool
+from rembg_watch.delivery.spool import SPOOL_NAME, Spool
 from rembg_watch.errors import ConfigError
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import Step, no_step
@@ -55,13 +55,9 @@ from rembg_watch.watch import Pace, Watcher, watched_by
 if TYPE_CHECKING:
     import httpx
 
-SPOOL_NAME = "spool"
-MASTERS_NAME = "masters"
 METRICS_NAME = "metrics.prom"
 
 KEY_DIGEST = "key_digest"
-RESUME = "resume"
-"""The note by which ``retry`` asks a running daemon to try every hold at once."""
 TRUST = "trust"
 """The note by which ``retry`` says that folders that are away are right as they are: which, and when that was."""
 

@@ -23,15 +23,15 @@ from rembg_watch.account.causes import CAUSES, words
 from rembg_watch.account.gate import Gate, Go
 from rembg_watch.account.governor import Governor
 from rembg_watch.account.holds import Hold
-from rembg_watch.account.notes import GATE, PACE, PAUSES, pace_from_note, pauses_from_note
+from rembg_watch.account.notes import GATE, PACE, PAUSES, RESUME, pace_from_note, pauses_from_note
 from rembg_watch.config import Settings
 from rembg_watch.daemon import first_look, leftovers
-from rembg_watch.daemon.assembly import MASTERS_NAME, RESUME, SPOOL_NAME, build_client, pace_of, plan_of
+from rembg_watch.daemon.assembly import build_client, pace_of, plan_of
 from rembg_watch.daemon.lacking import Lack, lacks
-from rembg_watch.delivery.masters import Masters
+from rembg_watch.delivery.masters import MASTERS_NAME, Masters
 from rembg_watch.delivery.publish import enough_room
 from rembg_watch.delivery.roots import Roots, Unwritten
-from rembg_watch.delivery.spool import Spool
+from rembg_watch.delivery.spool import SPOOL_NAME, Spool
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import DeliveryError
 from rembg_watch.host.locks import Locks

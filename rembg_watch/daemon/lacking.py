@@ -10,8 +10,8 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from rembg_watch.config import Settings
-from rembg_watch.daemon.assembly import MASTERS_NAME, recipe_of
-from rembg_watch.delivery.masters import Masters
+from rembg_watch.daemon.assembly import recipe_of
+from rembg_watch.delivery.masters import MASTERS_NAME, Masters
 from rembg_watch.jobs import Job
 from rembg_watch.ledger import Json, Lacking, Ledger
 from rembg_watch.report.words import count_text, credits_number, credits_text

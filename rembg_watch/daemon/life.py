@@ -10,12 +10,12 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rembg_watch import __version__, state_dirs
+from rembg_watch.account.notes import RESUME
 from rembg_watch.config import FOR_RUN, Settings
 from rembg_watch.config.rules import all_places, places
 from rembg_watch.daemon import leftovers, pausing, room, upkeep
 from rembg_watch.daemon.assembly import (
     METRICS_NAME,
-    RESUME,
     Around,
     Parts,
     build,

@@ -15,7 +15,8 @@ from pathlib import Path
 from rembg_watch import __version__
 from rembg_watch.account.causes import CAUSES, Cause
 from rembg_watch.account.views import credits_view
-from rembg_watch.daemon.assembly import SPOOL_NAME, Parts
+from rembg_watch.daemon.assembly import Parts
+from rembg_watch.delivery.spool import SPOOL_NAME
 from rembg_watch.jobs import State
 from rembg_watch.ledger import FILE_NAME
 from rembg_watch.report import events

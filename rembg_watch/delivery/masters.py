@@ -15,6 +15,9 @@ from pathlib import Path
 
 from rembg_watch.host import disk
 
+MASTERS_NAME = "masters"
+"""Their directory, below the state directory."""
+
 _PART = ".part"
 _DAY_S = 86_400.0
 _GB = 1_000_000_000

@@ -25,6 +25,9 @@ LARGEST_SPARE_BYTES = 512 * 1024
 
 _REJECTED = "rejected"
 
+SPOOL_NAME = "spool"
+"""Its directory, below the state directory."""
+
 
 class Spool:
     """

@@ -17,7 +17,7 @@ from typing import Concatenate, ParamSpec
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from rembg_watch.jobs import REJECTED, WORKING, CallEnd, CallStart, Job, State, Unsettled, Version
-from rembg_watch.ledger import calls, copies, intake, looks, making, rows, targets, work
+from rembg_watch.ledger import calls, copies, intake, looks, making, reviews, rows, targets, work
 from rembg_watch.ledger.port import EVERYTHING, Ledger
 from rembg_watch.ledger.schema import JOBS, NOTES, UNSETTLED
 from rembg_watch.ledger.store import Store, T
@@ -28,6 +28,7 @@ from rembg_watch.ledger.values import (
     Recovery,
     Target,
     Turn,
+    Verdict,
     Which,
     passed_over_from,
     passed_over_note,
@@ -235,6 +236,14 @@ class SqlLedger(Ledger):
 
     # -- deliverables ---------------------------------------------------------------------
 
+    verdicts = _reads(reviews.of_jobs)
+    reviewed = _reads(reviews.reviewed)
+
+    def give_verdict(
+        self, jobs: Iterable[Job], verdict: Verdict | None, at: datetime, *, who: str, note: str = ""
+    ) -> int:
+        return self._store.write(partial(reviews.give, jobs=list(jobs), verdict=verdict, at=at, who=who, note=note))
+
     made = _reads(making.of_job)
     made_of = _reads(making.of_jobs)
     lacking = _reads(making.lacking)
@@ -306,7 +315,8 @@ class SqlLedger(Ledger):
         jobs = self._little_by_little(lambda connection: _prune_jobs(connection, old))
         pruned_calls = self._little_by_little(lambda connection: _prune_calls(connection, before))
         names = self._little_by_little(lambda connection: targets.prune(connection, before, ADDED_AT_ONCE))
-        self._little_by_little(lambda connection: copies.prune(connection, before, ADDED_AT_ONCE), is_durable=False)
+        for forget in (copies.prune, reviews.prune):
+            self._little_by_little(partial(forget, before=before, limit=ADDED_AT_ONCE), is_durable=False)
         return Pruned(jobs=jobs, calls=pruned_calls, targets=names, freed_bytes=self._store.shrink())
 
     def _little_by_little(self, some: Callable[[Connection], int], *, is_durable: bool = True) -> int:

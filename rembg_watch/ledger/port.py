@@ -10,7 +10,7 @@ returns, unless it says otherwise. All of them raise ``LedgerError``, or
 but of a long list, which is written in several transactions, what was written before.
 """
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, Self
@@ -30,7 +30,21 @@ from rembg_watch.ledger.pages import (
     Tally,
     Wanted,
 )
-from rembg_watch.ledger.values import Backlog, Json, Lacking, Made, Pruned, Recovery, Spending, Target, Turn, Which
+from rembg_watch.ledger.values import (
+    Backlog,
+    Json,
+    Lacking,
+    Made,
+    Pruned,
+    Recovery,
+    Review,
+    Reviewed,
+    Spending,
+    Target,
+    Turn,
+    Verdict,
+    Which,
+)
 from rembg_watch.passed_over import PassedOver
 
 EVERYTHING = Which()
@@ -325,6 +339,26 @@ class Deliverables(Protocol):
         """
 
 
+class Reviews(Protocol):
+    """What people decided about answers."""
+
+    def give_verdict(
+        self, jobs: Iterable[Job], verdict: Verdict | None, at: datetime, *, who: str, note: str = ""
+    ) -> int:
+        """
+        Write down what a person thinks of the answers that *jobs* have; None takes it back.
+
+        Returns:
+            How many of them have an answer.
+        """
+
+    def verdicts(self, jobs: Sequence[Job]) -> Mapping[int, Review]:
+        """Return what was decided about the answers that *jobs* have now, by their numbers, where anything was."""
+
+    def reviewed(self, verdict: Verdict, *, before: int | None = None, limit: int) -> list[Reviewed]:
+        """Return pictures with a verdict about the answer that they have, the newest first, below *before*."""
+
+
 class Books(Protocol):
     """What was paid, and the small things to remember."""
 
@@ -449,7 +483,7 @@ class Looks(Protocol):
         """Sum up the calls since a moment by UTC day and folder, the last day first."""
 
 
-class Ledger(Sources, Jobs, Answers, Targets, Deliverables, Books, Views, Looks, Protocol):
+class Ledger(Sources, Jobs, Answers, Targets, Deliverables, Reviews, Books, Views, Looks, Protocol):
     """The jobs, the calls, the output names and the notes of one state directory, until it is closed."""
 
     def reject(

@@ -100,6 +100,31 @@ class Target:
     inode: int | None = None
 
 
+class Verdict(StrEnum):
+    """What a person thinks of a cut-out."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a person decided about one answer."""
+
+    verdict: Verdict
+    at: datetime
+    who: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """A picture with a verdict, and the number below which the next page begins."""
+
+    number: int
+    job: Job
+
+
 class MadeState(StrEnum):
     """How far a deliverable is."""
 

@@ -1,8 +1,8 @@
 """
 The page: what the daemon does and what came of each picture, for people who never open a terminal.
 
-It runs in a process of its own, beside the daemon: without the key, and without writing anything but a cache of
-small pictures. It asks the ledger and the status file, and nobody else.
+It runs in a process of its own, beside the daemon: without the key. It asks the ledger and the status file, and
+nobody else. It writes a cache of small pictures, and, where ``may = "act"``, what a person decides into the ledger.
 
 ============  =====================================================================
 ``guard``     who may ask, and what a browser may do with the answer (core)
@@ -17,12 +17,11 @@ small pictures. It asks the ledger and the status file, and nobody else.
 ``cache``     views of pictures that were made before
 ``pictures``  views that are made now, in processes of their own
 ``daemons``   the daemons that are looked at
-``app``       the routes
+``orders``    what a form asks for, and its price in words (core)
+``acts``      the routes by which something is changed, where that is allowed
+``app``       the routes by which one looks
 ``entry``     acts on what the guard decides, for each request
 ``server``    where it listens, and whether it may
 ``main``      its first line, and why it ends
 ============  =====================================================================
-
-Nothing can be changed with it yet: what will do so asks ``guard`` for the right, as every request does, and is a
-route of its own beside those of ``app.One``.
 """

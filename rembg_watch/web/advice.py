@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from rembg_watch.decide import WAITS
 from rembg_watch.jobs import State
 
 _EXPORT_AGAIN = "Export it again from the camera program, under the same name: the new file is taken by itself."
@@ -11,6 +12,7 @@ ADVICE: Mapping[str, str] = {
     "answer_lost": "Its paid answer is gone from the spool. Retry it; that is another credit.",
     "broken": _EXPORT_AGAIN,
     "changed": "It changed while it was read. It is taken again once it has settled.",
+    "downgraded": "Look at the account, then at the picture: approve delivers it as it is, redo pays for another one.",
     "destination_not_writable": "Let the daemon's user write into that folder; it goes on by itself.",
     "empty": _EXPORT_AGAIN,
     "gone": "It was taken away before it could be read. Put it back.",
@@ -28,12 +30,13 @@ ADVICE: Mapping[str, str] = {
     "picture_too_wide": _SMALLER,
     "picture_type_unsupported": "Export it as JPEG, PNG or WebP.",
     "picture_unreadable": "Let the daemon's user read it, then retry it.",
+    "review": "Look at it: approve delivers it at no cost, reject never does, redo pays for another one.",
     "taken": "Another file stands at its place in the output. Move that one away, then retry it.",
     "too_large": _SMALLER,
     "too_wide": _SMALLER,
     "truncated": _EXPORT_AGAIN,
     "unreadable": "Let the daemon's user read it, then retry it.",
-    "wrong_size": "Look at it: accept takes it as it is, redo pays for another one.",
+    "wrong_size": "Look at it: approve delivers it as it is at no cost, reject never does, redo pays for another one.",
     "wrong_type": "The answer was of another format than asked for. Retry it; if that happens again, ask the vendor.",
 }
 
@@ -55,9 +58,11 @@ def advice(state: State, code: str | None) -> str:
     return ADVICE.get(code or "", _BY_STATE.get(state, "")) if state is not State.IN_DOUBT else _BY_STATE[state]
 
 
-def command(state: State, folder: str) -> str:
-    """Return the command that tries the pictures of a folder in one state again."""
+def command(state: State, folder: str, code: str | None = None) -> str:
+    """Return the command for the pictures of a folder that stand still: to deliver them, or to try them again."""
     plain = folder if folder.isascii() and folder.replace("-", "").replace("_", "").isalnum() else _quoted(folder)
+    if state is State.HELD and code in WAITS:
+        return f"rembg-watch accept '*' --folder {plain}"
     return _COMMANDS[state].format(folder=plain) if state in _COMMANDS else ""
 
 

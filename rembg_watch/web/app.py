@@ -24,14 +24,16 @@ from starlette.routing import BaseRoute, Mount, Route
 from rembg_watch import __version__
 from rembg_watch.errors import LedgerError
 from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import LedgerUnavailableError
+from rembg_watch.ledger import LedgerUnavailableError, Verdict
 from rembg_watch.ledger.pages import FoundShoot, Shoot, Wanted, shoot_of
 from rembg_watch.pictures.view import NoViewError
 from rembg_watch.report.status import Liveness
 from rembg_watch.report.words import WallClock
 from rembg_watch.web import answers, front, openapi, views
+from rembg_watch.web.acts import Acts
 from rembg_watch.web.daemons import Daemon
 from rembg_watch.web.marks import mark_of, mark_word, start_of, start_word
+from rembg_watch.web.orders import came_to
 from rembg_watch.web.pictures import SIZES, AwayError, Views
 from rembg_watch.web.places import NotThereError, places
 
@@ -66,6 +68,7 @@ class Site:
     daemons: Mapping[str, Daemon]
     views: Views
     base_path: str = ""
+    may_act: bool = False
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def app(self) -> Starlette:
@@ -134,6 +137,8 @@ class Site:
             daemons=[] if "" in self.daemons else list(self.daemons),
             is_several=len(several) > 1 and "" not in self.daemons,
             user=request.scope.get("user") or "",
+            may_act=self.may_act,
+            did=came_to(request.query_params.get("did", ""), request.query_params.get("n", "")),
             **values,
         )
         return HTMLResponse(text)
@@ -182,6 +187,7 @@ class One:
             "/shoots/{folder:path}/{id:int}": self._shoot,
             "/pictures": self._pictures,
             "/pictures/{id:int}": self._picture,
+            "/reviewed": self._reviewed,
             "/failed": self._failed,
             "/credits": self._credits,
             "/api/v1/status": self._api_status,
@@ -191,7 +197,9 @@ class One:
             "/api/v1/credits": self._api_credits,
             "/api/v1/folders": self._api_folders,
         }
+        acts = Acts(self._daemon, self._page, self._prefix, self._site.now) if self._site.may_act else None
         return [
+            *(acts.routes() if acts is not None else []),
             *(Route(path, partial(self._if_changed, page)) for path, page in pages.items()),
             Route("/pictures/{id:int}/{side}/{size}", self._view),
             Route("/metrics", self._metrics),
@@ -240,7 +248,9 @@ class One:
             ],
             notes=front.notes(look.snapshot, clock),
             balance=front.balance(look.snapshot, days, clock),
-            newest=[views.picture(job, clock) for job in newest.jobs],
+            newest=views.listed(newest.jobs, ledger.verdicts(newest.jobs), clock),
+            is_paused=look.snapshot.get("paused", {}).get("all", False),
+            paused_folders=look.snapshot.get("paused", {}).get("folders", ()),
         )
 
     def _shoots_lately(self, clock: WallClock) -> list[views.ShootRow]:
@@ -289,14 +299,15 @@ class One:
             shoot=views.shoot_row(FoundShoot(shoot, job.id), ledger.tally(shoot), clock),
             chosen=chosen,
             filters=views.FILTER_WORDS,
-            pictures=[views.picture(one, clock) for one in page.jobs],
+            pictures=views.listed(page.jobs, ledger.verdicts(page.jobs), clock),
             next=start_word(page.next),
         )
 
     def _pictures(self, request: Request, clock: WallClock) -> Response:
         asked = request.query_params
         wanted = self._wanted(request)
-        page = self._daemon.ledger().newest(wanted, before=mark_of(asked.get("before")), limit=SHOWN)
+        ledger = self._daemon.ledger()
+        page = ledger.newest(wanted, before=mark_of(asked.get("before")), limit=SHOWN)
         return self._page(
             "pictures.html",
             request,
@@ -307,7 +318,7 @@ class One:
             folder=asked.get("folder", ""),
             code=asked.get("code"),
             text=wanted.text,
-            pictures=[views.picture(job, clock) for job in page.jobs],
+            pictures=views.listed(page.jobs, ledger.verdicts(page.jobs), clock),
             next=mark_word(page.next),
             is_first="before" not in asked,
         )
@@ -324,6 +335,8 @@ class One:
             brand=self._brand(job.folder),
             clock=clock,
         )
+        review = ledger.verdicts([job]).get(job.id)
+        back = f"{self._prefix}/pictures/{later or job.id}"
         return self._page(
             "picture.html",
             request,
@@ -334,6 +347,8 @@ class One:
             earlier=earlier,
             later=later,
             size="whole" if request.query_params.get("size") == "whole" else "large",
+            verdict=views.verdict(review, clock) if review is not None else None,
+            acts=views.acts(job, review, back=back, per_image=self._daemon.settings.credits.per_image),
         )
 
     def _brand(self, name: str) -> set[str]:
@@ -344,6 +359,22 @@ class One:
         chosen = {folder.options.bg_color} if folder.options.bg_color and len(folder.options.bg_color) == 7 else set()
         made = {settings.deliverables[one].background for one in folder.deliver if one in settings.deliverables}
         return {one for one in chosen | made if one} - {"#ffffff", "#000000"}
+
+    def _reviewed(self, request: Request, clock: WallClock) -> Response:
+        asked, ledger = request.query_params, self._daemon.ledger()
+        chosen = asked.get("verdict", Verdict.REJECTED)
+        if chosen not in list(Verdict):
+            raise _NotHere
+        found = ledger.reviewed(Verdict(chosen), before=_limit(asked.get("before"), 0, most=10**8) or None, limit=SHOWN)
+        jobs = [one.job for one in found]
+        return self._page(
+            "reviewed.html",
+            request,
+            chosen.capitalize(),
+            chosen=chosen,
+            pictures=views.listed(jobs, ledger.verdicts(jobs), clock),
+            next=found[-1].number if len(found) == SHOWN else None,
+        )
 
     def _failed(self, request: Request, clock: WallClock) -> Response:
         reasons = [views.reason_row(one, clock) for one in self._daemon.ledger().reasons()]
@@ -402,7 +433,8 @@ class One:
         folder = self._daemon.folder(job.folder)
         if size not in SIZES or folder is None:
             raise _NotHere
-        where = list(places(job, folder, self._daemon.ledger().made(job.id), side))
+        settings = self._daemon.settings
+        where = list(places(job, folder, self._daemon.ledger().made(job.id), side, state_dir=settings.state_dir))
         try:
             content = self._site.views.view(where, size)
         except NotThereError as error:

@@ -7,7 +7,8 @@ Settings are read without the key, so that it is nowhere in this process.
 
 import os
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 from rembg_watch import state_dirs
 from rembg_watch.config import FOR_LOOKING, FolderSettings, Settings
 from rembg_watch.errors import ConfigError, LedgerError
-from rembg_watch.ledger import FILE_NAME, Ledger, Spending
+from rembg_watch.ledger import FILE_NAME, Access, Ledger, Spending, open_ledger
 from rembg_watch.ledger.pages import Day
 from rembg_watch.look import KeptLedger, look, written
 from rembg_watch.report.status import ENDED, SILENT_AFTER_S, STATUS_NAME, Liveness, Snapshot, liveness, moment
@@ -116,6 +117,17 @@ class Daemon:
         if found is None:
             raise LedgerError(f"There is no ledger at {settings.state_dir} yet: the daemon has never run with it.")
         return found
+
+    @contextmanager
+    def deciding(self) -> Iterator[Ledger]:
+        """
+        Open the ledger for what a person decides, as the commands do beside a running daemon.
+
+        Raises:
+            LedgerError: It cannot be written to: this process may only look, or it is not there now.
+        """
+        with open_ledger(self.settings.state_dir, Access.JOIN) as ledger:
+            yield ledger
 
     def look(self, *, now: datetime) -> Look:
         """

@@ -3,7 +3,8 @@ Who may ask for a page, and what a browser may do with it: decisions about one r
 
 The page listens on loopback, where every web site that somebody opens on this machine can send requests to. So the
 name it is asked for by has to be its own (against DNS rebinding), and what another site asks for is refused, with
-its pictures. Nothing can be changed here, and were it otherwise: what is not asked by this page itself is refused.
+its pictures. Where something may be changed here, only this page itself may ask for it, as the browser says; a
+browser that does not say who asks is refused. So no token is needed in a form.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,6 +37,7 @@ class Door:
 
     hosts: frozenset[str]  # as they stand in a request, with their port
     names: frozenset[str] = frozenset()  # whatever the port
+    may_act: bool = False  # whether anything may be changed here
 
     def knows(self, host: str) -> bool:
         """Say whether *host* is one of its names."""
@@ -63,16 +65,18 @@ class Refusal:
     sentence: str
 
 
-def door(listen: str, hosts: Iterable[str]) -> Door:
-    """Say by which names a page may be asked for that listens there."""
+def door(listen: str, hosts: Iterable[str], *, may_act: bool = False) -> Door:
+    """Say by which names a page may be asked for that listens there, and whether it may change anything."""
     named = {one.lower() for one in hosts}
     with_port = frozenset(one for one in named if one != _without_port(one))
     if listen.startswith("unix:"):
-        return Door(hosts=with_port, names=frozenset({*(named - with_port), *LOOPBACK_NAMES}))
+        names = frozenset({*(named - with_port), *LOOPBACK_NAMES})
+        return Door(hosts=with_port, names=names, may_act=may_act)
     parts = urlsplit(f"//{listen}")
     own = {f"{name}:{parts.port}" for name in (*LOOPBACK_NAMES, parts.netloc.rpartition(":")[0].lower())}
     usual = {one.removesuffix(":80") for one in own if one.endswith(":80")}
-    return Door(hosts=frozenset({*own, *usual, *with_port}), names=frozenset(named - with_port))
+    known = frozenset({*own, *usual, *with_port})
+    return Door(hosts=known, names=frozenset(named - with_port), may_act=may_act)
 
 
 def is_private(listen: str) -> bool:
@@ -97,8 +101,12 @@ def refusal(asked: Asked, door: Door) -> Refusal | None:
         return Refusal(403, "Another site asks for this; only this page itself may.")
     if asked.site in {"cross-site", "same-site"} and not _is_a_visit(asked):
         return Refusal(403, "Another site asks for this; only this page itself may.")
-    if asked.method not in {"GET", "HEAD"}:
+    if asked.method in {"GET", "HEAD"}:
+        return None
+    if asked.method != "POST" or not door.may_act:
         return Refusal(405, "Here one can look, and nothing more.")
+    if asked.site not in {None, "same-origin"} or (asked.site is None and asked.origin is None):
+        return Refusal(403, "Only this page itself may ask for a change, and the browser does not say that it does.")
     return None
 
 

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rembg_watch.config import FolderSettings
+from rembg_watch.decide import is_waiting
+from rembg_watch.delivery.masters import MASTERS_NAME
+from rembg_watch.delivery.spool import SPOOL_NAME
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Made, MadeState
 
@@ -35,8 +38,14 @@ class Place:
     mtime_ns: int | None = None  # likewise
 
 
-def places(job: Job, folder: FolderSettings, made: Mapping[str, Made], side: str) -> Iterator[Place]:
-    """Name where one side of a picture may stand, the likeliest place first; a side is also a deliverable's name."""
+def places(
+    job: Job, folder: FolderSettings, made: Mapping[str, Made], side: str, *, state_dir: Path
+) -> Iterator[Place]:
+    """
+    Name where one side of a picture may stand, the likeliest place first; a side is also a deliverable's name.
+
+    A cut-out that waits for a person stands in no output yet, but where the daemon keeps what was paid for.
+    """
     if side == BEFORE:
         size = job.version.size_bytes
         yield Place(folder.input, job.source, size, job.version.mtime_ns)
@@ -50,6 +59,10 @@ def places(job: Job, folder: FolderSettings, made: Mapping[str, Made], side: str
             yield Place(folder.output, target)
         if job.target is not None and job.state is State.DONE:
             yield Place(folder.output, job.target)
+        if is_waiting(job) and job.content_key is not None:
+            key = os.fsencode(job.content_key)
+            yield Place(state_dir / SPOOL_NAME, key, job.answer_bytes)
+            yield Place(state_dir / MASTERS_NAME, key[:2] + b"/" + key, job.answer_bytes)
     elif side in made and made[side].target is not None:
         yield Place(folder.output, made[side].target or b"")
 

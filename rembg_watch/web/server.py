@@ -66,6 +66,9 @@ def login_of(web: WebSettings, environ: Mapping[str, str]) -> Login:
         ConfigError: A login is wanted that cannot work, or none where one is needed. Then nothing is served.
     """
     if web.auth == "none":
+        if web.may == "act" and not web.listen.startswith("unix:"):
+            todo = 'set auth = "password" and password_file, or listen on a unix socket of those who may'
+            raise ConfigError([f'[web] may = "act" and everybody on this machine could spend credits: {todo}'])
         if not is_private(web.listen):
             todo = 'set auth = "password" and password_file, or listen on 127.0.0.1 or a unix socket behind a proxy'
             raise ConfigError([f"[web] listen = {web.listen!r} would show the pictures to everybody: {todo}"])
@@ -142,10 +145,10 @@ def serve(
         tell(str(error))
 
     with closing(Decoders(most=_DECODERS, tell=on_decoder)) as decoders, _listening(web.listen, environ) as listener:
-        site = Site(daemons, Views(cache, decoders), base_path=web.base_path)
-        app = Entry(
-            site.app(), door=door(_place(web.listen, listener), web.hosts), login=login, base_path=web.base_path
-        )
+        may_act = web.may == "act"
+        site = Site(daemons, Views(cache, decoders), base_path=web.base_path, may_act=may_act)
+        entrance = door(_place(web.listen, listener), web.hosts, may_act=may_act)
+        app = Entry(site.app(), door=entrance, login=login, base_path=web.base_path)
         try:
             asyncio.run(_serve(app, listener, decoders, lambda: on_listening(_address(web, listener))))
         finally:

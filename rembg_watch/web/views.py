@@ -5,12 +5,13 @@ Everything that comes from a disk or from the API is text here, whatever is in i
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
+from rembg_watch.decide import COSTS, WAITS, Act, is_waiting, may
 from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import Made, MadeState
+from rembg_watch.ledger import Made, MadeState, Review, Verdict
 from rembg_watch.ledger.pages import Call, FoundShoot, Reason, Shoot, Tally
 from rembg_watch.report.events import odd_words
 from rembg_watch.report.words import WallClock, count_text, credits_text, show, size_text, span_text
@@ -84,6 +85,14 @@ class Picture:
     is_odd: bool
     has_before: bool  # its source is likely to be there
     has_after: bool
+    verdict: str = ""  # what a person thinks of it
+
+
+def listed(jobs: Iterable[Job], reviews: Mapping[int, Review], clock: WallClock) -> list[Picture]:
+    """Show pictures in a list, with what people think of them."""
+    return [
+        replace(picture(job, clock), verdict=reviews[job.id].verdict.value if job.id in reviews else "") for job in jobs
+    ]
 
 
 def picture(job: Job, clock: WallClock) -> Picture:
@@ -103,8 +112,60 @@ def picture(job: Job, clock: WallClock) -> Picture:
         says=(job.reason or "") if job.state is not State.DONE else odd,
         is_odd=is_odd,
         has_before=job.state is not State.VANISHED,
-        has_after=job.state is State.DONE,
+        has_after=job.state is State.DONE or is_waiting(job),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictRow:
+    """What a person thinks of a cut-out."""
+
+    word: str
+    tone: str
+    who: str
+    at: Moment | None
+
+
+def verdict(review: Review, clock: WallClock) -> VerdictRow:
+    """Show a verdict."""
+    tone = "good" if review.verdict is Verdict.APPROVED else "bad"
+    return VerdictRow(word=review.verdict.value, tone=tone, who=review.who, at=moment(review.at, clock))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActButton:
+    """Something that can be done with a picture."""
+
+    do: str
+    label: str
+    price: str
+    back: str  # where to go on afterwards
+    is_asked_first: bool
+
+
+_ACT_WORDS = {
+    Act.APPROVE: "Approve",
+    Act.REJECT: "Reject",
+    Act.UNDO: "Take the verdict back",
+    Act.RETRY: "Try again",
+    Act.REDO: "Make anew",
+}
+
+
+def acts(job: Job, review: Review | None, *, back: str, per_image: Decimal) -> list[ActButton]:
+    """List what can be done with a picture; after a verdict *back* is where to go on, else one stays."""
+    here = back.rpartition("/")[0] + f"/{job.id}"
+    return [
+        ActButton(
+            do=act.value,
+            label="Deliver it" if act is Act.APPROVE and is_waiting(job) else label,
+            price=f"up to {credits_text(per_image)}" if act in COSTS else "",
+            back=back if act in (Act.APPROVE, Act.REJECT) else here,
+            is_asked_first=act is Act.REDO,
+        )
+        for act, label in _ACT_WORDS.items()
+        if may(act, job, review.verdict if review is not None else None)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +291,7 @@ class ReasonRow:
     text: str
     advice: str
     command: str
+    waits: bool  # for a person to approve or reject it
     latest: int
     changed: Moment | None
 
@@ -249,7 +311,8 @@ def reason_row(reason: Reason, clock: WallClock) -> ReasonRow:
         count=count_text(reason.count, "picture") + ("" if reason.is_whole else " of the last ones"),
         text=reason.text or "No reason was given.",
         advice=advice(reason.state, reason.code) or _ACCEPT,
-        command=command(reason.state, reason.folder),
+        command=command(reason.state, reason.folder, reason.code),
+        waits=reason.state is State.HELD and reason.code in WAITS,
         latest=reason.latest,
         changed=moment(reason.changed_at, clock),
     )
@@ -301,7 +364,7 @@ def picture_facts(
         facts=facts,
         reason=job.reason or "",
         advice=advice(job.state, job.code) if is_stuck else "",
-        command=command(job.state, job.folder) if is_stuck else "",
+        command=command(job.state, job.folder, job.code) if is_stuck else "",
         calls=[call_row(one, clock) for one in calls],
         files=file_rows(job, made, output),
         source_path=f"{source}/{show(job.source)}" if source else show(job.source),

@@ -12,8 +12,9 @@ import httpx
 import pytest
 from PIL import Image
 
+from rembg_watch.account.notes import RESUME
 from rembg_watch.config import Settings
-from rembg_watch.daemon import RESUME, TRUST, Daemon
+from rembg_watch.daemon import TRUST, Daemon
 from rembg_watch.daemon.estimate import Estimate, estimate
 from rembg_watch.delivery.verify import verify
 from rembg_watch.ledger import Access, open_ledger

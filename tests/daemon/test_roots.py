@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from rembg_watch.account.notes import RESUME
 from rembg_watch.config import Settings
-from rembg_watch.daemon import RESUME, TRUST, Daemon
+from rembg_watch.daemon import TRUST, Daemon
 from rembg_watch.daemon.leftovers import remember_roots
 from rembg_watch.delivery.roots import ROOTS
 from rembg_watch.errors import ExitCode

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 from PIL import Image
@@ -135,20 +136,32 @@ class Asking:
     login: Login = field(default_factory=NoLogin)
     hosts: tuple[str, ...] = ()
     base_path: str = ""
+    may_act: bool = False
     listen: str = HOST
     now: datetime = AT
     peer: str = "127.0.0.1"
 
-    def __call__(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
+    def __call__(self, path: str, method: str = "GET", *, body: bytes = b"", **headers: str) -> httpx.Response:
         """Ask as somebody does who typed the address; headers are written with underscores."""
-        return asyncio.run(self._ask(path, method, headers))
+        return asyncio.run(self._ask(path, method, headers, body))
 
-    async def _ask(self, path: str, method: str, headers: Mapping[str, str]) -> httpx.Response:
+    def submit(self, path: str, *fields: tuple[str, str], **headers: str) -> httpx.Response:
+        """Send a form as a browser does that shows this page."""
+        said = {"origin": f"http://{HOST}", "sec_fetch_site": "same-origin"} | headers
+        kind = "application/x-www-form-urlencoded"
+        return self(path, "POST", body=urlencode(fields).encode(), **({"content_type": kind} | said))
+
+    async def _ask(self, path: str, method: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
         # made here: what waits for threads belongs to one event loop
         views = Views(Cache(self.cache, limit_bytes=10_000_000), self.decoders)
-        site = Site(self.daemons, views, base_path=self.base_path, now=lambda: self.now)
-        app = Entry(site.app(), door=door(self.listen, self.hosts), login=self.login, base_path=self.base_path)
+        site = Site(self.daemons, views, base_path=self.base_path, may_act=self.may_act, now=lambda: self.now)
+        app = Entry(
+            site.app(),
+            door=door(self.listen, self.hosts, may_act=self.may_act),
+            login=self.login,
+            base_path=self.base_path,
+        )
         transport = httpx.ASGITransport(app, client=(self.peer, 4711), raise_app_exceptions=False)
         said = {"host": HOST} | {name.replace("_", "-"): value for name, value in headers.items()}
         async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
-            return await client.request(method, path, headers=said)
+            return await client.request(method, path, headers=said, content=body)

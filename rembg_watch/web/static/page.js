@@ -108,6 +108,8 @@ const KEYS = {
   z: () => byId("zoom")?.click(),
   b: () => next("paper"),
   s: () => next("compare"),
+  a: () => byId("act-approve")?.click(),
+  r: () => byId("act-reject")?.click(),
 };
 
 document.addEventListener("keydown", (event) => {
