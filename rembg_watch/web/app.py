@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
-from importlib import resources
 
 import anyio
 import anyio.to_thread
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -34,6 +32,7 @@ from rembg_watch.web.daemons import Daemon
 from rembg_watch.web.marks import mark_of, mark_word, start_of, start_word
 from rembg_watch.web.pictures import SIZES, AwayError, Views
 from rembg_watch.web.places import NotThereError, places
+from rembg_watch.web.templates import ASSETS, PAGES, STATIC, static
 
 SHOWN = 60
 """Pictures on one page of a list."""
@@ -46,11 +45,6 @@ _LATELY = 300  # pictures that changed last say which shoots are worked on
 _SHOOTS_LATELY = 6
 _ODD_AMONG = 1_500  # of the pictures that changed last, those that look odd are on the first page
 _DAYS = 30
-_STATIC = {
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-}
 _KEPT = "private, max-age=31536000, immutable"
 
 
@@ -116,10 +110,10 @@ class Site:
 
     def _static(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in _STATIC:
+        if name not in STATIC:
             raise _NotHere
         kept = _KEPT if request.query_params.get("v") == ASSETS else "no-cache"
-        return Response(_static(name), media_type=_STATIC[name], headers={"cache-control": kept})
+        return Response(static(name), media_type=STATIC[name], headers={"cache-control": kept})
 
     def page(self, template: str, request: Request, title: str, *, prefix: str, **values: object) -> HTMLResponse:
         """Write a page."""
@@ -200,8 +194,15 @@ class One:
     def _if_changed(self, page: Callable[[Request, WallClock], Response], request: Request) -> Response:
         """Answer that nothing has changed, or else with the page: both say by which word that is asked again."""
         clock = WallClock(self._site.now())
-        minute = int(clock.now.timestamp()) // 30  # "2 min ago" grows old, too
-        seen = (__version__, ASSETS, *self._daemon.stamp(), minute, request.url.query, request.scope.get("user"))
+        minute = int(clock.now.timestamp()) // 60  # "2 min ago" grows old, too
+        seen = (
+            __version__,
+            ASSETS,
+            *self._daemon.stamp(now=clock.now),
+            minute,
+            request.url.query,
+            request.scope.get("user"),
+        )
         etag = f'"{sha256(repr(seen).encode()).hexdigest()[:24]}"'
         headers = {"etag": etag, "cache-control": "private, no-cache", "vary": "authorization"}
         if request.headers.get("if-none-match") == etag:
@@ -233,7 +234,7 @@ class One:
                 names, look.snapshot, ledger.counts_by_folder(), by_folder, clock, is_live=is_live
             ),
             shoots=self._shoots_lately(clock),
-            reasons=[views.reason_row(one, clock) for one in ledger.reasons()[:5]],
+            reasons=[views.reason_row(one, clock) for one in self._daemon.reasons(now=clock.now)[:5]],
             odd=[
                 views.picture(job, clock)
                 for job in ledger.newest(Wanted(is_odd=True), limit=6, look_at=_ODD_AMONG).jobs
@@ -247,9 +248,9 @@ class One:
         """Show the shoots that are worked on: those of the pictures that changed last."""
         ledger = self._daemon.ledger()
         found: dict[Shoot, int] = {}
-        for job in ledger.newest(limit=_LATELY).jobs:
-            found.setdefault(shoot_of(job.folder, job.source, depth=self._daemon.depth(job.folder)), job.id)
-        some = [FoundShoot(shoot, one) for shoot, one in found.items()][:_SHOOTS_LATELY]
+        for one in ledger.lately(limit=_LATELY):
+            found.setdefault(shoot_of(one.folder, one.source, depth=self._daemon.depth(one.folder)), one.id)
+        some = [FoundShoot(shoot, identity) for shoot, identity in found.items()][:_SHOOTS_LATELY]
         return [views.shoot_row(one, ledger.tally(one.shoot), clock) for one in some]
 
     def _shoots(self, request: Request, clock: WallClock) -> Response:
@@ -346,7 +347,7 @@ class One:
         return {one for one in chosen | made if one} - {"#ffffff", "#000000"}
 
     def _failed(self, request: Request, clock: WallClock) -> Response:
-        reasons = [views.reason_row(one, clock) for one in self._daemon.ledger().reasons()]
+        reasons = [views.reason_row(one, clock) for one in self._daemon.reasons(now=clock.now)]
         return self._page("failed.html", request, "Need a look", groups=views.by_folder(reasons))
 
     def _credits(self, request: Request, clock: WallClock) -> Response:
@@ -481,20 +482,3 @@ def _limit(word: str | None, usual: int, *, most: int = MOST_LISTED) -> int:
     if word is None or not (word.isascii() and word.isdecimal() and len(word) < 9):
         return usual
     return max(1, min(most, int(word)))
-
-
-def _static(name: str) -> bytes:
-    return (resources.files("rembg_watch.web") / "static" / name).read_bytes()
-
-
-ASSETS = sha256(b"".join(_static(name) for name in _STATIC)).hexdigest()[:12]
-"""Changes with what is served beside the pages, so that browsers may keep it for ever."""
-
-PAGES = Environment(
-    loader=PackageLoader("rembg_watch.web", "pages"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    auto_reload=False,
-)
