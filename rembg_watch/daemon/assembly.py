@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 
 SPOOL_NAME = "spool"
 MASTERS_NAME = "masters"
-METRICS_NAME = "metrics.prom"
 
 KEY_DIGEST = "key_digest"
 RESUME = "resume"

@@ -16,7 +16,9 @@ small pictures. It asks the ledger and the status file, and nobody else.
 ``places``    where the files of a picture stand
 ``cache``     views of pictures that were made before
 ``pictures``  views that are made now, in processes of their own
+``sums``      sums over much of the ledger that were made before
 ``daemons``   the daemons that are looked at
+``templates`` the pages as they are written, and what is served beside them
 ``app``       the routes
 ``entry``     acts on what the guard decides, for each request
 ``server``    where it listens, and whether it may

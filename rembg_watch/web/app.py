@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Mount, Route
 
 from rembg_watch import __version__
+from rembg_watch.account.views import needs_person
 from rembg_watch.errors import LedgerError
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import LedgerUnavailableError
@@ -28,7 +29,7 @@ from rembg_watch.pictures.view import NoViewError
 from rembg_watch.report.status import Liveness
 from rembg_watch.report.words import WallClock
 from rembg_watch.web import answers, front, openapi, views
-from rembg_watch.web.daemons import Daemon
+from rembg_watch.web.daemons import SHOWN_DAYS, Daemon
 from rembg_watch.web.marks import mark_of, mark_word, start_of, start_word
 from rembg_watch.web.pictures import SIZES, AwayError, Views
 from rembg_watch.web.places import NotThereError, places
@@ -44,7 +45,9 @@ _NEWEST = 12
 _LATELY = 300  # pictures that changed last say which shoots are worked on
 _SHOOTS_LATELY = 6
 _ODD_AMONG = 1_500  # of the pictures that changed last, those that look odd are on the first page
-_DAYS = 30
+_AGEING = frozenset({"/", "/pictures/{id:int}", "/credits", "/api/v1/status", "/api/v1/credits"})
+"""Where "2 min ago" grows old, or a sum does, while nothing happens; other pages are another the next day."""
+
 _KEPT = "private, max-age=31536000, immutable"
 
 
@@ -90,7 +93,7 @@ class Site:
             if pulse is not Liveness.LIVE:
                 word = "silent" if pulse is Liveness.SILENT else "not running"
                 return PlainTextResponse(word, 503)
-            if "strict" in request.query_params and front.needs_a_person(daemon.look(now=now).snapshot):
+            if "strict" in request.query_params and needs_person(daemon.look(now=now).snapshot):
                 return PlainTextResponse("needs a person", 503)
         return PlainTextResponse("well")
 
@@ -186,23 +189,22 @@ class One:
             "/api/v1/folders": self._api_folders,
         }
         return [
-            *(Route(path, partial(self._if_changed, page)) for path, page in pages.items()),
+            *(Route(path, partial(self._if_changed, page, path in _AGEING)) for path, page in pages.items()),
             Route("/pictures/{id:int}/{side}/{size}", self._view),
             Route("/metrics", self._metrics),
         ]
 
-    def _if_changed(self, page: Callable[[Request, WallClock], Response], request: Request) -> Response:
+    def _if_changed(
+        self,
+        page: Callable[[Request, WallClock], Response],
+        is_ageing: bool,  # noqa: FBT001 - of a route
+        request: Request,
+    ) -> Response:
         """Answer that nothing has changed, or else with the page: both say by which word that is asked again."""
         clock = WallClock(self._site.now())
-        minute = int(clock.now.timestamp()) // 60  # "2 min ago" grows old, too
-        seen = (
-            __version__,
-            ASSETS,
-            *self._daemon.stamp(now=clock.now),
-            minute,
-            request.url.query,
-            request.scope.get("user"),
-        )
+        age = int(clock.now.timestamp()) // 60 if is_ageing else clock.now.astimezone(clock.zone).date()
+        asked = (request.url.query, request.scope.get("user"))
+        seen = (__version__, ASSETS, *self._daemon.stamp(now=clock.now), age, *asked)
         etag = f'"{sha256(repr(seen).encode()).hexdigest()[:24]}"'
         headers = {"etag": etag, "cache-control": "private, no-cache", "vary": "authorization"}
         if request.headers.get("if-none-match") == etag:
@@ -352,7 +354,7 @@ class One:
 
     def _credits(self, request: Request, clock: WallClock) -> Response:
         look = self._daemon.look(now=clock.now)
-        days = self._daemon.days(_DAYS, now=clock.now)
+        days = self._daemon.days(SHOWN_DAYS, now=clock.now)
         return self._page(
             "credits.html",
             request,
@@ -427,7 +429,7 @@ class One:
         return Response(figures, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _api_status(self, _: Request, clock: WallClock) -> Response:
-        look = self._daemon.look(now=clock.now)
+        look = self._daemon.look(now=clock.now, is_summed_up=True)
         return JSONResponse(look.snapshot | {"running": look.alive is not Liveness.GONE})
 
     def _api_jobs(self, request: Request, _: WallClock) -> Response:
@@ -459,7 +461,7 @@ class One:
 
     def _api_credits(self, request: Request, clock: WallClock) -> Response:
         look = self._daemon.look(now=clock.now)
-        number = _limit(request.query_params.get("days"), _DAYS, most=366)
+        number = _limit(request.query_params.get("days"), SHOWN_DAYS, most=366)
         days = [answers.day(one) for one in self._daemon.days(number, now=clock.now)]
         return JSONResponse({"credits": look.snapshot["credits"], "days": days})
 

@@ -21,16 +21,26 @@ from rembg_watch.errors import ConfigError, LedgerError
 from rembg_watch.ledger import FILE_NAME, Ledger, Spending
 from rembg_watch.ledger.pages import Day, Reason
 from rembg_watch.look import KeptLedger, look, written
-from rembg_watch.report.status import ENDED, SILENT_AFTER_S, STATUS_NAME, Liveness, Snapshot, liveness, moment
+from rembg_watch.report.status import (
+    ENDED,
+    METRICS_NAME,
+    SILENT_AFTER_S,
+    STATUS_NAME,
+    Liveness,
+    Snapshot,
+    liveness,
+    moment,
+)
 from rembg_watch.web.sums import Kept
 
 Stamp: TypeAlias = tuple[int, int, int]
 """Which file it is, its size, and when it was written."""
 
+SHOWN_DAYS = 30
+"""Days before today that are shown by day."""
+
 _CLOSED_S = 300.0
 """Sums of days that are over are made anew after so long: a doubt may have been settled."""
-
-METRICS_NAME = "metrics.prom"
 
 _OF_THE_KEY = ("REMBG_WATCH_API__KEY", "REMBG_WATCH_API__KEY_FILE", "CREDENTIALS_DIRECTORY")
 
@@ -122,9 +132,9 @@ class Daemon:
             raise LedgerError(f"There is no ledger at {settings.state_dir} yet: the daemon has never run with it.")
         return found
 
-    def look(self, *, now: datetime) -> Look:
+    def look(self, *, now: datetime, is_summed_up: bool = False) -> Look:
         """
-        Say how it stands.
+        Say how it stands; *is_summed_up*: with all that was ever spent.
 
         Raises:
             LedgerError: The ledger cannot be looked at.
@@ -132,7 +142,8 @@ class Daemon:
         settings = self.settings
         with self._lock:
             self._ledger.open()
-        found, alive = look(settings, self._ledger, now=now, spending=partial(self._ever_spent, now=now))
+        spending = partial(self._ever_spent, now=now) if is_summed_up else _not_asked
+        found, alive = look(settings, self._ledger, now=now, spending=spending)
         return Look(found, self._alive(found, alive, now))
 
     def _ever_spent(self, ledger: Ledger, *, now: datetime) -> Spending:
@@ -149,14 +160,26 @@ class Daemon:
         """
         ledger, today = self.ledger(), _midnight(now)
         since = today - timedelta(days=number)
-        closed = self._sums.take(f"{number} days", lambda: ledger.days(since), now=now, for_s=_CLOSED_S, version=since)
-        return [*ledger.days(today), *(one for one in closed if one.day < today)]
+        summed = today - timedelta(days=max(number, SHOWN_DAYS))  # one sum for all that ask for less
+        closed = self._sums.take(f"{summed}", lambda: ledger.days(summed), now=now, for_s=_CLOSED_S)
+        return [*ledger.days(today), *(one for one in closed if since <= one.day < today)]
 
     def reasons(self, *, now: datetime) -> list[Reason]:
         """Say why pictures stand still; counted anew where that is another by now."""
         ledger = self.ledger()
         version = ledger.standing_still()
         return self._sums.take("reasons", ledger.reasons, now=now, for_s=_CLOSED_S, version=version)
+
+    def look_ahead(self, *, now: datetime) -> None:
+        """
+        Make the sums that take long, so that they are there when they are asked for.
+
+        Raises:
+            LedgerError: The ledger cannot be looked at.
+        """
+        self.reasons(now=now)
+        self.days(SHOWN_DAYS, now=now)
+        self._ever_spent(self.ledger(), now=now)
 
     def pulse(self, *, now: datetime) -> Liveness:
         """Say whether the daemon lives, from its status file alone."""
@@ -198,11 +221,16 @@ class Daemon:
         ]  # whoever looks makes an empty log
 
     def metrics(self) -> bytes | None:
-        """Return the figures that the daemon writes for Prometheus; None if it writes none."""
+        """Return the figures that the daemon writes for Prometheus; None if it writes none, or where none can read."""
+        settings = self.settings
         try:
-            return (self.settings.state_dir / METRICS_NAME).read_bytes()
+            return (settings.metrics.textfile or settings.state_dir / METRICS_NAME).read_bytes()
         except OSError:
             return None
+
+
+def _not_asked(_: Ledger) -> None:
+    return None
 
 
 def _midnight(now: datetime) -> datetime:

@@ -37,6 +37,7 @@ class Kept:
 
     def _make(self, key: str, make: Callable[[], T], now: datetime, version: Hashable) -> T:
         made = make()
+        self._known = {one: value for one, value in self._known.items() if (now - value[0]).days < 1}
         self._known[key] = (now, version, made)
         return made
 
