@@ -108,18 +108,44 @@ def fill(studio: Studio, jobs: int, now: datetime) -> None:
             connection.execute("INSERT INTO job_counts SELECT folder, state, count(*) FROM jobs GROUP BY folder, state")
 
 
-def report(studio: Studio, now: datetime, pid: int) -> None:
-    """Write what a daemon at work writes; *pid* lives, so that the page takes it for one."""
-    shown = snapshot(
-        counts={},
-        unsettled=0,
-        gate=GateView(),
-        credits=CreditsView(spendable=Decimal(1234), included=Decimal(1000), prepaid=Decimal(234), read_at=now),
-        folders=[FolderView(name=name, input="/in", output="/out", state="watching", since=now) for name in FOLDERS],
-        now=now,
-        pid=pid,
-    )
-    write_snapshot(studio.state / STATUS_NAME, shown)
+@dataclass
+class StandIn:
+    """In the place of a daemon, writes what one writes; *pid* lives, so that the page takes it for one."""
+
+    ledger: Ledger
+    state: Path
+    pid: int
+
+    def __post_init__(self) -> None:
+        self._began_at = datetime.now(UTC)
+        self._seen = 0
+        self.report()
+
+    def report(self) -> None:
+        """Write the status, as a daemon does every 15 s that has nothing to do."""
+        read = CreditsView(
+            spendable=Decimal(1234), included=Decimal(1000), prepaid=Decimal(234), read_at=self._began_at
+        )
+        folders = [
+            FolderView(name=name, input="/in", output="/out", state="watching", since=self._began_at)
+            for name in FOLDERS
+        ]
+        shown = snapshot(
+            counts={},
+            unsettled=self._seen,
+            gate=GateView(),
+            credits=read,
+            folders=folders,
+            now=datetime.now(UTC),
+            pid=self.pid,
+        )
+        write_snapshot(self.state / STATUS_NAME, shown)
+
+    def work(self) -> None:
+        """Write what makes every page another: to the ledger, and a status that says so."""
+        self._seen += 1
+        self.ledger.set_note("benchmark", self._seen, is_durable=False)
+        self.report()
 
 
 @dataclass
@@ -248,13 +274,13 @@ def tabs(url: str, asked: Sequence[str], number: int) -> Iterator[None]:
             one.join()
 
 
-def share(process: Process, seconds: float, each_second: Callable[[], None] = lambda: None) -> float:
-    """Return the share of a core that is used, once everything was asked for."""
+def share(process: Process, seconds: float, act: Callable[[], None], every_s: float) -> float:
+    """Return the share of a core that is used while something is done every so often, once everything was asked for."""
     time.sleep(2 * POLL_S)
     before_s, began_s = process.cpu_s(), time.monotonic()
     while time.monotonic() < began_s + seconds:
-        each_second()
-        time.sleep(1.0)
+        act()
+        time.sleep(every_s)
     return (process.cpu_s() - before_s) / (time.monotonic() - began_s)
 
 
@@ -274,26 +300,24 @@ def measure(root: Path, jobs: int, rounds: int, seconds: float) -> None:
         started(command, root, name="web") as process,
     ):
         try:
-            report(studio, now, sleeper.pid)
-            browse(process, announced(process), ledger, jobs, rounds, seconds)
+            daemon = StandIn(ledger, studio.state, sleeper.pid)
+            browse(process, announced(process), daemon, jobs, rounds, seconds)
         finally:
             sleeper.terminate()
 
 
-def browse(process: Process, url: str, ledger: Ledger, jobs: int, rounds: int, seconds: float) -> None:
-    asked, browser = paths(ledger, jobs), Browser(url)
-    seen = itertools.count()
-
-    def write() -> None:
-        ledger.set_note("benchmark", next(seen), is_durable=False)
-
-    pages(browser, asked, rounds, write)
+def browse(process: Process, url: str, daemon: StandIn, jobs: int, rounds: int, seconds: float) -> None:
+    asked, browser = paths(daemon.ledger, jobs), Browser(url)
+    row("nobody looks", f"{share(process, seconds / 2, daemon.report, 15.0):.2%} of a core", "", "", "")
+    pages(browser, asked, rounds, daemon.work)
     unchanged(browser, process, 5 * rounds)
     every = [path for name, path in asked.items() if not name.startswith(("/api", "/healthz"))]
     row("memory after that", f"{process.memory_mb():.0f} MB", f"peak {process.memory_mb('VmHWM'):.0f} MB", "", "")
     with tabs(url, every, 10):
-        row("ten tabs, nothing happens", f"{share(process, seconds):.2%} of a core", "", "", "")
-        row("ten tabs, something is written each second", f"{share(process, seconds, write):.2%} of a core", "", "", "")
+        row("ten tabs, nothing happens", f"{share(process, seconds, daemon.report, 15.0):.2%} of a core", "", "", "")
+        row(
+            "ten tabs, each second is another", f"{share(process, seconds, daemon.work, 1.0):.2%} of a core", "", "", ""
+        )
     for _ in range(10 * rounds):
         for path in every:
             browser.get(path)

@@ -73,12 +73,12 @@ def look(
     ledger: KeptLedger,
     *,
     now: datetime,
-    spending: Callable[[Ledger], Spending] = lambda ledger: ledger.spending(),
+    spending: Callable[[Ledger], Spending | None] = lambda ledger: ledger.spending(),
 ) -> tuple[Snapshot, Liveness]:
     """
     Read what the daemon wrote last; the counts come from the ledger, and so does the rest if no daemon runs.
 
-    *spending* sums up all that was ever spent, which takes a while where that is a million calls.
+    *spending* sums up all that was ever spent, which takes a while where that is a million calls; None leaves it out.
     """
     try:
         return _look_at_state(settings, ledger.open(), now, spending)
@@ -98,7 +98,7 @@ def written(settings: Settings) -> Snapshot | None:
 
 
 def _look_at_state(
-    settings: Settings, ledger: Ledger | None, now: datetime, spending: Callable[[Ledger], Spending]
+    settings: Settings, ledger: Ledger | None, now: datetime, spending: Callable[[Ledger], Spending | None]
 ) -> tuple[Snapshot, Liveness]:
     found = written(settings)
     alive = liveness(found, now=now) if found else Liveness.GONE
@@ -117,7 +117,7 @@ def _look_at_state(
     return {**found, **{name: left[name] for name in of_ledger}}, alive
 
 
-def _left(ledger: Ledger, folders: Sequence[str], now: datetime, spending: Spending) -> Snapshot:
+def _left(ledger: Ledger, folders: Sequence[str], now: datetime, spending: Spending | None) -> Snapshot:
     """Return the status that the ledger alone can give."""
     gate = paused(gate_from_note(ledger.note(GATE)), pauses_from_note(ledger.note(PAUSES)))
     return snapshot(

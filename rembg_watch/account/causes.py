@@ -77,7 +77,7 @@ class CauseRow:
     is_ended_by_canary: bool = False  # a canary that brings its picture ends it
     passes: bool = False  # it may be over in a minute, without anybody's help
     is_of_folder: bool = False  # it never concerns all
-    needs_person: bool = False  # nothing goes on before somebody has acted, however long that takes
+    needs_person: bool = False  # nothing goes on before somebody has acted who may not know: no pause of their own
     is_about_credits: bool = False  # there is nothing that could be spent
     is_said_by_api: bool = True  # the words that come with it are an answer of the API
     outlasts_retry: bool = False  # it is not tried anew with every other pause: it ends by itself, or by its name
@@ -187,6 +187,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
     Cause.PARAMETERS: CauseRow(
         pause=Pause("the API does not accept the folder's options", "Correct them and reload."),
         is_of_folder=True,
+        needs_person=True,
         lets_deliver=True,
     ),
     Cause.SURPRISES: CauseRow(
@@ -195,6 +196,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             'Look at them: "rembg-watch accept --folder" takes such answers from now on, "retry" tries again.',
         ),
         is_of_folder=True,
+        needs_person=True,
         is_said_by_api=False,
         lets_deliver=True,
     ),
@@ -204,6 +206,8 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             'Look at them: "rembg-watch jobs" says what is odd. Mend the options of the folder if they ask for it, or '
             '"rembg-watch retry --folder" tries one more.',
         ),
+        is_of_folder=True,
+        needs_person=True,
         is_said_by_api=False,
         lets_deliver=True,
     ),
@@ -220,6 +224,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
     Cause.BRAKE: CauseRow(
         pause=Pause("the new folder holds many pictures", '"rembg-watch retry --folder" lets them go.'),
         is_of_folder=True,
+        needs_person=True,
         is_said_by_api=False,
         outlasts_retry=True,
     ),
@@ -229,6 +234,7 @@ CAUSES: Final[Mapping[Cause, CauseRow]] = {
             '"rembg-watch adopt" takes them over, "retry --folder" sends them.',
         ),
         is_of_folder=True,
+        needs_person=True,
         is_said_by_api=False,
         outlasts_retry=True,
     ),

@@ -3,11 +3,11 @@
 from datetime import datetime
 from decimal import Decimal
 
-from rembg_watch.account.causes import CAUSES
+from rembg_watch.account.causes import CAUSES, Cause, CauseRow
 from rembg_watch.account.credits import AccountReading, OtherUse
 from rembg_watch.account.holds import Hold
 from rembg_watch.report.events import GateOpened, GateShut
-from rembg_watch.report.status import CreditsView, GateView, OtherUseView
+from rembg_watch.report.status import CreditsView, GateView, OtherUseView, Snapshot
 
 
 def shut_by(hold: Hold, *, shut_s: float | None = None) -> GateShut:
@@ -50,6 +50,28 @@ def gate_view(hold: Hold | None) -> GateView:
         is_answered=hold.is_answered,
         pause=hold.pause,
         is_said_by_api=CAUSES[hold.cause].is_said_by_api,
+    )
+
+
+UNDECIDED = ("held", "in_doubt")
+"""States of pictures that wait for somebody's decision; those that failed are dealt with, and their reasons told."""
+
+_STANDING = frozenset({"held", "blocked", "offline", "hung"})  # folders that somebody has to look after
+
+
+def row_of(snapshot: Snapshot) -> CauseRow | None:
+    """Return what is known of the cause for which a snapshot's gate is shut; None: it is open, or nothing is known."""
+    gate = snapshot["gate"]
+    return None if gate["open"] or gate["reason"] not in tuple(Cause) else CAUSES[Cause(gate["reason"])]
+
+
+def needs_person(snapshot: Snapshot) -> bool:
+    """Say whether something stands still until somebody acts: the account, a folder, or pictures."""
+    row = row_of(snapshot)
+    return (
+        (row is not None and row.needs_person)
+        or any(folder["state"] in _STANDING for folder in snapshot.get("folders", ()))
+        or any(snapshot["jobs"][state] for state in UNDECIDED)
     )
 
 

@@ -55,7 +55,6 @@ from rembg_watch.watch import Pace, Watcher, watched_by
 if TYPE_CHECKING:
     import httpx
 
-METRICS_NAME = "metrics.prom"
 
 KEY_DIGEST = "key_digest"
 TRUST = "trust"

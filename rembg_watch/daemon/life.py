@@ -15,7 +15,6 @@ from rembg_watch.config import FOR_RUN, Settings
 from rembg_watch.config.rules import all_places, places
 from rembg_watch.daemon import leftovers, pausing, room, upkeep
 from rembg_watch.daemon.assembly import (
-    METRICS_NAME,
     Around,
     Parts,
     build,
@@ -38,7 +37,7 @@ from rembg_watch.jobs import State
 from rembg_watch.ledger import FILE_NAME, LedgerUnavailableError
 from rembg_watch.report import events
 from rembg_watch.report.events import Reporter
-from rembg_watch.report.status import STATUS_NAME, Snapshot, copies_for_all
+from rembg_watch.report.status import METRICS_NAME, STATUS_NAME, Snapshot, copies_for_all
 from rembg_watch.watch import thread_name
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from rembg_watch.account.causes import CAUSES, Cause
+from rembg_watch.account.views import UNDECIDED, row_of
 from rembg_watch.report.screen import headline
 from rembg_watch.report.status import Liveness, Snapshot
 from rembg_watch.report.words import WallClock, count_text
@@ -53,8 +53,7 @@ def _of_the_whole(snapshot: Snapshot, alive: Liveness) -> Health:
         return Health.CRITICAL
     if snapshot["gate"]["open"]:
         return Health.OK
-    reason = snapshot["gate"]["reason"]
-    row = CAUSES[Cause(reason)] if reason in tuple(Cause) else None
+    row = row_of(snapshot)
     if row is None:
         return Health.WARNING
     if row.needs_person:
@@ -68,7 +67,8 @@ def _of_the_parts(snapshot: Snapshot) -> Health:
 
 
 def _waits_for_a_person(snapshot: Snapshot) -> Iterator[str]:
-    for state, words in (("held", "held until you decide"), ("in_doubt", "in doubt")):
+    for state in UNDECIDED:
+        words = "held until you decide" if state == "held" else state.replace("_", " ")
         if number := snapshot["jobs"][state]:
             yield f"{count_text(number, 'picture')} {words} (rembg-watch jobs --state {state})"
 

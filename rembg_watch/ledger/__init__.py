@@ -18,6 +18,7 @@ folder, and holds no lock against a second daemon (``host.locks``).
 ``targets``     who owns which output name
 ``pages``       what a person turns over: pages of pictures, shoots, reasons, days
 ``looks``       how those are read, by key
+``latest``      pictures by when they changed last, and what no index finds
 ``rows``        how a row becomes a job, and how jobs are found
 ``prepared``    statements that every picture needs, compiled once
 ``schema``      the tables as they are now

@@ -17,7 +17,7 @@ from typing import Concatenate, ParamSpec
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from rembg_watch.jobs import REJECTED, WORKING, CallEnd, CallStart, Job, State, Unsettled, Version
-from rembg_watch.ledger import calls, copies, intake, looks, making, reviews, rows, targets, work
+from rembg_watch.ledger import calls, copies, intake, latest, looks, making, reviews, rows, targets, work
 from rembg_watch.ledger.port import EVERYTHING, Ledger
 from rembg_watch.ledger.schema import JOBS, NOTES, UNSETTLED
 from rembg_watch.ledger.store import Store, T
@@ -299,11 +299,13 @@ class SqlLedger(Ledger):
     def unsettled_count(self) -> int:
         return self._read(lambda connection: connection.scalar(select(func.count()).select_from(UNSETTLED)) or 0)
 
-    newest = _reads(looks.newest)
+    newest = _reads(latest.newest)
+    lately = _reads(latest.lately)
     shoots = _reads(looks.shoots)
     members = _reads(looks.members)
     beside = _reads(looks.beside)
     tally = _reads(looks.tally)
+    standing_still = _reads(latest.standing_still)
     reasons = _reads(looks.reasons)
     calls_of = _reads(looks.calls_of)
     days = _reads(looks.days)

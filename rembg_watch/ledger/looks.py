@@ -6,26 +6,22 @@ show, and nothing is skipped by an offset. Where rows have to be looked at to fi
 how many at most. ``tests/ledger/test_looks.py`` asks the database how it would find each of these.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from decimal import Decimal
-from heapq import merge
-from itertools import groupby, islice
-from typing import Any
+from itertools import groupby
 
-from sqlalchemy import BigInteger, Connection, bindparam, case, func, select, tuple_, type_coerce
+from sqlalchemy import BigInteger, Connection, bindparam, case, func, select, type_coerce
 
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import calls, rows
+from rembg_watch.ledger.latest import IN_STATE, LAST_FIRST, NEEDS_A_LOOK, ranges
 from rembg_watch.ledger.pages import (
     EVERY_PICTURE,
-    LOOKED_AT,
     Call,
     Day,
     FoundShoot,
-    Mark,
     Members,
-    Page,
     Reason,
     Shoot,
     Shoots,
@@ -47,80 +43,7 @@ STEPS = 400
 
 _LOOSE, _SLASH = 50, ord("/")
 _COUNTED_ONE_BY_ONE = 300
-_END = Mark(datetime(9999, 1, 1, tzinfo=UTC), 2**62)
 _DAY_US = 86_400_000_000
-
-_IN_STATE = (JOBS.c.state == bindparam("state"), JOBS.c.folder == bindparam("folder"))
-_BEFORE = tuple_(JOBS.c.changed_at, JOBS.c.id) < tuple_(
-    bindparam("at", type_=Moment()), bindparam("id", type_=BigInteger())
-)
-_LAST_FIRST = (JOBS.c.changed_at.desc(), JOBS.c.id.desc())
-_NEWEST = Prepared(
-    select(JOBS.c.changed_at, JOBS.c.id).where(*_IN_STATE, _BEFORE).order_by(*_LAST_FIRST).limit(bindparam("most"))
-)
-_NEWEST_SOURCES = Prepared(
-    select(JOBS.c.changed_at, JOBS.c.id, JOBS.c.source, JOBS.c.code, JOBS.c.finding)
-    .where(*_IN_STATE, _BEFORE)
-    .order_by(*_LAST_FIRST)
-    .limit(bindparam("most"))
-)
-
-
-def newest(
-    connection: Connection,
-    wanted: Wanted = EVERY_PICTURE,
-    *,
-    before: Mark | None = None,
-    limit: int,
-    look_at: int = LOOKED_AT,
-) -> Page:
-    """Return pictures, the last changed first: each state of each folder is one range of an index."""
-    pairs = _pairs(connection, wanted)
-    bite = max(8, 2 * limit // max(1, len(pairs))) if wanted.is_simple else max(100, limit)
-    ranges = [_range(connection, state, folder, before or _END, bite, wanted) for state, folder in pairs]
-    found: list[int] = []
-    mark: Mark | None = None
-    for row in islice(merge(*ranges, key=lambda one: (one.changed_at, one.id), reverse=True), look_at):
-        if len(found) == limit:
-            return Page(tuple(rows.jobs_by_id(connection, found)), mark)
-        mark = Mark(row.changed_at, row.id)
-        if wanted.is_simple or wanted.takes(row.source, row.code, row.finding):
-            found.append(row.id)
-    more = mark if _has_more(connection, pairs, mark) else None
-    return Page(tuple(rows.jobs_by_id(connection, found)), more)
-
-
-def _pairs(connection: Connection, wanted: Wanted) -> list[tuple[State, str]]:
-    """List the states and folders that have any of the pictures that are meant."""
-    return [
-        (state, folder)
-        for folder, counts in rows.counts(connection).items()
-        if not wanted.folders or folder in wanted.folders
-        for state, count in counts.items()
-        if count and (not wanted.states or state in wanted.states)
-    ]
-
-
-def _range(connection: Connection, state: State, folder: str, before: Mark, bite: int, wanted: Wanted) -> Iterator[Any]:
-    statement = _NEWEST if wanted.is_simple else _NEWEST_SOURCES
-    while True:
-        asked = {"state": state.value, "folder": folder, "at": before.changed_at, "id": before.id, "most": bite}
-        found = statement.all(connection, asked)
-        yield from found
-        if len(found) < bite:
-            return
-        before = Mark(found[-1].changed_at, found[-1].id)
-
-
-def _has_more(connection: Connection, pairs: Sequence[tuple[State, str]], mark: Mark | None) -> bool:
-    if mark is None:
-        return False
-    return any(
-        next(_range(connection, state, folder, mark, 1, EVERY_PICTURE), None) is not None for state, folder in pairs
-    )
-
-
-# --- shoots ---------------------------------------------------------------------------------------
 
 _IN_PLACE = (
     JOBS.c.folder == bindparam("folder"),
@@ -343,8 +266,8 @@ def _tally_one_by_one(connection: Connection, shoot: Shoot) -> Tally:
 
 _STANDING_STILL = (
     select(JOBS.c.id, JOBS.c.code, JOBS.c.reason, JOBS.c.changed_at)
-    .where(*_IN_STATE)
-    .order_by(*_LAST_FIRST)
+    .where(*IN_STATE)
+    .order_by(*LAST_FIRST)
     .limit(bindparam("most"))
     .subquery()
 )
@@ -359,14 +282,11 @@ _REASONS = Prepared(
 )
 _TEXT = Prepared(select(JOBS.c.reason).where(JOBS.c.id == bindparam("id")))
 
-NEEDS_A_LOOK = (State.FAILED, State.HELD, State.IN_DOUBT)
-"""States in which a picture stays until a person does something, or a setting changes."""
-
 
 def reasons(connection: Connection) -> list[Reason]:
     """Say why pictures stand still, the most of one kind first; of many in one folder, of those that changed last."""
     found = []
-    for state, folder in _pairs(connection, Wanted(states=frozenset(NEEDS_A_LOOK))):
+    for state, folder in ranges(connection, Wanted(states=NEEDS_A_LOOK)):
         groups = _REASONS.all(connection, {"state": state.value, "folder": folder, "most": STUCK_COUNTED})
         is_whole = sum(row.number for row in groups) < STUCK_COUNTED
         for row in groups:

@@ -5,6 +5,7 @@ Frozen values and what follows from paths alone; nothing is read here. How a pag
 count or an offset, is in ``looks``.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,9 +18,9 @@ from rembg_watch.ledger.values import Spending
 _LAST = b"\xff" * 4096  # no path is longer, so none comes after it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Mark:
-    """Where a page of pictures ended, the last changed first."""
+    """Where a page of pictures ended, the last changed first; one that changed later is greater."""
 
     changed_at: datetime
     id: int
@@ -32,13 +33,18 @@ class Wanted:
     states: frozenset[State] = frozenset()
     folders: frozenset[str] = frozenset()
     code: str | None = None  # the reason for machines; empty: those without one
-    text: str = ""  # a part of the path, in any case
+    text: str = ""  # a part of the path, in any case; "ss" does not find a letter that folds to it
     is_odd: bool = False  # only those with a finding
 
     @property
     def is_simple(self) -> bool:
         """Whether an index alone finds them, so that no row has to be looked at in vain."""
         return self.code is None and not self.text and not self.is_odd
+
+    @property
+    def plain(self) -> str:
+        """A part of the text that databases find in any case: its longest stretch of plain letters, in small ones."""
+        return max(re.findall(r"[ -\[\]-~]+", self.text.lower()), key=len, default="")
 
     def takes(self, source: bytes, code: str | None, finding: str | None) -> bool:
         """Say whether a picture is meant, of those in the right state and folder."""
@@ -51,7 +57,7 @@ class Wanted:
 
 EVERY_PICTURE = Wanted()
 
-LOOKED_AT = 20_000
+LOOKED_AT = 10_000
 """Pictures that are looked at for one page that no index finds; the next page goes on from there."""
 
 
@@ -61,6 +67,15 @@ class Page:
 
     jobs: tuple[Job, ...]
     next: Mark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Where a picture lies."""
+
+    id: int
+    folder: str
+    source: bytes
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from rembg_watch.ledger.pages import (
     Members,
     Page,
     Reason,
+    Seen,
     Shoot,
     Shoots,
     Tally,
@@ -459,6 +460,9 @@ class Looks(Protocol):
         comes, which may be none, and the next page goes on there.
         """
 
+    def lately(self, *, limit: int) -> list[Seen]:
+        """Return where the pictures lie that changed last, the last one first."""
+
     def shoots(self, folder: str, *, depth: int, start: bytes = b"", limit: int) -> Shoots:
         """Return the shoots of a folder by name, each with one of its pictures; *depth* levels of folders make one."""
 
@@ -472,6 +476,9 @@ class Looks(Protocol):
 
     def tally(self, shoot: Shoot) -> Tally:
         """Say how far a shoot is and what it cost; of a very large one, its beginning."""
+
+    def standing_still(self) -> tuple[object, ...]:
+        """Return what is another as soon as ``reasons`` are; much cheaper than those."""
 
     def reasons(self) -> list[Reason]:
         """Say why pictures stand still until a person does something, the most of one kind first."""

@@ -9,7 +9,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -178,6 +178,10 @@ class Spending:
     def booked(self) -> Decimal:
         """What a budget has to count: what was taken and what perhaps was."""
         return self.charged + self.doubtful
+
+    def __add__(self, other: "Spending") -> "Spending":
+        """Return what the calls of two times came to that do not overlap."""
+        return Spending(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,9 @@ Snapshot = dict[str, Any]
 STATUS_NAME = "status.json"
 """The file of a state directory into which the daemon writes how things stand."""
 
+METRICS_NAME = "metrics.prom"
+"""The file beside it for Prometheus, where `[metrics] textfile` names no other one."""
+
 SILENT_AFTER_S = 60
 
 ENDED = "ended"

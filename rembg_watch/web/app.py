@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
-from importlib import resources
 
 import anyio
 import anyio.to_thread
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,6 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Mount, Route
 
 from rembg_watch import __version__
+from rembg_watch.account.views import needs_person
 from rembg_watch.errors import LedgerError
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import LedgerUnavailableError, Verdict
@@ -31,11 +30,12 @@ from rembg_watch.report.status import Liveness
 from rembg_watch.report.words import WallClock
 from rembg_watch.web import answers, front, openapi, views
 from rembg_watch.web.acts import Acts
-from rembg_watch.web.daemons import Daemon
+from rembg_watch.web.daemons import SHOWN_DAYS, Daemon
 from rembg_watch.web.marks import mark_of, mark_word, start_of, start_word
 from rembg_watch.web.orders import came_to
 from rembg_watch.web.pictures import SIZES, AwayError, Views
 from rembg_watch.web.places import NotThereError, places
+from rembg_watch.web.templates import ASSETS, PAGES, STATIC, static
 
 SHOWN = 60
 """Pictures on one page of a list."""
@@ -47,12 +47,9 @@ _NEWEST = 12
 _LATELY = 300  # pictures that changed last say which shoots are worked on
 _SHOOTS_LATELY = 6
 _ODD_AMONG = 1_500  # of the pictures that changed last, those that look odd are on the first page
-_DAYS = 30
-_STATIC = {
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-}
+_AGEING = frozenset({"/", "/pictures/{id:int}", "/credits", "/api/v1/status", "/api/v1/credits"})
+"""Where "2 min ago" grows old, or a sum does, while nothing happens; other pages are another the next day."""
+
 _KEPT = "private, max-age=31536000, immutable"
 
 
@@ -99,7 +96,7 @@ class Site:
             if pulse is not Liveness.LIVE:
                 word = "silent" if pulse is Liveness.SILENT else "not running"
                 return PlainTextResponse(word, 503)
-            if "strict" in request.query_params and front.needs_a_person(daemon.look(now=now).snapshot):
+            if "strict" in request.query_params and needs_person(daemon.look(now=now).snapshot):
                 return PlainTextResponse("needs a person", 503)
         return PlainTextResponse("well")
 
@@ -119,10 +116,10 @@ class Site:
 
     def _static(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in _STATIC:
+        if name not in STATIC:
             raise _NotHere
         kept = _KEPT if request.query_params.get("v") == ASSETS else "no-cache"
-        return Response(_static(name), media_type=_STATIC[name], headers={"cache-control": kept})
+        return Response(static(name), media_type=STATIC[name], headers={"cache-control": kept})
 
     def page(self, template: str, request: Request, title: str, *, prefix: str, **values: object) -> HTMLResponse:
         """Write a page."""
@@ -200,16 +197,22 @@ class One:
         acts = Acts(self._daemon, self._page, self._prefix, self._site.now) if self._site.may_act else None
         return [
             *(acts.routes() if acts is not None else []),
-            *(Route(path, partial(self._if_changed, page)) for path, page in pages.items()),
+            *(Route(path, partial(self._if_changed, page, path in _AGEING)) for path, page in pages.items()),
             Route("/pictures/{id:int}/{side}/{size}", self._view),
             Route("/metrics", self._metrics),
         ]
 
-    def _if_changed(self, page: Callable[[Request, WallClock], Response], request: Request) -> Response:
+    def _if_changed(
+        self,
+        page: Callable[[Request, WallClock], Response],
+        is_ageing: bool,  # noqa: FBT001 - of a route
+        request: Request,
+    ) -> Response:
         """Answer that nothing has changed, or else with the page: both say by which word that is asked again."""
         clock = WallClock(self._site.now())
-        minute = int(clock.now.timestamp()) // 30  # "2 min ago" grows old, too
-        seen = (__version__, ASSETS, *self._daemon.stamp(), minute, request.url.query, request.scope.get("user"))
+        age = int(clock.now.timestamp()) // 60 if is_ageing else clock.now.astimezone(clock.zone).date()
+        asked = (request.url.query, request.scope.get("user"))
+        seen = (__version__, ASSETS, *self._daemon.stamp(now=clock.now), age, *asked)
         etag = f'"{sha256(repr(seen).encode()).hexdigest()[:24]}"'
         headers = {"etag": etag, "cache-control": "private, no-cache", "vary": "authorization"}
         if request.headers.get("if-none-match") == etag:
@@ -241,7 +244,7 @@ class One:
                 names, look.snapshot, ledger.counts_by_folder(), by_folder, clock, is_live=is_live
             ),
             shoots=self._shoots_lately(clock),
-            reasons=[views.reason_row(one, clock) for one in ledger.reasons()[:5]],
+            reasons=[views.reason_row(one, clock) for one in self._daemon.reasons(now=clock.now)[:5]],
             odd=[
                 views.picture(job, clock)
                 for job in ledger.newest(Wanted(is_odd=True), limit=6, look_at=_ODD_AMONG).jobs
@@ -257,9 +260,9 @@ class One:
         """Show the shoots that are worked on: those of the pictures that changed last."""
         ledger = self._daemon.ledger()
         found: dict[Shoot, int] = {}
-        for job in ledger.newest(limit=_LATELY).jobs:
-            found.setdefault(shoot_of(job.folder, job.source, depth=self._daemon.depth(job.folder)), job.id)
-        some = [FoundShoot(shoot, one) for shoot, one in found.items()][:_SHOOTS_LATELY]
+        for one in ledger.lately(limit=_LATELY):
+            found.setdefault(shoot_of(one.folder, one.source, depth=self._daemon.depth(one.folder)), one.id)
+        some = [FoundShoot(shoot, identity) for shoot, identity in found.items()][:_SHOOTS_LATELY]
         return [views.shoot_row(one, ledger.tally(one.shoot), clock) for one in some]
 
     def _shoots(self, request: Request, clock: WallClock) -> Response:
@@ -377,12 +380,12 @@ class One:
         )
 
     def _failed(self, request: Request, clock: WallClock) -> Response:
-        reasons = [views.reason_row(one, clock) for one in self._daemon.ledger().reasons()]
+        reasons = [views.reason_row(one, clock) for one in self._daemon.reasons(now=clock.now)]
         return self._page("failed.html", request, "Need a look", groups=views.by_folder(reasons))
 
     def _credits(self, request: Request, clock: WallClock) -> Response:
         look = self._daemon.look(now=clock.now)
-        days = self._daemon.days(_DAYS, now=clock.now)
+        days = self._daemon.days(SHOWN_DAYS, now=clock.now)
         return self._page(
             "credits.html",
             request,
@@ -458,7 +461,7 @@ class One:
         return Response(figures, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _api_status(self, _: Request, clock: WallClock) -> Response:
-        look = self._daemon.look(now=clock.now)
+        look = self._daemon.look(now=clock.now, is_summed_up=True)
         return JSONResponse(look.snapshot | {"running": look.alive is not Liveness.GONE})
 
     def _api_jobs(self, request: Request, _: WallClock) -> Response:
@@ -490,7 +493,7 @@ class One:
 
     def _api_credits(self, request: Request, clock: WallClock) -> Response:
         look = self._daemon.look(now=clock.now)
-        number = _limit(request.query_params.get("days"), _DAYS, most=366)
+        number = _limit(request.query_params.get("days"), SHOWN_DAYS, most=366)
         days = [answers.day(one) for one in self._daemon.days(number, now=clock.now)]
         return JSONResponse({"credits": look.snapshot["credits"], "days": days})
 
@@ -513,20 +516,3 @@ def _limit(word: str | None, usual: int, *, most: int = MOST_LISTED) -> int:
     if word is None or not (word.isascii() and word.isdecimal() and len(word) < 9):
         return usual
     return max(1, min(most, int(word)))
-
-
-def _static(name: str) -> bytes:
-    return (resources.files("rembg_watch.web") / "static" / name).read_bytes()
-
-
-ASSETS = sha256(b"".join(_static(name) for name in _STATIC)).hexdigest()[:12]
-"""Changes with what is served beside the pages, so that browsers may keep it for ever."""
-
-PAGES = Environment(
-    loader=PackageLoader("rembg_watch.web", "pages"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    auto_reload=False,
-)

@@ -7,27 +7,41 @@ Settings are read without the key, so that it is nowhere in this process.
 
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeAlias
 
 from rembg_watch import state_dirs
 from rembg_watch.config import FOR_LOOKING, FolderSettings, Settings
 from rembg_watch.errors import ConfigError, LedgerError
 from rembg_watch.ledger import FILE_NAME, Access, Ledger, Spending, open_ledger
-from rembg_watch.ledger.pages import Day
+from rembg_watch.ledger.pages import Day, Reason
 from rembg_watch.look import KeptLedger, look, written
-from rembg_watch.report.status import ENDED, SILENT_AFTER_S, STATUS_NAME, Liveness, Snapshot, liveness, moment
+from rembg_watch.report.status import (
+    ENDED,
+    METRICS_NAME,
+    SILENT_AFTER_S,
+    STATUS_NAME,
+    Liveness,
+    Snapshot,
+    liveness,
+    moment,
+)
+from rembg_watch.web.sums import Kept
 
-T = TypeVar("T")
+Stamp: TypeAlias = tuple[int, int, int]
+"""Which file it is, its size, and when it was written."""
 
-_EVER_S, _CLOSED_S = 15.0, 300.0
+SHOWN_DAYS = 30
+"""Days before today that are shown by day."""
 
-METRICS_NAME = "metrics.prom"
+_CLOSED_S = 300.0
+"""Sums of days that are over are made anew after so long: a doubt may have been settled."""
 
 _OF_THE_KEY = ("REMBG_WATCH_API__KEY", "REMBG_WATCH_API__KEY_FILE", "CREDENTIALS_DIRECTORY")
 
@@ -60,7 +74,8 @@ class Daemon:
         self._config = config
         self._environ = without_key(environ)
         self._lock = threading.Lock()  # guards the settings and the ledger, where they are opened anew
-        self._sums = _Kept()
+        self._sums = Kept()
+        self._status: tuple[Stamp | None, Snapshot | None, str] = (None, None, "")
         self._read_at = self._config_stamp()
         self._settings = self._load()
         self._ledger = KeptLedger(self._settings.state_dir)
@@ -92,7 +107,7 @@ class Daemon:
     def _load(self) -> Settings:
         return state_dirs.load(self._config, environ=self._environ, tolerate=FOR_LOOKING)
 
-    def _config_stamp(self) -> tuple[int, int, int] | None:
+    def _config_stamp(self) -> Stamp | None:
         return _stamp(self._config)
 
     def folder(self, name: str) -> FolderSettings | None:
@@ -129,9 +144,9 @@ class Daemon:
         with open_ledger(self.settings.state_dir, Access.JOIN) as ledger:
             yield ledger
 
-    def look(self, *, now: datetime) -> Look:
+    def look(self, *, now: datetime, is_summed_up: bool = False) -> Look:
         """
-        Say how it stands.
+        Say how it stands; *is_summed_up*: with all that was ever spent.
 
         Raises:
             LedgerError: The ledger cannot be looked at.
@@ -139,12 +154,15 @@ class Daemon:
         settings = self.settings
         with self._lock:
             self._ledger.open()
-        found, alive = look(settings, self._ledger, now=now, spending=partial(self._ever_spent, now=now))
+        spending = partial(self._ever_spent, now=now) if is_summed_up else _not_asked
+        found, alive = look(settings, self._ledger, now=now, spending=spending)
         return Look(found, self._alive(found, alive, now))
 
     def _ever_spent(self, ledger: Ledger, *, now: datetime) -> Spending:
-        """Sum up all there ever was, now and then: of a million calls that takes a quarter of a second."""
-        return self._sums.take("ever", ledger.spending, now=now, for_s=_EVER_S)
+        """Sum up all there ever was, the days before today now and then: of a million calls that takes 0.3 s."""
+        today = _midnight(now)
+        before = self._sums.take("ever", lambda: ledger.spending(until=today), now=now, for_s=_CLOSED_S, version=today)
+        return before + ledger.spending(today)
 
     def days(self, number: int, *, now: datetime) -> list[Day]:
         """
@@ -152,10 +170,28 @@ class Daemon:
 
         Days that are over change seldom, where a doubt is settled; they are summed up anew now and then.
         """
-        ledger, today = self.ledger(), now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        ledger, today = self.ledger(), _midnight(now)
         since = today - timedelta(days=number)
-        closed = self._sums.take((since, number), lambda: ledger.days(since), now=now, for_s=_CLOSED_S)
-        return [*ledger.days(today), *(one for one in closed if one.day < today)]
+        summed = today - timedelta(days=max(number, SHOWN_DAYS))  # one sum for all that ask for less
+        closed = self._sums.take(f"{summed}", lambda: ledger.days(summed), now=now, for_s=_CLOSED_S)
+        return [*ledger.days(today), *(one for one in closed if since <= one.day < today)]
+
+    def reasons(self, *, now: datetime) -> list[Reason]:
+        """Say why pictures stand still; counted anew where that is another by now."""
+        ledger = self.ledger()
+        version = ledger.standing_still()
+        return self._sums.take("reasons", ledger.reasons, now=now, for_s=_CLOSED_S, version=version)
+
+    def look_ahead(self, *, now: datetime) -> None:
+        """
+        Make the sums that take long, so that they are there when they are asked for.
+
+        Raises:
+            LedgerError: The ledger cannot be looked at.
+        """
+        self.reasons(now=now)
+        self.days(SHOWN_DAYS, now=now)
+        self._ever_spent(self.ledger(), now=now)
 
     def pulse(self, *, now: datetime) -> Liveness:
         """Say whether the daemon lives, from its status file alone."""
@@ -173,41 +209,47 @@ class Daemon:
             return by_process
         return Liveness.LIVE if (now - at).total_seconds() < SILENT_AFTER_S else Liveness.GONE
 
-    def stamp(self) -> Sequence[object]:
-        """Return what differs once anything was written: by the daemon, or by a command beside it."""
+    def stamp(self, *, now: datetime) -> Sequence[object]:
+        """
+        Return what differs once anything is another: by the daemon, by a command beside it, or by its end.
+
+        A daemon that has nothing to do writes the same status again and again; that changes nothing.
+        """
         state_dir = self.settings.state_dir
+        ledger, log = _stamp(state_dir / FILE_NAME), _stamp(state_dir / f"{FILE_NAME}-wal")
+        at = _stamp(state_dir / STATUS_NAME)
+        if at is None or at != self._status[0]:
+            found = written(self.settings)
+            said = {name: value for name, value in (found or {}).items() if name != "written_at"}
+            self._status = at, found, sha256(repr(said).encode(errors="replace")).hexdigest()
+        _, found, digest = self._status
+        alive = Liveness.GONE if found is None else self._alive(found, liveness(found, now=now), now)
         return [
             self._read_at,
-            *(_stamp(state_dir / name) for name in (FILE_NAME, f"{FILE_NAME}-wal", STATUS_NAME)),
-        ]
+            ledger,
+            log if log and log[1] else None,
+            digest,
+            alive,
+        ]  # whoever looks makes an empty log
 
     def metrics(self) -> bytes | None:
-        """Return the figures that the daemon writes for Prometheus; None if it writes none."""
+        """Return the figures that the daemon writes for Prometheus; None if it writes none, or where none can read."""
+        settings = self.settings
         try:
-            return (self.settings.state_dir / METRICS_NAME).read_bytes()
+            return (settings.metrics.textfile or settings.state_dir / METRICS_NAME).read_bytes()
         except OSError:
             return None
 
 
-class _Kept:
-    """Sums that are made anew only once they are old; two threads at once: both make them."""
-
-    def __init__(self) -> None:
-        self._known: dict[Hashable, tuple[datetime, Any]] = {}
-
-    def take(self, key: Hashable, make: Callable[[], T], *, now: datetime, for_s: float) -> T:
-        """Return what is known under *key*, or make it if that is older than *for_s*."""
-        known = self._known.get(key)
-        if known is not None and 0 <= (now - known[0]).total_seconds() < for_s:
-            found: T = known[1]
-            return found
-        made = make()
-        self._known = {one: value for one, value in self._known.items() if (now - value[0]).days < 1}
-        self._known[key] = (now, made)
-        return made
+def _not_asked(_: Ledger) -> None:
+    return None
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _midnight(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _stamp(path: Path) -> Stamp | None:
     try:
         found = path.stat()
     except OSError:

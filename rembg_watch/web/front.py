@@ -276,19 +276,3 @@ def day_rows(days: Sequence[Day]) -> list[DayRow]:
         )
         for one in days
     ]
-
-
-def needs_a_person(snapshot: Snapshot) -> bool:
-    """Say whether something stands still until a person does something: the account, a folder, or a picture."""
-    jobs, gate = snapshot["jobs"], snapshot["gate"]
-    is_shut_for_good = not gate["open"] and gate.get("look_by") == "person"
-    cause = gate["reason"] if not gate["open"] else None
-    stands = any(one["state"] in {"held", "blocked", "offline", "hung"} for one in snapshot.get("folders", ()))
-    return bool(
-        is_shut_for_good or stands or cause in _FOR_A_PERSON or jobs["failed"] or jobs["held"] or jobs["in_doubt"]
-    )
-
-
-_FOR_A_PERSON = frozenset(
-    {"key_refused", "email_not_verified", "monthly_limit", "credits", "daily_limit", "disk_full", "ledger_lost"}
-)

@@ -14,7 +14,7 @@ from sqlalchemy.pool import StaticPool
 
 from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import CallEnd, CallStart, State, Version, move, with_content
-from rembg_watch.ledger import FILE_NAME, Access, Ledger, Turn, looks, open_ledger
+from rembg_watch.ledger import FILE_NAME, Access, Ledger, Turn, Which, latest, looks, open_ledger
 from rembg_watch.ledger.pages import LOOKED_AT, Mark, Shoot, Wanted, shoot_of
 
 AT = datetime(2026, 11, 20, 8, tzinfo=UTC)
@@ -61,14 +61,16 @@ def ledger(large: Path) -> Iterator[Ledger]:
 
 
 QUESTIONS: dict[str, Callable[[Connection], object]] = {
-    "the newest": lambda one: looks.newest(one, limit=60),
-    "a page far down": lambda one: looks.newest(one, before=Mark(AT + timedelta(seconds=3), 9), limit=60),
-    "failed ones of a folder": lambda one: looks.newest(
+    "the newest": lambda one: latest.newest(one, limit=60),
+    "a page far down": lambda one: latest.newest(one, before=Mark(AT + timedelta(seconds=3), 9), limit=60),
+    "failed ones of a folder": lambda one: latest.newest(
         one, Wanted(states=frozenset({State.FAILED}), folders=frozenset({"press"})), limit=60
     ),
-    "by a part of the name": lambda one: looks.newest(one, Wanted(text="img_00001"), limit=60),
-    "by a code": lambda one: looks.newest(one, Wanted(code="picture_too_large"), limit=60),
-    "odd ones": lambda one: looks.newest(one, Wanted(is_odd=True), limit=60),
+    "by a part of the name": lambda one: latest.newest(one, Wanted(text="img_00001"), limit=60),
+    "by a code": lambda one: latest.newest(one, Wanted(code="picture_too_large"), limit=60),
+    "odd ones": lambda one: latest.newest(one, Wanted(is_odd=True), limit=60),
+    "where the newest lie": lambda one: latest.lately(one, limit=300),
+    "what stands still": latest.standing_still,
     "shoots": lambda one: looks.shoots(one, "catalogue", depth=1, limit=40),
     "shoots further down": lambda one: looks.shoots(one, "catalogue", depth=1, start=b"shoot-01000", limit=40),
     "a shoot": lambda one: looks.members(one, Shoot("catalogue", b"shoot-01000"), limit=60),
@@ -128,7 +130,63 @@ def test_a_rare_name_is_looked_for_a_stretch_at_a_time(ledger: Ledger) -> None:
     while page.next is not None and not page.jobs:
         page, looked = ledger.newest(Wanted(text="img_000042"), before=page.next, limit=60), looked + 1
     assert [job.source for job in page.jobs] == [b"IMG_000042.jpg" if 42 % 10 == 0 else b"shoot-00000/IMG_000042.jpg"]
-    assert looked == JOBS // LOOKED_AT
+    assert JOBS // LOOKED_AT <= looked <= 1.3 * JOBS // LOOKED_AT
+
+
+SEARCHED = {
+    "odd ones": Wanted(is_odd=True),
+    "by a code": Wanted(code="picture_too_large"),
+    "without a code": Wanted(code="", folders=frozenset({"press"}), states=frozenset({State.HELD})),
+    "by a part of the name in any case": Wanted(text="Img_0000"),
+    "by all of these": Wanted(text="shoot-0", is_odd=True, folders=frozenset({"archive"})),
+    "by what is nowhere": Wanted(text="no such name"),
+}
+
+
+@pytest.mark.parametrize("wanted", SEARCHED.values(), ids=SEARCHED)
+def test_what_no_index_finds_is_found_once_each(ledger: Ledger, wanted: Wanted) -> None:
+    every = [job for job in ledger.jobs() if wanted.takes(job.source, job.code, job.finding)]
+    meant = [
+        job.id
+        for job in every
+        if job.state in (wanted.states or State) and job.folder in (wanted.folders or {job.folder})
+    ]
+    found: list[int] = []
+    page = ledger.newest(wanted, limit=100)
+    while page.next is not None:
+        found += [job.id for job in page.jobs]
+        page = ledger.newest(wanted, before=page.next, limit=100)
+    assert found + [job.id for job in page.jobs] == meant
+
+
+def test_many_that_changed_lately_do_not_hide_what_changed_before(tmp_path: Path) -> None:
+    """A folder of a hundred that stand still since today, beside thousands that were delivered over a year."""
+    with open_ledger(tmp_path) as ledger:
+        _add(ledger, *(b"old/IMG_%04d.jpg" % number for number in range(1_000)), b"old/Z\xc3\x9cRICH.jpg")
+        for number in range(300):
+            later = AT + timedelta(days=30, seconds=number)
+            ledger.add("new", [(b"n-%03d.jpg" % number, Version(size_bytes=1, mtime_ns=1, inode=1))], later)
+        page, asked = ledger.newest(Wanted(text="zürich"), limit=60, look_at=1_400), 1
+        while not page.jobs and page.next is not None:
+            page, asked = ledger.newest(Wanted(text="zürich"), before=page.next, limit=60, look_at=1_400), asked + 1
+        assert [job.source for job in page.jobs] == [b"old/Z\xc3\x9cRICH.jpg"]
+        assert asked == 1
+        assert [one.source for one in ledger.lately(limit=2)] == [b"n-299.jpg", b"n-298.jpg"]
+
+
+def test_what_stands_still_is_told_apart_at_each_change(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger:
+        seen = [ledger.standing_still()]
+        _add(ledger, b"1.jpg", b"2.jpg")
+        assert ledger.standing_still() == seen[0], "what is in line does not stand still"
+        for number, code in enumerate(("too_wide", "too_high")):
+            (job,) = ledger.claim(1, at=AT, run_id="test", turns=[Turn("pictures")])
+            at = AT + timedelta(seconds=number + 1)
+            ledger.record(move(job, State.FAILED, at=at, reason="No.", code=code))
+            seen.append(ledger.standing_still())
+        ledger.retry(Which(ids=frozenset({job.id})), AT + timedelta(seconds=5))
+        assert len(set(seen)) == 3
+        assert ledger.standing_still() == seen[1], "one stands as it did"
 
 
 def test_shoots_are_named_once_each_however_they_are_paged(ledger: Ledger) -> None:

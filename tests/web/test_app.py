@@ -15,6 +15,7 @@ from PIL import Image
 
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import FILE_NAME, Made, MadeState
+from rembg_watch.report.status import GateView
 from rembg_watch.web.guard import HEADERS
 from rembg_watch.web.login import HeaderLogin, PasswordLogin
 from tests.web.studio import AT, HOST, HOSTILE, Asking, Studio
@@ -485,6 +486,8 @@ def test_several_daemons_are_on_one_page_and_each_below_its_name(tmp_path: Path,
 def test_healthz_follows_the_daemon(studio: Studio, pictures: list[Job], asking: Opening) -> None:
     ask = asking(studio)
     assert (ask("/livez").text, ask("/healthz").status_code, ask("/healthz").text) == ("alive", 200, "well")
+    assert ask("/healthz?strict").text == "well", "what failed is dealt with"
+    studio.report(gate=GateView(is_open=False, reason="key_refused"))
     strict = ask("/healthz?strict")
     assert (strict.status_code, strict.text) == (503, "needs a person")
     ask.now = AT + timedelta(seconds=61)

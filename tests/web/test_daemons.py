@@ -127,3 +127,16 @@ def test_the_key_is_read_from_nowhere(tmp_path: Path) -> None:
 )
 def test_each_daemon_has_a_name_of_its_own(configs: list[str], names: list[str]) -> None:
     assert list(named([Path(one) for one in configs])) == names
+
+
+def test_the_figures_are_read_where_the_daemon_writes_them(tmp_path: Path) -> None:
+    plain, elsewhere = Studio(tmp_path / "plain"), tmp_path / "collector" / "rembg.prom"
+    told = Studio(tmp_path / "told", web=f'[metrics]\ntextfile = "{elsewhere}"')
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("told 1\n")
+    for one in (plain, told):
+        (one.state / "metrics.prom").write_text("plain 1\n")
+    with closing(Daemon("", plain.config, {})) as daemon:
+        assert daemon.metrics() == b"plain 1\n"
+    with closing(Daemon("", told.config, {})) as daemon:
+        assert daemon.metrics() == b"told 1\n"

@@ -2,14 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
 from rembg_watch.jobs import State
 from rembg_watch.ledger import Spending
 from rembg_watch.ledger.pages import Call, Day, FoundShoot, Mark, Reason, Shoot, Tally
-from rembg_watch.report.status import CreditsView, GateView, snapshot
 from rembg_watch.report.words import WallClock
 from rembg_watch.web import advice, front, marks, views
 
@@ -44,34 +42,6 @@ def _day(ago: int, credits_: int, folder: str = "a") -> Day:
 def test_how_long_credits_last(spendable: int, days: list[Day], renews_in: int | None, words: str) -> None:
     renews_at = None if renews_in is None else NOW + timedelta(days=renews_in)
     assert words in front.forecast(Decimal(spendable), days, clock=CLOCK, renews_at=renews_at)
-
-
-def _snapshot(**changes: Any) -> dict[str, Any]:
-    return snapshot(counts={}, unsettled=0, gate=GateView(), credits=CreditsView(), now=NOW) | changes
-
-
-def _gate(reason: str, look_by: str = "time") -> GateView:
-    return GateView(is_open=False, reason=reason, look_by=look_by)
-
-
-@pytest.mark.parametrize(
-    ("found", "needs"),
-    [
-        (_snapshot(), False),
-        (_snapshot(jobs={**_snapshot()["jobs"], "queued": 9, "done": 9}), False),
-        (_snapshot(jobs={**_snapshot()["jobs"], "failed": 1}), True),
-        (_snapshot(jobs={**_snapshot()["jobs"], "held": 1}), True),
-        (_snapshot(jobs={**_snapshot()["jobs"], "in_doubt": 1}), True),
-        (_snapshot(folders=[{"name": "a", "state": "watching"}]), False),
-        (_snapshot(folders=[{"name": "a", "state": "offline"}]), True),
-        (_snapshot(folders=[{"name": "a", "state": "spent"}]), False),
-        (snapshot(counts={}, unsettled=0, gate=_gate("circuit"), credits=CreditsView(), now=NOW), False),
-        (snapshot(counts={}, unsettled=0, gate=_gate("key_refused"), credits=CreditsView(), now=NOW), True),
-        (snapshot(counts={}, unsettled=0, gate=_gate("paused", "person"), credits=CreditsView(), now=NOW), True),
-    ],
-)
-def test_when_a_person_is_needed(found: dict[str, Any], needs: bool) -> None:
-    assert front.needs_a_person(found) is needs
 
 
 @pytest.mark.parametrize(
