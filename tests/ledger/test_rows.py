@@ -21,6 +21,7 @@ OF_EVERY_PICTURE = {
     for name, statement in vars(module).items()
     if isinstance(statement, Prepared)
 }
+LARGE = {"jobs", "calls", "targets", "deliverables", "copies", "reviews"}
 
 
 @pytest.mark.parametrize("name", OF_EVERY_PICTURE)
@@ -31,5 +32,5 @@ def test_no_statement_of_every_picture_reads_a_whole_table(name: str, tmp_path: 
     SqliteStore.open(path, Access.OWN).close()
     with contextlib.closing(sqlite3.connect(path)) as connection:
         plan = connection.execute(f"EXPLAIN QUERY PLAN {text}", [None] * text.count("?")).fetchall()
-    scans = [step for *_, step in plan if step.startswith("SCAN ") and "CONSTANT ROW" not in step]
+    scans = [step for *_, step in plan if step.partition(" ")[0] == "SCAN" and step.split()[1] in LARGE]
     assert scans == [], text
