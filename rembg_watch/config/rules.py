@@ -107,7 +107,8 @@ def _deliverables(settings: Settings) -> Iterator[_Row]:
             if unknown:
                 tokens = ", ".join(f"{{{one}}}" for one in unknown)
                 what = f'[deliverables.{name}] path uses {tokens}, which the folder "{folder.name}" does not know'
-                todo = "find it by read_name or tokens, or leave it out"
+                known = " ".join(f"{{{one}}}" for one in sorted(folder.naming().known()))
+                todo = f"find it by read_name or tokens, leave it out, or take one of these: {known}"
                 yield _error(FindingKind.SETTING, (*loc, "deliver"), what, todo)
         if len(set(folder.deliver)) < len(folder.deliver):
             what, todo = "names a deliverable twice", "name each once"

@@ -168,6 +168,7 @@ def test_check_says_which_deliverable_cannot_be_made(
     ("changes", "says"),
     [
         ({'deliver = ["print", "shop"]': 'deliver = ["prnt"]'}, "there is no [deliverables.prnt]"),
+        ({"print/{dir}": "{iptc.titel}/{dir}"}, "take one of these: {date} {deliverable} {dir} {exif.artist}"),
         ({"{stem}.{ext}": "{sku}.{ext}"}, "uses {sku}"),
         ({"print/{dir}/{stem}.{ext}": "../{stem}.{ext}"}, "must stay below the output"),
         ({"print/{dir}/{stem}.{ext}": "{stem}.tif"}, "must end with .{ext}"),
