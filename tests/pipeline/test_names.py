@@ -1,6 +1,8 @@
 """Files are named by what their picture says of itself; and what becomes of them when it says something else."""
 
+import contextlib
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,13 @@ from PIL import Image
 
 from rembg_watch.jobs import State
 from rembg_watch.ledger import MadeState
-from rembg_watch.pictures.deliverable import Deliverable, FileFormat
+from rembg_watch.pictures.deliverable import SIDECAR, Deliverable, FileFormat
 from rembg_watch.pictures.xmp import write
 from rembg_watch.pipeline.names import said_before
 from rembg_watch.pipeline.source import SourceGoneError
-from tests.life import Studio
-from tests.pipeline.test_making import SHOP, FakeRender, live, make_studio, texts
+from rembg_watch.report import events
+from tests.life import Crash, Studio
+from tests.pipeline.test_making import SHOP, FakeRender, live, make_studio, rename, texts
 
 TITLED = replace(SHOP, path="shop/{iptc.title}.{ext}")
 PRINT = Deliverable(name="print", format=FileFormat.TIFF, path="print/{iptc.headline}/{stem}.{ext}")
@@ -69,6 +72,148 @@ def test_no_title_leads_out_of_the_output(tmp_path: Path, title: str) -> None:
     assert len(Path(name).parts) == 2
     assert {path.name for path in tmp_path.iterdir()} >= {"in", "out"}
     assert not (tmp_path.parent / "etc").exists()
+
+
+def test_other_words_give_other_names_and_cost_nothing(tmp_path: Path) -> None:
+    studio, _ = titled(tmp_path, has_sidecar=True)
+    drop(studio, "a.jpg", title="Vase", headline="Summer")
+    live(studio)
+    drop(studio, "a.jpg", title="Jug", headline="Summer")
+    jobs = live(studio)
+    assert set(studio.outputs()) == {"shop/Jug.jpg", "print/Summer/a.tif", "a.json"}
+    assert studio.sandbox.billed == 1
+    assert len(studio.reported(events.TakenAlong)) == 1
+    assert not studio.reported(events.LeftBehind)
+    with studio.live() as life:
+        assert life.ledger.target("f", b"shop/Vase.jpg") is None, "the name is free for others"
+        assert set(life.ledger.made(jobs["a.jpg"].id)) == {"shop", "print", SIDECAR}
+
+
+def test_a_re_export_with_another_title_leaves_no_file_of_the_old_one(tmp_path: Path) -> None:
+    studio, _ = titled(tmp_path, deliverables=(TITLED,))
+    drop(studio, "a.jpg", title="Vase")
+    live(studio)
+    drop(studio, "a.jpg", "green", title="Jug")
+    live(studio)
+    assert set(studio.outputs()) == {"shop/Jug.jpg"}
+    assert studio.sandbox.billed == 2
+
+
+def test_an_edited_file_of_the_old_words_stays_and_that_is_told(tmp_path: Path) -> None:
+    studio, _ = titled(tmp_path, deliverables=(TITLED,))
+    drop(studio, "a.jpg", title="Vase")
+    live(studio)
+    (studio.root / "out/shop/Vase.jpg").write_bytes(b"edited")
+    drop(studio, "a.jpg", title="Jug")
+    live(studio)
+    assert set(studio.outputs()) == {"shop/Jug.jpg", "shop/Vase.jpg"}
+    assert studio.outputs()["shop/Vase.jpg"] == b"edited"
+    [left] = studio.reported(events.LeftBehind)
+    assert "shop/Vase.jpg stays" in left.sentence()
+    drop(studio, "b.jpg", "green", title="Vase")
+    live(studio)
+    assert studio.outputs()["shop/Vase.jpg"] == b"edited", "and nobody writes over it"
+
+
+def test_what_stays_is_told_once(tmp_path: Path) -> None:
+    studio, _ = titled(tmp_path, deliverables=(TITLED,))
+    drop(studio, "a.jpg", title="Vase")
+    live(studio)
+    (studio.root / "out/shop/Vase.jpg").write_bytes(b"edited")
+    for title in ("Jug", "Pot"):
+        drop(studio, "a.jpg", title=title)
+        live(studio)
+    assert set(studio.outputs()) == {"shop/Pot.jpg", "shop/Vase.jpg"}
+    assert len(studio.reported(events.LeftBehind)) == 1
+
+
+def test_a_camera_that_counts_from_the_beginning_again_takes_no_file_away(tmp_path: Path) -> None:
+    studio, _ = titled(tmp_path, deliverables=(TITLED,), after="move", done=tmp_path / "done")
+    drop(studio, "IMG_1.jpg", title="Vase")
+    live(studio)
+    drop(studio, "IMG_1.jpg", "green", title="Jug")
+    live(studio)
+    assert set(studio.outputs()) == {"shop/Vase.jpg", "shop/Jug.jpg"}
+    drop(studio, "IMG_1.jpg", "green", title="Pot")
+    live(studio)
+    assert set(studio.outputs()) == {"shop/Vase.jpg", "shop/Pot.jpg"}, "which says other words now"
+    assert studio.sandbox.billed == 2
+
+
+def test_a_re_export_of_another_day_leaves_no_file_of_the_old_one(tmp_path: Path) -> None:
+    studio, _ = titled(tmp_path, deliverables=(replace(SHOP, path="{date}/{stem}.{ext}"),))
+    for day, colour in ((1, "red"), (2, "green")):
+        os.utime(drop(studio, "a.jpg", colour), (day * 86400, day * 86400))
+        live(studio)
+    assert set(studio.outputs()) == {"1970-01-03/a.jpg"}
+
+
+def test_an_older_version_that_is_made_again_leaves_the_newer_ones_files_alone(tmp_path: Path) -> None:
+    studio, _ = titled(tmp_path, deliverables=(replace(SHOP, path="{date}/{stem}.{ext}"),))
+    for day, colour in ((1, "red"), (2, "green")):
+        os.utime(drop(studio, "a.jpg", colour), (day * 86400, day * 86400))
+        live(studio)
+    live(studio, again)
+    assert "1970-01-03/a.jpg" in studio.outputs()
+
+
+def test_one_that_cannot_be_made_anew_keeps_the_file_of_the_old_words(tmp_path: Path) -> None:
+    studio, render = titled(tmp_path, deliverables=(TITLED,))
+    drop(studio, "a.jpg", title="Vase")
+    live(studio)
+    render.refuses = {"shop"}
+    drop(studio, "a.jpg", title="Jug")
+    live(studio)
+    assert set(studio.outputs()) == {"shop/Vase.jpg"}
+
+
+def test_words_that_are_taken_back_give_the_old_name_again(tmp_path: Path) -> None:
+    studio, _ = titled(tmp_path, deliverables=(TITLED,))
+    path = drop(studio, "a.jpg", title="Vase")
+    live(studio)
+    kept = path.rename(tmp_path / "a.jpg_original")
+    drop(studio, "a.jpg", title="Jug")
+    live(studio)
+    assert set(studio.outputs()) == {"shop/Jug.jpg"}
+    kept.rename(path)
+    live(studio)
+    assert set(studio.outputs()) == {"shop/Vase.jpg"}
+    assert studio.sandbox.billed == 1
+
+
+@pytest.mark.parametrize("path", ["shop/{iptc.title}.{ext}", "{dir}/{iptc.title}/{stem}.{ext}"])
+def test_a_renamed_picture_of_the_same_title_has_each_file_once(tmp_path: Path, path: str) -> None:
+    studio, _ = titled(tmp_path, deliverables=(replace(TITLED, path=path),))
+    drop(studio, "a.jpg", title="Vase")
+    live(studio)
+    drop(studio, "a.jpg", title="Jug")
+    live(studio)
+    live(studio, rename(studio, "a.jpg", "b.jpg"))
+    assert set(studio.outputs()) == {"shop/Jug.jpg" if path.startswith("shop") else "Jug/b.jpg"}
+    assert studio.sandbox.billed == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("step", ["made", "written down", "published", "named", "withdrawn", "recorded"])
+def test_a_crash_after_a_change_of_words_leaves_each_file_once(tmp_path: Path, step: str, nth: int) -> None:
+    studio, _ = titled(tmp_path)
+    drop(studio, "a.jpg", title="Vase", headline="Summer")
+    live(studio)
+    drop(studio, "a.jpg", title="Jug", headline="Autumn")
+    left = [nth]
+
+    def die(name: str) -> bool:
+        left[0] -= name == step
+        return name == step and left[0] == 0
+
+    studio.die_at = die
+    with contextlib.suppress(Crash):
+        live(studio)
+    studio.die_at = lambda _name: False
+    live(studio)
+    assert set(studio.outputs()) == {"shop/Jug.jpg", "print/Autumn/a.tif"}
+    assert studio.sandbox.billed == 1
 
 
 def again(life: Any) -> None:
