@@ -168,6 +168,10 @@ def test_check_says_which_deliverable_cannot_be_made(
     ("changes", "says"),
     [
         ({'deliver = ["print", "shop"]': 'deliver = ["prnt"]'}, "there is no [deliverables.prnt]"),
+        (
+            {'output = "out"': 'output = "out"\ntokens = { w = { from = "iptc.titel", words = {} } }'},
+            "take one of these: date,",
+        ),
         ({"print/{dir}": "{iptc.titel}/{dir}"}, "take one of these: {date} {deliverable} {dir} {exif.artist}"),
         ({"{stem}.{ext}": "{sku}.{ext}"}, "uses {sku}"),
         ({"print/{dir}/{stem}.{ext}": "../{stem}.{ext}"}, "must stay below the output"),
