@@ -17,6 +17,7 @@ from rembg_watch.pictures.metadata import Metadata
 from rembg_watch.pictures.reader import Reader
 from rembg_watch.pictures.words import MOST_BYTES, WORDS, part_of_a_place, worded, words_of
 from rembg_watch.pictures.xmp import write
+from tests.pictures.documents import PSDS, avif_of, heic_of
 from tests.pictures.makers import noise
 from tests.pictures.test_carrying import exif_of, record, source_of
 
@@ -35,17 +36,18 @@ def test_every_format_says_it(kind: Kind) -> None:
 
 
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
-@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif", "heic"])
-@pytest.mark.parametrize("space", ["XMP", "IPTC"])
+@pytest.mark.parametrize(
+    ("ending", "space"),
+    [(ending, "XMP") for ending in ("jpg", "png", "webp", "tif", "psd", "heic", "avif")]
+    + [(ending, "IPTC") for ending in ("jpg", "png", "tif", "psd")],  # others have no place for the older records
+)
 def test_what_exiftool_writes_is_found(tmp_path: Path, ending: str, space: str) -> None:
     path = tmp_path / f"a.{ending}"
-    if ending == "heic":
-        heif = pytest.importorskip("pillow_heif")
-        heif.from_pillow(noise()).save(path)
+    special = {"heic": heic_of, "avif": avif_of, "psd": PSDS["packed"]}
+    if ending in special:
+        path.write_bytes(special[ending]())
     else:
         noise().save(path)
-    if space == "IPTC" and ending in ("webp", "heic"):
-        pytest.skip("has no place for the older records")
     title, creator = ("Title", "Creator") if space == "XMP" else ("ObjectName", "By-line")
     words = [f"-{space}:{title}=Größe 38", f"-{space}:Headline=Sommer", f"-{space}:{creator}=Bo", "-EXIF:Artist=Anna"]
     charset = ["-IPTC:CodedCharacterSet=UTF8"] if space == "IPTC" else []
