@@ -193,14 +193,18 @@ def folder_names(part: bytes) -> Iterator[bytes]:
 
 
 def _fit(stem: bytes, ending: bytes) -> bytes:
-    room = NAME_BYTES - len(ending)
-    if len(stem) <= room:
-        return stem + ending
-    mark = b"~" + hashlib.sha256(stem).hexdigest()[:8].encode()
-    cut = stem[: room - len(mark)]
-    if stem.decode("utf-8", "ignore").encode() == stem:  # then it stays UTF-8, which some file systems insist on
+    return shortened(stem, NAME_BYTES - len(ending)) + ending
+
+
+def shortened(name: bytes, room: int = NAME_BYTES) -> bytes:
+    """Return a name that fits into *room* bytes: itself, or its beginning with a hash of the whole."""
+    if len(name) <= room:
+        return name
+    mark = b"~" + hashlib.sha256(name).hexdigest()[:8].encode()
+    cut = name[: room - len(mark)]
+    if name.decode("utf-8", "ignore").encode() == name:  # then it stays UTF-8, which some file systems insist on
         cut = cut.decode("utf-8", "ignore").encode()
-    return cut + mark + ending
+    return cut + mark
 
 
 _STAGING = re.compile(rb"\.rembg-[0-9a-f]{24}\.part")

@@ -90,6 +90,15 @@ def _options(settings: Settings) -> Iterator[_Row]:
             yield Severity.WARNING, FindingKind.SETTING, (*loc, "exact_resize"), what, "set both w and h, or remove it"
 
 
+def _made_of_nothing(folder: FolderSettings, loc: Loc) -> Iterator[_Row]:
+    known = folder.naming().known() - frozenset(folder.tokens) - {"ext"}
+    for name, one in folder.tokens.items():
+        if one.source not in known:
+            what = f'the token {{{name}}} is made from "{one.source}", which is no token'
+            todo = f"find it by read_name, or take one of these: {', '.join(sorted(known))}"
+            yield _error(FindingKind.SETTING, (*loc, "tokens", name, "from"), what, todo)
+
+
 def _deliverables(settings: Settings) -> Iterator[_Row]:
     for number, folder in enumerate(settings.folders):
         loc: Loc = ("folders", number)
@@ -107,8 +116,10 @@ def _deliverables(settings: Settings) -> Iterator[_Row]:
             if unknown:
                 tokens = ", ".join(f"{{{one}}}" for one in unknown)
                 what = f'[deliverables.{name}] path uses {tokens}, which the folder "{folder.name}" does not know'
-                todo = "find it by read_name or tokens, or leave it out"
+                known = " ".join(f"{{{one}}}" for one in sorted(folder.naming().known()))
+                todo = f"find it by read_name or tokens, leave it out, or take one of these: {known}"
                 yield _error(FindingKind.SETTING, (*loc, "deliver"), what, todo)
+        yield from _made_of_nothing(folder, loc)
         if len(set(folder.deliver)) < len(folder.deliver):
             what, todo = "names a deliverable twice", "name each once"
             yield _error(FindingKind.SETTING, (*loc, "deliver"), what, todo)

@@ -480,7 +480,9 @@ class DeliverableSettings(Section):
     path: Annotated[str, AfterValidator(_deliverable_path)] = Field(
         default="{deliverable}/{dir}/{stem}.{ext}",
         description="Where it goes, below the output. Known: {dir} {stem} {ext} {folder} {deliverable} {date} {width}\n"
-        "{height}, the groups of `read_name` and the names of `tokens`.",
+        "{height}, the groups of `read_name`, the names of `tokens`, and what the picture says of itself:\n"
+        "{iptc.title} {iptc.headline} {iptc.creator} {iptc.credit} {iptc.copyright} {exif.artist}\n"
+        "{exif.copyright} {exif.date}.",
     )
 
     def deliverable(self, name: str) -> Deliverable:

@@ -246,6 +246,7 @@ class SqlLedger(Ledger):
 
     made = _reads(making.of_job)
     made_of = _reads(making.of_jobs)
+    made_of_others = _reads(making.of_other_versions)
     lacking = _reads(making.lacking)
 
     def record_made(self, made: Made, *, published: Target | None = None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, func, insert, literal, select, update
 
 from rembg_watch.jobs import State
 from rembg_watch.ledger import targets
@@ -21,6 +21,18 @@ from rembg_watch.ledger.values import Lacking, Made, MadeState, Target
 _COLUMNS = ("job_id", "name", "recipe_digest", "state", "target", "digest", "size_bytes", "reason", "code", "made_at")
 _ALL = select(*(DELIVERABLES.c[name] for name in _COLUMNS))
 _OF_JOB = Prepared(_ALL.where(DELIVERABLES.c.job_id == bindparam("job_id")).order_by(DELIVERABLES.c.id))
+_OF_OTHERS = Prepared(
+    _ALL.where(
+        DELIVERABLES.c.job_id.in_(
+            select(JOBS.c.id).where(
+                JOBS.c.folder == bindparam("folder"),
+                JOBS.c.source == bindparam("source"),
+                JOBS.c.id != bindparam("job_id"),
+            )
+        ),
+        DELIVERABLES.c.state == literal(MadeState.STANDING.value),
+    ).order_by(DELIVERABLES.c.id)
+)
 _CHANGE = Prepared(
     update(DELIVERABLES).where(
         DELIVERABLES.c.job_id == bindparam("this_job"), DELIVERABLES.c.name == bindparam("this_name")
@@ -47,6 +59,12 @@ def of_jobs(connection: Connection, job_ids: Iterable[int]) -> dict[int, dict[st
         for row in connection.execute(_ALL.where(DELIVERABLES.c.job_id.in_(some)).order_by(DELIVERABLES.c.id)):
             found.setdefault(row.job_id, {})[row.name] = _made(row)
     return found
+
+
+def of_other_versions(connection: Connection, folder: str, source: bytes, job_id: int) -> list[Made]:
+    """Return what stands of the other versions of a source, the oldest first."""
+    rows = _OF_OTHERS.all(connection, {"folder": folder, "source": source, "job_id": job_id})
+    return [_made(row) for row in rows]
 
 
 def record(connection: Connection, made: Made, published: Target | None) -> None:

@@ -316,6 +316,9 @@ class Deliverables(Protocol):
     def made_of(self, job_ids: Iterable[int]) -> Mapping[int, Mapping[str, Made]]:
         """Return the same of several pictures, by their numbers; those of which nothing was made are left out."""
 
+    def made_of_others(self, folder: str, source: bytes, job_id: int) -> list[Made]:
+        """Return what stands of the other versions of a source than this job's, the oldest first."""
+
     def record_made(self, made: Made, *, published: Target | None = None) -> None:
         """
         Write down how far a deliverable is; *published*: and what stands under its name now.

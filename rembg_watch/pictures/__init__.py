@@ -31,6 +31,7 @@ What can be known of a picture without decoding it, and, in processes of their o
 ``pictures.carrying``        what comes from a source into its cut-out; which bytes make the picture (core)
 ``pictures.deliverable``     a file that is wanted of each picture (core)
 ``pictures.naming``          what a deliverable is called (core)
+``pictures.words``           what a picture says of itself, as words for that (core)
 ``pictures.measuring``       an alpha or a mask in figures, with Pillow alone
 ``pictures.figures``         what they say, and which of them a person should look at (core)
 ``pictures.framing``         where the object stands on its canvas, to a pixel (core)

@@ -17,7 +17,7 @@ _MOST_ENTRIES = 1000
 _WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112
 _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 0x011A, 0x011B, 0x0128
 _INCH, _CENTIMETRE, _CM = 2, 3, 2.54
-_ARTIST, _COPYRIGHT = 0x013B, 0x8298
+ARTIST, COPYRIGHT, TAKEN_AT = 0x013B, 0x8298, 0x9003
 _EXIF, _GPS, _INTEROP = 0x8769, 0x8825, 0xA005
 _COLOUR_SPACE, _SEEN_WIDTH, _SEEN_HEIGHT = 0xA001, 0xA002, 0xA003
 _PREVIEW_AT, _PREVIEW_BYTES = 0x0201, 0x0202
@@ -235,7 +235,7 @@ def built(texts: Mapping[int, bytes], *, dpi: tuple[float, float] | None = None,
 
 def copyright_alone(exif: bytes, *, dpi: tuple[float, float] | None, orientation: int) -> bytes:
     """Return EXIF that says who made the picture and whose it is, how large it is printed and how it is turned."""
-    words = {tag: text for tag, text in _texts(exif) if tag in (_ARTIST, _COPYRIGHT) and text.strip(b"\0 ")}
+    words = {tag: text for tag, text in _texts(exif) if tag in (ARTIST, COPYRIGHT) and text.strip(b"\0 ")}
     return built(words, dpi=dpi if words else None, orientation=orientation)
 
 
@@ -249,6 +249,20 @@ def _texts(exif: bytes) -> Iterator[tuple[int, bytes]]:
                 yield entry.tag, tiff.value(entry)
     except struct.error:
         return
+
+
+def text(exif: bytes, tag: int) -> bytes:
+    """Return a text by its tag, from the first directory or that of EXIF's own; empty if there is none."""
+    if exif[:4] not in _ORDERS:
+        return b""
+    tiff = _Tiff(exif)
+    try:
+        first = tiff.directory(tiff.number("I", 4))
+        own_at = next((tiff.place(one) for one in first if one.tag == _EXIF), 0)
+        entries = [*first, *(tiff.directory(own_at) if own_at else ())]
+        return next((tiff.value(one) for one in entries if one.tag == tag and one.kind == _ASCII), b"")
+    except struct.error:
+        return b""
 
 
 def resolution(exif: bytes) -> tuple[float, float] | None:

@@ -13,6 +13,7 @@ from xml.parsers import expat
 _DC = "http://purl.org/dc/elements/1.1/"
 _TIFF, _EXIF = "http://ns.adobe.com/tiff/1.0/", "http://ns.adobe.com/exif/1.0/"
 _PHOTOSHOP, _RIGHTS = "http://ns.adobe.com/photoshop/1.0/", "http://ns.adobe.com/xap/1.0/rights/"
+_MANAGED = "http://ns.adobe.com/xap/1.0/mm/"
 _XMP, _NOTE = "http://ns.adobe.com/xap/1.0/", "http://ns.adobe.com/xmp/note/"
 _CORE, _EXT = "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/", "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _PLUS = "http://ns.useplus.org/ldf/xmp/1.0/"
@@ -61,6 +62,16 @@ _WHOSE: Mapping[Name, str] = {
     (_RIGHTS, "Owner"): "xmpRights:Owner",
     (_PLUS, "WebStatementOfRights"): "plus:WebStatementOfRights",
 }
+_SPOKEN: Mapping[Name, str] = {
+    (_DC, "title"): "dc:title",
+    (_DC, "creator"): "dc:creator",
+    (_DC, "rights"): "dc:rights",
+    (_PHOTOSHOP, "Headline"): "photoshop:Headline",
+    (_PHOTOSHOP, "Credit"): "photoshop:Credit",
+}
+_OF_OTHERS: frozenset[Name] = frozenset({(_MANAGED, "Pantry"), (_MANAGED, "Ingredients"), (_MANAGED, "DerivedFrom")})
+"""What is said there is said of pictures that were put into this one."""
+
 _SPACES = {"dc": _DC, "photoshop": _PHOTOSHOP, "xmpRights": _RIGHTS, "plus": _PLUS}
 _IN_LANGUAGES = frozenset({"dc:title", "dc:description", "dc:rights", "xmpRights:UsageTerms"})
 _IN_ORDER, _IN_NO_ORDER = frozenset({"dc:creator"}), frozenset({"dc:subject", "xmpRights:Owner"})
@@ -211,6 +222,16 @@ def copyright_alone(packet: bytes) -> bytes:
     except _NotReadError:
         return b""
     return write({spelled: walk.said[name] for name, spelled in _WHOSE.items() if name in walk.said})
+
+
+def words(packet: bytes) -> dict[str, list[str]]:
+    """Return what a packet says of its picture, by the names of its properties; nothing if it cannot be read."""
+    walk = _Walk(as_utf8(packet), drops=_OF_OTHERS)
+    try:
+        walk.go()
+    except _NotReadError:
+        return {}
+    return {spelled: walk.said[name] for name, spelled in _SPOKEN.items() if name in walk.said}
 
 
 def write(words: Mapping[str, Sequence[str]]) -> bytes:

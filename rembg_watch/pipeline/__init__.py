@@ -11,6 +11,7 @@ twice without saying so:
 ``pipeline.call``          wait at the gate, send, keep the answer: the only step that costs money
 ``pipeline.finish``        verify the answer, publish it or what is made of it, put the source away
 ``pipeline.making``        make the deliverables of a picture, and publish each
+``pipeline.names``          what the files of a picture are called, by what it says of itself, too
 ``pipeline.sidecars``      what the file beside them says: what was made of what
 ``pipeline.rendering``     how a file is made, in a child or here
 ``pipeline.ends``          what the end of a step means for its job

@@ -159,6 +159,7 @@ def make(ports: Ports, bought: Bought, *, beat: Callable[[], None] = lambda: Non
     ports.masters.used(key)
     if former is not None:
         renames.take_along(ports, paid, former, but=making.not_made(made))
+    renames.leave_old_names(ports, paid, made)
     lacking = making.lacking_text(list(made.values()))
     finding = review.joined("lacks_files" if lacking else None, job.finding, *review.remarks_of(made, recipe))
     is_due = recipe.after != "keep" and not job.is_disposed and not (lacking and recipe.after == "delete")

@@ -23,13 +23,14 @@ from rembg_watch.errors import RembgWatchError
 from rembg_watch.host.disk import Content, DeliveryError, TargetTakenError
 from rembg_watch.jobs import Job
 from rembg_watch.ledger import Made, MadeState, Target
-from rembg_watch.paths import mirror, suffix
+from rembg_watch.paths import mirror
 from rembg_watch.pictures import carrying, inspection
 from rembg_watch.pictures.deliverable import SIDECAR, Deliverable
-from rembg_watch.pictures.naming import NoNameError
+from rembg_watch.pictures.naming import NoNameError, NoWordsError
 from rembg_watch.pictures.rendering import NotRenderedError, Rendered
 from rembg_watch.pictures.sending import AS_IT_IS, way_of
 from rembg_watch.pipeline import sidecars
+from rembg_watch.pipeline.names import Said, place_of, said_by
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.source import SourceError, open_version
@@ -73,6 +74,7 @@ def make(
         source = _source(ports, job, recipe)
         if source is not None:
             stack.enter_context(source)
+        said = _said(ports, job, recipe, source)
         sent, px = _sent(source, master, recipe)
         ready: list[_Ready] = []
         stack.callback(_discard_all, ready)
@@ -90,7 +92,7 @@ def make(
                 assume=recipe.assume,
             )
             try:
-                ready.append(_staged(ports, job, recipe, source, wanted, made, beat, make_way))
+                ready.append(_staged(ports, job, recipe, source, said, wanted, made, beat, make_way))
             except (NotRenderedError, NoNameError) as cannot:
                 made[deliverable.name] = _failed(ports, job, recipe, deliverable, cannot)
                 continue
@@ -149,18 +151,21 @@ def _staged(
     job: Job,
     recipe: Recipe,
     source: BinaryIO | None,
+    said: Said,
     wanted: Making,
     made: dict[str, Made],
     beat: Callable[[], None],
     make_way: Callable[[bytes], None],
 ) -> _Ready:
     deliverable = wanted.deliverable
+    known = made[deliverable.name].target if deliverable.name in made else None
+    place_of(recipe, job, deliverable, (0, 0), said, known)  # what has no name is not made
     with _unnamed(ports) as file, _unnamed(ports) as scratch:
         with _watched(ports, job, source, beat) as waiting:
             rendered = _rendered(ports, source, file, scratch, wanted, waiting)
         file.flush()
         ports.step("made")
-        place = place_of(recipe, job, deliverable, (rendered.width, rendered.height))
+        place = place_of(recipe, job, deliverable, (rendered.width, rendered.height), said, known)
         wish = (deliverable.name, recipe.digest_of(deliverable), deliverable.format.extension)
         return _beside(ports, job, recipe, file, wish, place, made, make_way, rendered.remarks)
 
@@ -282,21 +287,24 @@ def _sent(source: BinaryIO | None, master: Path, recipe: Recipe) -> tuple[str, i
     return way, look.width_px * look.height_px
 
 
-def _canvas_px(deliverable: Deliverable) -> int:
-    return deliverable.canvas[0] * deliverable.canvas[1] if isinstance(deliverable.canvas, tuple) else 0
-
-
-def place_of(recipe: Recipe, job: Job, deliverable: Deliverable, sides: tuple[int, int]) -> bytes:
+def _said(ports: Ports, job: Job, recipe: Recipe, source: BinaryIO | None) -> Said:
     """
-    Return where a deliverable goes, as if it were a source there: its ending is the source's.
+    Return what the picture says of itself where names need that; None where it is gone.
 
     Raises:
-        NoNameError: The source's name does not say what is asked for.
+        NotNowError: It cannot be read now.
     """
-    filled = recipe.naming.fill(
-        deliverable.path, job.source, deliverable=deliverable.name, mtime_ns=job.version.mtime_ns, sides=sides
-    )
-    return filled + suffix(job.source)
+    if source is None:
+        return None
+    try:
+        with ports.shares.touching(job.folder):
+            return said_by(source, recipe)
+    except OSError as error:
+        raise NotNowError(f"the picture cannot be read now ({(error.strerror or str(error)).lower()})") from error
+
+
+def _canvas_px(deliverable: Deliverable) -> int:
+    return deliverable.canvas[0] * deliverable.canvas[1] if isinstance(deliverable.canvas, tuple) else 0
 
 
 def _names(ports: Ports, recipe: Recipe, extension: str, place: bytes) -> Iterator[bytes]:
@@ -387,7 +395,7 @@ def _failed(
     one = Made(
         job_id=job.id,
         name=deliverable.name,
-        recipe_digest=recipe.digest_of(deliverable),
+        recipe_digest="" if isinstance(cannot, NoWordsError) else recipe.digest_of(deliverable),  # "": still lacking
         state=MadeState.FAILED,
         made_at=ports.now(),
         reason=str(cannot),

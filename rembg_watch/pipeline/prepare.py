@@ -22,7 +22,7 @@ from rembg_watch.pictures.inspection import reader_of
 from rembg_watch.pictures.metadata import Cut
 from rembg_watch.pictures.naming import NoNameError
 from rembg_watch.pipeline import ends
-from rembg_watch.pipeline.making import place_of
+from rembg_watch.pipeline.names import Said, place_of, said_before
 from rembg_watch.pipeline.plan import Plan, Recipe
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.source import (
@@ -65,10 +65,10 @@ def prepare(
         return _recovered(ports, recipe, job, beat)
     if recipe.deliverables and (missing := ports.why_not_made()):  # nothing is bought that nothing can be made of
         return _held(ports, job, SourceUnfitError(missing, code=NEEDS_EXTRA, path=recipe.input / fsdecode(job.source)))
-    place = _place_or_end(ports, plan, recipe, job)
-    if not isinstance(place, bytes):
-        return place
     try:
+        place = _place_or_end(ports, plan, recipe, job, said_before(ports, recipe, job))
+        if not isinstance(place, bytes):
+            return place
         prepared = _open(ports, recipe, job, beat)
     except (SourceGoneError, SourceChangedError) as gone:
         if why := ports.roots.why_away(recipe.input):
@@ -86,9 +86,9 @@ def _held(ports: Ports, job: Job, unfit: SourceUnfitError) -> Over:
     return ends.unsent(ports, job, State.HELD, unfit)
 
 
-def _place_or_end(ports: Ports, plan: Plan, recipe: Recipe, job: Job) -> bytes | Over | Blocked:
+def _place_or_end(ports: Ports, plan: Plan, recipe: Recipe, job: Job, said: Said) -> bytes | Over | Blocked:
     try:
-        return _place(ports, recipe, job)
+        return _place(ports, recipe, job, said)
     except OutputUnavailableError as away:
         if away.path == recipe.output:  # nobody's picture can be delivered: all of them wait
             return Blocked(job=job, path=away.path, reason=away.reason, code=away.code)
@@ -114,7 +114,7 @@ def _prepared(
         raise
 
 
-def _place(ports: Ports, recipe: Recipe, job: Job) -> bytes:
+def _place(ports: Ports, recipe: Recipe, job: Job, said: Said) -> bytes:
     """
     Find out where the cut-out goes, and that it can go there: nothing is bought that cannot be delivered.
 
@@ -124,11 +124,11 @@ def _place(ports: Ports, recipe: Recipe, job: Job) -> bytes:
     with ports.shares.touching(recipe.name):
         ports.roots.check(recipe.output)
         if recipe.deliverables:
-            return _places_of_files(ports, recipe, job)
+            return _places_of_files(ports, recipe, job, said)
         return ports.places.source_in(recipe.output, job.source, recipe.params.format.extension)
 
 
-def _places_of_files(ports: Ports, recipe: Recipe, job: Job) -> bytes:
+def _places_of_files(ports: Ports, recipe: Recipe, job: Job, said: Said) -> bytes:
     """
     Find out that the deliverables of a picture can go where they are to go.
 
@@ -139,7 +139,7 @@ def _places_of_files(ports: Ports, recipe: Recipe, job: Job) -> bytes:
     places, nameless = list[bytes](), list[NoNameError]()
     for one in recipe.deliverables:
         try:
-            place = place_of(recipe, job, one, (0, 0))
+            place = place_of(recipe, job, one, (0, 0), said)
         except NoNameError as cannot:
             nameless.append(cannot)
         else:

@@ -1,20 +1,21 @@
 """
-After a rename of a source, take the files of its old name along, instead of leaving them for ever.
+After a rename of a source, or of its files, take the files of the old name along, instead of leaving them for ever.
 
 A rename is: the old source is gone, the new one has the same content and found the paid answer. The
 old cut-out goes only if it is still ours byte for byte, and only after the new one stands; where the two
 names are one to a Mac or to Windows, before that, so that the new one need not be called ``x.jpg.webp``.
 The answer is in the spool, or among the masters, all the while. What a person has edited stays, and that is told.
+Files have another name, too, where a new version of a source says other words, or is of another day.
 """
 
 import os
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 
 from rembg_watch.delivery.withdraw import withdraw
 from rembg_watch.host.disk import Content, DeliveryError
 from rembg_watch.jobs import Job, State, move
-from rembg_watch.ledger import MadeState, StaleJobError
+from rembg_watch.ledger import Made, MadeState, StaleJobError
 from rembg_watch.paths import collision_key, mirror
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
@@ -44,13 +45,19 @@ def former_of(ports: Ports, paid: Paid) -> Former | None:
     if paid.ticket is not None:  # it was paid for just now, so nobody had it before
         return None
     answered = ports.ledger.answers_for(str(paid.job.content_key))
-    needed = {one.source for one in answered if one.is_disposed or one.is_disposal_due}  # in another version
+    needed = {one.source for one in answered if _is_put_away(one)}  # in another version
     found = [
         former
         for job in answered
         if job.source not in needed and _is_gone(job, paid) and (former := _former(ports, job)) is not None
     ]
     return max(found, key=lambda one: (one.job.version == paid.job.version, one.job.changed_at), default=None)
+
+
+def _is_put_away(job: Job) -> bool:
+    """Say if we moved or deleted a source ourselves, or shall; not if its files were only taken along."""
+    lacks = "lacks_files" in (job.finding or "")
+    return job.is_disposal_due or (job.is_disposed and (job.target is not None or lacks))
 
 
 def _is_gone(job: Job, paid: Paid) -> bool:
@@ -115,6 +122,10 @@ def _is_one(file: FormerFile, name: bytes) -> bool:
     return collision_key(file.target) == collision_key(name)
 
 
+def _is_in(recipe: Recipe, file: FormerFile) -> bool:
+    return os.path.lexists(recipe.output / os.fsdecode(file.target))
+
+
 def make_way(ports: Ports, recipe: Recipe, former: Former, name: bytes) -> None:
     """Remove the file of the former name that has, but for its case, the name that a new one is about to get."""
     for one in former.files:
@@ -133,11 +144,13 @@ def take_along(ports: Ports, paid: Paid, former: Former, *, but: Container[str |
     meant = [one for one in former.files if one.deliverable not in but]
     stays = [one for one in meant if not _take(ports, recipe, old, one)]
     for one in stays:
-        if os.path.lexists(recipe.output / os.fsdecode(one.target)):
+        if _is_in(recipe, one):
             ports.report(events.LeftBehind(**events.of(paid.job), former=old.source, target=one.target))
     if former.files and len(stays) == len(former.files):
         return
     ports.step("withdrawn")
+    if old.state is not State.DONE:  # another version, which is being made at this moment
+        return
     try:
         # as if we had put the source away: if its name comes back, it is delivered anew
         ports.ledger.record(move(old, State.DONE, at=old.changed_at, target=None, is_disposed=True, finding=None))
@@ -146,13 +159,40 @@ def take_along(ports: Ports, paid: Paid, former: Former, *, but: Container[str |
     ports.report(events.TakenAlong(**events.of(paid.job), former=old.source))
 
 
+def leave_old_names(ports: Ports, paid: Paid, made: Mapping[str, Made]) -> None:
+    """
+    Remove the files of other versions of a source that have another name now, once the new one stands.
+
+    Not those of a picture that we have put away, unless it is the same: a camera that counts from the beginning again
+    gives another picture its name.
+    """
+    job = paid.job
+    standing = ports.ledger.find(job.folder, job.source)
+    now = {name: one.target for name, one in made.items() if one.state is MadeState.STANDING}
+    older: dict[int, list[Made]] = {}
+    for one in ports.ledger.made_of_others(job.folder, job.source, job.id):
+        is_older = one.job_id < job.id if standing is None else standing.id == job.id
+        if is_older and one.name in now and one.target not in now.values():
+            older.setdefault(one.job_id, []).append(one)
+    for job_id, some in older.items():
+        old = ports.ledger.get(job_id)
+        if old is None or (_is_put_away(old) and old.picture_key != job.picture_key):
+            continue
+        found = (_owned(ports, old, one.target, one.digest, one.name) for one in some)
+        files = tuple(one for one in found if one is not None)
+        if files:
+            take_along(ports, paid, Former(old, files))
+        for one in some:  # what stays is told once
+            ports.ledger.record_made(replace(one, state=MadeState.MADE, target=None, digest=None, size_bytes=None))
+
+
 def _take(ports: Ports, recipe: Recipe, old: Job, file: FormerFile) -> bool:
     """Remove a file of the former name if it is ours; say whether that is done, also where it was done before."""
     owned = ports.ledger.target(old.folder, file.target)
     if owned is None or owned.source != old.source:
         return True
     try:
-        if not withdraw(recipe.output, file.target, file.content):
+        if not withdraw(recipe.output, file.target, file.content) and _is_in(recipe, file):
             return False
     except DeliveryError:
         return False

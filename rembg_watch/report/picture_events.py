@@ -178,17 +178,19 @@ class FileNotMade(PictureEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenAlong(PictureEvent):
-    """A source was renamed: the cut-out of its old name is gone, and stands under the new one."""
+    """A source was renamed, or says other words: the cut-out of its old name is gone, and stands under the new one."""
 
     former: bytes
 
     def _says(self) -> str:
+        if self.former == self.source:
+            return f"{self.picture} was changed, and so were names of its files: those of the old names are gone"
         return f"{self.picture} was {show(self.former)} before: the cut-out of that name is taken along"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftBehind(PictureEvent):
-    """A source was renamed, and a file of its old name stays: it was edited, or cannot be removed."""
+    """A source was renamed, or says other words; a file of its old name was edited, or cannot be removed, and stays."""
 
     level: ClassVar[Level] = Level.WARNING
     former: bytes
@@ -196,6 +198,8 @@ class LeftBehind(PictureEvent):
 
     def _says(self) -> str:
         kept = f"{show(self.target)} stays: it was edited since, or cannot be removed"
+        if self.former == self.source:
+            return f"{self.picture} was changed, and its file has another name now: {kept}"
         return f"{self.picture} was {show(self.former)} before: {kept}"
 
 

@@ -25,6 +25,8 @@ from rembg_watch.ledger import (
     Access,
     Backlog,
     Ledger,
+    Made,
+    MadeState,
     NoLedgerError,
     SendingTwiceError,
     Spending,
@@ -952,6 +954,20 @@ class TestAnswersAndNames:
                 published=Target(folder="f", target=b"a.webp", source=b"a.jpg", digest="d"),
             )
         assert ledger.get(received.id) == received
+
+    def test_what_stands_of_the_other_versions_of_a_source_is_known(self, ledger: Ledger) -> None:
+        def made(job: int, name: str, state: MadeState = MadeState.STANDING) -> Made:
+            return Made(job_id=job, name=name, recipe_digest="r", state=state, made_at=NOW, target=name.encode())
+
+        older = finish(ledger, one(ledger)).id
+        other = finish(ledger, one(ledger, b"b.jpg")).id
+        ledger.add("f", [(b"a.jpg", version(2))], at(5))
+        newer = stands(ledger).id
+        for row in (made(older, "x"), made(older, "y", MadeState.FAILED), made(newer, "x"), made(other, "x")):
+            ledger.record_made(row)
+        assert ledger.made_of_others("f", b"a.jpg", newer) == [made(older, "x")]
+        assert ledger.made_of_others("f", b"a.jpg", older) == [made(newer, "x")]
+        assert ledger.made_of_others("g", b"a.jpg", newer) == []
 
 
 class TestLooking:
