@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rembg_watch.jobs import State
 from tests.browser import Browser, started
 from tests.web.running import Running, running
 from tests.web.studio import HOSTILE, Studio
@@ -237,3 +238,70 @@ def test_seven_tabs_are_served_at_once(browser: Browser, page: Running) -> None:
             browser.call("POST", "/window", handle=tab)
             browser.call("DELETE", "/window")
         browser.call("POST", "/window", handle=first)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[tuple[Studio, Running]]:
+    """A page that may act, behind a password that the browser has typed already."""
+    (tmp_path / "password").write_text("secret")
+    acting = f'listen = "127.0.0.1:0"\nmay = "act"\nauth = "password"\npassword_file = "{tmp_path / "password"}"'
+    studio = Studio(tmp_path / "studio", web=acting)
+    with studio.open() as ledger:
+        studio.drop(ledger, *(f"acme/IMG_{number}.jpg" for number in range(1, 9)))
+        studio.deliver(ledger, 3)
+        studio.fail(ledger, 4)
+    with running(studio.config, home=tmp_path) as page:
+        host = page.url.removeprefix("http://")
+        yield studio, Running(page.process, f"http://anna:secret@{host}")
+
+
+def test_a_shoot_is_approved_and_rejected_by_keyboard(browser: Browser, desk: tuple[Studio, Running]) -> None:
+    studio, page = desk
+    _open(browser, page, "pictures/1")
+    browser.press("a")
+    browser.wait("return location.pathname === '/pictures/2'")
+    assert "1 picture approved." in browser.run("return document.querySelector('[role=status].did').innerText")
+    browser.press("r")
+    browser.wait("return location.pathname === '/pictures/3'")
+    browser.press("a")
+    browser.wait("return location.pathname === '/pictures/4'")
+    with studio.open() as ledger:
+        jobs = list(ledger.jobs())
+        found = {
+            job.id: review.verdict.value for job in jobs for review in [ledger.verdicts([job]).get(job.id)] if review
+        }
+    assert found == {1: "approved", 2: "rejected", 3: "approved"}
+    _open(browser, page, "reviewed?verdict=rejected")
+    assert browser.run("return document.querySelectorAll('main .card').length") == 1
+    assert [one for one in browser.complaints() if "favicon" not in one] == []
+
+
+def test_a_failed_group_is_tried_again_with_one_button(browser: Browser, desk: tuple[Studio, Running]) -> None:
+    studio, page = desk
+    _open(browser, page, "failed")
+    browser.click("main form button")
+    browser.wait("return location.pathname === '/act'")
+    assert "up to 4 credits" in browser.run("return document.querySelector('main').innerText")
+    browser.click("main form button")
+    browser.wait("return location.pathname === '/failed'")
+    assert "4 pictures put back in line." in browser.run("return document.querySelector('main').innerText")
+    with studio.open() as ledger:
+        assert ledger.counts()[State.FAILED] == 0
+
+
+def test_what_can_be_done_works_without_scripts_and_on_a_narrow_screen(
+    browser: Browser, desk: tuple[Studio, Running]
+) -> None:
+    studio, page = desk
+    browser.devtools("Emulation.setScriptExecutionDisabled", value=True)
+    browser.resize(320, 800)
+    _open(browser, page, "pictures/1")
+    browser.click("#act-redo")
+    browser.wait("return location.pathname === '/act'")
+    assert browser.run("return document.documentElement.scrollWidth") <= 320
+    browser.click("main form button")
+    browser.wait("return location.pathname === '/pictures/1'")
+    with studio.open() as ledger:
+        job = ledger.get(1)
+        assert job is not None
+        assert job.state is State.QUEUED
