@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from rembg_watch import state_dirs
-from rembg_watch.account.notes import PAUSES, pauses_from_note, pauses_to_note
 from rembg_watch.account.pauses import Pauses
 from rembg_watch.cli.configured import ConfigFile, check_folders
 from rembg_watch.cli.console import note, say
 from rembg_watch.config import FOR_LOOKING, find
+from rembg_watch.decide import change_pauses
 from rembg_watch.ledger import Access, open_ledger
 from rembg_watch.report.status import STATUS_NAME, Liveness, liveness, read_snapshot
 from rembg_watch.report.words import local_text
@@ -62,9 +62,7 @@ def _change(
     settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
     with open_ledger(settings.state_dir, Access.JOIN) as ledger:
         check_folders(names, settings, ledger)
-        before = pauses_from_note(ledger.note(PAUSES))
-        after = change(before, datetime.now(UTC))
-        ledger.set_note(PAUSES, pauses_to_note(after))
+        before, after = change_pauses(ledger, change, datetime.now(UTC))
     if after != before and not _is_obeyed(settings.state_dir / STATUS_NAME, after):
         note("the running daemon has not obeyed yet: see its log, and `rembg-watch status`")
     return before, after

@@ -14,6 +14,7 @@ folder, and holds no lock against a second daemon (``host.locks``).
 ``work``        jobs that are claimed, moved on, recovered and tried again
 ``calls``       what was paid
 ``making``      what was made of paid answers
+``reviews``     what people decided about answers
 ``copies``      which request a copy was sent for
 ``targets``     who owns which output name
 ``pages``       what a person turns over: pages of pictures, shoots, reasons, days
