@@ -13,6 +13,7 @@ from rembg_watch.errors import LedgerError
 from rembg_watch.jobs import Version
 from rembg_watch.ledger import FILE_NAME, Access, open_ledger
 from rembg_watch.paths import Folder, accepts_name, enters
+from rembg_watch.pipeline import standing_files
 
 _MOST = 300_000
 
@@ -29,7 +30,10 @@ def findings(settings: Settings, where: Where) -> Iterator[Finding]:
         return
     for folder in settings.folders:
         pictures = dict(_pictures(folder.folder()))
-        delivered = earlier.counted(folder.output, pictures)
+        wanted = [
+            settings.deliverables[name].deliverable(name) for name in folder.deliver if name in settings.deliverables
+        ]
+        delivered = standing_files.count(folder.output, wanted, folder.naming(), pictures.items())
         if earlier.is_telling(delivered, len(pictures)):
             yield _delivered(folder, delivered, len(pictures), places[folder.name])
         elif settings.credits.ask_above and len(pictures) > settings.credits.ask_above:

@@ -14,7 +14,10 @@ from rembg_watch.cli.console import note, say
 from rembg_watch.config import FOR_LOOKING, Settings, find
 from rembg_watch.daemon.adoption import Adoptable, adoptable
 from rembg_watch.daemon.adoption import adopt as take_over
+from rembg_watch.daemon.assembly import MASTERS_NAME, recipe_of
 from rembg_watch.daemon.first_look import AGAIN, answer
+from rembg_watch.daemon.lacking import lacks
+from rembg_watch.delivery.masters import Masters
 from rembg_watch.errors import ExitCode, UsageError
 from rembg_watch.host.silence import silent
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, open_ledger
@@ -25,30 +28,43 @@ def adopt(
     config: ConfigFile = None,
     folder: Annotated[list[str] | None, typer.Option("--folder", "-f", help="Only in these folders.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken over.")] = False,
 ) -> None:
     """
     Take over cut-outs that another ledger delivered, without paying.
 
     Meant are pictures in the queue whose output holds a newer file of the name that their cut-out would have, in any
-    format. They count as delivered from then on; their originals stay where they are.
+    format. They count as delivered from then on; their originals stay where they are. Where a folder delivers several
+    files, those that stand are taken over, and `deliver` makes the others.
     """
     settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
     outputs = {one.name: one.output for one in settings.folders}
     check_folders(folder or (), settings)
     with _ledger(settings) as ledger:
-        meant = [adoptable(ledger, name, outputs[name]) for name in _that_answer(folder or list(outputs), outputs)]
+        recipes = {one.name: recipe_of(one, settings.deliverables) for one in settings.folders}
+        meant = [adoptable(ledger, recipes[name]) for name in _that_answer(folder or list(outputs), outputs)]
+        for one in meant:
+            if one.doubtful:
+                note(_doubts(one))
         meant = [one for one in meant if one.found]
         if not meant:
             say("no picture in the queue has what seems to be its cut-out: there is nothing to take over")
             return
         for one in meant:
             say(_numbers(one))
+        if dry_run:
+            return
         _agree(yes)
         now = datetime.now(UTC)
-        counts = {one.folder: take_over(ledger, one.found, one.output, now) for one in meant}
+        masters = Masters(settings.state_dir / MASTERS_NAME)
+        counts = {one.folder: take_over(ledger, one, masters, now) for one in meant}
         answer(ledger, list(counts), AGAIN)
-    for name, count in counts.items():
-        say(f"{name}: {count_text(count, 'cut-out')} taken over; nothing was paid")
+        lacking = list(lacks(settings, ledger, folders=frozenset(counts)))
+    for one in meant:
+        what = "picture" if one.recipe.deliverables else "cut-out"
+        say(f"{one.folder}: {count_text(counts[one.folder], what)} taken over; nothing was paid")
+    for lack in lacking:
+        say(lack.text())
 
 
 def _that_answer(names: Sequence[str], outputs: Mapping[str, Path]) -> Sequence[str]:
@@ -68,9 +84,25 @@ def _ledger(settings: Settings) -> Ledger:
 
 
 def _numbers(one: Adoptable) -> str:
+    partly = (
+        f", {one.partly:,} of them with some of {_whose(one.partly)} files only"
+        if one.recipe.deliverables and one.partly
+        else ""
+    )
     return (
         f"{one.folder}: {len(one.found):,} of {count_text(one.pictures, 'picture')} in the queue seem to be delivered "
-        f"already, in {one.output}; their originals stay where they are"
+        f"already{partly}, in {one.recipe.output}; their originals stay where they are"
+    )
+
+
+def _whose(count: int) -> str:
+    return "its" if count == 1 else "their"
+
+
+def _doubts(one: Adoptable) -> str:
+    return (
+        f"{one.folder}: of {count_text(one.doubtful, 'picture')} a file may be another picture's as well, by its name: "
+        "such files are not taken over"
     )
 
 

@@ -58,7 +58,8 @@ def deliver(
             _agree(yes, len(gone), price)
         fallen = [(one.job_id, one.name) for some in lost.values() for one in some if one.job_id in kept]
         count = ledger.make_again(kept, datetime.now(UTC), missing=fallen)
-        bought = ledger.redo(ledger.jobs(Which(ids=frozenset(gone))), datetime.now(UTC)) if pay_missing else 0
+        meant = ledger.jobs(Which(ids=frozenset(gone))) if pay_missing else ()
+        bought = ledger.redo(meant, datetime.now(UTC)) if meant else 0
     say(f"{count_text(count, 'picture')} put in line to have {'its' if count == 1 else 'their'} files made, at no cost")
     if pay_missing:
         say(f"{count_text(bought, 'picture')} put in the queue to be bought anew")

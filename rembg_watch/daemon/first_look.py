@@ -19,7 +19,7 @@ from rembg_watch.delivery import earlier
 from rembg_watch.jobs import Job, State, Version
 from rembg_watch.ledger import Json, Which
 from rembg_watch.ledger.port import Ledger
-from rembg_watch.pipeline import InForce, Plan, Recipe
+from rembg_watch.pipeline import InForce, Plan, Recipe, standing_files
 from rembg_watch.pipeline.source import SourceError, measure
 from rembg_watch.pipeline.values import content_key, older_key
 from rembg_watch.report import events
@@ -177,7 +177,8 @@ def decide(
 
     *ours* are those whose cut-out this ledger knows: it is to be made anew.
     """
-    delivered = earlier.counted(recipe.output, {one: sources[one] for one in sources if one not in ours})
+    others = [one for one in sources.items() if one[0] not in ours]
+    delivered = standing_files.count(recipe.output, recipe.deliverables, recipe.naming, others)
     if earlier.is_telling(delivered, len(sources)):
         return Cause.DELIVERED, delivered_text(recipe.name, delivered, len(sources))
     if agrees or not plan.ask_above or len(sources) <= plan.ask_above:

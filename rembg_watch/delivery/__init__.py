@@ -17,6 +17,7 @@ From a paid answer to a file in its place: spool, verify, publish, and what beco
 ``delivery.publish``        one cut-out, whole, in its mirrored place
 ``delivery.withdraw``       a cut-out of ours is taken away again
 ``delivery.earlier``        cut-outs that seem to stand in an output already
+``delivery.earlier_files``  the same where several files are made of each picture
 ``delivery.answer_file``    an answer outside the spool, for ``one_shot``
 ``delivery.review_copies``  copies of cut-outs that wait for a person, in a folder of theirs
 ``delivery.companions``     side files and emptied folders follow a source

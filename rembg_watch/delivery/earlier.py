@@ -5,7 +5,7 @@ Nothing is opened. A whole directory is listed at once, so that a hundred thousa
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -40,18 +40,18 @@ def earlier(output: Path, sources: Iterable[tuple[bytes, Version]]) -> Iterator[
     """Yield those of *sources* that have what seems to be their cut-out below *output*: mirrored, and newer."""
     by_directory = sorted(sources, key=lambda one: one[0].rpartition(b"/")[::2])
     for parent, some in groupby(by_directory, key=lambda one: one[0].rpartition(b"/")[0]):
-        listed = _listed(os.fsencode(output), parent)
-        for source, version in some if listed else ():
-            found = _cutout(source, version, listed)
+        files = listed(os.fsencode(output), parent)
+        for source, version in some if files else ():
+            found = _cutout(source, version, files)
             if found is not None:
                 yield Earlier(source=source, target=parent + b"/" + found if parent else found)
 
 
-def _cutout(source: bytes, version: Version, listed: dict[bytes, "os.DirEntry[bytes]"]) -> bytes | None:
+def _cutout(source: bytes, version: Version, files: dict[bytes, "os.DirEntry[bytes]"]) -> bytes | None:
     for name in _names(source):
-        entry = listed.get(_key(name.rpartition(b"/")[2]))
-        if entry is not None and _is_newer(entry, version):
-            del listed[_key(entry.name)]  # of two sources with one name, it is the cut-out of one
+        entry = files.get(unified(name.rpartition(b"/")[2]))
+        if entry is not None and is_newer(entry, version):
+            del files[unified(entry.name)]  # of two sources with one name, it is the cut-out of one
             return entry.name
     return None
 
@@ -62,7 +62,8 @@ def _names(source: bytes) -> Iterator[bytes]:
         yield from names
 
 
-def _is_newer(entry: "os.DirEntry[bytes]", version: Version) -> bool:
+def is_newer(entry: "os.DirEntry[bytes]", version: Version) -> bool:
+    """Say if it is a file with something in it that is as new as a source."""
     try:
         found = entry.stat(follow_symlinks=False)
         return entry.is_file(follow_symlinks=False) and found.st_size > 0 and found.st_mtime_ns >= version.mtime_ns
@@ -70,19 +71,15 @@ def _is_newer(entry: "os.DirEntry[bytes]", version: Version) -> bool:
         return False
 
 
-def _listed(output: bytes, parent: bytes) -> dict[bytes, "os.DirEntry[bytes]"]:
+def listed(output: bytes, parent: bytes) -> dict[bytes, "os.DirEntry[bytes]"]:
     """List the files of one directory, by names without case and Unicode form; nothing where that cannot be done."""
     try:
         with os.scandir(os.path.join(output, parent)) as entries:  # noqa: PTH118 - bytes
-            return {_key(entry.name): entry for entry in entries if not is_staging_name(entry.name)}
+            return {unified(entry.name): entry for entry in entries if not is_staging_name(entry.name)}
     except OSError:
         return {}
 
 
-def _key(name: bytes) -> bytes:
+def unified(name: bytes) -> bytes:
+    """Return a name without case and Unicode form."""
     return name.lower() if name.isascii() else collision_key(name)
-
-
-def counted(output: Path, sources: Mapping[bytes, Version]) -> int:
-    """Count those of *sources* that have what seems to be their cut-out."""
-    return sum(1 for _ in earlier(output, sources.items()))

@@ -1,6 +1,7 @@
 """How a row becomes a job, and how a choice of jobs becomes a condition. Nothing is written here."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
@@ -147,7 +148,7 @@ def condition(which: Which) -> ColumnElement[bool]:
         true(),
         *([JOBS.c.state.in_(sorted(which.states))] if which.states else []),
         *([JOBS.c.folder.in_(sorted(which.folders))] if which.folders else []),
-        *([JOBS.c.id.in_(sorted(which.ids))] if which.ids else []),
+        *([] if which.ids is None else [JOBS.c.id.in_(sorted(which.ids))]),
         *([JOBS.c.changed_at >= which.since] if which.since else []),
         *([JOBS.c.finding.is_not(None)] if which.is_odd else []),
         *([] if which.has_surprise is None else [SURPRISED if which.has_surprise else ~SURPRISED]),
@@ -155,7 +156,10 @@ def condition(which: Which) -> ColumnElement[bool]:
 
 
 def ids_of(connection: Connection, which: Which, *conditions: ColumnElement[bool], limit: int | None) -> list[int]:
-    """Return the ids of the jobs that are meant, last changed first."""
+    """Return the ids of the jobs that are meant, last changed first; of many that are named, some at a time."""
+    if which.ids is not None and len(which.ids) > SLICE:
+        parts = [replace(which, ids=frozenset(some)) for some in slices(sorted(which.ids))]
+        return [id_ for part in parts for id_ in ids_of(connection, part, *conditions, limit=None)][:limit]
     statement = select(JOBS.c.id).where(condition(which), *conditions)
     statement = statement.order_by(JOBS.c.changed_at.desc(), JOBS.c.id.desc())
     if which.pattern is None:

@@ -59,7 +59,7 @@ class Which:
 
     states: frozenset[State] = frozenset()
     folders: frozenset[str] = frozenset()
-    ids: frozenset[int] = frozenset()
+    ids: frozenset[int] | None = None  # these alone, and none where there are none
     pattern: str | None = None  # a glob over the source's path, ``*`` crosses directories; or folder and path
     since: datetime | None = None  # changed at this moment or later
     is_odd: bool = False  # only those of which something is to be looked at

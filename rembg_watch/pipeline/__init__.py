@@ -19,6 +19,7 @@ twice without saying so:
 ``pipeline.surprises``     answers of an unexpected size: held until a person decides
 ``pipeline.trials``        the first answer of a new kind: one picture goes alone
 ``pipeline.afterwards``    what becomes of the source
+``pipeline.standing_files`` which files of pictures seem to stand in an output already
 ``pipeline.recovery``      what an earlier run, or a step that broke, left in the middle
 ``pipeline.pool``          who runs the steps, how many at once
 ``pipeline.feeder``        what is worked on next

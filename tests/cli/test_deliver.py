@@ -86,6 +86,19 @@ def test_a_run_makes_every_file_for_one_credit_and_what_is_added_later_costs_not
         assert (shop.size, shop.getpixel((0, 0))) == ((300, 300), (255, 255, 255))
 
 
+def test_to_agree_to_pay_buys_nothing_where_every_master_is_kept(
+    desk: Path, api: Sandbox, call: Callable[..., Any]
+) -> None:
+    configure(desk, api, "print")
+    draw(desk / "in/a.jpg")
+    draw(desk / "in/b.jpg", colour="red")
+    assert call("once", "--quiet").code == 0
+    configure(desk, api, "print", "shop")
+    assert "0 pictures put in the queue to be bought anew" in call("deliver", "a.jpg", "--pay-missing", "--yes").out
+    assert call("once", "--quiet").code == 0
+    assert (files(desk), api.billed) == (["print/a.tif", "print/b.tif", "shop/a.jpg"], 2)
+
+
 def test_what_is_kept_no_more_is_bought_only_where_that_was_agreed_to(
     desk: Path, api: Sandbox, call: Callable[..., Any]
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from rembg_watch.account.causes import Cause
 from rembg_watch.daemon import Daemon, adoption
+from rembg_watch.daemon.assembly import recipe_of
 from rembg_watch.daemon.estimate import estimate
 from rembg_watch.daemon.first_look import AGAIN, LET_GO, answer
 from rembg_watch.errors import ExitCode
@@ -214,8 +215,9 @@ def test_an_older_ledger_pays_for_nothing_that_was_delivered_after_it(
             assert list(held(daemon)) == [Cause.DELIVERED]
     assert calls(studio) == paid
     with running(studio, asking(studio)) as daemon:
-        ledger, output = daemon.parts.ledger, studio.root / "out"
-        assert adoption.adopt(ledger, adoption.adoptable(ledger, "f", output).found, output, daemon.clocks.now()) == 4
+        ledger, ports = daemon.parts.ledger, daemon.parts.ports
+        found = adoption.adoptable(ledger, recipe_of(asking(studio).folders[0], {}))
+        assert adoption.adopt(ledger, found, ports.masters, ports.now()) == 4
     studio.drop("new.png", (1, 2, 3), (70, 30))
     assert once(studio, asking(studio)) is ExitCode.OK
     assert calls(studio) == paid + 1
@@ -244,10 +246,10 @@ def test_adopting_takes_them_over_and_the_rest_is_sent(studio: Studio) -> None:
     drop(studio, 2, first=6)
     with running(studio, settings(studio)) as daemon:
         eventually(lambda: list(held(daemon)) == [Cause.DELIVERED])
-        ledger, output = daemon.parts.ledger, studio.root / "out"
-        found = adoption.adoptable(ledger, "f", output)
+        ledger, ports = daemon.parts.ledger, daemon.parts.ports
+        found = adoption.adoptable(ledger, recipe_of(settings(studio).folders[0], {}))
         assert (found.pictures, len(found.found)) == (8, 6)
-        assert adoption.adopt(ledger, found.found, output, daemon.parts.ports.now()) == 6
+        assert adoption.adopt(ledger, found, ports.masters, ports.now()) == 6
         answer(ledger, ["f"], AGAIN)
         eventually(lambda: (daemon.tick(), ledger.counts("f")[State.DONE] == 8)[1])
     assert calls(studio) == paid + 2

@@ -1172,3 +1172,21 @@ def test_sixteen_threads_and_a_scanner_lose_nothing_and_claim_nothing_twice(ledg
     assert sorted(done) == sorted(set(done))
     assert ledger.counts()[State.DONE] == jobs
     assert ledger.spending().charged == jobs
+
+
+class TestNamedJobs:
+    def test_no_ids_are_no_jobs_and_never_all_of_them(self, ledger: Ledger) -> None:
+        fail(ledger, b"a.jpg")
+        fail(ledger, b"b.jpg")
+        none = Which(ids=frozenset())
+        assert list(ledger.jobs(none)) == []
+        assert list(ledger.redoable(none)) == []
+        assert ledger.retry(none, NOW) == 0
+        assert ledger.accept(none, NOW) == 0
+        assert list(ledger.turn_down(none, NOW)) == []
+        assert ledger.counts()[State.FAILED] == 2
+
+    def test_more_ids_than_a_statement_takes_are_all_meant(self, ledger: Ledger) -> None:
+        queue(ledger, *(b"%d.jpg" % number for number in range(3)))
+        ids = {job.id for job in ledger.jobs()}
+        assert {job.id for job in ledger.jobs(Which(ids=frozenset(ids | set(range(10_000, 60_000)))))} == ids
