@@ -10,7 +10,7 @@ from tests.ledger.moves import NOW, claim, finish, queue
 
 def done(ledger: Ledger, *sources: bytes) -> None:
     queue(ledger, *sources)
-    for job in claim(ledger):
+    for job in claim(ledger, 1000):
         finish(ledger, job, f"key-{job.source.decode()}")
 
 
