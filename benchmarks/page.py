@@ -39,7 +39,7 @@ from rembg_watch.web.marks import mark_word, start_word
 
 FOLDERS = ("studio", "press", "archive")
 PER_SHOOT = 50
-POLL_S = 3.0  # as in static/page.js
+POLL_S, CALM = 3.0, 10  # as in static/page.js
 _US = 1_000_000
 
 JOBS_INTO = """
@@ -256,11 +256,12 @@ def tabs(url: str, asked: Sequence[str], number: int) -> Iterator[None]:
     is_over = threading.Event()
 
     def tab(index: int) -> None:
-        browser = Browser(url)
+        browser, unchanged = Browser(url), 0
         is_over.wait(POLL_S * index / number)
         while not is_over.is_set():
-            browser.get(asked[index % len(asked)], if_changed=True)
-            is_over.wait(POLL_S)
+            is_news = browser.get(asked[index % len(asked)], if_changed=True) != 304
+            unchanged = 0 if is_news else unchanged + 1
+            is_over.wait(POLL_S if unchanged < CALM else 2 * POLL_S)
         browser.close()
 
     threads = [threading.Thread(target=tab, args=(index,)) for index in range(number)]
@@ -275,8 +276,8 @@ def tabs(url: str, asked: Sequence[str], number: int) -> Iterator[None]:
 
 
 def share(process: Process, seconds: float, act: Callable[[], None], every_s: float) -> float:
-    """Return the share of a core that is used while something is done every so often, once everything was asked for."""
-    time.sleep(2 * POLL_S)
+    """Return the share of a core that is used while something is done every so often, once tabs have settled."""
+    time.sleep((CALM + 2) * POLL_S)
     before_s, began_s = process.cpu_s(), time.monotonic()
     while time.monotonic() < began_s + seconds:
         act()

@@ -14,10 +14,10 @@ from rembg_watch.cli.console import note, say
 from rembg_watch.config import FOR_LOOKING, Settings, find
 from rembg_watch.daemon.adoption import Adoptable, adoptable
 from rembg_watch.daemon.adoption import adopt as take_over
-from rembg_watch.daemon.assembly import MASTERS_NAME, recipe_of
+from rembg_watch.daemon.assembly import recipe_of
 from rembg_watch.daemon.first_look import AGAIN, answer
 from rembg_watch.daemon.lacking import lacks
-from rembg_watch.delivery.masters import Masters
+from rembg_watch.delivery.masters import MASTERS_NAME, Masters
 from rembg_watch.errors import ExitCode, UsageError
 from rembg_watch.host.silence import silent
 from rembg_watch.ledger import Access, Ledger, NoLedgerError, open_ledger

@@ -1,9 +1,8 @@
 """``jobs``: the pictures in the ledger, with the state of each and the reason for it."""
 
-import json
-import os
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +21,7 @@ from rembg_watch.report import events
 from rembg_watch.report.screen import kind_text
 from rembg_watch.report.status import STATUS_NAME, passed_over_view, read_snapshot
 from rembg_watch.report.words import credits_number, show, size_text
+from rembg_watch.web import answers
 
 _STYLES = {
     State.DONE: "green",
@@ -161,30 +161,7 @@ def _file_json(target: bytes | None, made: Made | None) -> dict[str, Any]:
 
 
 def _job_json(job: Job) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "folder": job.folder,
-        "source": os.fsdecode(job.source).encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
-        "source_hex": job.source.hex(),
-        "size_bytes": job.version.size_bytes,
-        "state": job.state.value,
-        "target": show(job.target) if job.target else None,
-        "reason": job.reason,
-        "code": job.code,
-        "finding": job.finding,
-        "figures": json.loads(job.figures) if job.figures else None,
-        "answer_w": job.answer_w,
-        "answer_h": job.answer_h,
-        "delivered_at": job.delivered_at.isoformat() if job.delivered_at else None,
-        "field": job.field,
-        "attempts": job.attempts,
-        "doubts": job.doubts,
-        "charged": credits_number(job.charged),
-        "retry_at": job.retry_at.isoformat() if job.retry_at else None,
-        "enqueued_at": job.enqueued_at.isoformat(),
-        "changed_at": job.changed_at.isoformat(),
-        "request_id": job.request_id,
-    }
+    return answers.job(job, amount=credits_number, moment=datetime.isoformat)
 
 
 def _show_passed_over(found: Mapping[str, PassedOver], limit: int, *, as_json: bool) -> None:

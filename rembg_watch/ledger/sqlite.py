@@ -40,7 +40,7 @@ from rembg_watch.ledger.values import Access, LedgerUnavailableError, NoLedgerEr
 BUSY_S = 20.0
 """How long a commit waits for another process before it gives up."""
 
-READERS = 8
+READERS, READERS_BESIDE = 8, 4  # each keeps 2 MB; beside the daemon one looks, and few look at once
 _FREED_AT_ONCE = 512  # pages given back to the disk in one transaction
 
 
@@ -51,7 +51,7 @@ class SqliteStore(Store):
         self.path = path
         self.access = access
         self._migrations = migrations
-        self._readers = _reading(path)
+        self._readers = _reading(path, READERS_BESIDE if access is Access.READ else READERS)
         self._read_as: object = None  # which file, and how, the readers found when they were last looked at
         self._writers = _writing(path)
         self._connection: Connection | None = None
@@ -241,12 +241,12 @@ def _unused_pages(connection: sqlite3.Connection) -> int:
     return count
 
 
-def _reading(path: Path) -> Engine:
+def _reading(path: Path, readers: int) -> Engine:
     return create_engine(
         "sqlite://",
         creator=lambda: _reader(path),
         poolclass=QueuePool,
-        pool_size=READERS,
+        pool_size=readers,
         max_overflow=0,
         pool_timeout=BUSY_S,
     )

@@ -1,6 +1,9 @@
 """The JSON of ``/api/v1``: what stands on the pages, for machines. Names only join, none changes its meaning."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from rembg_watch.jobs import Job
@@ -12,8 +15,17 @@ from rembg_watch.report.words import show
 Answer = dict[str, Any]
 
 
-def job(one: Job) -> Answer:
-    """Give a picture; credits are strings, so that none is rounded."""
+def _amount(credits_: Decimal) -> str:
+    return f"{credits_:f}"
+
+
+def job(
+    one: Job,
+    *,
+    amount: Callable[[Decimal], object] = _amount,
+    moment: Callable[[datetime], str | None] = stamp,
+) -> Answer:
+    """Give a picture; credits are strings, so that none is rounded. The command ``jobs`` writes some things its way."""
     return {
         "id": one.id,
         "folder": one.folder,
@@ -26,12 +38,16 @@ def job(one: Job) -> Answer:
         "code": one.code,
         "field": one.field,
         "finding": one.finding,
+        "figures": json.loads(one.figures) if one.figures else None,
+        "answer_w": one.answer_w,
+        "answer_h": one.answer_h,
         "attempts": one.attempts,
         "doubts": one.doubts,
-        "charged": _amount(one.charged),
-        "enqueued_at": stamp(one.enqueued_at),
-        "changed_at": stamp(one.changed_at),
-        "retry_at": stamp(one.retry_at),
+        "charged": amount(one.charged),
+        "enqueued_at": moment(one.enqueued_at),
+        "changed_at": moment(one.changed_at),
+        "delivered_at": moment(one.delivered_at) if one.delivered_at else None,
+        "retry_at": moment(one.retry_at) if one.retry_at else None,
         "request_id": one.request_id,
     }
 
@@ -92,7 +108,3 @@ def day(one: Day) -> Answer:
         "doubles": one.spending.doubles,
         "repeats": one.spending.repeats,
     }
-
-
-def _amount(credits_: object) -> str:
-    return f"{credits_:f}"

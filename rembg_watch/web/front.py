@@ -218,6 +218,8 @@ def balance(snapshot: Snapshot, days: Sequence[Day], clock: WallClock) -> Balanc
 
 def forecast(spendable: Decimal, days: Sequence[Day], *, clock: WallClock, renews_at: datetime | None) -> str:
     """Say how long credits last at the pace of the last days on which pictures were sent, quiet days included."""
+    if spendable <= 0:
+        return "None is left to spend."
     begin = clock.now - timedelta(days=PACE_DAYS)
     lately = [one for one in days if one.day >= begin and one.spending.booked > 0]
     if not lately:

@@ -79,19 +79,6 @@ def door(listen: str, hosts: Iterable[str], *, may_act: bool = False) -> Door:
     return Door(hosts=known, names=frozenset(named - with_port), may_act=may_act)
 
 
-def is_private(listen: str) -> bool:
-    """Say whether only this machine can reach it."""
-    if listen.startswith("unix:"):
-        return True
-    name = urlsplit(f"//{listen}").hostname or ""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
 def refusal(asked: Asked, door: Door) -> Refusal | None:
     """Say why a request is not answered; None: it may be."""
     if asked.host is None or not door.knows(asked.host):

@@ -20,18 +20,18 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from rembg_watch.config.page import is_private, password_of, refuse_open_doors
 from rembg_watch.config.settings import WebSettings
 from rembg_watch.delivery.decoders import DecoderError, Decoders
-from rembg_watch.errors import ConfigError, ExitCode, RembgWatchError
+from rembg_watch.errors import ExitCode, RembgWatchError
 from rembg_watch.web.app import Site
 from rembg_watch.web.cache import Cache
 from rembg_watch.web.daemons import Daemon, named
 from rembg_watch.web.entry import Entry
-from rembg_watch.web.guard import door, is_private
+from rembg_watch.web.guard import door
 from rembg_watch.web.login import HeaderLogin, Login, NoLogin, PasswordLogin
 from rembg_watch.web.pictures import Views
 
-CREDENTIAL = "web_password"
 REQUEST_S = 20.0
 """Whoever has not said what is wanted by then is hung up on: slow clients must not use up what others need."""
 
@@ -91,37 +91,14 @@ def login_of(web: WebSettings, environ: Mapping[str, str]) -> Login:
     Raises:
         ConfigError: A login is wanted that cannot work, or none where one is needed. Then nothing is served.
     """
-    if web.auth == "none":
-        if web.may == "act" and not web.listen.startswith("unix:"):
-            todo = 'set auth = "password" and password_file, or listen on a unix socket of those who may'
-            raise ConfigError([f'[web] may = "act" and everybody on this machine could spend credits: {todo}'])
-        if not is_private(web.listen):
-            todo = 'set auth = "password" and password_file, or listen on 127.0.0.1 or a unix socket behind a proxy'
-            raise ConfigError([f"[web] listen = {web.listen!r} would show the pictures to everybody: {todo}"])
-        return NoLogin()
-    if web.auth == "password":
-        return PasswordLogin(_password(web, environ))
-    if not web.listen.startswith("unix:") and not web.trusted_proxies:
-        todo = "name the proxy in trusted_proxies, or listen on a unix socket"
-        raise ConfigError([f'[web] auth = "header": anybody could say to be anybody: {todo}'])
-    return HeaderLogin(web.user_header, web.trusted_proxies)
-
-
-def _password(web: WebSettings, environ: Mapping[str, str]) -> str:
-    given = environ.get("CREDENTIALS_DIRECTORY")
-    places = [Path(given) / CREDENTIAL] if given else []
-    places += [web.password_file] if web.password_file is not None else []
-    for place in places:
-        with suppress(FileNotFoundError):
-            try:
-                password = place.read_text(encoding="utf-8").strip("\r\n")
-            except (PermissionError, IsADirectoryError, UnicodeDecodeError) as error:
-                raise ConfigError([f"[web] the password cannot be read from {place}: {error}"]) from error
-            if not password.strip():
-                raise ConfigError([f"[web] the password in {place} is empty"])
-            return password
-    todo = "set password_file, or give systemd the credential web_password"
-    raise ConfigError([f'[web] auth = "password" and there is no password: {todo}'])
+    refuse_open_doors(web)
+    match web.auth:
+        case "none":
+            return NoLogin()
+        case "password":
+            return PasswordLogin(password_of(web, environ))
+        case "header":
+            return HeaderLogin(web.user_header, web.trusted_proxies)
 
 
 def cache_dir(environ: Mapping[str, str]) -> Path | None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from rembg_watch.web.guard import HEADERS, Asked, door, is_private, may_name_its_user, refusal
+from rembg_watch.config.page import is_private
+from rembg_watch.web.guard import HEADERS, Asked, door, may_name_its_user, refusal
 
 LOOPBACK = "127.0.0.1:8787"
 

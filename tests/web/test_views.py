@@ -35,7 +35,7 @@ def _day(ago: int, credits_: int, folder: str = "a") -> Day:
         (5, [_day(0, 50)], None, "less than a day"),
         (1000, [_day(4, 10)], 7, "until the renewal, even if"),
         (100, [_day(9, 50)], 7, "until the renewal at the pace of late; if every day is busy, about 2 days"),
-        (0, [_day(1, 50)], 7, "less than a day"),
+        (0, [_day(1, 50)], 7, "None is left"),
     ],
     ids=["never", "long ago", "today alone", "with quiet days", "nearly gone", "enough", "enough if quiet", "gone"],
 )

@@ -3,9 +3,12 @@ document.documentElement.classList.add("js");
 
 const POLL_MS = 3000;
 const PATIENCE_MS = 15000;
+const CALM = 10; /* answers in a row that nothing has changed: from then on every other turn is left out */
 const byId = (id) => document.getElementById(id);
 let etag = null;
 let isAway = false;
+let unchanged = 0;
+let turn = 0;
 
 /* --- live: the page is asked for again, and what stands in it is put in place of what stood there --- */
 
@@ -16,6 +19,7 @@ async function poll() {
     const headers = etag ? { "If-None-Match": etag } : {};
     const answer = await fetch(location.href, { headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
     away(false);
+    unchanged = answer.status === 304 ? unchanged + 1 : 0;
     if (answer.status === 304) return;
     const isFirst = etag === null;
     etag = answer.headers.get("ETag");
@@ -142,5 +146,8 @@ function begin() {
 }
 
 begin();
-setInterval(poll, POLL_MS);
+setInterval(() => {
+  turn += 1;
+  if (unchanged < CALM || turn % 2 === 0) poll();
+}, POLL_MS);
 document.addEventListener("visibilitychange", poll);
