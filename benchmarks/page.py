@@ -317,7 +317,7 @@ def browse(process: Process, url: str, daemon: StandIn, jobs: int, rounds: int, 
     with tabs(url, every, 10):
         row("ten tabs, nothing happens", f"{share(process, seconds, daemon.report, 15.0):.2%} of a core", "", "", "")
         row(
-            "ten tabs, each second is another", f"{share(process, seconds, daemon.work, 1.0):.2%} of a core", "", "", ""
+            "ten tabs, a change each second", f"{share(process, seconds, daemon.work, 1.0):.2%} of a core", "", "", ""
         )
     for _ in range(10 * rounds):
         for path in every:
