@@ -316,9 +316,7 @@ def browse(process: Process, url: str, daemon: StandIn, jobs: int, rounds: int, 
     row("memory after that", f"{process.memory_mb():.0f} MB", f"peak {process.memory_mb('VmHWM'):.0f} MB", "", "")
     with tabs(url, every, 10):
         row("ten tabs, nothing happens", f"{share(process, seconds, daemon.report, 15.0):.2%} of a core", "", "", "")
-        row(
-            "ten tabs, a change each second", f"{share(process, seconds, daemon.work, 1.0):.2%} of a core", "", "", ""
-        )
+        row("ten tabs, a change each second", f"{share(process, seconds, daemon.work, 1.0):.2%} of a core", "", "", "")
     for _ in range(10 * rounds):
         for path in every:
             browser.get(path)

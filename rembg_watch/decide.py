@@ -101,16 +101,17 @@ _Dirs = Mapping[str, Path | None]
 
 
 def _approve(ledger: Ledger, jobs: Sequence[Job], person: Person, _: _Dirs) -> int:
-    if waiting := _ids(job for job in jobs if is_waiting(job)):
-        ledger.accept(Which(ids=waiting), person.at)
-    return ledger.give_verdict(jobs, Verdict.APPROVED, person.at, who=person.who)
+    waiting, delivered = _parted(jobs)
+    count = ledger.accept(Which(ids=_ids(waiting)), person.at, who=person.who)
+    return count + ledger.give_verdict(delivered, Verdict.APPROVED, person.at, who=person.who)
 
 
 def _reject(ledger: Ledger, jobs: Sequence[Job], person: Person, review_dirs: _Dirs) -> int:
-    if waiting := _ids(job for job in jobs if is_waiting(job)):
-        for job in ledger.turn_down(Which(ids=waiting), person.at):
-            _clear(job, review_dirs)
-    return ledger.give_verdict(jobs, Verdict.REJECTED, person.at, who=person.who)
+    waiting, delivered = _parted(jobs)
+    rejected = ledger.turn_down(Which(ids=_ids(waiting)), person.at, who=person.who)
+    for job in rejected:
+        _clear(job, review_dirs)
+    return len(rejected) + ledger.give_verdict(delivered, Verdict.REJECTED, person.at, who=person.who)
 
 
 def _undo(ledger: Ledger, jobs: Sequence[Job], person: Person, _: _Dirs) -> int:
@@ -137,6 +138,12 @@ _DO: Mapping[Act, Callable[[Ledger, Sequence[Job], Person, _Dirs], int]] = {
     Act.RETRY: _retry,
     Act.REDO: _redo,
 }
+
+
+def _parted(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    """Part those that wait from those that are delivered."""
+    waiting = [job for job in jobs if is_waiting(job)]
+    return waiting, [job for job in jobs if not is_waiting(job)]
 
 
 def _ids(jobs: Iterable[Job]) -> frozenset[int]:

@@ -47,7 +47,11 @@ def accept(
         if not patterns:
             _take_from_now_on(ledger, takes_any)
             ledger.set_note(RESUME, now.isoformat(), is_durable=False)
-    say(f"{count_text(count, 'answer')} accepted and delivered next" if count else "no answer waits to be accepted")
+    say(
+        f"{count_text(count, 'answer')} accepted: delivered next, at no cost"
+        if count
+        else "no answer waits to be accepted"
+    )
     for name in [] if patterns else takes_any:
         say(f"{name} takes answers of any size from now on")
 

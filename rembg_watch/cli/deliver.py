@@ -45,9 +45,9 @@ def deliver(
         names = frozenset(folder or ())
         lost = _lost(settings, ledger, names, which) if missing else {}
         found = list(lacks(settings, ledger, folders=names, lost=lost))
-        found = [one for lack in found if (one := _chosen(lack, which)).kept or one.gone]
+        found = [one for lack in found if (one := _chosen(lack, which)).kept or one.gone or one.lost]
         if not found:
-            say("no delivered picture that is meant lacks a deliverable")
+            say("nothing is lacking: every picture that is meant has all of its files")
             return
         price = settings.credits.per_image
         for one in found:
@@ -62,7 +62,7 @@ def deliver(
         bought = ledger.redo(meant, datetime.now(UTC)) if meant else 0
     say(f"{count_text(count, 'picture')} put in line to have {'its' if count == 1 else 'their'} files made, at no cost")
     if pay_missing:
-        say(f"{count_text(bought, 'picture')} put in the queue to be bought anew")
+        say(f"{count_text(bought, 'picture')} put in line to be bought anew")
     elif gone:
         say(f"--pay-missing buys {count_text(len(gone), 'picture')} anew, for up to {credits_text(price * len(gone))}")
 
@@ -83,7 +83,7 @@ def _lost(settings: Settings, ledger: Ledger, folders: frozenset[str], which: li
     lost: dict[str, list[Lacking]] = {}
     for job in newest.values():
         lost.setdefault(job.folder, []).extend(
-            Lacking(job.id, job.source, one.deliverable, job.content_key, job.answer_digest)
+            Lacking(job.id, job.source, one.deliverable, job.content_key, job.answer_digest, stands=job.gone_at is None)
             for one in looked.gone.get(job.id, ())
             if one.deliverable is not None
         )
@@ -94,7 +94,7 @@ def _chosen(lack: Lack, which: list[Which]) -> Lack:
     def meant(some: tuple[Lacking, ...]) -> tuple[Lacking, ...]:
         return tuple(one for one in some if any(choice.accepts(one.source, lack.folder) for choice in which))
 
-    return Lack(lack.folder, lack.deliverable, meant(lack.kept), meant(lack.gone), lack.price)
+    return Lack(lack.folder, lack.deliverable, meant(lack.kept), meant(lack.gone), meant(lack.lost), lack.price)
 
 
 def _agree(yes: bool, count: int, price: Decimal) -> None:

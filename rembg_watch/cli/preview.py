@@ -50,6 +50,7 @@ def preview(
     settings = state_dirs.load(find(config), tolerate=FOR_LOOKING)
     if not image.is_file():
         raise UsageError(f"{image}: there is no such picture")
+    _refuse_inputs(settings, output)
     recipes = list(_recipes(settings, folder, deliverable))
     with tempfile.TemporaryDirectory() as scratch:
         for recipe in recipes:
@@ -62,6 +63,14 @@ def preview(
     raise RembgWatchError(
         f"nothing is kept of {image}: let it be delivered by a folder that delivers, or add --sandbox for a look"
     )
+
+
+def _refuse_inputs(settings: Settings, output: Path) -> None:
+    """Keep previews out of watched folders, where each would be taken for a new picture and paid for."""
+    there = output.resolve()
+    for one in settings.folders:
+        if there.is_relative_to(one.input.resolve()):
+            raise UsageError(f"{output} is inside the input of {one.name}: the files would be sent and paid for")
 
 
 def _recipes(settings: Settings, folder: str | None, wanted: list[str] | None) -> Iterator[Recipe]:

@@ -62,7 +62,7 @@ def redo(
             return
         price = settings.credits.per_image * len(meant)
         lost = f" (missing from the output: {len(gone):,})" if gone else ""
-        say(f"{count_text(len(meant), 'cut-out')} made anew for up to {credits_text(Decimal(price))}{lost}")
+        say(f"{count_text(len(meant), 'cut-out')} to be made anew, for up to {credits_text(Decimal(price))}{lost}")
         _agree(yes)
         count = ledger.redo(meant, datetime.now(UTC))
         shown = {one.name: one.review_dir for one in settings.folders}

@@ -54,7 +54,7 @@ def status(
             else:
                 OUT.print(render(found, now=_now(), alive=alive))
                 for one in lacking:
-                    say(f'{one.text()}; "rembg-watch deliver" makes them')
+                    say(one.text() + one.advice())
             if not watch:
                 return
             time.sleep(WATCH_S)

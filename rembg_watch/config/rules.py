@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from rembg_watch.api.params import parameter_problems
+from rembg_watch.config import recipes
 from rembg_watch.config.findings import Finding, FindingKind, Severity
 from rembg_watch.config.origins import Loc, dotted
 from rembg_watch.config.settings import FolderOptions, FolderSettings, Settings
@@ -36,10 +37,11 @@ def problems(
         *_afters(settings),
         *_options(settings),
         *_deliverables(settings),
+        *recipes.on_paper(settings),
     ]
     if on_disk:
         found += [*_overlaps(settings, silent), *_state_dir(settings), *_silent(settings, silent)]
-        found += [*_inputs(settings, silent), *_targets(settings, silent)]
+        found += [*_inputs(settings, silent), *_targets(settings, silent), *recipes.on_disk(settings)]
     where = where or dotted
     return [Finding(severity, kind, what, where=where(loc), todo=todo) for severity, kind, loc, what, todo in found]
 

@@ -426,9 +426,21 @@ def _pattern_of_names(value: str) -> str:
     return value
 
 
-Side = Annotated[Whole, Field(ge=1, le=30_000)]
 Share = Annotated[Real, Field(ge=0, le=1)]
 Profile = Annotated[str, BeforeValidator(_profile)]
+
+
+_LONGEST_CANVAS_PX = 30_000
+
+
+def _canvas(value: object) -> object:
+    """Read a word or two sides, with one sentence for whatever else stands there."""
+    if value in list(Canvas):
+        return value
+    sides = list(value) if isinstance(value, list | tuple) else []
+    if len(sides) != 2 or not all(type(one) is int and 1 <= one <= _LONGEST_CANVAS_PX for one in sides):
+        raise ValueError(f'must be "source", "object" or [width, height], each 1 to {_LONGEST_CANVAS_PX:,}')
+    return value
 
 
 class DeliverableSettings(Section):
@@ -446,7 +458,7 @@ class DeliverableSettings(Section):
         description="A colour; without it transparent, where the format can be, else white.",
         examples=["#ffffff"],
     )
-    canvas: tuple[Side, Side] | Canvas = Field(
+    canvas: Annotated[tuple[Whole, Whole] | Canvas, BeforeValidator(_canvas)] = Field(
         default=Canvas.SOURCE,
         description="source: as large as the picture | object: as the object and its margin | [width, height].",
         examples=[(2000, 2000)],
@@ -609,8 +621,7 @@ class FolderSettings(Section):
     )
     review_dir: FilePath | None = Field(
         default=None,
-        description='Where cut-outs that are held are shown, with the reason beside each (review = "hold"): a folder\n'
-        "that exists.",
+        description='Where cut-outs that are held are shown, with the reason beside each (review = "hold").',
         examples=["/srv/studio/review"],
     )
     review_limits: ReviewLimits = ReviewLimits()

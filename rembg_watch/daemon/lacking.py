@@ -27,6 +27,7 @@ class Lack:
     deliverable: str
     kept: tuple[Lacking, ...]  # they can have it at no cost
     gone: tuple[Lacking, ...]  # nothing is kept of what was bought for them
+    lost: tuple[Lacking, ...]  # and the original is not there either: nobody can make it
     price: Decimal  # of one picture
 
     def view(self) -> dict[str, Json]:
@@ -36,6 +37,7 @@ class Lack:
             "deliverable": self.deliverable,
             "kept": len(self.kept),
             "gone": len(self.gone),
+            "lost": len(self.lost),
             "credits": credits_number(self.price * len(self.gone)),
         }
 
@@ -47,19 +49,29 @@ class Lack:
                 f"{count_text(len(self.kept), 'picture')} {_lack(len(self.kept))} {self.deliverable!r}: 0 credits"
             )
         if self.gone:
-            who = f"{len(self.gone):,} have no master" if self.kept else _without(len(self.gone), self.deliverable)
-            parts.append(f"{who}: {credits_text(self.price * len(self.gone))}")
+            parts.append(
+                f"{self._without(len(self.gone), is_first=not parts)}: {credits_text(self.price * len(self.gone))}"
+            )
+        if self.lost:
+            put = "its original" if len(self.lost) == 1 else "their originals"
+            parts.append(f"{self._without(len(self.lost), is_first=not parts)}, and {put} would have to be put back")
         return f"{self.folder}: " + "; ".join(parts)
+
+    def _without(self, count: int, *, is_first: bool) -> str:
+        have = "has" if count == 1 else "have"
+        if not is_first:
+            return f"{count:,} {have} no master"
+        return f"{count_text(count, 'picture')} {_lack(count)} {self.deliverable!r} and {have} no master"
+
+    def advice(self) -> str:
+        """Say which command makes them, after the sentence; nothing where none does."""
+        if self.kept:
+            return '; "rembg-watch deliver" makes what costs nothing'
+        return '; "rembg-watch deliver --pay-missing" buys them anew' if self.gone else ""
 
 
 def _lack(count: int) -> str:
     return "lacks" if count == 1 else "lack"
-
-
-def _without(count: int, deliverable: str) -> str:
-    return (
-        f"{count_text(count, 'picture')} {_lack(count)} {deliverable!r} and {'has' if count == 1 else 'have'} no master"
-    )
 
 
 def lacks(
@@ -81,9 +93,10 @@ def lacks(
             by_name[one.name].append(one)
         for name, found in by_name.items():
             kept = tuple(one for one in found if _is_kept(masters, one))
-            gone = tuple(one for one in found if one not in set(kept))
+            others = [one for one in found if one not in set(kept)]
+            gone, hopeless = (tuple(one for one in others if one.stands is stands) for stands in (True, False))
             if found:
-                yield Lack(folder.name, name, kept, gone, settings.credits.per_image)
+                yield Lack(folder.name, name, kept, gone, hopeless, settings.credits.per_image)
 
 
 def kept_ids(settings: Settings, jobs: Iterable[Job]) -> frozenset[int]:

@@ -40,7 +40,8 @@ class TargetFolders:
         Outputs are reported by whoever tries them out. The *silent* ones do not answer now: they are
         made once they do, if need be.
         """
-        wanted = [path for folder in settings.folders for path in (folder.output, folder.done, folder.failed)]
+        written = [(one.output, one.done, one.failed, one.review_dir) for one in settings.folders]
+        wanted = [path for paths in written for path in paths]
         missing = [path for path in wanted if path is not None and path not in silent and is_away(path)]
         table = mounted(self._proc)
         self._unmade = {path: mount_of(path, table) for path in missing}
@@ -48,7 +49,7 @@ class TargetFolders:
         self._unmade |= {path: None for path in wanted if path is not None and path in silent}
         for folder in settings.folders:
             for place, path in targets(folder, silent).items():
-                if place != "output" and (why := unwritable(path)):
+                if place not in _NOT_FOR_ORIGINALS and (why := unwritable(path)):
                     stay = events.OriginalsStay(folder=folder.name, place=place, path=os.fsencode(path), why=why)
                     self._report(stay)
 
@@ -86,6 +87,9 @@ class TargetFolders:
             with contextlib.suppress(OSError):
                 path.mkdir(parents=True, exist_ok=True)
                 unmade.pop(path, None)
+
+
+_NOT_FOR_ORIGINALS = frozenset({"output", "review_dir"})  # whoever writes there says so
 
 
 def may_be_made(path: Path, before: Mount | None = None, *, proc: Path = PROC, fstab: Path = FSTAB) -> bool:

@@ -30,7 +30,7 @@ def put(review_dir: Path, job: Job, answer: Path, note: str) -> bytes | None:
     Show a cut-out, unless it is shown already.
 
     Args:
-        review_dir: Where; it is never created, since a missing one is a share that is offline.
+        review_dir: Where; it is not made here, since a missing one may be a share that is offline.
         job: Whose cut-out it is.
         answer: The cut-out.
         note: What there is to say about it.

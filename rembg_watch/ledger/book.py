@@ -167,16 +167,16 @@ class SqlLedger(Ledger):
         retry = partial(work.retry, at=at)
         return sum(self._store.write(partial(retry, ids=some)) for some in rows.slices(ids, ADDED_AT_ONCE))
 
-    def accept(self, which: Which, at: datetime) -> int:
+    def accept(self, which: Which, at: datetime, *, who: str = "") -> int:
         meant = replace(which, has_surprise=True)
         ids = self._read(lambda connection: rows.ids_of(connection, meant, limit=None))
-        accept = partial(work.accept, at=at)
+        accept = partial(_accept, at=at, who=who)
         return sum(self._store.write(partial(accept, ids=some)) for some in rows.slices(ids, ADDED_AT_ONCE))
 
-    def turn_down(self, which: Which, at: datetime) -> list[Job]:
+    def turn_down(self, which: Which, at: datetime, *, who: str = "") -> list[Job]:
         meant = replace(which, has_surprise=True)
         ids = self._read(lambda connection: rows.ids_of(connection, meant, limit=None))
-        turn_down = partial(work.turn_down, at=at)
+        turn_down = partial(_turn_down, at=at, who=who)
         for some in rows.slices(ids, ADDED_AT_ONCE):
             self._store.write(partial(turn_down, ids=some))
         found = [job for some in rows.slices(ids) for job in self._read(partial(rows.jobs_by_id, ids=some))]
@@ -331,8 +331,21 @@ class SqlLedger(Ledger):
 
 
 def _redo(connection: Connection, ids: Sequence[int], at: datetime) -> int:
-    making.forget(connection, ids)  # of the answer that is replaced
-    return work.redo(connection, ids, at)
+    can_be = work.redoable(connection, ids)
+    making.forget(connection, can_be)  # of the answer that is replaced
+    return work.redo(connection, can_be, at)
+
+
+def _accept(connection: Connection, ids: Sequence[int], at: datetime, who: str) -> int:
+    waiting = work.waiting(connection, ids)
+    reviews.give(connection, waiting, Verdict.APPROVED, at, who=who)
+    return work.accept(connection, [job.id for job in waiting], at)
+
+
+def _turn_down(connection: Connection, ids: Sequence[int], at: datetime, who: str) -> int:
+    waiting = work.waiting(connection, ids)
+    reviews.give(connection, waiting, Verdict.REJECTED, at, who=who)
+    return work.turn_down(connection, [job.id for job in waiting], at)
 
 
 def _set_note(connection: Connection, name: str, value: Json) -> None:

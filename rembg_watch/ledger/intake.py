@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from rembg_watch.jobs import State, Unsettled, Version
-from rembg_watch.ledger.rows import slices
+from rembg_watch.jobs import REJECTED, State, Unsettled, Version
+from rembg_watch.ledger.rows import SURPRISED, TURNED_DOWN, slices
 from rembg_watch.ledger.schema import JOB_COUNTS, JOBS, UNSETTLED
 
 REPLACED = "a newer version of the source took its place"
-GONE = "the source went away before it was sent"
+GONE = "the source went away before a cut-out of it was delivered"
 
 _UNSENT = frozenset({State.QUEUED, State.HELD, State.FAILED})
 """States of a job that has nothing left to do once its source is gone."""
@@ -26,16 +26,19 @@ class _Known:
     state: State
     stands: bool
     is_disposed: bool
+    is_turned_down: bool
 
     @property
     def is_wanted_again(self) -> bool:
         """Say if the source's coming back means work: not if its job goes on, or was done and nobody moved it."""
+        if self.is_turned_down:
+            return False
         return self.state in (State.VANISHED, State.FAILED) or (self.state is State.DONE and self.is_disposed)
 
     @property
     def yields(self) -> bool:
         """Say if a newer version of the source changes this row."""
-        return self.stands or self.state in (State.FAILED, State.IN_DOUBT)
+        return self.stands or self.state in (State.FAILED, State.HELD, State.IN_DOUBT)
 
 
 @dataclass(slots=True)
@@ -69,7 +72,7 @@ def _plan(seen: Mapping[bytes, Version], known: Mapping[bytes, Sequence[_Known]]
 def add(connection: Connection, folder: str, seen: Mapping[bytes, Version], at: datetime) -> int:
     """Queue what is new among the sources that were *seen*; return how many that are."""
     plan = _plan(seen, _known(connection, folder, seen))
-    _leave(connection, plan.replaced, at, REPLACED, _UNSENT | {State.IN_DOUBT})
+    _leave(connection, plan.replaced, at, REPLACED, JOBS.c.state.in_(_UNSENT | {State.IN_DOUBT}))
     _come_back(connection, plan, at)
     if plan.fresh:
         connection.execute(insert(JOBS), [_row(folder, source, version, at) for source, version in plan.fresh])
@@ -108,12 +111,13 @@ def _known(connection: Connection, folder: str, sources: Iterable[bytes]) -> dic
     for some in slices(sources):
         for row in connection.execute(_VERSIONS.where(JOBS.c.folder == folder, JOBS.c.source.in_(some))):
             version = Version(size_bytes=row.size_bytes, mtime_ns=row.mtime_ns, inode=row.inode)
-            one = _Known(row.id, version, State(row.state), row.gone_at is None, row.is_disposed)
+            is_turned_down = row.state == State.FAILED and row.code == REJECTED
+            one = _Known(row.id, version, State(row.state), row.gone_at is None, row.is_disposed, is_turned_down)
             known.setdefault(row.source, []).append(one)
     return known
 
 
-_KNOWN_BY = ("id", "source", "size_bytes", "mtime_ns", "inode", "state", "gone_at", "is_disposed")
+_KNOWN_BY = ("id", "source", "size_bytes", "mtime_ns", "inode", "state", "code", "gone_at", "is_disposed")
 _VERSIONS = select(*(JOBS.c[name] for name in _KNOWN_BY))
 
 
@@ -166,20 +170,21 @@ def gone(connection: Connection, folder: str, sources: Sequence[bytes], at: date
     vanished = 0
     for some in slices(sources):
         here = (JOBS.c.folder == folder, JOBS.c.source.in_(some), JOBS.c.gone_at.is_(None))
-        vanished += _leave(connection, list(connection.scalars(select(JOBS.c.id).where(*here))), at, GONE, _UNSENT)
+        idle = and_(JOBS.c.state.in_(_UNSENT), ~SURPRISED)  # what was paid for and waits for a person goes on waiting
+        vanished += _leave(connection, list(connection.scalars(select(JOBS.c.id).where(*here))), at, GONE, idle)
     return vanished
 
 
-def _leave(connection: Connection, ids: Sequence[int], at: datetime, reason: str, states: frozenset[State]) -> int:
-    """Mark versions as gone; what was not sent and has nothing left to do vanishes."""
+def _leave(
+    connection: Connection, ids: Sequence[int], at: datetime, reason: str, vanishing: ColumnElement[bool]
+) -> int:
+    """Mark versions as gone; those that have nothing left to do vanish. That one was turned down stays known."""
     vanished = 0
     for some in slices(ids):
         these: ColumnElement[bool] = JOBS.c.id.in_(some)
         idle = JOBS.c.is_disposal_due.is_(False)
         values = queued_anew(at) | {"state": State.VANISHED.value, "reason": reason, "due_at": None}
-        vanished += connection.execute(
-            update(JOBS).where(these, JOBS.c.state.in_(states), idle).values(values)
-        ).rowcount
+        vanished += connection.execute(update(JOBS).where(these, vanishing, idle, ~TURNED_DOWN).values(values)).rowcount
         connection.execute(update(JOBS).where(these, JOBS.c.gone_at.is_(None)).values(gone_at=at))
     return vanished
 

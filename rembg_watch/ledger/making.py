@@ -99,11 +99,14 @@ def lacking(connection: Connection, folder: str, wanted: Mapping[str, str]) -> l
             DELIVERABLES.c.recipe_digest == recipe_digest,
         )
         statement = (
-            select(JOBS.c.id, JOBS.c.source, JOBS.c.content_key, JOBS.c.answer_digest)
+            select(JOBS.c.id, JOBS.c.source, JOBS.c.content_key, JOBS.c.answer_digest, JOBS.c.gone_at)
             .where(*_delivered(folder), ~select(DELIVERABLES.c.id).where(made).exists())
             .order_by(JOBS.c.id)
         )
-        found += [Lacking(row[0], row[1], name, row[2], row[3]) for row in connection.execute(statement)]
+        found += [
+            Lacking(row.id, row.source, name, row.content_key, row.answer_digest, stands=row.gone_at is None)
+            for row in connection.execute(statement)
+        ]
     return found
 
 

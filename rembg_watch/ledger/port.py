@@ -199,10 +199,10 @@ class Jobs(Protocol):
         answer surprised: ``accept`` and ``redo`` are for those.
         """
 
-    def accept(self, which: Which, at: datetime) -> int:
+    def accept(self, which: Which, at: datetime, *, who: str = "") -> int:
         """Let answers that are held for a person be published as they are; return how many."""
 
-    def turn_down(self, which: Which, at: datetime) -> list[Job]:
+    def turn_down(self, which: Which, at: datetime, *, who: str = "") -> list[Job]:
         """Let answers that are held for a person never be published, nor bought again; return their jobs."""
 
     def redoable(self, which: Which) -> Iterator[Job]:

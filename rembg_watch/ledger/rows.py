@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, case, func, or_, select, true
 
-from rembg_watch.jobs import Job, State, Version
+from rembg_watch.jobs import REJECTED, Job, State, Version
 from rembg_watch.ledger.prepared import Prepared
 from rembg_watch.ledger.schema import JOB_COUNTS, JOBS
 from rembg_watch.ledger.values import Backlog, Which
@@ -56,6 +56,10 @@ ALL_OF_IT = select(*(JOBS.c[name] for name in (*_VERSION, "state", *_PLAIN)))
 
 SURPRISED = and_(JOBS.c.state == State.HELD.value, JOBS.c.finding.is_not(None))
 """A job whose answer is of an unexpected size: it is in the spool, and a person decides."""
+
+
+TURNED_DOWN = and_(JOBS.c.state == State.FAILED.value, func.coalesce(JOBS.c.code, "") == REJECTED)
+"""A job whose answer a person did not want."""
 
 
 def slices(values: Iterable[T], size: int = SLICE) -> Iterator[list[T]]:

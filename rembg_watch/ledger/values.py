@@ -60,7 +60,7 @@ class Which:
     states: frozenset[State] = frozenset()
     folders: frozenset[str] = frozenset()
     ids: frozenset[int] | None = None  # these alone, and none where there are none
-    pattern: str | None = None  # a glob over the source's path, ``*`` crosses directories; or folder and path
+    pattern: str | None = None  # a glob over the path, or over folder and path; ``*`` crosses directories
     since: datetime | None = None  # changed at this moment or later
     is_odd: bool = False  # only those of which something is to be looked at
     has_surprise: bool | None = None  # whether an answer of an unexpected size waits for a person; None: either
@@ -70,7 +70,8 @@ class Which:
         if self.pattern is None:
             return True
         path = os.fsdecode(source)
-        return self.pattern == f"{folder}/{path}" or _glob(self.pattern).match(path) is not None
+        name, glob = f"{folder}/{path}", _glob(self.pattern)
+        return self.pattern == name or any(glob.match(one) is not None for one in (path, name))
 
 
 def _glob(pattern: str) -> re.Pattern[str]:
@@ -158,6 +159,7 @@ class Lacking:
     name: str
     content_key: str | None
     answer_digest: str | None
+    stands: bool = True  # its original is where it was, so that it could be bought anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from functools import cache
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, literal, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, literal, null, or_, select, update
 
 from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import (
@@ -30,7 +30,7 @@ from rembg_watch.jobs import (
 from rembg_watch.ledger import calls
 from rembg_watch.ledger.intake import queued_anew
 from rembg_watch.ledger.prepared import Prepared
-from rembg_watch.ledger.rows import RECORDED, SURPRISED, jobs_by_id, jobs_where, slices, undelivered
+from rembg_watch.ledger.rows import RECORDED, SURPRISED, TURNED_DOWN, jobs_by_id, jobs_where, slices, undelivered
 from rembg_watch.ledger.schema import CALLS, JOBS, Moment
 from rembg_watch.ledger.values import CLOCK_READ_SKEW, Recovery, SendingTwiceError, StaleJobError, Turn, take_turns
 
@@ -275,6 +275,17 @@ def retry(connection: Connection, ids: Sequence[int], at: datetime) -> int:
     return queued
 
 
+def waiting(connection: Connection, ids: Sequence[int]) -> list[Job]:
+    """Return those of these jobs whose answer waits for a person."""
+    return [job for some in slices(ids) for job in jobs_where(connection, JOBS.c.id.in_(some), SURPRISED)]
+
+
+def redoable(connection: Connection, ids: Sequence[int]) -> list[int]:
+    """Return those of these jobs that can be made anew."""
+    found = (select(JOBS.c.id).where(JOBS.c.id.in_(some), *REDOABLE_NOW) for some in slices(ids))
+    return [id_ for statement in found for id_ in connection.scalars(statement)]
+
+
 def accept(connection: Connection, ids: Sequence[int], at: datetime) -> int:
     """Let held answers of an unexpected size be published as they are."""
     accepted = 0
@@ -294,9 +305,6 @@ def turn_down(connection: Connection, ids: Sequence[int], at: datetime) -> int:
         turned += connection.execute(update(JOBS).where(JOBS.c.id.in_(some), SURPRISED).values(values)).rowcount
     return turned
 
-
-TURNED_DOWN = and_(JOBS.c.state == State.FAILED.value, func.coalesce(JOBS.c.code, "") == REJECTED)
-"""A job whose answer a person did not want."""
 
 TURNED_DOWN_WORDS = 'a person rejected its cut-out; "rembg-watch redo" pays for another one'
 

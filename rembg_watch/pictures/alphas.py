@@ -134,16 +134,49 @@ def framed(alpha: Picture, size: tuple[int, int], frame: Frame, kind: str) -> Pi
     return made if kind == "ushort" else (made * (1 / 257) + 0.5).cast("uchar")
 
 
-def object_box(alpha: Picture, size: tuple[int, int]) -> Box | None:
-    """
-    Return the box of all that is visible, in a picture of *size*; None: nothing is.
+SPECKS = "specks"
+"""The remark that something tiny, apart from the object, does not count for its box."""
 
+_SPECK_SHARE = 1 / 2000
+_SMALL_PX = 512
+_MOST_PARTS = 60_000
+
+
+def object_box(alpha: Picture, size: tuple[int, int]) -> tuple[Box | None, tuple[str, ...]]:
+    """
+    Return the box of all that is visible, in a picture of *size*, and remarks; None: nothing is visible.
+
+    What is apart from the object and less than a two-thousandth of it, as networks leave in corners, does not count.
     A master that is smaller than its picture knows the box as exactly as its own pixels are.
     """
     visible = alpha > VISIBLE * most_of(alpha)
+    everything = _box_of(visible, size)
+    if everything is None or (large := _without_specks(visible)) is None:
+        return everything, ()
+    box = _box_of(large, size)
+    return box, () if box == everything else (SPECKS,)
+
+
+def _without_specks(visible: Picture) -> Picture | None:
+    """Return what is visible without the specks; None: there are none. Parts are told apart in a small copy."""
+    factor = max(1, -(-max(visible.width, visible.height) // _SMALL_PX))
+    small = visible.shrink(factor, factor, ceil=True).copy_memory()
+    parts, found = (small > 0).labelregions(segments=True)
+    if not 2 < found["segments"] < _MOST_PARTS:
+        return None
+    parts = parts.cast("ushort")
+    areas = small.cast("double").hist_find_indexed(parts)
+    least = small.avg() * small.width * small.height * _SPECK_SHARE
+    if not ((areas > 0) & (areas < least)).max():
+        return None
+    kept = parts.maplut((areas >= least).cast("uchar"))
+    return visible & kept.zoom(factor, factor).crop(0, 0, visible.width, visible.height)
+
+
+def _box_of(visible: Picture, size: tuple[int, int]) -> Box | None:
     columns, rows = visible.project()
-    across = _ends(columns.write_to_memory(), alpha.width, size[0])
-    down = _ends(rows.write_to_memory(), alpha.height, size[1])
+    across = _ends(columns.write_to_memory(), visible.width, size[0])
+    down = _ends(rows.write_to_memory(), visible.height, size[1])
     if across is None or down is None:
         return None
     return Box(across[0], down[0], across[1] - across[0], down[1] - down[0])
@@ -158,10 +191,17 @@ def _ends(sums: bytes, length: int, side: int) -> tuple[int, int] | None:
     return filled[0] * side // length, -(-(filled[-1] + 1) * side // length)
 
 
-def joined_with_own(alpha: Picture, own: Picture | None) -> Picture:
-    """Take away, too, what the picture itself had made transparent."""
+def joined_with_own(alpha: Picture, own: Picture | None, *, was_sent: bool) -> Picture:
+    """
+    Take away, too, what the picture itself had made transparent.
+
+    A service that was sent the transparency, too, may have taken it away already: then the lesser of both counts.
+    """
     if own is None:
         return alpha
+    if was_sent:
+        there = (own.cast("float") * (most_of(alpha) / most_of(own)) + 0.5).cast(alpha.format)
+        return (there < alpha).ifthenelse(there, alpha)
     return (alpha.cast("float") * own * (1 / most_of(own)) + 0.5).cast(alpha.format)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from PIL import ImageCms
 
 from rembg_watch.errors import RembgWatchError
-from rembg_watch.pictures.deliverable import Deliverable, FileFormat
+from rembg_watch.pictures.deliverable import Deliverable
 from rembg_watch.pictures.metadata import colours_of_profile
 from rembg_watch.pictures.opening import Opened
 from rembg_watch.pictures.profiles import ADOBE_RGB, SRGB, WrongProfileError, adobe_rgb, read_profile
@@ -21,15 +21,6 @@ from rembg_watch.pictures.vips import Picture, as_file, vips
 SOURCE = "source"
 _BANDS = {"GRAY": 1, "RGB": 3, "CMYK": 4}
 _PILLOW = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}
-_HELD = {
-    FileFormat.TIFF: ("GRAY", "RGB", "CMYK"),
-    FileFormat.JPEG: ("GRAY", "RGB", "CMYK"),
-    FileFormat.PNG: ("GRAY", "RGB"),
-    FileFormat.WEBP: ("RGB",),
-    FileFormat.AVIF: ("RGB",),
-}
-"""What colours each format can hold."""
-
 TO_SRGB, BAD_PROFILE, UNTAGGED, OUT_OF_GAMUT = "converted_to_srgb", "bad_profile", "untagged", "out_of_gamut"
 
 _SAME = 1.5 / 255
@@ -84,7 +75,7 @@ def chosen(wanted: Deliverable, opened: Opened, assume: str) -> Colours:
         ColourError: The profile that is wanted is none, or the format cannot hold its colours.
     """
     given, remarks = _given(opened, assume)
-    kind, held = opened.colours, _HELD[wanted.format]
+    kind, held = opened.colours, wanted.format.colours
     colours = Colours(given=given, given_kind=kind, made=given, made_kind=kind, is_converted=False, remarks=remarks)
     if wanted.colour == SOURCE:
         if kind in held and not (kind == "GRAY" and _is_coloured(wanted.background)):
@@ -95,7 +86,7 @@ def chosen(wanted: Deliverable, opened: Opened, assume: str) -> Colours:
     made_kind = colours_of_profile(made)
     if made_kind not in held:
         raise ColourError(
-            f"A {wanted.format.upper()} file cannot hold the colours of {wanted.colour} ({made_kind or 'unknown'}): "
+            f"{wanted.format.upper()} files cannot hold the colours of {wanted.colour} ({made_kind or 'unknown'}): "
             "choose another `format` or `colour`."
         )
     if kind == made_kind and (given == made or are_same(given, made, kind)):
@@ -225,7 +216,7 @@ def background_of(text: str, how: Colours, *, most: int) -> list[float]:
     rgb = read_colour(text)
     if how.made_kind == "CMYK" and rgb == (255, 255, 255):
         return [0.0] * 4
-    if how.made_kind == "GRAY":
+    if how.made_kind == "GRAY" and len(set(rgb)) == 1:
         return [rgb[0] / 255 * most]
     if rgb in ((255, 255, 255), (0, 0, 0)) and how.made_kind == "RGB":
         return [value / 255 * most for value in rgb]

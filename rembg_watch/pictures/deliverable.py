@@ -30,6 +30,13 @@ class FileFormat(StrEnum):
         return {FileFormat.JPEG: ".jpg", FileFormat.TIFF: ".tif"}.get(self, f".{self.value}")
 
     @property
+    def colours(self) -> tuple[str, ...]:
+        """What kinds of colours it can hold, as ICC profiles name them."""
+        return {FileFormat.PNG: ("GRAY", "RGB"), FileFormat.WEBP: ("RGB",), FileFormat.AVIF: ("RGB",)}.get(
+            self, ("GRAY", "RGB", "CMYK")
+        )
+
+    @property
     def has_alpha(self) -> bool:
         """Whether it can be transparent."""
         return self is not FileFormat.JPEG

@@ -165,7 +165,7 @@ class Naming:
             key = values.get(made.source)
             if key is None or key not in made.words:
                 raise NoNameError(
-                    f"its name {stem!r} gives no {{{token}}}: "
+                    f"the name {stem!r} has no {{{token}}}: "
                     + (
                         f"{{{made.source}}} is {key!r}, which is not in its table"
                         if key is not None
@@ -174,7 +174,7 @@ class Naming:
                 )
             return _clean(made.words[key])
         if token not in values:
-            raise NoNameError(f"its name {stem!r} gives no {{{token}}}: {_lacks(token)}")
+            raise NoNameError(f"the name {stem!r} has no {{{token}}}: {_lacks(token)}")
         return values[token] if token == "dir" else _clean(values[token])  # noqa: S105 - no password
 
 

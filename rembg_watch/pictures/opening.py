@@ -322,10 +322,12 @@ def _by_pillow(reader: Reader, path: str, _least_px: int | None, _is_streaming: 
         profile, dpi = picture.info.get("icc_profile") or b"", picture.info.get("dpi")
         if picture.mode not in ("L", "RGB", "RGBA", "CMYK", "LAB"):
             picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+        if picture.mode == "LAB":  # its bytes have a and b signed, its bands have them around 128
+            picture = Image.merge("RGB", picture.split())
         image = from_rows(picture.tobytes(), picture.width, picture.height, len(picture.getbands()), "uchar")
         if picture.mode == "CMYK":
             image = image.copy(interpretation="cmyk")
-        if picture.mode == "LAB":
+        if opened.mode == "LAB":
             image = (image * [100 / 255, 1, 1] - [0, 128, 128]).copy(interpretation="lab")
     look = formats.inspect(reader, wants_orientation=True)
     metadata = carrying.parts_of(reader, look.kind).metadata

@@ -149,7 +149,7 @@ def _planned(job: Rendering, master: int, *, is_lenient: bool) -> _Picture:
     size = opened.width, opened.height
     if job.source is not None:
         alpha = alphas.turned_to(alpha, size, opened.orientation if job.sent == AS_IS else 1)
-    box = alphas.object_box(alpha, size) if wanted.canvas is not Canvas.SOURCE else Box(0, 0, *size)
+    box, remarks = alphas.object_box(alpha, size) if wanted.canvas is not Canvas.SOURCE else (Box(0, 0, *size), ())
     if box is None:
         raise NotRenderedError("empty", "Nothing is left of the picture: what was bought is transparent everywhere.")
     frame = framing.frame(wanted, size, box)
@@ -163,7 +163,7 @@ def _planned(job: Rendering, master: int, *, is_lenient: bool) -> _Picture:
         frame = framing.frame(wanted, size, box, opened.shrink)
     how = colours.chosen(wanted, opened, job.assume)
     picture = _Picture(job=job, fd=from_fd, alpha=alpha, opened=opened, frame=frame, how=how, is_lenient=is_lenient)
-    picture.remarks.extend((*frame.remarks, *how.remarks, *opened.remarks))
+    picture.remarks.extend((*remarks, *frame.remarks, *how.remarks, *opened.remarks))
     return picture
 
 
@@ -230,7 +230,7 @@ def _pixels(picture: _Picture) -> tuple[Picture, Picture]:
 def _as_they_are(picture: _Picture) -> tuple[Picture, Picture]:
     opened = picture.opened
     image, own = opened.image, opened.alpha if picture.job.source is not None else None
-    alpha = alphas.joined_with_own(_large_alpha(picture, image), own)
+    alpha = alphas.joined_with_own(_large_alpha(picture, image), own, was_sent=picture.job.sent == AS_IS)
     if colours.is_worth_a_look(picture.how):
         _look_at_gamut(picture, picture.again(_GAMUT_PX), picture.alpha)
     seen = composing.cropped(image.bandjoin(alpha), picture.frame, opened.shrink)
@@ -249,7 +249,9 @@ def _cleaned_small(picture: _Picture) -> tuple[Picture, Picture]:
     both = composing.resized(seen, frame.scaled).copy_memory()
     image, own = both.extract_band(0, n=opened.bands), both.extract_band(opened.bands) if len(bands) > 1 else None
     alpha = alphas.framed(picture.alpha, (opened.width, opened.height), frame, both.format).copy_memory()
-    return _cleaned(picture, image, image, alpha, alpha), alphas.joined_with_own(alpha, own)
+    return _cleaned(picture, image, image, alpha, alpha), alphas.joined_with_own(
+        alpha, own, was_sent=picture.job.sent == AS_IS
+    )
 
 
 def _cleaned_large(picture: _Picture) -> tuple[Picture, Picture]:
@@ -267,7 +269,11 @@ def _cleaned_large(picture: _Picture) -> tuple[Picture, Picture]:
             again = picture.again()
     alpha = _large_alpha(picture, image)
     image = _cleaned(picture, image, again, alpha, picture.alpha)
-    seen = composing.cropped(image.bandjoin(alphas.joined_with_own(alpha, own)), picture.frame, opened.shrink)
+    seen = composing.cropped(
+        image.bandjoin(alphas.joined_with_own(alpha, own, was_sent=picture.job.sent == AS_IS)),
+        picture.frame,
+        opened.shrink,
+    )
     return composing.parted(composing.resized_by_alpha(seen, picture.frame.scaled), bands)
 
 

@@ -55,7 +55,7 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked | Bought:
     if _is_mastered(ports, paid, answer):
         if not ports.masters.has(key, paid.job.answer_digest):
             return _unmade(ports, paid)
-        paid = review.judged_anew(paid)
+        paid = review.judged_anew(review.decided(ports, paid))
         return review.hold(ports, paid, ports.masters.path(key)) if review.is_held(paid) else Bought(paid=paid)
     try:
         verified = ports.verify(answer, paid.expected or Expected.of_unknown_source(paid.recipe.params))
@@ -64,6 +64,7 @@ def _finish(ports: Ports, paid: Paid, key: str) -> Over | Blocked | Bought:
     ports.step("verified")
     if paid.ticket is not None:
         ports.governor.accepted(paid.ticket)
+    paid = review.decided(ports, paid)
     if verified.surprise is not None and not surprises.is_accepted(ports, paid.job):
         return surprises.hold(ports, paid, verified.surprise)
     paid = review.measured(paid, verified)

@@ -242,7 +242,10 @@ def _fresh(job: Job, answered: Iterable[Job]) -> list[Job]:
 
 
 def _is_rejected(answered: Iterable[Job]) -> bool:
-    return any(one.state is State.FAILED and one.code == REJECTED for one in answered)
+    """Say whether a person did not want the cut-out of a picture, and none was delivered after that."""
+    rejected = [one.changed_at for one in answered if one.state is State.FAILED and one.code == REJECTED]
+    delivered = [one.delivered_at or one.changed_at for one in answered if one.state is State.DONE]
+    return bool(rejected) and (not delivered or max(rejected) > max(delivered))
 
 
 def _rejected(ports: Ports, recipe: Recipe, job: Job, prepared: PreparedSource) -> Over:

@@ -18,7 +18,7 @@ from rembg_watch.delivery import review_copies
 from rembg_watch.delivery.verify import Verified
 from rembg_watch.host.disk import DeliveryError
 from rembg_watch.jobs import REVIEW, Job, State, move
-from rembg_watch.ledger import Made, Which
+from rembg_watch.ledger import Made, Verdict, Which
 from rembg_watch.pictures.figures import Figures, judged
 from rembg_watch.pipeline.plan import Recipe
 from rembg_watch.pipeline.ports import Ports
@@ -68,6 +68,16 @@ def joined(*codes: str | None) -> str | None:
 
 
 # --- held for a person -------------------------------------------------------------------------------
+
+
+def decided(ports: Ports, paid: Paid) -> Paid:
+    """Return *paid* as accepted where a person took this very answer before: for a copy, or an earlier version."""
+    if paid.job.is_accepted or paid.ticket is not None:  # a new answer is nobody's yet
+        return paid
+    known = ports.ledger.verdicts([paid.job]).get(paid.job.id)
+    if known is None or known.verdict is not Verdict.APPROVED:
+        return paid
+    return replace(paid, job=replace(paid.job, is_accepted=True))
 
 
 def is_held(paid: Paid) -> bool:

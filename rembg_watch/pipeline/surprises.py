@@ -15,6 +15,7 @@ from rembg_watch.ledger import Which
 from rembg_watch.pipeline.ports import Ports
 from rembg_watch.pipeline.values import Over, Paid
 from rembg_watch.report import events
+from rembg_watch.report.picture_events import odd_words
 
 IN_A_ROW = 3
 """So many surprises of one kind, with nothing delivered in between, hold their folder."""
@@ -80,5 +81,5 @@ def judge_kind(ports: Ports, paid: Paid, verified: Verified) -> None:
     recipe, finding = paid.recipe, verified.warning
     if not ports.trials.judge(ports.ledger, recipe.kind, finding) or finding is None:
         return
-    if ports.governor.hold_folder(recipe.name, recipe.options, cause=Cause.TRIAL, text=finding):
+    if ports.governor.hold_folder(recipe.name, recipe.options, cause=Cause.TRIAL, text=odd_words(finding)):
         ports.report(events.TrialFailed(**events.of(paid.job), finding=finding))

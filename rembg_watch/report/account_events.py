@@ -95,7 +95,8 @@ class BatchFormed(Event):
     spendable: Decimal
 
     def _says(self) -> str:
-        return f"batch of {self.size:,} out of {self.queued:,} in line; {credits_text(self.spendable)} can be spent"
+        more = f" of {self.queued:,} in line" if self.queued > self.size else ""
+        return f"batch of {self.size:,}{more}; {credits_text(self.spendable)} can be spent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

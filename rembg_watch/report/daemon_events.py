@@ -53,7 +53,7 @@ class FewerWorkers(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered(Event):
-    """A crash left work behind and it was taken up."""
+    """Work was left from before, by a crash, or by a command beside no daemon, and it was taken up."""
 
     requeued: int
     received: int
@@ -65,10 +65,11 @@ class Recovered(Event):
         return Level.WARNING if self.in_doubt else Level.INFO
 
     def _says(self) -> str:
-        return (
-            f"the last run ended in mid-work: {self.requeued:,} go back in line, {self.received:,} are already paid "
-            f"and will be delivered without a call, {self.in_doubt:,} are in doubt"
-        )
+        parts = [f"{self.requeued:,} back in line"] if self.requeued else []
+        parts += [f"{self.received:,} paid for and delivered without a call"] if self.received else []
+        parts += [f"{self.in_doubt:,} in doubt"] if self.in_doubt else []
+        begin = "the last run ended in mid-work" if self.requeued or self.in_doubt else "taken up from before"
+        return f"{begin}: {', '.join(parts)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

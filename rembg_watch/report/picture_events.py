@@ -36,6 +36,8 @@ _ODD = {
 
 _REMARKS = {
     "too_small": "it is too small for its canvas",
+    "cut_sides": "its object is cut off on both sides, which the canvas is wider than",
+    "specks": "specks apart from the object are not counted for its place on the canvas",
     "out_of_gamut": "some of its colours do not exist in that colour space",
     "over_max_kb": "it is larger than max_kb even at the least quality",
     "eight_bit": "its format holds 8 bits only",
@@ -128,6 +130,8 @@ class Delivered(PictureEvent):
         left = f", {credits_text(self.credits_left)} left" if self.credits_left is not None else ""
         cost = credits_text(self.charged)
         odd = odd_text(self.finding)
+        if not self.target:
+            return f"{self.picture} is paid for and kept ({cost}{left}), and none of its files could be made{odd}"
         return f"{self.picture} delivered as {show(self.target)} in {span_text(self.duration_s)} ({cost}{left}){odd}"
 
 
@@ -142,6 +146,8 @@ class Reused(PictureEvent):
 
     def _says(self) -> str:
         known = "the same picture was paid for before"
+        if not self.target:
+            return f"{self.picture}: {known}, and none of its files could be made{odd_text(self.finding)}"
         return f"{self.picture} delivered as {show(self.target)} without a call: {known}{odd_text(self.finding)}"
 
 
@@ -184,7 +190,7 @@ class TakenAlong(PictureEvent):
 
     def _says(self) -> str:
         if self.former == self.source:
-            return f"{self.picture} was changed, and so were names of its files: those of the old names are gone"
+            return f"{self.picture} says other words than before: its files have new names, and the old ones are gone"
         return f"{self.picture} was {show(self.former)} before: the cut-out of that name is taken along"
 
 

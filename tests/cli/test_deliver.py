@@ -69,7 +69,7 @@ def test_a_run_makes_every_file_for_one_credit_and_what_is_added_later_costs_not
     said = "f: 2 pictures lack 'shop': 0 credits"
     assert said in call("once", "--dry-run").out
     assert json.loads(call("once", "--dry-run", "--json").out)["lacking"] == [
-        {"folder": "f", "deliverable": "shop", "kept": 2, "gone": 0, "credits": 0}
+        {"folder": "f", "deliverable": "shop", "kept": 2, "gone": 0, "lost": 0, "credits": 0}
     ]
     assert said in call("status").out
     assert call("deliver", "day/*").out.splitlines() == [
@@ -81,7 +81,7 @@ def test_a_run_makes_every_file_for_one_credit_and_what_is_added_later_costs_not
     assert call("deliver", "--folder", "f").code == 0
     assert call("once", "--quiet").code == 0
     assert api.billed == 2
-    assert call("deliver").out == "no delivered picture that is meant lacks a deliverable\n"
+    assert call("deliver").out == "nothing is lacking: every picture that is meant has all of its files\n"
     with Image.open(desk / "out/shop/b.jpg") as shop:
         assert (shop.size, shop.getpixel((0, 0))) == ((300, 300), (255, 255, 255))
 
@@ -94,7 +94,7 @@ def test_to_agree_to_pay_buys_nothing_where_every_master_is_kept(
     draw(desk / "in/b.jpg", colour="red")
     assert call("once", "--quiet").code == 0
     configure(desk, api, "print", "shop")
-    assert "0 pictures put in the queue to be bought anew" in call("deliver", "a.jpg", "--pay-missing", "--yes").out
+    assert "0 pictures put in line to be bought anew" in call("deliver", "a.jpg", "--pay-missing", "--yes").out
     assert call("once", "--quiet").code == 0
     assert (files(desk), api.billed) == (["print/a.tif", "print/b.tif", "shop/a.jpg"], 2)
 
@@ -115,7 +115,7 @@ def test_what_is_kept_no_more_is_bought_only_where_that_was_agreed_to(
     assert call("once", "--quiet").code == 0
     assert (files(desk), api.billed) == (["print/b.tif"], 1)
     assert call("deliver", "--pay-missing").code == 2, "nobody can be asked here"
-    assert "1 picture put in the queue to be bought anew" in call("deliver", "--pay-missing", "--yes").out
+    assert "1 picture put in line to be bought anew" in call("deliver", "--pay-missing", "--yes").out
     assert call("once", "--quiet").code == 0
     assert (files(desk), api.billed) == (["print/b.tif", "shop/b.jpg"], 2)
 
@@ -130,7 +130,7 @@ def test_redo_pays_for_a_picture_and_makes_all_its_files_of_the_new_answer(
     everything = files(desk)
     before = {name: (desk / "out" / name).stat().st_mtime_ns for name in everything}
     (desk / "out/shop/b.jpg").unlink()
-    assert "1 cut-out made anew for up to 1 credit" in call("redo", "b.jpg", "--yes").out
+    assert "1 cut-out to be made anew, for up to 1 credit" in call("redo", "b.jpg", "--yes").out
     assert call("once", "--quiet").code == 0
     after = {name: (desk / "out" / name).stat().st_mtime_ns for name in files(desk)}
     assert (list(after), api.billed) == (everything, 3)
@@ -231,13 +231,13 @@ def test_every_file_of_a_picture_is_looked_at_and_a_missing_one_is_made_again_fo
     assert "shop/b.jpg (missing)" in words
     assert "shop/day/a.jpg" in words
     assert "deliver --missing" in words
-    assert call("deliver").out == "no delivered picture that is meant lacks a deliverable\n"
+    assert call("deliver").out == "nothing is lacking: every picture that is meant has all of its files\n"
     assert call("once", "--quiet").code == 0
     assert "shop/b.jpg" not in files(desk), "what somebody took away stays away"
     said = call("redo", "--missing", "--yes").out
     assert "deliver --missing" in said
     assert "there is nothing to make anew" in said
-    assert call("deliver", "--missing", "day/*").out.startswith("no delivered picture")
+    assert call("deliver", "--missing", "day/*").out.startswith("nothing is lacking")
     assert call("deliver", "--missing").out.splitlines() == [
         "f: 1 picture lacks 'shop': 0 credits",
         "1 picture put in line to have its files made, at no cost",
@@ -247,7 +247,7 @@ def test_every_file_of_a_picture_is_looked_at_and_a_missing_one_is_made_again_fo
     assert files(desk) == every
     assert all((desk / "out" / name).stat().st_mtime_ns == at for name, at in before.items()), "the others are left"
     assert api.billed == 2
-    assert call("deliver", "--missing").out.startswith("no delivered picture")
+    assert call("deliver", "--missing").out.startswith("nothing is lacking")
 
 
 def test_a_missing_file_without_a_master_has_a_price(desk: Path, api: Sandbox, call: Callable[..., Any]) -> None:
@@ -261,7 +261,7 @@ def test_a_missing_file_without_a_master_has_a_price(desk: Path, api: Sandbox, c
     assert "1 picture lacks 'shop' and has no master: 1 credit" in call("deliver", "--missing").out
     assert call("once", "--quiet").code == 0
     assert (files(desk), api.billed) == (["print/b.tif"], 1)
-    assert "1 cut-out made anew for up to 1 credit" in call("redo", "--missing", "--yes").out
+    assert "1 cut-out to be made anew, for up to 1 credit" in call("redo", "--missing", "--yes").out
     assert call("once", "--quiet").code == 0
     assert (files(desk), api.billed) == (["print/b.tif", "shop/b.jpg"], 2)
 
@@ -273,7 +273,7 @@ def test_an_output_that_is_away_lacks_nothing(desk: Path, api: Sandbox, call: Ca
     (desk / "out").rename(desk / "elsewhere")
     ended = call("deliver", "--missing")
     assert "f: its output is away, so that nothing of it counts as missing" in ended.out
-    assert "no delivered picture" in ended.out
+    assert "nothing is lacking" in ended.out
 
 
 def test_a_sidecar_that_is_wanted_later_or_was_taken_away_costs_nothing(
@@ -297,3 +297,44 @@ def test_a_sidecar_that_is_wanted_later_or_was_taken_away_costs_nothing(
     assert call("once", "--quiet").code == 0
     assert json.loads((desk / "out/day/a.json").read_bytes()) == said
     assert api.billed == 1
+
+
+def test_what_is_lost_for_good_has_no_price_and_what_stands_stays_known(
+    desk: Path, api: Sandbox, call: Callable[..., Any]
+) -> None:
+    configure(desk, api, "print", "shop")
+    config = desk / "rembg-watch.toml"
+    config.write_text(config.read_text().replace('output = "out"', 'output = "out"\nafter = "delete"'))
+    draw(desk / "in/b.jpg")
+    assert call("once", "--quiet").code == 0
+    assert not (desk / "in/b.jpg").exists()
+    for path in (desk / "state/masters").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    (desk / "out/shop/b.jpg").unlink()
+    said = "f: 1 picture lacks 'shop' and has no master, and its original would have to be put back"
+    ended = call("deliver", "--missing", "--pay-missing", "--yes")
+    assert said in ended.out
+    assert "0 pictures put in line to be bought anew" in ended.out
+    assert "credit" not in ended.out
+    (listed,) = json.loads(call("jobs", "--json").out)
+    assert {one["deliverable"] for one in listed["files"]} == {"print", "shop"}
+    assert api.billed == 1
+
+
+def test_a_preview_is_never_put_where_it_would_be_bought(desk: Path, api: Sandbox, call: Callable[..., Any]) -> None:
+    configure(desk, api, "print")
+    draw(desk / "other.png")
+    ended = call("preview", "other.png", "-o", "in/day/look", "--sandbox")
+    assert ended.code == 2
+    assert "inside the input of f" in ended.err
+    assert not (desk / "in/day/look").exists()
+
+
+def test_lists_and_commands_mean_the_names_that_are_shown(desk: Path, api: Sandbox, call: Callable[..., Any]) -> None:
+    configure(desk, api, "print")
+    draw(desk / "in/day/a.tif")
+    assert call("once", "--quiet").code == 0
+    for pattern in ("f/day/a.tif", "f/day/*", "day/*", "*.tif"):
+        assert len(json.loads(call("jobs", pattern, "--json").out)) == 1, pattern
+    assert json.loads(call("jobs", "g/*", "--json").out) == []

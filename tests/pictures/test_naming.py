@@ -70,7 +70,7 @@ def test_a_name_that_no_word_is_asked_for_stays_as_it_was() -> None:
 def test_a_token_can_be_made_out_of_a_word() -> None:
     assert NAMING.asks("{who}/{stem}.{ext}") == {"iptc.creator"}
     assert filled("{who}/{stem}.{ext}", {"iptc.creator": "Anna"}) == "A/ABC_1"
-    with pytest.raises(NoNameError, match=r"gives no \{who\}: the picture says no \{iptc\.creator\}"):
+    with pytest.raises(NoNameError, match=r"has no \{who\}: the picture says no \{iptc\.creator\}"):
         filled("{who}/{stem}.{ext}", {})
 
 

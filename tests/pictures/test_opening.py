@@ -104,6 +104,22 @@ def test_numbers_of_light_get_a_curve_and_lab_becomes_a_wide_rgb(tmp_path: Path)
         assert (found.remarks, found.profile, found.bits) == (("from_lab",), adobe_rgb(), 16)
 
 
+def test_lab_of_eight_bits_has_its_colours(tmp_path: Path) -> None:
+    path, colour = tmp_path / "lab.tif", (163, 92, 79)
+    rgb = Image.new("RGB", (64, 48), colour)
+    ImageCms.profileToProfile(
+        rgb, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    ).save(path)  # type: ignore[union-attr]
+    with opened(path) as found:
+        assert found.remarks == ("from_lab",)
+        wide = Image.frombytes("RGB", (64, 48), bytes(pixels(found.image))[1::2])
+        wide_profile = ImageCms.ImageCmsProfile(io.BytesIO(adobe_rgb()))
+        back = ImageCms.profileToProfile(wide, wide_profile, ImageCms.createProfile("sRGB"))
+        assert back is not None
+        shown = back.getpixel((20, 20))
+        assert max(abs(a - b) for a, b in zip(shown, colour, strict=True)) <= 3  # type: ignore[arg-type]
+
+
 def test_cmyk_stays_cmyk(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     picture().convert("CMYK").save(path)

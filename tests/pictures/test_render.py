@@ -21,7 +21,7 @@ from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, 
 from rembg_watch.pictures.framing import Box, Frame  # noqa: E402
 from rembg_watch.pictures.metadata import Keep  # noqa: E402
 from rembg_watch.pictures.profiles import adobe_rgb  # noqa: E402
-from rembg_watch.pictures.render import render  # noqa: E402
+from rembg_watch.pictures.render import AS_IS, render  # noqa: E402
 from rembg_watch.pictures.rendering import NotRenderedError, Rendered, Rendering  # noqa: E402
 
 _MADE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -259,6 +259,18 @@ def test_what_the_source_had_made_transparent_stays_so(tmp_path: Path) -> None:
     assert box_of(path) == (160, BOX[1], BOX[2], BOX[3])
 
 
+@pytest.mark.parametrize("answered", ["with it", "without it"])
+def test_what_was_sent_half_transparent_is_so_once(tmp_path: Path, answered: str) -> None:
+    Image.new("RGBA", SIZE, (200, 40, 30, 200)).save(tmp_path / "a.png")
+    cutout = Image.new("RGBA", SIZE, (0, 0, 0, 0))
+    cutout.paste((200, 40, 30, 200 if answered == "with it" else 255), BOX)
+    cutout.save(tmp_path / "m.png")
+    path, _ = make(tmp_path, tmp_path / "a.png", tmp_path / "m.png", kind=Master.CUTOUT, sent=AS_IS)
+    with Image.open(path) as made:
+        assert made.getpixel((BOX[0] + 20, BOX[1] + 20))[3] == 200  # type: ignore[index]
+        assert made.getpixel((2, 2))[3] == 0  # type: ignore[index]
+
+
 # --- place --------------------------------------------------------------------------------------
 
 
@@ -294,6 +306,36 @@ def test_the_object_stands_where_it_should_exact_to_a_pixel(
     assert made.remarks == ()
     with Image.open(path) as jpeg:
         assert jpeg.getpixel((0, 0)) == jpeg.getpixel((199, 239)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("factor", [1, 6])
+def test_specks_in_a_corner_do_not_count_for_the_place_of_the_object(tmp_path: Path, factor: int) -> None:
+    size = (SIZE[0] * factor, SIZE[1] * factor)
+    box = (100 * factor, 60 * factor, 260 * factor, 180 * factor)
+    source = source8(tmp_path / "a.jpg", size)
+    mask(tmp_path / "m.png", size, box)
+    with Image.open(tmp_path / "m.png") as clean:
+        spoilt = clean.copy()
+    spoilt.paste(255, (1, 1, 3, 3))
+    spoilt.save(tmp_path / "spoilt.png")
+    how: dict[str, Any] = {"format": FileFormat.JPEG, "canvas": (200, 200), "fill": 0.8}
+    path, made = make(tmp_path, source, tmp_path / "spoilt.png", **how)
+    assert made.remarks == ("specks",)
+    assert box_of(path, (255, 255, 255)) == (20, 40, 180, 160)
+    _, made = make(tmp_path, source, tmp_path / "m.png", **how)
+    assert made.remarks == ()
+
+
+def test_a_part_that_is_no_speck_counts(tmp_path: Path) -> None:
+    source = source8(tmp_path / "a.jpg")
+    mask(tmp_path / "m.png", SIZE, (100, 60, 260, 180))
+    with Image.open(tmp_path / "m.png") as clean:
+        both = clean.copy()
+    both.paste(255, (10, 100, 20, 110))
+    both.save(tmp_path / "both.png")
+    path, made = make(tmp_path, source, tmp_path / "both.png", format=FileFormat.JPEG, canvas=(250, 250))
+    assert made.remarks == ()
+    assert box_of(path, (255, 255, 255))[0] == 0
 
 
 def test_a_small_object_is_remarked_and_not_enlarged(tmp_path: Path) -> None:
@@ -418,6 +460,37 @@ def test_a_background_is_exactly_the_colour_that_was_named(tmp_path: Path) -> No
             )
             < 2
         )
+
+
+def gray_profile() -> bytes:
+    """Write a profile of one band with a gamma of 2.2 (ICC.1:2001-04)."""
+    words = b"gray\0"
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(words)) + words + bytes(12 + 67),
+        b"wtpt": white,
+        b"kTRC": b"curv\0\0\0\0" + struct.pack(">IH", 1, round(2.2 * 256)) + b"\0\0",
+    }
+    table, body, at = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, data in tags.items():
+        table += name + struct.pack(">II", at + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    head = struct.pack(">I4sI4s4s4s12x4s", at + len(body), b"\0\0\0\0", 0x02100000, b"mntr", b"GRAY", b"XYZ ", b"acsp")
+    head = head.ljust(68, b"\0") + white[8:]
+    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+SHADES = [("#00ff00", 220), ("#ff0000", 127), ("#336699", 102), ("#808080", 128)]
+
+
+@pytest.mark.parametrize(("background", "shade"), SHADES)
+def test_a_colour_behind_gray_is_as_light_as_it_was(tmp_path: Path, background: str, shade: int) -> None:
+    (tmp_path / "gray.icc").write_bytes(gray_profile())
+    how: dict[str, Any] = {"colour": str(tmp_path / "gray.icc"), "background": background}
+    path, _ = make(tmp_path, source8(tmp_path / "a.jpg"), mask(tmp_path / "m.png"), format=FileFormat.PNG, **how)
+    with Image.open(path) as made:
+        assert made.mode == "L"
+        assert abs(made.getpixel((2, 2)) - shade) <= 6  # type: ignore[operator]
 
 
 def test_gray_on_a_colour_becomes_rgb(tmp_path: Path) -> None:

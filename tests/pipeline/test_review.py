@@ -1,5 +1,6 @@
 """Odd cut-outs wait for a person, where their folder has it so: nothing is delivered, lost or paid for twice."""
 
+import os
 import re
 import shlex
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.delivery.verify import Expected, Verified, verify
@@ -224,6 +227,98 @@ def test_the_commands_of_a_note_name_the_one_picture(tmp_path: Path, name: str) 
     with studio.live() as life:
         meant = list(life.ledger.jobs(Which(pattern=pattern)))
     assert [job.source.decode() for job in meant] == [name]
+
+
+def touch(studio: Studio) -> None:
+    os.utime(studio.root / "in/day/a.png", ns=(1, 1))
+
+
+def rename(studio: Studio) -> None:
+    (studio.root / "in/day/a.png").rename(studio.root / "in/day/b.png")
+
+
+def caption(studio: Studio) -> None:
+    path = studio.root / "in/day/a.png"
+    with Image.open(path) as picture:
+        words = PngInfo()
+        words.add_text("Title", "a new caption")
+        picture.save(path, pnginfo=words)
+
+
+def take_away_and_put_back(studio: Studio) -> None:
+    path = studio.root / "in/day/a.png"
+    path.rename(studio.root / "a.png")
+    live(studio)
+    (studio.root / "a.png").rename(path)
+
+
+@pytest.mark.parametrize("change", [touch, rename, caption, take_away_and_put_back])
+def test_whatever_is_done_to_a_rejected_picture_costs_nothing(
+    studio: Studio, change: Callable[[Studio], object]
+) -> None:
+    live(studio)
+    live(studio, act=reject)
+    change(studio)
+    for _ in range(2):
+        jobs = live(studio)
+        assert {(job.state, job.code) for job in jobs.values()} == {(State.FAILED, REJECTED)}
+    assert studio.sandbox.billed == 1
+    assert not studio.outputs()
+
+
+def test_other_pixels_under_a_rejected_name_are_bought(studio: Studio) -> None:
+    live(studio)
+    live(studio, act=reject)
+    studio.drop("day/a.png", (7, 7, 7))
+    live(studio, EVEN)
+    assert studio.sandbox.billed == 2
+    assert studio.outputs()
+
+
+def test_redone_after_a_rejection_it_is_delivered_and_stays_so(studio: Studio) -> None:
+    live(studio)
+    live(studio, act=reject)
+    assert live(studio, EVEN, act=redo)["day/a.png"].state is State.DONE
+    touch(studio)
+    live(studio, EVEN)
+    assert studio.sandbox.billed == 2
+    with studio.live() as life:
+        assert {job.state for job in life.ledger.jobs() if job.gone_at is None} == {State.DONE}
+
+
+@pytest.mark.parametrize("change", [touch, rename, caption])
+def test_what_was_accepted_is_not_asked_for_again(studio: Studio, change: Callable[[Studio], object]) -> None:
+    live(studio)
+    live(studio, act=accept)
+    change(studio)
+    live(studio)
+    with studio.live() as life:
+        assert {job.state for job in life.ledger.jobs() if job.gone_at is None} == {State.DONE}
+    assert studio.sandbox.billed == 1
+    assert studio.outputs()
+
+
+def test_what_waits_goes_on_waiting_when_its_original_is_taken_away(studio: Studio) -> None:
+    live(studio)
+    (studio.root / "in/day/a.png").unlink()
+    job = live(studio)["day/a.png"]
+    assert (job.state, job.code) == (State.HELD, REVIEW)
+    assert len(shown(studio)) == 2
+    assert live(studio, act=accept)["day/a.png"].state is State.DONE
+    assert studio.outputs()
+    assert studio.sandbox.billed == 1
+    assert not shown(studio)
+
+
+def test_other_pixels_take_the_place_of_what_waits(studio: Studio) -> None:
+    live(studio)
+    (studio.root / "in/day/a.png").unlink()
+    live(studio)
+    studio.drop("day/a.png", (7, 7, 7))
+    live(studio, EVEN)
+    assert studio.sandbox.billed == 2
+    assert studio.outputs()
+    assert not shown(studio)
 
 
 @pytest.fixture

@@ -259,7 +259,7 @@ def test_pacing_is_no_news_and_what_needs_a_person_is_an_error(event: Event, lev
         (AccountDiffers(since=AT, more=Decimal(3)), "3 credits more than"),
         (AccountDiffers(since=AT, fewer=Decimal(1)), "1 credit fewer than"),
         (AccountDiffers(since=AT, by_app=Decimal(2)), "2 credits by the web editor, since 2026-11-22 12:00 UTC"),
-        (BatchFormed(size=50, queued=1204, spendable=Decimal(1240)), "batch of 50 out of 1,204"),
+        (BatchFormed(size=50, queued=1204, spendable=Decimal(1240)), "batch of 50 of 1,204"),
         (Stopping(in_flight=3, queued=10), "waiting for 3 calls in flight"),
         (Stopping(in_flight=1, queued=10, hurried=True), "1 call in flight will be in doubt"),
     ],
