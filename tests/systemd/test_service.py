@@ -30,6 +30,7 @@ class Paths:
     after: str = "keep"
     done: Path | None = None
     failed: Path | None = None
+    review_dir: Path | None = None
 
 
 class Service:
