@@ -6,7 +6,7 @@ exist. What is particular to one database is in its store.
 """
 
 import json
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -248,7 +248,12 @@ class SqlLedger(Ledger):
     # -- books ----------------------------------------------------------------------------
 
     last_call = _reads(calls.last)
+    calls_of = _reads(calls.of_jobs)
+    recipes = _reads(calls.recipes)
     spending = _reads(calls.spending)
+
+    def keep_recipes(self, options: Mapping[str, str]) -> None:
+        self._store.write(partial(calls.keep_recipes, options=options), is_durable=False)
 
     def note(self, name: str) -> Json:
         value = self._read(lambda connection: connection.scalar(select(NOTES.c.value).where(NOTES.c.name == name)))

@@ -1,6 +1,6 @@
 """The books of what was paid: one row per call, from the intent to its end, and their sums."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy import (
@@ -22,8 +22,8 @@ from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import CallEnd, CallStart, Job
 from rembg_watch.ledger.prepared import Prepared
 from rembg_watch.ledger.rows import AnyRow, slices
-from rembg_watch.ledger.schema import CALLS, DAYS, JOBS, Moment, credits_of
-from rembg_watch.ledger.values import CLOCK_READ_SKEW, Spending
+from rembg_watch.ledger.schema import CALLS, DAYS, JOBS, RECIPES, Moment, credits_of
+from rembg_watch.ledger.values import CLOCK_READ_SKEW, Call, Spending
 
 _DAY_US = 86_400_000_000
 _SUMS = ("calls", "charged", "doubtful", "in_doubt", "refused", "doubles", "repeats")
@@ -40,6 +40,8 @@ def start(connection: Connection, job: Job, call: CallStart) -> None:
         "started_at": job.changed_at,
         "charge": Charge.MAYBE.value,
         "credits": call.price,
+        "recipe": call.recipe,
+        "sent_bytes": call.sent_bytes,
     }
     _START.run(connection, row)
 
@@ -58,7 +60,7 @@ def _worst(*which: ColumnElement[bool]) -> ColumnElement[str]:
 
 _START = Prepared(
     insert(CALLS).inline().values(follows=_worst(_EARLIER.c.content_key == bindparam("this_content"))),
-    sets=("job_id", "folder", "content_key", "started_at", "charge", "credits"),
+    sets=("job_id", "folder", "content_key", "started_at", "charge", "credits", "recipe", "sent_bytes"),
 )
 
 
@@ -73,14 +75,31 @@ _NEWEST = Prepared(select(CALLS).where(CALLS.c.job_id == bindparam("job_id")).or
 
 def end_open(connection: Connection, job: Job, call: CallEnd) -> bool:
     """Write down what the last call of *job* came to, if that was not known yet; say if so."""
-    values = {"charge": call.charge.value, "credits": call.credits, "code": call.code}
-    return _END_OPEN.run(connection, {"this_job": job.id, "ended_at": job.changed_at, **values}) == 1
+    return _END_OPEN.run(connection, {"this_job": job.id, "ended_at": job.changed_at, **_ending(call)}) == 1
+
+
+LONGEST_WORDS = 300
+"""So much is kept of what an API says, in characters: a proxy may answer with a page."""
+
+_KNOWN_OF_END = ("status", "answer_bytes", "request_id", "words")
+_ENDS = ("ended_at", "charge", "credits", "code", *_KNOWN_OF_END)
+
+
+def _ending(call: CallEnd) -> dict[str, object]:
+    words = call.words if call.words is None else call.words[:LONGEST_WORDS]
+    return {
+        "charge": call.charge.value,
+        "credits": call.credits,
+        "code": call.code,
+        "status": call.status,
+        "answer_bytes": call.answer_bytes,
+        "request_id": call.request_id,
+        "words": words,
+    }
 
 
 _LAST = select(func.max(_EARLIER.c.id)).where(_EARLIER.c.job_id == bindparam("this_job")).scalar_subquery()
-_END_OPEN = Prepared(
-    update(CALLS).where(CALLS.c.id == _LAST, CALLS.c.ended_at.is_(None)), sets=("ended_at", "charge", "credits", "code")
-)
+_END_OPEN = Prepared(update(CALLS).where(CALLS.c.id == _LAST, CALLS.c.ended_at.is_(None)), sets=_ENDS)
 
 
 def end(connection: Connection, job: Job, call: CallEnd) -> CallEnd | None:
@@ -89,14 +108,41 @@ def end(connection: Connection, job: Job, call: CallEnd) -> CallEnd | None:
     if row is None:
         raise ValueError(f"job {job.id} made no call that could end")
     was = None if row.ended_at is None else CallEnd(Charge(row.charge), row.credits, row.code)
-    values = {"charge": call.charge.value, "credits": call.credits, "code": call.code}
-    _END.run(connection, {"this_id": row.id, "ended_at": row.ended_at or job.changed_at, **values})
+    values = _ending(call)
+    known = {name: getattr(row, name) for name in _KNOWN_OF_END if values[name] is None}  # it was booked anew, no more
+    _END.run(connection, {"this_id": row.id, "ended_at": row.ended_at or job.changed_at, **values, **known})
     if was is not None and was.charge is not call.charge:
         _follow_again(connection, row.content_key)
     return was
 
 
-_END = Prepared(update(CALLS).where(CALLS.c.id == bindparam("this_id")), sets=("ended_at", "charge", "credits", "code"))
+_END = Prepared(update(CALLS).where(CALLS.c.id == bindparam("this_id")), sets=_ENDS)
+
+
+def of_jobs(connection: Connection, job_ids: Iterable[int]) -> dict[int, list[Call]]:
+    """Return the calls that were made for each of these jobs, in their order; jobs without any are left out."""
+    found: dict[int, list[Call]] = {}
+    for some in slices(job_ids):
+        for row in connection.execute(_OF_JOBS.where(CALLS.c.job_id.in_(some)).order_by(CALLS.c.id)):
+            one = Call(**dict(row._mapping) | {"charge": Charge(row.charge)})
+            found.setdefault(one.job_id, []).append(one)
+    return found
+
+
+_OF_JOBS = select(*(CALLS.c[name] for name in Call.__dataclass_fields__))
+
+
+def keep_recipes(connection: Connection, options: Mapping[str, str]) -> None:
+    """Remember the options behind digests."""
+    known = set(connection.scalars(select(RECIPES.c.digest).where(RECIPES.c.digest.in_(sorted(options)))))
+    new = [{"digest": digest, "options": text} for digest, text in options.items() if digest not in known]
+    if new:
+        connection.execute(insert(RECIPES), new)
+
+
+def recipes(connection: Connection) -> dict[str, str]:
+    """Return all options that were ever remembered, by their digests."""
+    return {row.digest: row.options for row in connection.execute(select(RECIPES))}
 
 
 def _follow_again(connection: Connection, content_key: str) -> None:

@@ -171,6 +171,24 @@ _VERSION_7 = (
 """Cut-outs are measured, and people judge the odd ones."""
 
 
+_VERSION_8 = (
+    "ALTER TABLE calls ADD COLUMN recipe VARCHAR(32)",
+    "ALTER TABLE calls ADD COLUMN sent_bytes BIGINT",
+    "ALTER TABLE calls ADD COLUMN status INTEGER",
+    "ALTER TABLE calls ADD COLUMN answer_bytes BIGINT",
+    "ALTER TABLE calls ADD COLUMN request_id TEXT",
+    "ALTER TABLE calls ADD COLUMN words TEXT",
+    "ALTER TABLE days ADD COLUMN delivered BIGINT DEFAULT '0' NOT NULL",
+    "CREATE TABLE recipes (digest VARCHAR(32) NOT NULL, options TEXT NOT NULL, PRIMARY KEY (digest))",
+    """
+    CREATE TABLE balances (
+        at BIGINT NOT NULL, included BIGINT NOT NULL, prepaid BIGINT NOT NULL, period_end BIGINT, PRIMARY KEY (at)
+    )
+    """,
+)
+"""Each call has its story, the options have their text, and the balance its past."""
+
+
 def _step(*statements: str) -> Migration:
     def take(connection: Connection) -> None:
         for statement in statements:
@@ -187,6 +205,7 @@ ON_SQLITE: tuple[Migration, ...] = (
     _step(*_VERSION_5),
     _step(*_VERSION_6),
     _step(*_VERSION_7),
+    _step(*_VERSION_8),
 )
 """From nothing to today's tables in SQLite; a ledger's version is how many of them it has had."""
 

@@ -10,13 +10,25 @@ returns, unless it says otherwise. All of them raise ``LedgerError``, or
 but of a long list, which is written in several transactions, what was written before.
 """
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, Self
 
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, Unsettled, Version
-from rembg_watch.ledger.values import Backlog, Json, Lacking, Made, Pruned, Recovery, Spending, Target, Turn, Which
+from rembg_watch.ledger.values import (
+    Backlog,
+    Call,
+    Json,
+    Lacking,
+    Made,
+    Pruned,
+    Recovery,
+    Spending,
+    Target,
+    Turn,
+    Which,
+)
 from rembg_watch.passed_over import PassedOver
 
 EVERYTHING = Which()
@@ -336,6 +348,15 @@ class Books(Protocol):
             folders: Whose calls; all without any.
             after_call: Only calls that began after this one (``last_call``), whatever the clock said then.
         """
+
+    def calls_of(self, job_ids: Iterable[int]) -> Mapping[int, Sequence[Call]]:
+        """Return the calls that were made for each of these jobs, in their order; jobs without any are left out."""
+
+    def keep_recipes(self, options: Mapping[str, str]) -> None:
+        """Remember the options behind the digests that calls name them by. Not durable: each start brings them."""
+
+    def recipes(self) -> Mapping[str, str]:
+        """Return all options that pictures were ever sent with, by their digests."""
 
     def note(self, name: str) -> Json:
         """Return what was noted under a name; None if nothing was."""

@@ -206,6 +206,12 @@ CALLS = Table(
     Column("credits", Credits, nullable=False),
     Column("code", Words),
     Column("follows", String(8), nullable=False),  # the charge of earlier calls for this content: no, yes, maybe
+    Column("recipe", String(32)),
+    Column("sent_bytes", BigInteger),
+    Column("status", Integer),
+    Column("answer_bytes", BigInteger),
+    Column("request_id", Words),
+    Column("words", Words),
     sqlite_autoincrement=True,
 )
 """One row per API call, written with the intent to make it: until its end is known it may be charged."""
@@ -222,8 +228,27 @@ DAYS = Table(
     Column("refused", BigInteger, nullable=False),
     Column("doubles", BigInteger, nullable=False),
     Column("repeats", BigInteger, nullable=False),
+    Column("delivered", BigInteger, nullable=False, server_default="0"),
 )
-"""What is kept of calls that were pruned: their sums per UTC day and folder."""
+"""What is kept of calls and pictures that were pruned: their sums per UTC day and folder."""
+
+RECIPES = Table(
+    "recipes",
+    METADATA,
+    Column("digest", String(32), primary_key=True),
+    Column("options", Text, nullable=False),
+)
+"""The options that pictures were ever sent with, in one stable spelling, by the digest that calls name them by."""
+
+BALANCES = Table(
+    "balances",
+    METADATA,
+    Column("at", Moment, primary_key=True),
+    Column("included", Credits, nullable=False),
+    Column("prepaid", Credits, nullable=False),
+    Column("period_end", Moment),
+)
+"""What the account held over time: a row where it has changed, at most one an hour."""
 
 TARGETS = Table(
     "targets",

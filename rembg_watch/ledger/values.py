@@ -15,6 +15,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
+from rembg_watch.api.errors import Charge
 from rembg_watch.errors import ExitCode, LedgerError
 from rembg_watch.jobs import Job, State
 from rembg_watch.passed_over import Passed, PassedOver, Why
@@ -153,6 +154,35 @@ class Spending:
     def booked(self) -> Decimal:
         """What a budget has to count: what was taken and what perhaps was."""
         return self.charged + self.doubtful
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call as the books have it; what an older version did not write down is None."""
+
+    id: int
+    job_id: int
+    started_at: datetime
+    ended_at: datetime | None  # None: it is under way, or nobody saw its end
+    charge: Charge
+    credits: Decimal  # taken, or perhaps taken; what it would have cost, where it was not charged
+    code: str | None
+    recipe: str | None
+    sent_bytes: int | None
+    status: int | None
+    answer_bytes: int | None
+    request_id: str | None
+    words: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastBalance:
+    """What the account held at a moment."""
+
+    at: datetime
+    included: Decimal
+    prepaid: Decimal
+    period_end_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

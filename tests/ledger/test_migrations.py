@@ -19,7 +19,7 @@ from rembg_watch.ledger.schema import METADATA
 from tests.ledger.moves import NOW, at, claim, finish, receive, send
 
 DATA = Path(__file__).parent / "data"
-VERSIONS = [pytest.param(DATA / f"version-{number}.sql", id=f"version {number}") for number in (1, 2, 3, 4, 5, 6, 7)]
+VERSIONS = [pytest.param(DATA / f"version-{number}.sql", id=f"version {number}") for number in (1, 2, 3, 4, 5, 6, 7, 8)]
 """Dumps of ledgers as the program wrote them when their tables were of that version: never made anew."""
 
 
