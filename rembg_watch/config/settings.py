@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.config.foreign import why_foreign
-from rembg_watch.paths import After, Folder
+from rembg_watch.paths import DEEPEST_SHOOT, After, Folder
 from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master, Upsample
 from rembg_watch.pictures.figures import Limits
 from rembg_watch.pictures.metadata import Keep
@@ -544,6 +544,12 @@ class FolderSettings(Section):
     priority: Whole = Field(default=0, ge=-1000, le=1000, description="Folders with a higher number go first.")
     daily_budget: Credits = Field(
         default=Decimal(0), description="Credits for this folder in one UTC day; 0: no limit of its own."
+    )
+    shoot_depth: Whole = Field(
+        default=1,
+        ge=0,
+        le=DEEPEST_SHOOT,
+        description="Which level of sub-folder is a shoot, as `report` bills it: 1: `input/SHOOT/...`; 0: all is one.",
     )
     options: FolderOptions = FolderOptions()
 

@@ -13,6 +13,7 @@ folder, and holds no lock against a second daemon (``host.locks``).
 ``intake``      sources that came, were replaced, went away or came back
 ``work``        jobs that are claimed, moved on, recovered and tried again
 ``calls``       what was paid
+``bills``       the same in parts: by folder, day, directory, picture
 ``making``      what was made of paid answers
 ``copies``      which request a copy was sent for
 ``targets``     who owns which output name
@@ -36,6 +37,8 @@ from rembg_watch.ledger.values import (
     FILE_NAME,
     Access,
     Backlog,
+    Billed,
+    By,
     Call,
     Json,
     Lacking,
@@ -59,6 +62,8 @@ __all__ = [
     "FILE_NAME",
     "Access",
     "Backlog",
+    "Billed",
+    "By",
     "Call",
     "Json",
     "Lacking",

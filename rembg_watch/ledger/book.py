@@ -17,7 +17,7 @@ from typing import Concatenate, ParamSpec
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from rembg_watch.jobs import REJECTED, WORKING, CallEnd, CallStart, Job, State, Unsettled, Version
-from rembg_watch.ledger import calls, copies, intake, making, rows, targets, work
+from rembg_watch.ledger import bills, calls, copies, intake, making, rows, targets, work
 from rembg_watch.ledger.port import EVERYTHING, Ledger
 from rembg_watch.ledger.schema import JOBS, NOTES, UNSETTLED
 from rembg_watch.ledger.store import Store, T
@@ -248,6 +248,7 @@ class SqlLedger(Ledger):
     # -- books ----------------------------------------------------------------------------
 
     last_call = _reads(calls.last)
+    billed = _reads(bills.billed)
     calls_of = _reads(calls.of_jobs)
     recipes = _reads(calls.recipes)
     spending = _reads(calls.spending)
@@ -330,6 +331,7 @@ def _set_note(connection: Connection, name: str, value: Json) -> None:
 
 def _prune_jobs(connection: Connection, old: Sequence[ColumnElement[bool]]) -> int:
     ids = list(connection.scalars(select(JOBS.c.id).where(*old).limit(ADDED_AT_ONCE)))
+    bills.fold_delivered(connection, ids)
     for some in rows.slices(ids):
         connection.execute(delete(JOBS).where(JOBS.c.id.in_(some)))
         making.forget(connection, some)

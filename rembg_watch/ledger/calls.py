@@ -26,7 +26,7 @@ from rembg_watch.ledger.schema import CALLS, DAYS, JOBS, RECIPES, Moment, credit
 from rembg_watch.ledger.values import CLOCK_READ_SKEW, Call, Spending
 
 _DAY_US = 86_400_000_000
-_SUMS = ("calls", "charged", "doubtful", "in_doubt", "refused", "doubles", "repeats")
+SUMS = ("calls", "charged", "doubtful", "in_doubt", "refused", "doubles", "repeats")
 _MONEY = ("charged", "doubtful", "under_way_credits")
 
 
@@ -151,10 +151,10 @@ def _follow_again(connection: Connection, content_key: str) -> None:
     connection.execute(update(CALLS).where(CALLS.c.content_key == content_key).values(follows=before))
 
 
-def _sums(table: FromClause) -> list[ColumnElement[int]]:
-    """Return the sums of calls in the order of ``_SUMS``."""
+def sums_of(table: FromClause) -> list[ColumnElement[int]]:
+    """Return the sums of calls, or of what is kept of those that were pruned, in the order of ``SUMS``."""
     if table is DAYS:
-        return [func.coalesce(func.sum(DAYS.c[name]), 0) for name in _SUMS]
+        return [func.coalesce(func.sum(DAYS.c[name]), 0) for name in SUMS]
     paid = CALLS.c.charge != Charge.NO.value
     credits_column = type_coerce(CALLS.c.credits, BigInteger)
     return [
@@ -172,10 +172,11 @@ def _sum_where(met: ColumnElement[bool], value: ColumnElement[int] | int) -> Col
     return func.coalesce(func.sum(case((met, value), else_=0)), 0)
 
 
-_UNDER_WAY = {
+UNDER_WAY = {
     "under_way": _sum_where(CALLS.c.ended_at.is_(None), 1),
     "under_way_credits": _sum_where(CALLS.c.ended_at.is_(None), type_coerce(CALLS.c.credits, BigInteger)),
 }
+"""More sums, of calls alone: of what was pruned nothing is under way."""
 
 
 def spending(
@@ -188,11 +189,11 @@ def spending(
 ) -> Spending:
     """Sum up the calls that began in a time; None is the beginning, and no end."""
     only = frozenset(folders)
-    total = dict.fromkeys((*_SUMS, *_UNDER_WAY), 0)
+    total = dict.fromkeys((*SUMS, *UNDER_WAY), 0)
     for table, moment in ((CALLS, CALLS.c.started_at), (DAYS, DAYS.c.day)):
         if after_call is not None and table is DAYS:
             continue  # those were before
-        sums = dict(zip(_SUMS, _sums(table), strict=True)) | (_UNDER_WAY if table is CALLS else {})
+        sums = dict(zip(SUMS, sums_of(table), strict=True)) | (UNDER_WAY if table is CALLS else {})
         statement = select(*sums.values()).select_from(table)
         statement = statement.where(moment >= since) if since else statement
         statement = statement.where(moment < until) if until else statement
@@ -200,11 +201,12 @@ def spending(
         statement = statement if after_call is None else statement.where(CALLS.c.id > after_call)
         for name, value in zip(sums, connection.execute(statement).one(), strict=True):
             total[name] += int(value)
-    return _spending(total)
+    return spending_of(total)
 
 
-def _spending(total: dict[str, int]) -> Spending:
-    money = {name: credits_of(total[name]) for name in _MONEY}
+def spending_of(total: Mapping[str, int]) -> Spending:
+    """Return sums, by their names, as what is spent; those that are left out are nothing."""
+    money = {name: credits_of(total.get(name, 0)) for name in _MONEY}
     return Spending(**money, **{name: total[name] for name in total if name not in money})  # type: ignore[arg-type]
 
 
@@ -239,16 +241,24 @@ def fold(connection: Connection, ids: list[int]) -> None:
     """Keep of these calls their sums alone."""
     for some in slices(ids):
         these = CALLS.c.id.in_(some)
-        started_us = type_coerce(CALLS.c.started_at, BigInteger)
-        day = type_coerce(started_us - started_us % _DAY_US, Moment)
-        rows = connection.execute(select(day, CALLS.c.folder, *_sums(CALLS)).where(these).group_by(day, CALLS.c.folder))
+        day = day_of(CALLS.c.started_at)
+        rows = connection.execute(
+            select(day, CALLS.c.folder, *sums_of(CALLS)).where(these).group_by(day, CALLS.c.folder)
+        )
         for day_at, folder, *sums in rows.all():
-            _add_to_day(connection, day_at, folder, dict(zip(_SUMS, map(int, sums), strict=True)))
+            add_to_day(connection, day_at, folder, dict(zip(SUMS, map(int, sums), strict=True)))
         connection.execute(delete(CALLS).where(these))
 
 
-def _add_to_day(connection: Connection, day_at: datetime, folder: str, sums: dict[str, int]) -> None:
+def day_of(moment: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """Return in SQL when the UTC day of a moment began."""
+    us = type_coerce(moment, BigInteger)
+    return type_coerce(us - us % _DAY_US, Moment)
+
+
+def add_to_day(connection: Connection, day_at: datetime, folder: str, sums: Mapping[str, int]) -> None:
+    """Add sums, by their names, to what is kept of a day."""
     this = (DAYS.c.day == day_at, DAYS.c.folder == folder)
     more = {name: DAYS.c[name] + value for name, value in sums.items()}
     if connection.execute(update(DAYS).where(*this).values(more)).rowcount == 0:
-        connection.execute(insert(DAYS), {"day": day_at, "folder": folder, **sums})
+        connection.execute(insert(DAYS), {"day": day_at, "folder": folder, **dict.fromkeys(SUMS, 0), **sums})

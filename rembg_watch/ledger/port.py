@@ -18,6 +18,8 @@ from typing import Protocol, Self
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, Unsettled, Version
 from rembg_watch.ledger.values import (
     Backlog,
+    Billed,
+    By,
     Call,
     Json,
     Lacking,
@@ -347,6 +349,21 @@ class Books(Protocol):
             until: Its end.
             folders: Whose calls; all without any.
             after_call: Only calls that began after this one (``last_call``), whatever the clock said then.
+        """
+
+    def billed(
+        self,
+        by: By,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        folders: Iterable[str] = (),
+    ) -> Sequence[Billed]:
+        """
+        Return what ``spending`` sums up of a time in parts, and how many pictures were delivered in it.
+
+        A part may come in two rows, one with calls and one with deliveries: add them up. Of what was pruned the
+        sums per folder and UTC day are known, and neither directory nor picture.
         """
 
     def calls_of(self, job_ids: Iterable[int]) -> Mapping[int, Sequence[Call]]:

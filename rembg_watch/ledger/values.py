@@ -156,6 +156,27 @@ class Spending:
         return self.charged + self.doubtful
 
 
+class By(StrEnum):
+    """What the costs of a time are divided by."""
+
+    FOLDER = "folder"
+    DAY = "day"
+    DIRECTORY = "directory"
+    PICTURE = "picture"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Billed:
+    """What a folder came to in a time, or a day, a directory or a picture of it."""
+
+    folder: str
+    day: datetime | None = None  # when it began, in UTC; of what is forgotten: of the newest of it
+    place: bytes | None = None  # the directory or the source; None: it is not asked for, or forgotten
+    is_forgotten: bool = False  # these are the sums of what was pruned: nobody knows its pictures any more
+    delivered: int = 0  # pictures that were delivered, paid or not
+    spending: Spending
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One call as the books have it; what an older version did not write down is None."""
