@@ -67,7 +67,7 @@ def work_on(ledger: Ledger, job: Job) -> None:
     sent = ledger.record(move(with_content(job, key), State.SENDING, at=at), call=START)
     received = move(sent, State.RECEIVED, at=at, answer_digest=key, answer_bytes=2_000_000)
     received = ledger.record(received, call=ANSWERED)
-    ledger.record(move(received, State.DONE, at=at, target=job.source + b".webp"))
+    ledger.record(move(received, State.DONE, at=at, delivered_at=at, target=job.source + b".webp"))
 
 
 def work_with_target(ledger: Ledger, job: Job) -> None:
@@ -81,7 +81,7 @@ def work_with_target(ledger: Ledger, job: Job) -> None:
     published = Target(
         folder=job.folder, target=received.target, source=job.source, digest=key, size_bytes=2, mtime_ns=1, inode=1
     )
-    ledger.record(move(received, State.DONE, at=at), published=published)
+    ledger.record(move(received, State.DONE, at=at, delivered_at=at), published=published)
 
 
 def end_to_end(ledger: Ledger, jobs: int, threads: int, act: Callable[[Ledger, Job], None]) -> float:

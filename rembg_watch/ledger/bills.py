@@ -10,32 +10,22 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Select,
-    and_,
-    case,
     func,
     literal,
     null,
-    or_,
     select,
     type_coerce,
     union_all,
 )
 
-from rembg_watch.jobs import State
 from rembg_watch.ledger import calls
 from rembg_watch.ledger.rows import AnyRow, slices
-from rembg_watch.ledger.schema import CALLS, DAYS, JOB_COUNTS, JOBS, Moment
+from rembg_watch.ledger.schema import CALLS, DAYS, JOBS, Moment
 from rembg_watch.ledger.values import Billed, By
 
 _Part: TypeAlias = "Select[*tuple[Any, ...]]"
 
-_DELIVERED_AT = func.coalesce(
-    JOBS.c.delivered_at,
-    case((JOBS.c.answer_digest.is_not(None), JOBS.c.changed_at)),  # an older version did not write it down
-)
-_IS_DELIVERED = or_(
-    JOBS.c.state == State.DONE.value, and_(JOBS.c.state == State.RECEIVED.value, JOBS.c.delivered_at.is_not(None))
-)
+_KEY = ("is_forgotten", "folder", "day", "place")
 _SUMS = (*calls.SUMS, *calls.UNDER_WAY, "delivered")
 
 
@@ -62,53 +52,52 @@ def billed(
 
     parts = [
         _called(by).where(*within(CALLS.c.started_at), *of_folders(CALLS)),
-        _delivered(by, since).where(*within(_DELIVERED_AT), *of_folders(JOBS)),
+        _delivered(by).where(*within(JOBS.c.delivered_at), *of_folders(JOBS)),
         _forgotten(by).where(*within(DAYS.c.day), *of_folders(DAYS)),
     ]
-    return [_billed(by, row) for row in connection.execute(union_all(*parts))]
+    all_of_it = union_all(*parts).subquery()
+    key, sums = [all_of_it.c[name] for name in _KEY], [func.sum(all_of_it.c[name]) for name in _SUMS]
+    return [_billed(by, row) for row in connection.execute(select(*key, *sums).group_by(*key))]
 
 
 def _called(by: By) -> _Part:
     sums = [*calls.sums_of(CALLS), *calls.UNDER_WAY.values(), literal(0)]
-    statement = _part(by, False, CALLS.c.folder, calls.day_of(CALLS.c.started_at), sums)
+    statement = _part(by, CALLS.c.folder, calls.day_of(CALLS.c.started_at), sums)
     if by in _PLACES:
         return statement.select_from(CALLS.outerjoin(JOBS, JOBS.c.id == CALLS.c.job_id))
     return statement.select_from(CALLS)
 
 
-def _delivered(by: By, since: datetime | None) -> _Part:
+def _delivered(by: By) -> _Part:
     sums = [*[literal(0)] * (len(_SUMS) - 1), func.count()]
-    statement = _part(by, False, JOBS.c.folder, calls.day_of(_DELIVERED_AT), sums)
-    statement = statement.where(_IS_DELIVERED, _DELIVERED_AT.is_not(None))
-    if since is None:
-        return statement
-    # nothing was delivered after it changed last, and for that there is an index, folder by folder
-    return statement.where(JOBS.c.changed_at >= since, JOBS.c.folder.in_(select(JOB_COUNTS.c.folder)))
+    statement = _part(by, JOBS.c.folder, calls.day_of(JOBS.c.delivered_at), sums)
+    return statement.where(JOBS.c.delivered_at.is_not(None))
 
 
 def _forgotten(by: By) -> _Part:
-    day = type_coerce(DAYS.c.day, BigInteger)
     sums = [*calls.sums_of(DAYS), *[literal(0)] * len(calls.UNDER_WAY), func.coalesce(func.sum(DAYS.c.delivered), 0)]
-    days = DAYS.c.day if by is By.DAY else func.max(day)
-    statement = select(literal(True), DAYS.c.folder, days, _NOTHING, *sums)
+    day = DAYS.c.day if by is By.DAY else type_coerce(func.max(type_coerce(DAYS.c.day, BigInteger)), Moment)
+    statement = _named(literal(True), DAYS.c.folder, day, null(), sums)
     return statement.group_by(DAYS.c.folder, *([DAYS.c.day] if by is By.DAY else []))
 
 
 _PLACES = {By.DIRECTORY: JOBS.c.parent, By.PICTURE: JOBS.c.source}
-_NOTHING = null()
 
 
 def _part(
-    by: By,
-    is_forgotten: bool,  # noqa: FBT001
-    folder: ColumnElement[str],
-    day: ColumnElement[datetime],
-    sums: Sequence[ColumnElement[int]],
+    by: By, folder: ColumnElement[str], day: ColumnElement[datetime], sums: Sequence[ColumnElement[int]]
 ) -> _Part:
     """Return sums of a table, divided as it is asked for."""
-    parts = [day] if by is By.DAY else [_PLACES[by]] if by in _PLACES else []
-    shown = day if by is By.DAY else type_coerce(_NOTHING, Moment), _PLACES.get(by, _NOTHING)
-    return select(literal(is_forgotten), folder, *shown, *sums).group_by(folder, *parts)
+    place = _PLACES.get(by)
+    shown_day = day if by is By.DAY else type_coerce(null(), Moment)
+    statement = _named(literal(False), folder, shown_day, null() if place is None else place, sums)
+    return statement.group_by(folder, *([day] if by is By.DAY else []), *([] if place is None else [place]))
+
+
+def _named(*key_and_sums: Any) -> _Part:  # noqa: ANN401 - columns of any type, and at last a list of them
+    *key, sums = key_and_sums
+    columns = zip((*_KEY, *_SUMS), (*key, *sums), strict=True)
+    return select(*(column.label(name) for name, column in columns))
 
 
 def _billed(by: By, row: AnyRow) -> Billed:
@@ -127,9 +116,9 @@ def _billed(by: By, row: AnyRow) -> Billed:
 
 def fold_delivered(connection: Connection, ids: Sequence[int]) -> None:
     """Keep of these pictures, before they are forgotten, how many were delivered on which day."""
-    day = calls.day_of(_DELIVERED_AT)
+    day = calls.day_of(JOBS.c.delivered_at)
     for some in slices(ids):
-        these = (JOBS.c.id.in_(some), _IS_DELIVERED, _DELIVERED_AT.is_not(None))
+        these = (JOBS.c.id.in_(some), JOBS.c.delivered_at.is_not(None))
         counted = select(day, JOBS.c.folder, func.count()).where(*these).group_by(day, JOBS.c.folder)
         for day_at, folder, count in connection.execute(counted).all():
             calls.add_to_day(connection, day_at, folder, {"delivered": count})

@@ -185,8 +185,18 @@ _VERSION_8 = (
         at BIGINT NOT NULL, included BIGINT NOT NULL, prepaid BIGINT NOT NULL, period_end BIGINT, PRIMARY KEY (at)
     )
     """,
+    """
+    UPDATE jobs SET delivered_at = changed_at
+        WHERE state = 'done' AND delivered_at IS NULL AND answer_digest IS NOT NULL
+    """,
+    "CREATE INDEX jobs_by_delivery ON jobs (delivered_at) WHERE delivered_at IS NOT NULL",
 )
-"""Each call has its story, the options have their text, and the balance its past."""
+"""
+Each call has its story, the options have their text, and the balance its past.
+
+What a month delivered is found by an index: each picture enters it once, and without it the bill of a month a year ago
+takes two seconds of a million jobs. Versions before 7 did not write it down; when it changed last is close.
+"""
 
 
 def _step(*statements: str) -> Migration:

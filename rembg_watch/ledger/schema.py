@@ -177,6 +177,7 @@ Index("jobs_that_stand", JOBS.c.folder, JOBS.c.parent, JOBS.c.source, unique=Tru
 Index("jobs_in_line", JOBS.c.state, JOBS.c.folder, JOBS.c.due_at, JOBS.c.id, sqlite_where=JOBS.c.due_at.is_not(None))
 Index("jobs_by_state", JOBS.c.state, JOBS.c.folder, JOBS.c.changed_at)
 Index("jobs_by_content", JOBS.c.content_key, sqlite_where=JOBS.c.content_key.is_not(None))
+Index("jobs_by_delivery", JOBS.c.delivered_at, sqlite_where=JOBS.c.delivered_at.is_not(None))
 Index("jobs_to_dispose_of", JOBS.c.folder, sqlite_where=JOBS.c.is_disposal_due.is_(True))
 
 JOB_COUNTS = Table(

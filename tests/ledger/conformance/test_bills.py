@@ -105,14 +105,11 @@ def test_parts_say_what_they_stand_for(ledger: Ledger) -> None:
     assert charged(By.PICTURE)["f", b"Beta/5 \xff.jpg"] == 0, "it was delivered, and paid for by another"
 
 
-def test_what_an_older_version_delivered_counts_and_what_was_adopted_does_not(ledger: Ledger) -> None:
-    queue(ledger, b"old.jpg", b"adopted.jpg")
-    old, adopted = claim(ledger)
-    ledger.record(move(receive(ledger, send(ledger, old)), State.DONE, at=at(7)))
-    ledger.record(move(adopted, State.DONE, at=at(8)))
-    (one, other) = sorted(ledger.billed(By.PICTURE), key=lambda part: part.delivered)
-    assert (one.spending.calls, other.place, other.delivered) == (1, b"old.jpg", 1)
-    assert added(ledger.billed(By.FOLDER, TODAY, TOMORROW))[0] == 1
+def test_what_was_adopted_was_not_delivered(ledger: Ledger) -> None:
+    queue(ledger, b"adopted.jpg")
+    (adopted,) = claim(ledger)
+    ledger.record(move(adopted, State.DONE, at=at(8), target=b"adopted.webp"))
+    assert ledger.billed(By.PICTURE) == []
 
 
 def test_made_anew_it_was_delivered_when_it_was_delivered_last(ledger: Ledger) -> None:

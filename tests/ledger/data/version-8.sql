@@ -165,6 +165,7 @@ CREATE TRIGGER jobs_go AFTER DELETE ON jobs WHEN OLD.state NOT IN ('sending', 'r
         UPDATE job_counts SET jobs = jobs - 1 WHERE folder = OLD.folder AND state = OLD.state;
     END;
 CREATE INDEX copies_by_age ON copies (sent_at);
+CREATE INDEX jobs_by_delivery ON jobs (delivered_at) WHERE delivered_at IS NOT NULL;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('jobs',7);
 INSERT INTO "sqlite_sequence" VALUES('calls',5);
