@@ -14,6 +14,7 @@ folder, and holds no lock against a second daemon (``host.locks``).
 ``work``        jobs that are claimed, moved on, recovered and tried again
 ``calls``       what was paid
 ``bills``       the same in parts: by folder, day, directory, picture
+``balances``    what the account held over time
 ``making``      what was made of paid answers
 ``copies``      which request a copy was sent for
 ``targets``     who owns which output name
@@ -47,6 +48,7 @@ from rembg_watch.ledger.values import (
     Made,
     MadeState,
     NoLedgerError,
+    PastBalance,
     Pruned,
     Recovery,
     SendingTwiceError,
@@ -73,6 +75,7 @@ __all__ = [
     "Made",
     "MadeState",
     "NoLedgerError",
+    "PastBalance",
     "Pruned",
     "Recovery",
     "SendingTwiceError",

@@ -17,6 +17,7 @@ from typing import Concatenate, ParamSpec
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from rembg_watch.jobs import REJECTED, WORKING, CallEnd, CallStart, Job, State, Unsettled, Version
+from rembg_watch.ledger import balances as past
 from rembg_watch.ledger import bills, calls, copies, intake, making, rows, targets, work
 from rembg_watch.ledger.port import EVERYTHING, Ledger
 from rembg_watch.ledger.schema import JOBS, NOTES, UNSETTLED
@@ -24,6 +25,7 @@ from rembg_watch.ledger.store import Store, T
 from rembg_watch.ledger.values import (
     Json,
     Made,
+    PastBalance,
     Pruned,
     Recovery,
     Target,
@@ -250,11 +252,16 @@ class SqlLedger(Ledger):
     last_call = _reads(calls.last)
     billed = _reads(bills.billed)
     calls_of = _reads(calls.of_jobs)
+    last_balance = _reads(past.last)
+    balances = _reads(past.since)
     recipes = _reads(calls.recipes)
     spending = _reads(calls.spending)
 
     def keep_recipes(self, options: Mapping[str, str]) -> None:
         self._store.write(partial(calls.keep_recipes, options=options), is_durable=False)
+
+    def keep_balance(self, balance: PastBalance) -> None:
+        self._store.write(partial(past.keep, balance=balance), is_durable=False)
 
     def note(self, name: str) -> Json:
         value = self._read(lambda connection: connection.scalar(select(NOTES.c.value).where(NOTES.c.name == name)))

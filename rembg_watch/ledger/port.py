@@ -24,6 +24,7 @@ from rembg_watch.ledger.values import (
     Json,
     Lacking,
     Made,
+    PastBalance,
     Pruned,
     Recovery,
     Spending,
@@ -374,6 +375,15 @@ class Books(Protocol):
 
     def recipes(self) -> Mapping[str, str]:
         """Return all options that pictures were ever sent with, by their digests."""
+
+    def keep_balance(self, balance: PastBalance) -> None:
+        """Write down what the account holds; what it held years ago is forgotten. Not durable: it is read again."""
+
+    def last_balance(self) -> PastBalance | None:
+        """Return what was written down last of the account; None: nothing was."""
+
+    def balances(self, since: datetime | None = None) -> Sequence[PastBalance]:
+        """Return what was written down of the account from a moment on, the oldest first."""
 
     def note(self, name: str) -> Json:
         """Return what was noted under a name; None if nothing was."""
