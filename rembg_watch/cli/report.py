@@ -23,8 +23,9 @@ from rembg_watch.report.bill import Division, Row
 from rembg_watch.report.words import count_text, credits_number, credits_text
 
 _ONE_DAY = timedelta(days=1)
-_HEADINGS = {"delivered": "pictures", "charged": "credits", "in_doubt": "calls in doubt"}
-_SHOWN = ("delivered", "calls", "charged", "doubtful", "refused", "doubles", "repeats")
+_HEADINGS = {"delivered": "pictures", "charged": "credits"}
+_ALWAYS = ("delivered", "calls", "charged")
+_IF_ANY = ("doubtful", "refused", "doubles", "repeats")
 
 
 def report(
@@ -148,24 +149,24 @@ def _show(rows: Sequence[Row], by: Division, days: str) -> None:
     if not rows:
         say("nothing was sent or delivered")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim", show_footer=False)
+    sums = bill.total(rows)
+    shown = [*_ALWAYS, *(name for name in _IF_ANY if sums.figures()[name])]
+    table = Table(box=None, pad_edge=False, header_style="dim")
     for name in by.names:
         table.add_column(name, overflow="fold")
-    for name in _SHOWN:
+    for name in shown:
         table.add_column(_HEADINGS.get(name, name), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(word or "(pruned)") for word in row.names(by)), *_figures(row))
-    table.add_section()
-    sums = bill.total(rows)
-    table.add_row("together", *[""] * (len(by.names) - 1), *_figures(sums), style="bold")
+        table.add_row(*(Text(word or "(pruned)") for word in row.names(by)), *_figures(row, shown))
+    table.add_row("together", *[""] * (len(by.names) - 1), *_figures(sums, shown), style="bold")
     OUT.print(table)
     if sums.spending.under_way:
         say(f"{count_text(sums.spending.under_way, 'call')} under way, counted as doubtful until they end")
 
 
-def _figures(row: Row) -> list[str]:
+def _figures(row: Row, shown: Sequence[str]) -> list[str]:
     found = row.figures()
-    return [_number(found[name]) for name in _SHOWN]
+    return [_number(found[name]) for name in shown]
 
 
 def _number(value: int | Decimal) -> str:

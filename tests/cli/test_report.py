@@ -70,7 +70,9 @@ def test_a_table_says_its_days_and_its_sums(studio: Path, call: Call) -> None:
     shown = call("report", "--by", "shoot").out
     this = datetime.now(UTC)
     assert re.match(rf"{this:%Y-%m}-01 to {this:%Y-%m}-\d\d, UTC days\n", shown)
-    assert re.search(r"together +4 +\d+ +5 +0 +1 +0 +1\n", shown)
+    assert re.search(r"together +4 +\d+ +5 +1 +1\n", shown)
+    assert "refused" in shown
+    assert "doubtful" not in shown, "what never happened takes no room"
     assert re.search(r"f +=Beta +1 ", shown), "no spreadsheet reads this"
 
 
