@@ -24,6 +24,8 @@ from rembg_watch.jobs import CallEnd, CallStart, Job, State, Version, move, with
 from rembg_watch.ledger import Ledger, Target, Turn, open_ledger
 
 ONE = Decimal(1)
+START = CallStart(ONE, recipe="0123456789abcdef", sent_bytes=8_000_000)
+ANSWERED = CallEnd(Charge.YES, ONE, status=200, answer_bytes=2_000_000, request_id="fra1::iad1::x2z9q-1795348800000")
 
 
 def rss_mb() -> float:
@@ -62,24 +64,24 @@ def work_on(ledger: Ledger, job: Job) -> None:
     """Take one job the whole way: three durable records, and its output name where that is asked for."""
     key = f"{job.id:064x}"
     at = datetime.now(UTC)
-    sent = ledger.record(move(with_content(job, key), State.SENDING, at=at), call=CallStart(ONE))
+    sent = ledger.record(move(with_content(job, key), State.SENDING, at=at), call=START)
     received = move(sent, State.RECEIVED, at=at, answer_digest=key, answer_bytes=2_000_000)
-    received = ledger.record(received, call=CallEnd(Charge.YES, ONE))
-    ledger.record(move(received, State.DONE, at=at, target=job.source + b".webp"))
+    received = ledger.record(received, call=ANSWERED)
+    ledger.record(move(received, State.DONE, at=at, delivered_at=at, target=job.source + b".webp"))
 
 
 def work_with_target(ledger: Ledger, job: Job) -> None:
     """The same with an output name of its own, and what stands there in the books."""
     key = f"{job.id:064x}"
     at = datetime.now(UTC)
-    sent = ledger.record(move(with_content(job, key), State.SENDING, at=at), call=CallStart(ONE))
+    sent = ledger.record(move(with_content(job, key), State.SENDING, at=at), call=START)
     received = move(sent, State.RECEIVED, at=at, answer_digest=key, answer_bytes=2_000_000)
-    received = ledger.record(received, call=CallEnd(Charge.YES, ONE), names=[job.source + b".webp"])
+    received = ledger.record(received, call=ANSWERED, names=[job.source + b".webp"])
     assert received.target is not None
     published = Target(
         folder=job.folder, target=received.target, source=job.source, digest=key, size_bytes=2, mtime_ns=1, inode=1
     )
-    ledger.record(move(received, State.DONE, at=at), published=published)
+    ledger.record(move(received, State.DONE, at=at, delivered_at=at), published=published)
 
 
 def end_to_end(ledger: Ledger, jobs: int, threads: int, act: Callable[[Ledger, Job], None]) -> float:

@@ -125,15 +125,21 @@ class CallStart:
     """A call is about to be paid for: what it will have cost if we never learn its end."""
 
     price: Decimal
+    recipe: str | None = None  # the options that it is made with, as a digest
+    sent_bytes: int | None = None  # of the picture as it is sent
 
 
 @dataclass(frozen=True, slots=True)
 class CallEnd:
-    """What a call came to, for the books."""
+    """What a call came to, for the books, and what is known of its answer."""
 
     charge: Charge
     credits: Decimal = Decimal(0)  # taken, or perhaps taken
     code: str | None = None  # the refusal, for machines; None: an answer
+    status: int | None = None  # of HTTP; None: there was no answer, or nobody knows any more
+    answer_bytes: int | None = None
+    request_id: str | None = None
+    words: str | None = None  # of the refusal, for people
 
     @property
     def booked(self) -> Decimal:

@@ -65,6 +65,20 @@ class Folder:
     reads_more: bool = False
 
 
+DEEPEST_SHOOT = 32
+
+
+def shoot_of(source: bytes, depth: int = 1) -> bytes:
+    """
+    Name the shoot of a source: its first *depth* levels of sub-folder, or as many as it has.
+
+    Empty for what lies in the folder itself, and for everything where *depth* is 0. A
+    directory is named with a slash at its end.
+    """
+    *directories, _name = source.split(b"/")
+    return b"/".join(directories[:depth])
+
+
 # --- which names are pictures ---------------------------------------------------------------------
 
 _JUNK_SUFFIXES = (b".part", b".partial", b".tmp", b".temp", b".crdownload", b".download", b".filepart", b".!ut", b"~")

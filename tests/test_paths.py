@@ -19,6 +19,7 @@ from rembg_watch.paths import (
     is_junk,
     is_staging_name,
     mirror,
+    shoot_of,
     staging_name,
 )
 
@@ -371,3 +372,21 @@ def test_a_folder_that_makes_deliverables_takes_what_is_read_here(name: bytes) -
     assert not accepts(folder(), name)
     assert not accepts(folder(reads_more=True), b"._" + name)
     assert passed(folder(reads_more=True), b"", b"a.dng") == passed(folder(), b"", b"a.dng")
+
+
+@pytest.mark.parametrize(
+    ("source", "depth", "shoot"),
+    [
+        (b"Acme/2026/1.jpg", 1, b"Acme"),
+        (b"Acme/2026/1.jpg", 2, b"Acme/2026"),
+        (b"Acme/2026/1.jpg", 3, b"Acme/2026"),
+        (b"Acme/2026/1.jpg", 0, b""),
+        (b"1.jpg", 1, b""),
+        (b"1.jpg", 0, b""),
+        (b"Acme/\xff/1.jpg", 2, b"Acme/\xff"),
+        (b"Acme/", 1, b"Acme"),
+        (b"", 1, b""),
+    ],
+)
+def test_a_shoot_is_the_sub_folder_at_its_depth_or_the_nearest_above(source: bytes, depth: int, shoot: bytes) -> None:
+    assert shoot_of(source, depth) == shoot

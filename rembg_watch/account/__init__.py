@@ -15,6 +15,7 @@ The core decides on values; the shell reads the account, lets threads wait, and 
 ``account.notes``      what is written down for the next start; every note has its model (core)
 ``account.terms``      what the settings say of price, limits and retries (core)
 ``account.views``      how holds and readings are shown by ``report``
+``account.history``    what the account held over time, written down (shell)
 ``account.throughput`` the pacer, how long calls take, and what of it is news (shell)
 ``account.outbox``     what is decided under a lock is written and reported after it (shell)
 ``account.balance``    reads the account, and keeps count between readings (shell)

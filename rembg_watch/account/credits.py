@@ -1,11 +1,12 @@
 """What pictures cost, what the account can still pay, and where its credits went: arithmetic on readings of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
 from rembg_watch.account.causes import Outcome
+from rembg_watch.ledger import PastBalance
 
 RENEWAL_SLACK_S = 60.0
 """How long after the end of a billing period the renewed credits are looked for."""
@@ -54,6 +55,22 @@ class AccountUnread:
     outcome: Outcome
     text: str | None = None  # why, for people
     is_answered: bool = False  # what failed was an answer, such as a 5xx, not the way to the API
+
+
+KEPT_AGAIN = timedelta(hours=1)
+"""The balance is written down no oftener than this."""
+
+
+def is_to_be_kept(now: PastBalance, *, known: PastBalance | None) -> bool:
+    """
+    Say whether a balance is to be written down: it is another one than that *known*, and not from the same hour.
+
+    What changes within the hour is written down after it. A clock that was set back must not silence it.
+    """
+    if known is None:
+        return True
+    is_other = replace(known, at=now.at) != now
+    return is_other and not timedelta(0) <= now.at - known.at < KEPT_AGAIN
 
 
 def renews_at(reading: AccountReading | None, *, now: datetime) -> datetime:

@@ -26,6 +26,7 @@ from rembg_watch.cli.preview import preview
 from rembg_watch.cli.redo import redo
 from rembg_watch.cli.reject import reject
 from rembg_watch.cli.remove import remove
+from rembg_watch.cli.report import report
 from rembg_watch.cli.retry import retry
 from rembg_watch.cli.run import run
 from rembg_watch.cli.sandbox import sandbox
@@ -88,6 +89,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "preview": preview,
     "check": check,
     "credits": credits_,
+    "report": report,
     "web": web,
     "sandbox": sandbox,
     "init": init,

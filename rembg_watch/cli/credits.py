@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -18,9 +18,13 @@ from rembg_watch.cli.credits_view import AccountView, BarCharacters, UsageQuery
 from rembg_watch.config import Settings
 from rembg_watch.daemon import build_client
 from rembg_watch.errors import UsageError
+from rembg_watch.ledger import Access, PastBalance, open_ledger
 
 LONGEST_ANSWER_S = 30.0
 """A person is waiting for it."""
+
+LISTED = timedelta(days=31)
+"""So much of the balance's past is listed."""
 
 
 def credits_(
@@ -40,6 +44,10 @@ def credits_(
             show_default=False,
         ),
     ] = None,
+    balances: Annotated[
+        bool,
+        typer.Option("--balances", help="Also list what could be spent on the last 31 days, as it was read."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the account's credits, its billing period and a forecast."""
@@ -48,7 +56,9 @@ def credits_(
     with reporting_key_refusal(key_source), build_client(_impatient(settings)) as client:
         account = client.account(year=query.year, month=query.month, period_start=query.period_start_unix)
         periods = client.billing_cycles() if history else None
-    view = AccountView(account=account, query=query, now=datetime.now(UTC), periods=periods)
+    now = datetime.now(UTC)
+    kept = _balances(settings, now) if balances else None
+    view = AccountView(account=account, query=query, now=now, periods=periods, balances=kept)
     if as_json:
         say_json(credits_view.as_plain_values(view))
     elif OUT.is_terminal:
@@ -56,6 +66,11 @@ def credits_(
     else:
         for line in credits_view.plain_lines(view):
             say(line)
+
+
+def _balances(settings: Settings, now: datetime) -> Sequence[PastBalance]:
+    with open_ledger(settings.state_dir, Access.READ) as ledger:
+        return ledger.balances(now - LISTED)
 
 
 def _impatient(settings: Settings) -> Settings:
@@ -102,6 +117,10 @@ def _show_on_terminal(view: AccountView) -> None:
     if view.periods is not None:
         say()
         _show_history(view.periods, view.now, characters)
+    if view.balances is not None:
+        say()
+        for line in credits_view.balance_lines(view.balances):
+            say(line)
 
 
 def _show_history(periods: Sequence[BillingPeriod], now: datetime, characters: BarCharacters) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rembg_watch.api.responses import Account, BillingCycle, BillingPeriod
+from rembg_watch.ledger import PastBalance
 from rembg_watch.report.words import credits_number, credits_text, span_text, utc_text
 
 SHORTEST_PACE = timedelta(hours=1)
@@ -54,6 +55,7 @@ class AccountView:
     query: UsageQuery
     now: datetime
     periods: Sequence[BillingPeriod] | None = None
+    balances: Sequence[PastBalance] | None = None  # as this machine's ledger has kept them, the oldest first
 
     @property
     def cycle(self) -> BillingCycle | None:
@@ -284,7 +286,8 @@ NO_PERIODS = "No billing periods are listed."
 def plain_lines(view: AccountView) -> list[str]:
     """Say everything as lines of words, for a pipe or a log."""
     lines = [f"{label}: {text.plain}" if label else f"  {text.plain}" for label, text in rows(view)]
-    return lines + (history_lines(view.periods) if view.periods is not None else [])
+    lines += history_lines(view.periods) if view.periods is not None else []
+    return lines + (balance_lines(view.balances) if view.balances is not None else [])
 
 
 def history_lines(periods: Sequence[BillingPeriod]) -> list[str]:
@@ -292,6 +295,20 @@ def history_lines(periods: Sequence[BillingPeriod]) -> list[str]:
     return [
         f"{_days(one)}: {_used(one.app_usage, one.api_usage)} (--period {one.period_start_unix})" for one in periods
     ] or [NO_PERIODS]
+
+
+NO_BALANCES = "No balances are kept: the daemon writes them down as it reads the account."
+
+
+def balance_lines(balances: Sequence[PastBalance]) -> list[str]:
+    """Say in a line for each UTC day what could be spent at its end; days without one changed nothing."""
+    by_day = {f"{one.at:%Y-%m-%d}": one for one in balances}
+    return [f"{day}: {_balance(one)}" for day, one in by_day.items()] or [NO_BALANCES]
+
+
+def _balance(one: PastBalance) -> str:
+    included, prepaid = max(one.included, _NOTHING), max(one.prepaid, _NOTHING)
+    return f"{credits_text(included + prepaid)}: {_number(included)} included, {_number(prepaid)} prepaid"
 
 
 def _days(period: BillingPeriod) -> str:
@@ -342,6 +359,8 @@ def as_plain_values(view: AccountView) -> dict[str, Any]:
     }
     if view.periods is not None:
         found["history"] = [_period_values(one) for one in view.periods]
+    if view.balances is not None:
+        found["balances"] = [_balance_values(one) for one in view.balances]
     return found
 
 
@@ -355,6 +374,15 @@ def _period_values(period: BillingPeriod) -> dict[str, Any]:
         "end": period.period_end_at.isoformat(),
         "start_unix": period.period_start_unix,
         **_usage_values(period.app_usage, period.api_usage),
+    }
+
+
+def _balance_values(one: PastBalance) -> dict[str, Any]:
+    return {
+        "at": one.at.isoformat(),
+        "included": credits_number(one.included),
+        "prepaid": credits_number(one.prepaid),
+        "period_end": one.period_end_at.isoformat() if one.period_end_at else None,
     }
 
 

@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from rembg_watch import state_dirs
-from rembg_watch.cli import cutouts
+from rembg_watch.cli import calls_view, cutouts
 from rembg_watch.cli.configured import AsJson, ConfigFile, check_folders
 from rembg_watch.cli.console import OUT, say, say_json
 from rembg_watch.config import FOR_LOOKING, Settings, find
 from rembg_watch.jobs import LISTED, Job, State
-from rembg_watch.ledger import Access, Ledger, Made, MadeState, Which, open_ledger
+from rembg_watch.ledger import Access, Call, Ledger, Made, MadeState, Which, open_ledger
 from rembg_watch.passed_over import REASONS, PassedOver
 from rembg_watch.report import events
 from rembg_watch.report.screen import kind_text
@@ -52,6 +52,9 @@ def jobs(
     odd: Annotated[
         bool, typer.Option("--odd", help="Show only cut-outs and answers with something odd about them.")
     ] = False,
+    calls: Annotated[
+        bool, typer.Option("--calls", help="Show the API calls of each picture: when, how long, status, bytes, cost.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List pictures with their state, and the reason if there is one."""
@@ -69,11 +72,19 @@ def jobs(
             return
         found = _chosen(ledger, patterns, state, folder, limit, is_odd=odd)
         looked = cutouts.missing(found, settings, ledger)
-        if as_json:
-            made = ledger.made_of([job.id for job in found])
-            say_json([_job_json(job) | _files_json(job.id, looked, made.get(job.id, {})) for job in found])
-        else:
-            _show_jobs(found, looked)
+        called = ledger.calls_of([job.id for job in found]) if calls else {}
+        if not as_json:
+            if calls:
+                _show_calls(found, looked, called)
+            else:
+                _show_jobs(found, looked)
+            return
+        made = ledger.made_of([job.id for job in found])
+        listed = [_job_json(job) | _files_json(job.id, looked, made.get(job.id, {})) for job in found]
+        if calls:
+            recipes = ledger.recipes()
+            listed = [one | {"calls": calls_view.values(called.get(one["id"], ()), recipes)} for one in listed]
+        say_json(listed)
 
 
 def _chosen(
@@ -107,6 +118,17 @@ def _show_jobs(found: Iterable[Job], looked: cutouts.Missing) -> None:
     if table.row_count:
         OUT.print(table)
     else:
+        say("no jobs")
+
+
+def _show_calls(found: Sequence[Job], looked: cutouts.Missing, called: Mapping[int, Sequence[Call]]) -> None:
+    """List pictures, and under each its calls; a line each, since there is much to say."""
+    for job in found:
+        OUT.print(Text(job.state.value, style=_STYLES.get(job.state, "")), Text(f"{job.folder}/{show(job.source)}"))
+        lines = [*_outcome(job, looked).splitlines(), *map(calls_view.line, called.get(job.id, ()))]
+        for line in lines or ["no calls so far"]:
+            say(f"  {line}")
+    if not found:
         say("no jobs")
 
 

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from rembg_watch.api.params import Format, RemovalParams
 from rembg_watch.config.foreign import why_foreign
-from rembg_watch.paths import After, Folder
+from rembg_watch.paths import DEEPEST_SHOOT, After, Folder
 from rembg_watch.pictures.deliverable import Align, Canvas, Deliverable, Edges, FileFormat, Master, Upsample
 from rembg_watch.pictures.figures import Limits
 from rembg_watch.pictures.metadata import Keep
@@ -630,7 +630,10 @@ class FolderSettings(Section):
         default=Decimal(0), description="Credits for this folder in one UTC day; 0: no limit of its own."
     )
     shoot_depth: Whole = Field(
-        default=1, ge=1, le=16, description="How many levels of sub-folders name a shoot, which is shown as one."
+        default=1,
+        ge=0,
+        le=DEEPEST_SHOOT,
+        description="Which level of sub-folder is a shoot, as `report` bills it: 1: `input/SHOOT/...`; 0: all is one.",
     )
     options: FolderOptions = FolderOptions()
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from rembg_watch.account.balance import Balance
 from rembg_watch.account.governor import Governor
+from rembg_watch.account.history import History
 from rembg_watch.account.notes import GATE, PACE
 from rembg_watch.account.retry import RetryPolicy
 from rembg_watch.account.terms import Terms
@@ -239,7 +240,8 @@ def assemble(
         around.report,
         metrics,
         tallies,
-        lambda event: balance.on_event(event),  # these two are made further down, before anything is reported
+        lambda event: balance.on_event(event),  # these are made further down, before anything is reported
+        lambda event: history(event),
         lambda event: _look_again(watcher, event),
     )
     in_force = InForce(plan)
@@ -251,6 +253,7 @@ def assemble(
     stack.callback(decoders.close)
     contents = Contents()
     under_way = UnderWay(contents, clocks, low=low_mark(workers))
+    history = History(ledger, clocks)
     balance = Balance(terms=in_force.terms, ledger=ledger, report=report, in_flight=under_way.unpaid, clocks=clocks)
     governor = Governor(
         terms=in_force.terms,

@@ -114,6 +114,12 @@ def release_held(parts: Parts) -> None:
             parts.ports.report(events.Released(folder=name, count=count))
 
 
+def remember_options(parts: Parts) -> None:
+    """Write down what pictures are sent with from now on, so that a digest with a call can be read for ever."""
+    recipes = parts.ports.in_force.plan.recipes.values()
+    parts.ledger.keep_recipes({recipe.options_digest: recipe.options for recipe in recipes})
+
+
 def report_other_options(parts: Parts) -> None:
     """Say how many cut-outs were made with other options, once after each change: they stay as they are."""
     noted = parts.ledger.note(OPTIONS_NOTE)

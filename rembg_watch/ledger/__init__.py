@@ -13,6 +13,8 @@ folder, and holds no lock against a second daemon (``host.locks``).
 ``intake``      sources that came, were replaced, went away or came back
 ``work``        jobs that are claimed, moved on, recovered and tried again
 ``calls``       what was paid
+``bills``       the same in parts: by folder, day, directory, picture
+``balances``    what the account held over time
 ``making``      what was made of paid answers
 ``reviews``     what people decided about answers
 ``copies``      which request a copy was sent for
@@ -40,6 +42,9 @@ from rembg_watch.ledger.values import (
     FILE_NAME,
     Access,
     Backlog,
+    Billed,
+    By,
+    Call,
     Json,
     Lacking,
     LedgerClosedError,
@@ -47,6 +52,7 @@ from rembg_watch.ledger.values import (
     Made,
     MadeState,
     NoLedgerError,
+    PastBalance,
     Pruned,
     Recovery,
     Review,
@@ -65,6 +71,9 @@ __all__ = [
     "FILE_NAME",
     "Access",
     "Backlog",
+    "Billed",
+    "By",
+    "Call",
     "Json",
     "Lacking",
     "Ledger",
@@ -73,6 +82,7 @@ __all__ = [
     "Made",
     "MadeState",
     "NoLedgerError",
+    "PastBalance",
     "Pruned",
     "Recovery",
     "Review",

@@ -6,7 +6,7 @@ exist. What is particular to one database is in its store.
 """
 
 import json
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -17,13 +17,15 @@ from typing import Concatenate, ParamSpec
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from rembg_watch.jobs import REJECTED, WORKING, CallEnd, CallStart, Job, State, Unsettled, Version
-from rembg_watch.ledger import calls, copies, intake, latest, looks, making, reviews, rows, targets, work
+from rembg_watch.ledger import balances as past
+from rembg_watch.ledger import bills, calls, copies, intake, latest, looks, making, reviews, rows, targets, work
 from rembg_watch.ledger.port import EVERYTHING, Ledger
 from rembg_watch.ledger.schema import JOBS, NOTES, UNSETTLED
 from rembg_watch.ledger.store import Store, T
 from rembg_watch.ledger.values import (
     Json,
     Made,
+    PastBalance,
     Pruned,
     Recovery,
     Target,
@@ -258,7 +260,18 @@ class SqlLedger(Ledger):
     # -- books ----------------------------------------------------------------------------
 
     last_call = _reads(calls.last)
+    billed = _reads(bills.billed)
+    calls_of = _reads(calls.of_jobs)
+    last_balance = _reads(past.last)
+    balances = _reads(past.since)
+    recipes = _reads(calls.recipes)
     spending = _reads(calls.spending)
+
+    def keep_recipes(self, options: Mapping[str, str]) -> None:
+        self._store.write(partial(calls.keep_recipes, options=options), is_durable=False)
+
+    def keep_balance(self, balance: PastBalance) -> None:
+        self._store.write(partial(past.keep, balance=balance), is_durable=False)
 
     def note(self, name: str) -> Json:
         value = self._read(lambda connection: connection.scalar(select(NOTES.c.value).where(NOTES.c.name == name)))
@@ -308,7 +321,6 @@ class SqlLedger(Ledger):
     tally = _reads(looks.tally)
     standing_still = _reads(latest.standing_still)
     reasons = _reads(looks.reasons)
-    calls_of = _reads(looks.calls_of)
     days = _reads(looks.days)
 
     # -- upkeep ---------------------------------------------------------------------------
@@ -360,6 +372,7 @@ def _set_note(connection: Connection, name: str, value: Json) -> None:
 
 def _prune_jobs(connection: Connection, old: Sequence[ColumnElement[bool]]) -> int:
     ids = list(connection.scalars(select(JOBS.c.id).where(*old).limit(ADDED_AT_ONCE)))
+    bills.fold_delivered(connection, ids)
     for some in rows.slices(ids):
         connection.execute(delete(JOBS).where(JOBS.c.id.in_(some)))
         making.forget(connection, some)

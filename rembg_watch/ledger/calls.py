@@ -1,6 +1,6 @@
 """The books of what was paid: one row per call, from the intent to its end, and their sums."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy import (
@@ -22,11 +22,11 @@ from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import CallEnd, CallStart, Job
 from rembg_watch.ledger.prepared import Prepared
 from rembg_watch.ledger.rows import AnyRow, slices
-from rembg_watch.ledger.schema import CALLS, DAYS, JOBS, Moment, credits_of
-from rembg_watch.ledger.values import CLOCK_READ_SKEW, Spending
+from rembg_watch.ledger.schema import CALLS, DAYS, JOBS, RECIPES, Moment, credits_of
+from rembg_watch.ledger.values import CLOCK_READ_SKEW, Call, Spending
 
 _DAY_US = 86_400_000_000
-_SUMS = ("calls", "charged", "doubtful", "in_doubt", "refused", "doubles", "repeats")
+SUMS = ("calls", "charged", "doubtful", "in_doubt", "refused", "doubles", "repeats")
 _MONEY = ("charged", "doubtful", "under_way_credits")
 
 
@@ -40,6 +40,8 @@ def start(connection: Connection, job: Job, call: CallStart) -> None:
         "started_at": job.changed_at,
         "charge": Charge.MAYBE.value,
         "credits": call.price,
+        "recipe": call.recipe,
+        "sent_bytes": call.sent_bytes,
     }
     _START.run(connection, row)
 
@@ -58,7 +60,7 @@ def _worst(*which: ColumnElement[bool]) -> ColumnElement[str]:
 
 _START = Prepared(
     insert(CALLS).inline().values(follows=_worst(_EARLIER.c.content_key == bindparam("this_content"))),
-    sets=("job_id", "folder", "content_key", "started_at", "charge", "credits"),
+    sets=("job_id", "folder", "content_key", "started_at", "charge", "credits", "recipe", "sent_bytes"),
 )
 
 
@@ -73,14 +75,31 @@ _NEWEST = Prepared(select(CALLS).where(CALLS.c.job_id == bindparam("job_id")).or
 
 def end_open(connection: Connection, job: Job, call: CallEnd) -> bool:
     """Write down what the last call of *job* came to, if that was not known yet; say if so."""
-    values = {"charge": call.charge.value, "credits": call.credits, "code": call.code}
-    return _END_OPEN.run(connection, {"this_job": job.id, "ended_at": job.changed_at, **values}) == 1
+    return _END_OPEN.run(connection, {"this_job": job.id, "ended_at": job.changed_at, **_ending(call)}) == 1
+
+
+LONGEST_WORDS = 300
+"""So much is kept of what an API says, in characters: a proxy may answer with a page."""
+
+_KNOWN_OF_END = ("status", "answer_bytes", "request_id", "words")
+_ENDS = ("ended_at", "charge", "credits", "code", *_KNOWN_OF_END)
+
+
+def _ending(call: CallEnd) -> dict[str, object]:
+    words = call.words if call.words is None else call.words[:LONGEST_WORDS]
+    return {
+        "charge": call.charge.value,
+        "credits": call.credits,
+        "code": call.code,
+        "status": call.status,
+        "answer_bytes": call.answer_bytes,
+        "request_id": call.request_id,
+        "words": words,
+    }
 
 
 _LAST = select(func.max(_EARLIER.c.id)).where(_EARLIER.c.job_id == bindparam("this_job")).scalar_subquery()
-_END_OPEN = Prepared(
-    update(CALLS).where(CALLS.c.id == _LAST, CALLS.c.ended_at.is_(None)), sets=("ended_at", "charge", "credits", "code")
-)
+_END_OPEN = Prepared(update(CALLS).where(CALLS.c.id == _LAST, CALLS.c.ended_at.is_(None)), sets=_ENDS)
 
 
 def end(connection: Connection, job: Job, call: CallEnd) -> CallEnd | None:
@@ -89,14 +108,41 @@ def end(connection: Connection, job: Job, call: CallEnd) -> CallEnd | None:
     if row is None:
         raise ValueError(f"job {job.id} made no call that could end")
     was = None if row.ended_at is None else CallEnd(Charge(row.charge), row.credits, row.code)
-    values = {"charge": call.charge.value, "credits": call.credits, "code": call.code}
-    _END.run(connection, {"this_id": row.id, "ended_at": row.ended_at or job.changed_at, **values})
+    values = _ending(call)
+    known = {name: getattr(row, name) for name in _KNOWN_OF_END if values[name] is None}  # it was booked anew, no more
+    _END.run(connection, {"this_id": row.id, "ended_at": row.ended_at or job.changed_at, **values, **known})
     if was is not None and was.charge is not call.charge:
         _follow_again(connection, row.content_key)
     return was
 
 
-_END = Prepared(update(CALLS).where(CALLS.c.id == bindparam("this_id")), sets=("ended_at", "charge", "credits", "code"))
+_END = Prepared(update(CALLS).where(CALLS.c.id == bindparam("this_id")), sets=_ENDS)
+
+
+def of_jobs(connection: Connection, job_ids: Iterable[int]) -> dict[int, list[Call]]:
+    """Return the calls that were made for each of these jobs, in their order; jobs without any are left out."""
+    found: dict[int, list[Call]] = {}
+    for some in slices(job_ids):
+        for row in connection.execute(_OF_JOBS.where(CALLS.c.job_id.in_(some)).order_by(CALLS.c.id)):
+            one = Call(**dict(row._mapping) | {"charge": Charge(row.charge)})
+            found.setdefault(one.job_id, []).append(one)
+    return found
+
+
+_OF_JOBS = select(*(CALLS.c[name] for name in Call.__dataclass_fields__))
+
+
+def keep_recipes(connection: Connection, options: Mapping[str, str]) -> None:
+    """Remember the options behind digests."""
+    known = set(connection.scalars(select(RECIPES.c.digest).where(RECIPES.c.digest.in_(sorted(options)))))
+    new = [{"digest": digest, "options": text} for digest, text in options.items() if digest not in known]
+    if new:
+        connection.execute(insert(RECIPES), new)
+
+
+def recipes(connection: Connection) -> dict[str, str]:
+    """Return all options that were ever remembered, by their digests."""
+    return {row.digest: row.options for row in connection.execute(select(RECIPES))}
 
 
 def _follow_again(connection: Connection, content_key: str) -> None:
@@ -105,10 +151,10 @@ def _follow_again(connection: Connection, content_key: str) -> None:
     connection.execute(update(CALLS).where(CALLS.c.content_key == content_key).values(follows=before))
 
 
-def summed(table: FromClause) -> list[ColumnElement[int]]:
-    """Return the sums of calls in the order of ``_SUMS``."""
+def sums_of(table: FromClause) -> list[ColumnElement[int]]:
+    """Return the sums of calls, or of what is kept of those that were pruned, in the order of ``SUMS``."""
     if table is DAYS:
-        return [func.coalesce(func.sum(DAYS.c[name]), 0) for name in _SUMS]
+        return [func.coalesce(func.sum(DAYS.c[name]), 0) for name in SUMS]
     paid = CALLS.c.charge != Charge.NO.value
     credits_column = type_coerce(CALLS.c.credits, BigInteger)
     return [
@@ -126,10 +172,11 @@ def _sum_where(met: ColumnElement[bool], value: ColumnElement[int] | int) -> Col
     return func.coalesce(func.sum(case((met, value), else_=0)), 0)
 
 
-_UNDER_WAY = {
+UNDER_WAY = {
     "under_way": _sum_where(CALLS.c.ended_at.is_(None), 1),
     "under_way_credits": _sum_where(CALLS.c.ended_at.is_(None), type_coerce(CALLS.c.credits, BigInteger)),
 }
+"""More sums, of calls alone: of what was pruned nothing is under way."""
 
 
 def spending(
@@ -142,11 +189,11 @@ def spending(
 ) -> Spending:
     """Sum up the calls that began in a time; None is the beginning, and no end."""
     only = frozenset(folders)
-    total = dict.fromkeys((*_SUMS, *_UNDER_WAY), 0)
+    total = dict.fromkeys((*SUMS, *UNDER_WAY), 0)
     for table, moment in ((CALLS, CALLS.c.started_at), (DAYS, DAYS.c.day)):
         if after_call is not None and table is DAYS:
             continue  # those were before
-        sums = dict(zip(_SUMS, summed(table), strict=True)) | (_UNDER_WAY if table is CALLS else {})
+        sums = dict(zip(SUMS, sums_of(table), strict=True)) | (UNDER_WAY if table is CALLS else {})
         statement = select(*sums.values()).select_from(table)
         statement = statement.where(moment >= since) if since else statement
         statement = statement.where(moment < until) if until else statement
@@ -154,16 +201,12 @@ def spending(
         statement = statement if after_call is None else statement.where(CALLS.c.id > after_call)
         for name, value in zip(sums, connection.execute(statement).one(), strict=True):
             total[name] += int(value)
-    return _spending(total)
+    return spending_of(total)
 
 
-def spending_of(sums: Iterable[int]) -> Spending:
-    """Return what sums in the order of ``summed`` come to."""
-    return _spending({"under_way_credits": 0, **dict(zip(_SUMS, sums, strict=True))})
-
-
-def _spending(total: dict[str, int]) -> Spending:
-    money = {name: credits_of(total[name]) for name in _MONEY}
+def spending_of(total: Mapping[str, int]) -> Spending:
+    """Return sums, by their names, as what is spent; those that are left out are nothing."""
+    money = {name: credits_of(total.get(name, 0)) for name in _MONEY}
     return Spending(**money, **{name: total[name] for name in total if name not in money})  # type: ignore[arg-type]
 
 
@@ -198,18 +241,24 @@ def fold(connection: Connection, ids: list[int]) -> None:
     """Keep of these calls their sums alone."""
     for some in slices(ids):
         these = CALLS.c.id.in_(some)
-        started_us = type_coerce(CALLS.c.started_at, BigInteger)
-        day = type_coerce(started_us - started_us % _DAY_US, Moment)
+        day = day_of(CALLS.c.started_at)
         rows = connection.execute(
-            select(day, CALLS.c.folder, *summed(CALLS)).where(these).group_by(day, CALLS.c.folder)
+            select(day, CALLS.c.folder, *sums_of(CALLS)).where(these).group_by(day, CALLS.c.folder)
         )
         for day_at, folder, *sums in rows.all():
-            _add_to_day(connection, day_at, folder, dict(zip(_SUMS, map(int, sums), strict=True)))
+            add_to_day(connection, day_at, folder, dict(zip(SUMS, map(int, sums), strict=True)))
         connection.execute(delete(CALLS).where(these))
 
 
-def _add_to_day(connection: Connection, day_at: datetime, folder: str, sums: dict[str, int]) -> None:
+def day_of(moment: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """Return in SQL when the UTC day of a moment began."""
+    us = type_coerce(moment, BigInteger)
+    return type_coerce(us - us % _DAY_US, Moment)
+
+
+def add_to_day(connection: Connection, day_at: datetime, folder: str, sums: Mapping[str, int]) -> None:
+    """Add sums, by their names, to what is kept of a day."""
     this = (DAYS.c.day == day_at, DAYS.c.folder == folder)
     more = {name: DAYS.c[name] + value for name, value in sums.items()}
     if connection.execute(update(DAYS).where(*this).values(more)).rowcount == 0:
-        connection.execute(insert(DAYS), {"day": day_at, "folder": folder, **sums})
+        connection.execute(insert(DAYS), {"day": day_at, "folder": folder, **dict.fromkeys(SUMS, 0), **sums})

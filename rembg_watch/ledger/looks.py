@@ -18,7 +18,6 @@ from rembg_watch.ledger import calls, rows
 from rembg_watch.ledger.latest import IN_STATE, LAST_FIRST, NEEDS_A_LOOK, ranges
 from rembg_watch.ledger.pages import (
     EVERY_PICTURE,
-    Call,
     Day,
     FoundShoot,
     Members,
@@ -306,31 +305,19 @@ def reasons(connection: Connection) -> list[Reason]:
     return sorted(found, key=lambda one: (-one.count, one.folder, one.state, one.code or ""))
 
 
-_CALLS_OF = Prepared(
-    select(CALLS.c.started_at, CALLS.c.ended_at, CALLS.c.charge, CALLS.c.credits, CALLS.c.code, CALLS.c.follows)
-    .where(CALLS.c.job_id == bindparam("job_id"))
-    .order_by(CALLS.c.id.desc())
-    .limit(bindparam("most"))
-)
-
-
-def calls_of(connection: Connection, job_id: int, *, limit: int = 100) -> list[Call]:
-    """Return the calls that were made for a picture, the last one first."""
-    names = ("started_at", "ended_at", "charge", "credits", "code", "follows")
-    found = _CALLS_OF.all(connection, {"job_id": job_id, "most": limit})
-    return [Call(**dict(zip(names, row, strict=True))) for row in found]
-
-
 def days(connection: Connection, since: datetime) -> list[Day]:
     """Sum up the calls since a moment by UTC day and folder, the last day first."""
     started_us = type_coerce(CALLS.c.started_at, BigInteger)
     day = type_coerce(started_us - started_us % _DAY_US, Moment).label("day")
-    of_calls = select(day, CALLS.c.folder, *calls.summed(CALLS)).where(CALLS.c.started_at >= since)
-    pruned = select(DAYS.c.day, DAYS.c.folder, *calls.summed(DAYS)).where(DAYS.c.day >= since)
+    of_calls = select(day, CALLS.c.folder, *calls.sums_of(CALLS)).where(CALLS.c.started_at >= since)
+    pruned = select(DAYS.c.day, DAYS.c.folder, *calls.sums_of(DAYS)).where(DAYS.c.day >= since)
     total: dict[tuple[datetime, str], list[int]] = {}
     for statement in (of_calls.group_by(day, CALLS.c.folder), pruned.group_by(DAYS.c.day, DAYS.c.folder)):
         for day_at, folder, *sums in connection.execute(statement):
             known = total.get((day_at, folder), [0] * len(sums))
             total[day_at, folder] = [one + int(more) for one, more in zip(known, sums, strict=True)]
-    found = [Day(day_at, folder, calls.spending_of(sums)) for (day_at, folder), sums in total.items()]
+    found = [
+        Day(day_at, folder, calls.spending_of(dict(zip(calls.SUMS, sums, strict=True))))
+        for (day_at, folder), sums in total.items()
+    ]
     return sorted(found, key=lambda one: (one.day, one.folder), reverse=True)

@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 
+from rembg_watch import paths
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger.values import Spending
 
@@ -113,8 +114,7 @@ class Shoot:
 
 def shoot_of(folder: str, source: bytes, *, depth: int) -> Shoot:
     """Say which shoot a picture belongs to, where *depth* levels of sub-folders name one."""
-    parts = source.split(b"/")[:-1]
-    return Shoot(folder, b"/".join(parts[:depth]), is_flat=len(parts) < depth)
+    return Shoot(folder, paths.shoot_of(source, depth), is_flat=source.count(b"/") < depth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,18 +169,6 @@ class Reason:
     changed_at: datetime
     latest: int  # the id of the one that changed last
     is_whole: bool = True  # False: older ones were not counted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One call that was made for a picture."""
-
-    started_at: datetime
-    ended_at: datetime | None
-    charge: str  # ``yes``, ``no`` or ``maybe``
-    credits: Decimal
-    code: str | None = None
-    follows: str = "no"  # the charge of earlier calls for this content
 
 
 @dataclass(frozen=True, slots=True)

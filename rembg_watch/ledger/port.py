@@ -19,7 +19,6 @@ from rembg_watch.jobs import CallEnd, CallStart, Job, State, Unsettled, Version
 from rembg_watch.ledger.pages import (
     EVERY_PICTURE,
     LOOKED_AT,
-    Call,
     Day,
     Mark,
     Members,
@@ -33,9 +32,13 @@ from rembg_watch.ledger.pages import (
 )
 from rembg_watch.ledger.values import (
     Backlog,
+    Billed,
+    By,
+    Call,
     Json,
     Lacking,
     Made,
+    PastBalance,
     Pruned,
     Recovery,
     Review,
@@ -389,6 +392,39 @@ class Books(Protocol):
             after_call: Only calls that began after this one (``last_call``), whatever the clock said then.
         """
 
+    def billed(
+        self,
+        by: By,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        *,
+        folders: Iterable[str] = (),
+    ) -> Sequence[Billed]:
+        """
+        Return what ``spending`` sums up of a time in parts, and how many pictures were delivered in it.
+
+        A part may come in two rows, one with calls and one with deliveries: add them up. Of what was pruned the
+        sums per folder and UTC day are known, and neither directory nor picture.
+        """
+
+    def calls_of(self, job_ids: Iterable[int]) -> Mapping[int, Sequence[Call]]:
+        """Return the calls that were made for each of these jobs, in their order; jobs without any are left out."""
+
+    def keep_recipes(self, options: Mapping[str, str]) -> None:
+        """Remember the options behind the digests that calls name them by. Not durable: each start brings them."""
+
+    def recipes(self) -> Mapping[str, str]:
+        """Return all options that pictures were ever sent with, by their digests."""
+
+    def keep_balance(self, balance: PastBalance) -> None:
+        """Write down what the account holds; what it held years ago is forgotten. Not durable: it is read again."""
+
+    def last_balance(self) -> PastBalance | None:
+        """Return what was written down last of the account; None: nothing was."""
+
+    def balances(self, since: datetime | None = None) -> Sequence[PastBalance]:
+        """Return what was written down of the account from a moment on, the oldest first."""
+
     def note(self, name: str) -> Json:
         """Return what was noted under a name; None if nothing was."""
 
@@ -485,9 +521,6 @@ class Looks(Protocol):
 
     def reasons(self) -> list[Reason]:
         """Say why pictures stand still until a person does something, the most of one kind first."""
-
-    def calls_of(self, job_id: int) -> list[Call]:
-        """Return the calls that were made for a picture, the last one first."""
 
     def days(self, since: datetime) -> list[Day]:
         """Sum up the calls since a moment by UTC day and folder, the last day first."""

@@ -177,6 +177,7 @@ Index("jobs_that_stand", JOBS.c.folder, JOBS.c.parent, JOBS.c.source, unique=Tru
 Index("jobs_in_line", JOBS.c.state, JOBS.c.folder, JOBS.c.due_at, JOBS.c.id, sqlite_where=JOBS.c.due_at.is_not(None))
 Index("jobs_by_state", JOBS.c.state, JOBS.c.folder, JOBS.c.changed_at)
 Index("jobs_by_content", JOBS.c.content_key, sqlite_where=JOBS.c.content_key.is_not(None))
+Index("jobs_by_delivery", JOBS.c.delivered_at, sqlite_where=JOBS.c.delivered_at.is_not(None))
 Index("jobs_to_dispose_of", JOBS.c.folder, sqlite_where=JOBS.c.is_disposal_due.is_(True))
 
 JOB_COUNTS = Table(
@@ -206,6 +207,12 @@ CALLS = Table(
     Column("credits", Credits, nullable=False),
     Column("code", Words),
     Column("follows", String(8), nullable=False),  # the charge of earlier calls for this content: no, yes, maybe
+    Column("recipe", String(32)),
+    Column("sent_bytes", BigInteger),
+    Column("status", Integer),
+    Column("answer_bytes", BigInteger),
+    Column("request_id", Words),
+    Column("words", Words),
     sqlite_autoincrement=True,
 )
 """One row per API call, written with the intent to make it: until its end is known it may be charged."""
@@ -222,8 +229,27 @@ DAYS = Table(
     Column("refused", BigInteger, nullable=False),
     Column("doubles", BigInteger, nullable=False),
     Column("repeats", BigInteger, nullable=False),
+    Column("delivered", BigInteger, nullable=False, server_default="0"),
 )
-"""What is kept of calls that were pruned: their sums per UTC day and folder."""
+"""What is kept of calls and pictures that were pruned: their sums per UTC day and folder."""
+
+RECIPES = Table(
+    "recipes",
+    METADATA,
+    Column("digest", String(32), primary_key=True),
+    Column("options", Text, nullable=False),
+)
+"""The options that pictures were ever sent with, in one stable spelling, by the digest that calls name them by."""
+
+BALANCES = Table(
+    "balances",
+    METADATA,
+    Column("at", Moment, primary_key=True),
+    Column("included", Credits, nullable=False),
+    Column("prepaid", Credits, nullable=False),
+    Column("period_end", Moment),
+)
+"""What the account held over time: a row where it has changed, at most one an hour."""
 
 TARGETS = Table(
     "targets",

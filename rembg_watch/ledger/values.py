@@ -15,6 +15,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
+from rembg_watch.api.errors import Charge
 from rembg_watch.errors import ExitCode, LedgerError
 from rembg_watch.jobs import Job, State
 from rembg_watch.passed_over import Passed, PassedOver, Why
@@ -184,6 +185,57 @@ class Spending:
     def __add__(self, other: "Spending") -> "Spending":
         """Return what the calls of two times came to that do not overlap."""
         return Spending(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
+
+
+class By(StrEnum):
+    """What the costs of a time are divided by."""
+
+    FOLDER = "folder"
+    DAY = "day"
+    DIRECTORY = "directory"
+    PICTURE = "picture"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Billed:
+    """What a folder came to in a time, or a day, a directory or a picture of it."""
+
+    folder: str
+    day: datetime | None = None  # when it began, in UTC; of what is forgotten: of the newest of it
+    place: bytes | None = None  # the directory or the source; None: it is not asked for, or forgotten
+    is_forgotten: bool = False  # these are the sums of what was pruned: nobody knows its pictures any more
+    delivered: int = 0  # pictures that were delivered, paid or not
+    spending: Spending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call as the books have it; what an older version did not write down is None."""
+
+    id: int
+    job_id: int
+    started_at: datetime
+    ended_at: datetime | None  # None: it is under way, or nobody saw its end
+    charge: Charge
+    credits: Decimal  # taken, or perhaps taken; what it would have cost, where it was not charged
+    code: str | None
+    recipe: str | None
+    sent_bytes: int | None
+    status: int | None
+    answer_bytes: int | None
+    request_id: str | None
+    words: str | None
+    follows: str = "no"  # the charge of earlier calls for this content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastBalance:
+    """What the account held at a moment."""
+
+    at: datetime
+    included: Decimal
+    prepaid: Decimal
+    period_end_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,7 +140,7 @@ class Attempt:
         )
         recipe = self.ready.recipe
         names = () if recipe.deliverables else mirror(self.ready.place, recipe.params.format.extension)
-        self.job = ports.ledger.record(received, call=CallEnd(Charge.YES, self.plan.terms.price), names=names)
+        self.job = ports.ledger.record(received, call=answered_end(cutout, self.plan.terms.price), names=names)
         ports.step("received")
         return Paid(
             job=self.job,
@@ -202,7 +202,9 @@ class Attempt:
         self.has_slot = True
         self._check_output()
         sending = move(self.job, State.SENDING, at=self.ports.clocks.now(), retry_at=None)
-        self.job = self.ports.ledger.record(sending, call=CallStart(self.plan.terms.price))
+        recipe = self.ready.recipe.options_digest
+        start = CallStart(self.plan.terms.price, recipe=recipe, sent_bytes=self.prepared.size_bytes)
+        self.job = self.ports.ledger.record(sending, call=start)
         self.ports.step("sending")
         self.started_s += self.ports.clocks.monotonic() - began_s  # until now it was not the API that took its time
 
@@ -236,7 +238,7 @@ class Attempt:
                 charged=self.plan.terms.price if cutout else Decimal(0),
                 sent_bytes=self.prepared.size_bytes,
                 answer_bytes=cutout.size_bytes if cutout else 0,
-                status=200 if cutout else getattr(error, "status", None),
+                status=ANSWERED if cutout else getattr(error, "status", None),
                 outcome="answered" if error is None else outcome_of(error),
                 code=getattr(error, "code", None),
                 throttle=error.throttle.value if isinstance(error, ThrottledError) else None,
@@ -294,8 +296,20 @@ class Hashing:
         return self._place
 
 
+def answered_end(cutout: Cutout, price: Decimal) -> CallEnd:
+    """Say what a call came to that brought a picture."""
+    return CallEnd(Charge.YES, price, status=ANSWERED, answer_bytes=cutout.size_bytes, request_id=cutout.request_id)
+
+
+ANSWERED = 200
+"""The status that every picture comes with."""
+
+
 def call_end(error: Exception, price: Decimal) -> CallEnd:
     """Say what a call came to that ended in *error* after its last byte was let go."""
+    words = str(error) or None
     if isinstance(error, RembgError):
-        return CallEnd(error.charge, price, error.code)
-    return CallEnd(Charge.MAYBE, price, "answer_not_kept")  # the answer came and this machine could not keep it
+        known = error.status, None, error.request_id
+        return CallEnd(error.charge, price, error.code, *known, words)
+    # the answer came and this machine could not keep it
+    return CallEnd(Charge.MAYBE, price, "answer_not_kept", words=words)

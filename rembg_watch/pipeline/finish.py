@@ -214,7 +214,7 @@ def _rejected(ports: Ports, paid: Paid, key: str, why: Exception) -> Over:
     code = why.code if isinstance(why, AnswerRejectedError) else "answer_lost"
     error = BadAnswerError(message=str(why), code=code, request_id=paid.job.request_id)
     decision = ports.governor.failed(error, paid.job, paid.ticket, need=need_of(paid.job, paid.recipe))
-    end = CallEnd(Charge.MAYBE, paid.price, code) if paid.ticket is not None else None
+    end = CallEnd(Charge.MAYBE, paid.price, code, words=str(why)) if paid.ticket is not None else None
     forgotten = replace(paid.job, answer_digest=None, answer_bytes=0)
     over = afterwards.to_set_aside(ports, decision.apply(forgotten, at=ports.now()))
     return ends.ended(ports, ports.ledger.record(over, call=end))

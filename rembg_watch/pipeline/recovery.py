@@ -40,7 +40,7 @@ def reconcile(ports: Ports, job_id: int) -> None:
     elif not take_up_answer(ports, job):
         error = NoAnswerError(message="what became of the call could not be written down in time")
         decision = ports.governor.failed(error, job, None)
-        end = CallEnd(Charge.MAYBE, ports.in_force.plan.terms.price, error.code)
+        end = CallEnd(Charge.MAYBE, ports.in_force.plan.terms.price, error.code, words=error.message)
         over = afterwards.to_set_aside(ports, decision.apply(job, at=ports.now()))
         ends.ended(ports, ports.ledger.record(over, call=end, keeps_claim=False))
 
@@ -52,7 +52,8 @@ def take_up_answer(ports: Ports, job: Job) -> bool:
         return False
     found = {"answer_digest": ports.spool.digest(key), "answer_bytes": ports.spool.path(key).stat().st_size}
     received = move(job, State.RECEIVED, at=ports.now(), retry_at=None, reason=None, code=None, **found)
-    ports.ledger.record(received, call=CallEnd(Charge.YES, ports.in_force.plan.terms.price), keeps_claim=False)
+    end = CallEnd(Charge.YES, ports.in_force.plan.terms.price, answer_bytes=received.answer_bytes)
+    ports.ledger.record(received, call=end, keeps_claim=False)
     return True
 
 

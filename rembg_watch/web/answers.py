@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from rembg_watch.jobs import Job
-from rembg_watch.ledger import Made
-from rembg_watch.ledger.pages import Call, Day, Tally
+from rembg_watch.ledger import Call, Made
+from rembg_watch.ledger.pages import Day, Tally
 from rembg_watch.report.status import stamp
 from rembg_watch.report.words import show
 
@@ -61,7 +61,12 @@ def job_in_full(one: Job, calls: Iterable[Call], made: Mapping[str, Made]) -> An
                 "ended_at": stamp(call.ended_at),
                 "charge": call.charge,
                 "credits": _amount(call.credits),
+                "status": call.status,
                 "code": call.code,
+                "words": call.words,
+                "request_id": call.request_id,
+                "sent_bytes": call.sent_bytes,
+                "answer_bytes": call.answer_bytes,
                 "follows": call.follows,
             }
             for call in calls

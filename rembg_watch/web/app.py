@@ -23,7 +23,7 @@ from rembg_watch import __version__
 from rembg_watch.account.views import needs_person
 from rembg_watch.errors import LedgerError
 from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import LedgerUnavailableError, Verdict
+from rembg_watch.ledger import Call, Ledger, LedgerUnavailableError, Verdict
 from rembg_watch.ledger.pages import FoundShoot, Shoot, Wanted, shoot_of
 from rembg_watch.pictures.view import NoViewError
 from rembg_watch.report.status import Liveness
@@ -332,7 +332,7 @@ class One:
         earlier, later = ledger.beside(shoot, job.source)
         facts = views.picture_facts(
             job,
-            calls=ledger.calls_of(job.id),
+            calls=_calls_of(ledger, job),
             made=ledger.made(job.id),
             folder_paths=None if folder is None else (str(folder.input), str(folder.output)),
             brand=self._brand(job.folder),
@@ -480,7 +480,7 @@ class One:
 
     def _api_job(self, request: Request, _: WallClock) -> Response:
         job, ledger = self._job(request), self._daemon.ledger()
-        return JSONResponse(answers.job_in_full(job, ledger.calls_of(job.id), ledger.made(job.id)))
+        return JSONResponse(answers.job_in_full(job, _calls_of(ledger, job), ledger.made(job.id)))
 
     def _api_shoots(self, request: Request, _: WallClock) -> Response:
         asked, ledger = request.query_params, self._daemon.ledger()
@@ -505,6 +505,11 @@ class One:
             jobs = {state.value: counts.get(name, {}).get(state, 0) for state in State}
             found.append({"name": name, "jobs": jobs, "state": views_.get(name, {}).get("state")})
         return JSONResponse({"folders": found})
+
+
+def _calls_of(ledger: Ledger, job: Job) -> list[Call]:
+    """Return the calls that were made for a picture, the last one first."""
+    return list(reversed(ledger.calls_of([job.id]).get(job.id, ())))
 
 
 def _begun(sentence: str) -> str:

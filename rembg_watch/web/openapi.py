@@ -56,7 +56,12 @@ _CALL = _object(
     ended_at=_MOMENT_OR_NULL,
     charge={"type": "string", "enum": ["yes", "no", "maybe"]},
     credits=_AMOUNT,
+    status=_WHOLE_OR_NULL,
     code=_TEXT_OR_NULL,
+    words=_TEXT_OR_NULL,
+    request_id=_TEXT_OR_NULL,
+    sent_bytes=_WHOLE_OR_NULL,
+    answer_bytes=_WHOLE_OR_NULL,
     follows=_TEXT,
 )
 _FILE = _object(

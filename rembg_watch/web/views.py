@@ -11,8 +11,8 @@ from decimal import Decimal
 
 from rembg_watch.decide import COSTS, WAITS, Act, is_waiting, may
 from rembg_watch.jobs import Job, State
-from rembg_watch.ledger import Made, MadeState, Review, Verdict
-from rembg_watch.ledger.pages import Call, FoundShoot, Reason, Shoot, Tally
+from rembg_watch.ledger import Call, Made, MadeState, Review, Verdict
+from rembg_watch.ledger.pages import FoundShoot, Reason, Shoot, Tally
 from rembg_watch.report.events import odd_words
 from rembg_watch.report.words import WallClock, count_text, credits_text, show, size_text, span_text
 from rembg_watch.web.advice import advice, command
@@ -187,6 +187,9 @@ def call_row(call: Call, clock: WallClock) -> CallRow:
         came_to = "under way, or cut off"
     else:
         came_to = call.code.replace("_", " ") if call.code else "an answer"
+    came_to += f" (HTTP {call.status})" if call.status not in (None, 200) else ""
+    came_to += f": {call.words}" if call.words else ""
+    came_to += f", {size_text(call.answer_bytes)}" if call.answer_bytes and not call.code else ""
     before = {"yes": "; this content was paid before", "maybe": "; after a call in doubt"}.get(call.follows, "")
     return CallRow(
         started=moment(call.started_at, clock),

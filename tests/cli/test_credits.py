@@ -26,6 +26,7 @@ from rembg_watch.cli.credits_view import (
     BarPart,
     UsageQuery,
     as_plain_values,
+    balance_lines,
     bar,
     forecast,
     forecast_sentence,
@@ -34,6 +35,7 @@ from rembg_watch.cli.credits_view import (
     plain_lines,
     rows,
 )
+from rembg_watch.ledger import PastBalance
 from rembg_watch.sandbox import Sandbox
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -282,6 +284,39 @@ def test_the_history_fits_the_screen_with_the_largest_numbers(width: int) -> Non
 def test_no_history_is_said_in_words() -> None:
     assert plain_lines(view(cycle(), periods=()))[-1] == "No billing periods are listed."
     assert history_table([], now=TENTH_DAY, width=80).row_count == 0
+
+
+def test_the_balances_past_is_its_last_word_of_each_day() -> None:
+    held = [
+        PastBalance(at=START + timedelta(hours=hour), included=Decimal(amount), prepaid=Decimal("0.5"))
+        for hour, amount in ((0, "900"), (9, "800"), (30, "-1"))
+    ]
+    assert balance_lines(held) == [
+        "2026-11-01: 800.5 credits: 800 included, 0.5 prepaid",
+        "2026-11-02: 0.5 credits: 0 included, 0.5 prepaid",
+    ]
+    assert "No balances are kept" in balance_lines([])[0]
+
+
+def test_what_the_daemon_read_is_listed(
+    desk: Path, call: Call, serve: Serve, make_picture: Callable[..., bytes]
+) -> None:
+    serve(credits=50)
+    (desk / "rembg-watch.toml").write_text(
+        f'state_dir = "{desk / "state"}"\n[watch]\nsettle_s = 0.1\n[output]\nfree_space_reserve_mb = 0\n'
+        f'[[folders]]\nname = "f"\ninput = "{desk / "in"}"\noutput = "{desk / "out"}"\n'
+    )
+    (desk / "in").mkdir()
+    (desk / "in/1.jpg").write_bytes(make_picture())
+    refused = call("credits", "--balances")
+    assert refused.code != 0
+    assert "there is no ledger" in refused.err
+    assert call("once").code == 0
+    (kept,) = json.loads(call("credits", "--balances", "--json").out)["balances"]
+    assert (kept["included"], kept["prepaid"]) == (50, 0), "as it was read before the picture was sent"
+    assert kept["period_end"]
+    assert f"{datetime.now(UTC):%Y-%m}" in call("credits", "--balances").out.splitlines()[-1]
+    assert "balances" not in json.loads(call("credits", "--json").out)
 
 
 def test_a_bar_is_drawn_only_where_there_is_room() -> None:

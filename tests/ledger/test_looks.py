@@ -14,7 +14,7 @@ from sqlalchemy.pool import StaticPool
 
 from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import CallEnd, CallStart, State, Version, move, with_content
-from rembg_watch.ledger import FILE_NAME, Access, Ledger, Turn, Which, latest, looks, open_ledger
+from rembg_watch.ledger import FILE_NAME, Access, Ledger, Turn, Which, calls, latest, looks, open_ledger
 from rembg_watch.ledger.pages import LOOKED_AT, Mark, Shoot, Wanted, shoot_of
 
 AT = datetime(2026, 11, 20, 8, tzinfo=UTC)
@@ -82,7 +82,7 @@ QUESTIONS: dict[str, Callable[[Connection], object]] = {
     "how far a shoot is": lambda one: looks.tally(one, Shoot("catalogue", b"shoot-01000")),
     "how far loose files are": lambda one: looks.tally(one, Shoot("catalogue", b"", is_flat=True)),
     "reasons": looks.reasons,
-    "calls of one": lambda one: looks.calls_of(one, 77),
+    "calls of one": lambda one: calls.of_jobs(one, [77]),
     "days": lambda one: looks.days(one, AT),
 }
 
@@ -284,7 +284,7 @@ def test_calls_and_days_say_what_was_paid(tmp_path: Path) -> None:
     with open_ledger(tmp_path) as ledger:
         _add(ledger, b"s/1.jpg")
         job_id = _deliver(ledger)
-        (call,) = ledger.calls_of(job_id)
+        (call,) = ledger.calls_of([job_id])[job_id]
         assert (call.charge, call.credits, call.started_at, call.ended_at) == ("yes", Decimal(1), AT, AT)
         (day,) = ledger.days(AT - timedelta(days=1))
         assert (day.day, day.folder, day.spending.charged) == (AT.replace(hour=0), "pictures", Decimal(1))

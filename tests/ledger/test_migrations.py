@@ -13,13 +13,13 @@ from sqlalchemy import Connection, create_engine
 
 from rembg_watch.errors import LedgerError
 from rembg_watch.jobs import State, Unsettled, Version, move
-from rembg_watch.ledger import Access, Ledger, Spending, Target, Which, open_ledger
+from rembg_watch.ledger import Access, By, Ledger, Spending, Target, Which, open_ledger
 from rembg_watch.ledger.migrations import ON_SQLITE, migrate
 from rembg_watch.ledger.schema import METADATA
 from tests.ledger.moves import NOW, at, claim, finish, receive, send
 
 DATA = Path(__file__).parent / "data"
-VERSIONS = [pytest.param(DATA / f"version-{number}.sql", id=f"version {number}") for number in (1, 2, 3, 4, 5, 6, 7)]
+VERSIONS = [pytest.param(DATA / f"version-{number}.sql", id=f"version {number}") for number in (1, 2, 3, 4, 5, 6, 7, 8)]
 """Dumps of ledgers as the program wrote them when their tables were of that version: never made anew."""
 
 
@@ -64,6 +64,10 @@ def test_an_old_ledger_knows_all_that_it_knew(old: Path) -> None:
             inode=2**64 - 1,
         )  # fmt: skip
         assert ledger.note("gate") == {"rate": 4.25}
+        delivered = {part.place: part.delivered for part in ledger.billed(By.PICTURE, at(0)) if part.folder == "f"}
+        assert delivered[b"done.jpg"] == sum(delivered.values()) == 1, (
+            "when it was is known, or taken from its last change"
+        )
         growing = Unsettled(source=b"growing.jpg", size_bytes=5, since_at=at(1), reason="still growing")
         assert ledger.unsettled() == [("f", growing)]
 

@@ -1,13 +1,15 @@
 """Words and numbers of the pages."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from rembg_watch.api.errors import Charge
 from rembg_watch.jobs import State
-from rembg_watch.ledger import Spending
-from rembg_watch.ledger.pages import Call, Day, FoundShoot, Mark, Reason, Shoot, Tally
+from rembg_watch.ledger import Call, Spending
+from rembg_watch.ledger.pages import Day, FoundShoot, Mark, Reason, Shoot, Tally
 from rembg_watch.report.words import WallClock
 from rembg_watch.web import advice, front, marks, views
 
@@ -44,19 +46,40 @@ def test_how_long_credits_last(spendable: int, days: list[Day], renews_in: int |
     assert words in front.forecast(Decimal(spendable), days, clock=CLOCK, renews_at=renews_at)
 
 
+CALLED = Call(
+    id=1,
+    job_id=1,
+    started_at=NOW,
+    ended_at=NOW,
+    charge=Charge.NO,
+    credits=Decimal(0),
+    code=None,
+    recipe=None,
+    sent_bytes=None,
+    status=None,
+    answer_bytes=None,
+    request_id=None,
+    words=None,
+)
+
+
 @pytest.mark.parametrize(
     ("call", "row"),
     [
         (
-            Call(started_at=NOW, ended_at=NOW + timedelta(seconds=4), charge="yes", credits=Decimal(1)),
+            replace(CALLED, ended_at=NOW + timedelta(seconds=4), charge=Charge.YES, credits=Decimal(1)),
             ("4.0 s", "1 credit", "an answer", False),
         ),
         (
-            Call(started_at=NOW, ended_at=NOW, charge="no", credits=Decimal(0), code="too_quickly", follows="maybe"),
-            ("0.0 s", "nothing", "too quickly", False),
+            replace(CALLED, charge=Charge.YES, credits=Decimal(1), status=200, answer_bytes=2_100_000),
+            ("0.0 s", "1 credit", "an answer, 2.1 MB", False),
         ),
         (
-            Call(started_at=NOW, ended_at=None, charge="maybe", credits=Decimal("0.5"), follows="yes"),
+            replace(CALLED, code="too_quickly", follows="maybe", status=429, words="Too many requests"),
+            ("0.0 s", "nothing", "too quickly (HTTP 429): Too many requests", False),
+        ),
+        (
+            replace(CALLED, ended_at=None, charge=Charge.MAYBE, credits=Decimal("0.5"), follows="yes"),
             ("", "0.5 credits, perhaps", "under way, or cut off; this content was paid before", True),
         ),
     ],
