@@ -348,3 +348,9 @@ def _overlap(one: Place, other: Place) -> Iterator[str]:
         yield f"{one} is inside {other}: {why}; {todo}"
     elif other.path.is_relative_to(one.path):
         yield f"{other} is inside {one}: {why}; {todo}"
+
+
+def shoot_of(source: bytes, *, depth: int = 1) -> bytes:
+    """Return the sub-folder that a studio bills and shows as one; empty for what lies beside such folders."""
+    above = source.split(b"/")[:-1]
+    return b"/".join(above[:depth])

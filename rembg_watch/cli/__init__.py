@@ -11,6 +11,7 @@ The command line: a file for each command, which has the command's name.
 ``redo``                   cut-outs are made anew
 ``adopt``                  cut-outs of another ledger are taken over
 ``check``, ``credits``     what could go wrong; what the account holds
+``notify``                 a test of how people are told
 ``init``, ``sandbox``      before the first run
 ``demo``                   the tour
 =========================  =====================================================

@@ -61,7 +61,8 @@ def _on_disk(value: str | Path) -> str:
     return os.fsdecode(str(value).encode("utf-8", "surrogateescape"))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine, by its name alone."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -86,7 +87,7 @@ def _url(value: str) -> str:
         raise ValueError("must be a URL that begins with https:// and names a host")
     if "@" in parts.netloc:
         raise ValueError("must not carry a name or password: it would be written to the log")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError("would send the API key unencrypted: use https:// (http:// is for this machine alone)")
     return value
 

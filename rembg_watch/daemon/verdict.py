@@ -54,12 +54,14 @@ def _of_the_whole(snapshot: Snapshot, alive: Liveness) -> Health:
     if snapshot["gate"]["open"]:
         return Health.OK
     reason = snapshot["gate"]["reason"]
-    row = CAUSES[Cause(reason)] if reason in tuple(Cause) else None
-    if row is None:
-        return Health.WARNING
-    if row.needs_person:
+    return of_pause(Cause(reason)) if reason in tuple(Cause) else Health.WARNING
+
+
+def of_pause(cause: Cause) -> Health:
+    """Judge a pause of everything: whether somebody has to act, or it passes by itself."""
+    if CAUSES[cause].needs_person:
         return Health.CRITICAL
-    return Health.OK if row.pause.is_pacing else Health.WARNING
+    return Health.OK if CAUSES[cause].pause.is_pacing else Health.WARNING
 
 
 def _of_the_parts(snapshot: Snapshot) -> Health:
