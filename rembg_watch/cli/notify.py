@@ -23,7 +23,9 @@ def notify(
         raise UsageError("`rembg-watch notify --test` sends a test notice; the daemon sends all others by itself")
     found = try_all(state_dirs.load(find(config), tolerate=FOR_LOOKING))
     if not found:
-        raise ConfigError([f"nobody is told anything: set [notify] urls_file, or the credential {CREDENTIAL}"])
+        raise ConfigError(
+            [f"nobody is told anything: set [notify] urls_file (the credential {CREDENTIAL} is for the service alone)"]
+        )
     for shown, why in found:
         say(f"{shown}: {why or 'it arrived'}")
     raise typer.Exit(ExitCode.SOME_FAILED if any(why for _, why in found) else ExitCode.OK)

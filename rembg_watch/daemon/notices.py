@@ -172,8 +172,7 @@ class Notices:
 
     def _is_time(self, now: datetime, policy: Policy) -> bool:
         """Say whether it is long enough since the last look at pictures, which reads the ledger."""
-        since_s = min(policy.group_s, 10.0)
-        return self._looked_at is None or not 0 <= (now - self._looked_at).total_seconds() < since_s
+        return self._looked_at is None or not 0 <= (now - self._looked_at).total_seconds() < policy.group_s
 
     def _send(self, box: NoticeBox, notices: Iterable[Notice], path: Path) -> None:
         """Send them one after the other; of each is known where it arrived before the next one goes."""
@@ -183,12 +182,11 @@ class Notices:
                 for notice in notices:
                     self._send_one(box, sender, notice)
         except SenderError as error:
-            now = self._parts.ports.now()
-            told = box.told
-            for notice in notices:
-                told, _ = rules.tried(told, notice.number, (), now=now)
-            box.keep(told)
             report(events.NoticesNotSent(why=str(error)))
+            pending = {one.number for one in box.told.pending}
+            for notice in notices:
+                if notice.number in pending:  # the others have arrived
+                    self._tried(box, notice, ())
 
     def _send_one(self, box: NoticeBox, sender: Sender, notice: Notice) -> None:
         report, now = self._parts.ports.report, self._parts.ports.now
@@ -199,15 +197,19 @@ class Notices:
                 box.keep(rules.arrived(box.told, notice.number, way.url, now=now()))
             else:
                 why = why or f"{way.shown}: {way.why}"
-        told, has_arrived = rules.tried(box.told, notice.number, ways, now=now())
-        box.keep(told)
-        if has_arrived:
+        if self._tried(box, notice, ways):
             report(events.NoticeSent(title=notice.title))
             report(events.NoticesSent())
-            return
-        report(events.NoticesNotSent(why=why))
+        else:
+            report(events.NoticesNotSent(why=why))
+
+    def _tried(self, box: NoticeBox, notice: Notice, ways: Iterable[str]) -> bool:
+        """Note that a notice was sent these ways; return whether it has arrived by all of them."""
+        told, has_arrived = rules.tried(box.told, notice.number, ways, now=self._parts.ports.now())
+        box.keep(told)
         if has_arrived is None:
-            report(events.NoticeGivenUp(title=notice.title))
+            self._parts.ports.report(events.NoticeGivenUp(title=notice.title))
+        return bool(has_arrived)
 
     # --- troubles -------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from rembg_watch.account.causes import CAUSES, Cause, Probe
 from rembg_watch.account.holds import Hold
-from rembg_watch.config import Settings
+from rembg_watch.config import Settings, load
 from rembg_watch.daemon import Daemon
 from rembg_watch.daemon.notices import of_folder, of_hold
 from rembg_watch.notify.values import Urgency
@@ -292,6 +292,34 @@ def test_a_restart_tells_nothing_twice_and_says_what_is_over(tmp_path: Path, san
         eventually(lambda: len(people.told) == 3)
     assert people.titles[0] == "somebody is needed"
     assert people.titles[2] == "it is over"
+
+
+def test_threads_are_there_only_where_somebody_is_told_also_after_a_reload(
+    tmp_path: Path, sandbox: Sandbox, people: People
+) -> None:
+    config = tmp_path / "config.toml"
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "key").write_text(KEY)
+    plain = (
+        'state_dir = "state"\n[api]\nkey_file = "key"\n[output]\nfree_space_reserve_mb = 0\n'
+        '[[folders]]\nname = "f"\ninput = "in"\noutput = "out"\n'
+    )
+    config.write_text(plain)
+    urls, ping = people.write_urls(tmp_path / "urls"), f"http://127.0.0.1:{people.port}/"
+    with Daemon(load(config), transport=sandbox.transport(), reload_from=config) as daemon:
+        assert named({"notices", "ping"}) == set()
+        config.write_text(f'{plain}[notify]\nurls_file = "{urls}"\nping_url = "{ping}"\nping_s = 5\n')
+        daemon.reload()
+        assert named({"notices", "ping"}) == {"notices", "ping"}
+        eventually(lambda: people.pings)
+        config.write_text(plain)
+        daemon.reload()
+        eventually(lambda: named({"ping"}) == set())
+
+
+def named(names: set[str]) -> set[str]:
+    return {one.name for one in threading.enumerate()} & names
 
 
 def test_a_reload_that_is_refused_is_told_and_its_end_too(tmp_path: Path, sandbox: Sandbox, people: People) -> None:
