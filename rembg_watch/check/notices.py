@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from rembg_watch.config import Finding, FindingKind, Settings, Severity
 from rembg_watch.config.settings import is_loopback
-from rembg_watch.notify.urls import CREDENTIAL, address, place
+from rembg_watch.notify.urls import address, place
 
 _WHERE = "[notify] urls_file"
 
@@ -16,8 +16,9 @@ _WHERE = "[notify] urls_file"
 def findings(settings: Settings, environ: Mapping[str, str] | None = None) -> Iterator[Finding]:
     """Report what would keep notices from arriving, and who else could read where they go to."""
     path = place(settings.notify.urls_file, os.environ if environ is None else environ)
-    if path is not None:
+    if path is not None and path == settings.notify.urls_file:  # systemd sees to a credential
         yield from _mode(path)
+    if path is not None:
         yield from _urls(path)
     if settings.notify.ping_url is not None:
         yield from _ping(settings.notify.ping_url.get_secret_value())
@@ -28,7 +29,7 @@ def _mode(path: Path) -> Iterator[Finding]:
         mode = path.stat().st_mode
     except OSError:
         return
-    if mode & (stat.S_IRWXO | stat.S_IRWXG) and path.name != CREDENTIAL:
+    if mode & (stat.S_IRWXO | stat.S_IRWXG):
         what = f"others can read or change {path}, which holds secrets (mode {stat.S_IMODE(mode):04o})"
         yield Finding(Severity.WARNING, FindingKind.NOTICES, what, where=_WHERE, todo=f"chmod 600 {path}")
 

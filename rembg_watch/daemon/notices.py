@@ -103,8 +103,8 @@ class Notices:
                 self._raised.pop("reload", None)
             case events.Failed() | events.InDoubt() | events.AnswerHeld() | events.ReviewAwaited():
                 self._is_due = True
-            case events.Delivered() | events.Reused():
-                self._is_due = self._is_due or event.finding is not None
+            case events.Delivered() | events.Reused() if event.finding is not None:
+                self._is_due = True
 
     def _raise(self, key: str, event: Event) -> None:
         now, text = self._parts.ports.now(), _sentence(event.sentence(local_text))
@@ -167,7 +167,8 @@ class Notices:
             shoots = list(self._shoots(told))
             told = rules.with_shoots(told, shoots, now=now, policy=policy, is_last=self._is_last)
             told = rules.seen(told, shoots, now=now)
-            self._is_due = self._is_due or any(not _is_told(one, told) for one in shoots)
+            if not all(_is_told(one, told) for one in shoots):
+                self._is_due = True
         return told
 
     def _is_time(self, now: datetime, policy: Policy) -> bool:

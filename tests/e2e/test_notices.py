@@ -23,7 +23,7 @@ def people() -> Iterator[People]:
 
 
 def tell(studio: Studio, people: People, *more: str, **notify: Any) -> None:
-    urls = people.write_urls(studio.root / "urls", *more)
+    urls = people.write_urls(studio.root / "notify_urls", *more)
     settings = {"urls_file": str(urls), "group_s": 1, "digest": "", **notify}
     studio.config = studio.configure(notify=settings, watch={"settle_s": 0.2, "scan_interval_s": 0.3, "grace_s": 0})
 
@@ -240,12 +240,12 @@ def test_check_names_what_keeps_notices_from_arriving_and_no_secret(
 ) -> None:
     studio = open_studio()
     tell(studio, people, "nonsense://s3cret", ping_url="http://pings.test/s3cret")
-    (studio.root / "urls").chmod(0o640)
+    (studio.root / "notify_urls").chmod(0o640)
     said = studio.cli("check", "--json")
     assert said.code == 78
     found = [one for one in json.loads(said.out)["findings"] if one["kind"] == "notices"]
     told = [(one["severity"], one["what"].partition(" (mode")[0]) for one in found]
-    urls = studio.root / "urls"
+    urls = studio.root / "notify_urls"
     assert told == [
         ("error", "nonsense://... (line 4): Apprise does not understand it"),
         ("warning", f"others can read or change {urls}, which holds secrets"),
@@ -262,11 +262,11 @@ def test_check_names_what_keeps_notices_from_arriving_and_no_secret(
 
 def test_a_daemon_without_the_file_works_all_the_same_and_says_so(studio: Studio, people: People) -> None:
     tell(studio, people)
-    (studio.root / "urls").unlink()
+    (studio.root / "notify_urls").unlink()
     with studio.running() as daemon:
         spoil(studio, "acme/bad.jpg")
         daemon.says("notices do not arrive and are tried again")
         studio.drop("good.jpg", 1)
         daemon.wait_until(lambda: len(studio.outputs()) == 1, "the pictures go on")
-        people.write_urls(studio.root / "urls")
+        people.write_urls(studio.root / "notify_urls")
         daemon.wait_until(lambda: bool(people.told), "it is told once the file is there", within_s=90)
