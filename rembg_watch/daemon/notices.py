@@ -326,8 +326,8 @@ def of_folder(folder: Mapping[str, str | None], now: datetime, *, is_in_use: boo
     why = folder.get("why") or f"{folder['input']} is not there; it is waited for"
     return Trouble(
         key=f"folder {name} {state}",
-        what=f"{name}: {why}".rstrip("."),
-        text=_sentence(f"{name}: {why}"),
+        what=f"Folder {name}: {why}".rstrip("."),
+        text=_sentence(f"folder {name}: {why}"),
         urgency=urgency,
         since=moment(folder.get("since")) or now,
         lasts_s=lasts_s,

@@ -149,6 +149,7 @@ def test_each_state_of_a_folder_is_of_one_class(state: str, urgency: Urgency | N
     folder = {"name": "f", "state": state, "input": "/in", "since": None}
     found = of_folder(folder, NOW, is_in_use=False)
     assert (found and found.urgency, found and found.lasts_s) == (urgency, lasts_s)
+    assert found is None or found.text == "Folder f: /in is not there; it is waited for."
 
 
 def test_no_state_of_a_folder_is_left_out_unseen() -> None:
