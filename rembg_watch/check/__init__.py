@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rembg_watch.check import account, deliverables, folders, machine, new_folders, page, standing, unit
+from rembg_watch.check import account, deliverables, folders, machine, new_folders, notices, page, standing, unit
 from rembg_watch.check.account import Ask, over_network
 from rembg_watch.config import Finding, FindingKind, Reading, Settings, Severity
 from rembg_watch.config.origins import Loc
@@ -55,6 +55,7 @@ def findings(
         found += standing.findings(answering, where)
         found += new_folders.findings(answering, where)
         found += deliverables.findings(answering, where)
+        found += notices.findings(answering)
         found += machine.findings(answering, trees, now=now, proc=proc)
         found += page.findings(answering, where, os.environ)
         found += unit.findings(reading, service, user_id=os.geteuid())

@@ -13,6 +13,7 @@ The command line: a file for each command, which has the command's name.
 ``check``, ``credits``     what could go wrong; what the account holds
 ``report``                 what was spent, and on what
 ``web``                    the page
+``notify``                 a test of how people are told
 ``init``, ``sandbox``      before the first run
 ``demo``                   the tour
 =========================  =====================================================

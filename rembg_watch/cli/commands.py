@@ -20,6 +20,7 @@ from rembg_watch.cli.deliver import deliver
 from rembg_watch.cli.demo import demo
 from rembg_watch.cli.init import init
 from rembg_watch.cli.jobs import jobs
+from rembg_watch.cli.notify import notify
 from rembg_watch.cli.once import once
 from rembg_watch.cli.pause import pause, resume
 from rembg_watch.cli.preview import preview
@@ -91,6 +92,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "credits": credits_,
     "report": report,
     "web": web,
+    "notify": notify,
     "sandbox": sandbox,
     "init": init,
 }

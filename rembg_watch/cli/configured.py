@@ -55,10 +55,15 @@ def check_folders(names: Iterable[str], settings: Settings, ledger: Ledger | Non
 
 def logs_for(settings: Settings, *, level: str | None = None) -> Logs:
     """Make the log of a command, to standard error, with the key kept out of it."""
-    key = settings.api.key.get_secret_value() if settings.api.key else ""
     output = choose_output(settings.log.format, stream=sys.stderr)
     logging.raiseExceptions = False
-    return Logs(output, level=level or settings.log.level, secrets=[key] if key else [])
+    return Logs(output, level=level or settings.log.level, secrets=secrets_of(settings))
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """List what must not be in any line of the log."""
+    secrets = (settings.api.key, settings.notify.ping_url)
+    return [one.get_secret_value() for one in secrets if one is not None]
 
 
 # --- whose account --------------------------------------------------------------------------------

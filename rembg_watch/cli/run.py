@@ -1,7 +1,7 @@
 """``run``: the daemon."""
 
 from rembg_watch import state_dirs
-from rembg_watch.cli.configured import ConfigFile, logs_for
+from rembg_watch.cli.configured import ConfigFile, logs_for, secrets_of
 from rembg_watch.config import FOR_RUN, Settings, find
 from rembg_watch.daemon import Daemon
 from rembg_watch.host.memory import limit_heaps
@@ -18,8 +18,7 @@ def run(config: ConfigFile = None) -> None:
 
     def on_settings(changed: Settings) -> None:
         logs.set_level(changed.log.level)
-        if changed.api.key is not None:
-            logs.redactor.add(changed.api.key.get_secret_value())
+        logs.redactor.add(*secrets_of(changed))
 
     daemon = Daemon(
         settings, report=OncePerCondition(logs), reload_from=path, on_settings=on_settings, waits_for_threads=True

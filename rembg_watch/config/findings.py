@@ -30,6 +30,7 @@ class FindingKind(StrEnum):
     PLACE = "place"  # what is there is no folder
     STATE = "state"  # ledger and spool cannot be kept
     MACHINE = "machine"  # limits, clock, space, mounts, service manager
+    NOTICES = "notices"  # people cannot be told, or others can read how
     ACCOUNT = "account"  # the way to the API, credits
 
 

@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from datetime import time
 from pathlib import Path
 
 from rembg_watch.api.params import parameter_problems
@@ -38,6 +39,7 @@ def problems(
         *_options(settings),
         *_deliverables(settings),
         *recipes.on_paper(settings),
+        *_notices(settings),
     ]
     if on_disk:
         found += [*_overlaps(settings, silent), *_state_dir(settings), *_silent(settings, silent)]
@@ -133,6 +135,20 @@ def _deliverables(settings: Settings) -> Iterator[_Row]:
             what = 'after = "delete" with master = "mask": of a picture whose original is gone nothing more can be made'
             todo = 'keep or move the originals, or set master = "cutout"'
             yield Severity.WARNING, FindingKind.SETTING, (*loc, "master"), what, todo
+
+
+def _notices(settings: Settings) -> Iterator[_Row]:
+    notify, at = settings.notify, settings.notify.digest_at()
+    if at is not None and (hours := notify.quiet_hours()) is not None and is_within(at, hours):
+        what = f"the digest of {notify.digest} waits for the end of the quiet hours ({notify.quiet})"
+        todo = "set a time outside of them, if that is not meant"
+        yield Severity.WARNING, FindingKind.SETTING, ("notify", "digest"), what, todo
+
+
+def is_within(at: time, hours: tuple[time, time]) -> bool:
+    """Say whether a time of day lies in *hours*, which may go over midnight; their end does not."""
+    begin, end = hours
+    return begin <= at < end if begin < end else at >= begin or at < end
 
 
 def places(folder: FolderSettings) -> dict[str, Path]:

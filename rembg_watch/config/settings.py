@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from datetime import time
 from decimal import Decimal
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -60,7 +61,8 @@ def _on_disk(value: str | Path) -> str:
     return os.fsdecode(str(value).encode("utf-8", "surrogateescape"))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine, by its name alone."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -85,7 +87,7 @@ def _url(value: str) -> str:
         raise ValueError("must be a URL that begins with https:// and names a host")
     if "@" in parts.netloc:
         raise ValueError("must not carry a name or password: it would be written to the log")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError("would send the API key unencrypted: use https:// (http:// is for this machine alone)")
     return value
 
@@ -263,6 +265,94 @@ class MetricsSettings(Section):
         ),
         examples=["/var/lib/prometheus/node-exporter/rembg-watch.prom"],
     )
+
+
+def _or_none(value: object) -> object:
+    """Take nothing between the quotes as nothing at all."""
+    return None if value == "" else value
+
+
+def _ping_url(value: object) -> object:
+    """Refuse what cannot be asked for; the sentence never repeats it, since whoever knows it can ask in our place."""
+    if isinstance(value, str) and value:
+        parts = _split(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be a URL that begins with https:// and names a host")
+    elif value is not None and not isinstance(value, str | SecretStr):
+        raise ValueError("must be a URL in quotes")
+    return value or None
+
+
+_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+
+
+def _time(value: str) -> time | None:
+    found = _TIME.fullmatch(value)
+    return time(int(found[1]), int(found[2])) if found else None
+
+
+def _digest(value: str) -> str:
+    if value and _time(value) is None:
+        raise ValueError('must be a time such as "18:00", or "" for no digest')
+    return value
+
+
+def _quiet(value: str) -> str:
+    begin, _, end = value.partition("-")
+    if value and (_time(begin) is None or _time(end) is None):
+        raise ValueError('must be two times such as "20:00-07:00", or "" for none')
+    if value and begin == end:
+        raise ValueError("must not end when it begins")
+    return value
+
+
+class NotifySettings(Section):
+    """What people are told by message, where the extra `notify` is installed: nothing, until it is known how."""
+
+    urls_file: Annotated[FilePath | None, BeforeValidator(_or_none)] = Field(
+        default=None,
+        description=(
+            "A file with Apprise URLs, one a line (https://appriseit.com/services/): mailtos://..., slack://...\n"
+            "They are secrets (chmod 600). The systemd credential `notify_urls` wins over it. Try it by\n"
+            "`rembg-watch notify --test`."
+        ),
+        examples=["/etc/rembg-watch/notify_urls"],
+    )
+    group_s: Real = Field(
+        default=60.0, ge=1, le=3600, description="What begins within so long after a notice is told together."
+    )
+    per_hour: Whole = Field(
+        default=6, ge=1, le=1000, description='At most so many notices in an hour; the last one says "and 41 more".'
+    )
+    quiet: Annotated[str, AfterValidator(_quiet)] = Field(
+        default="",
+        description=(
+            "When only what needs a person at once is told, by this machine's local time, as in\n"
+            '"20:00-07:00"; "": never quiet.'
+        ),
+    )
+    digest: Annotated[str, AfterValidator(_digest)] = Field(
+        default="18:00",
+        description='When the day is summed up, by local time; a day without pictures is not. "": never.',
+    )
+    ping_url: Annotated[SecretStr | None, BeforeValidator(_ping_url)] = Field(
+        default=None,
+        description=(
+            "A dead man's switch, such as Healthchecks or Uptime Kuma: this URL is asked for every `ping_s` while\n"
+            "the daemon lives and is not stuck, and whoever watches it tells you once that stops."
+        ),
+        examples=["https://hc-ping.com/your-uuid"],
+    )
+    ping_s: Real = Field(default=300.0, ge=5, le=86_400, description="How often.")
+
+    def quiet_hours(self) -> tuple[time, time] | None:
+        """Return when the quiet hours begin and end, by the clock of the wall."""
+        begin, end = (_time(part) for part in (self.quiet or "-").split("-"))
+        return None if begin is None or end is None else (begin, end)
+
+    def digest_at(self) -> time | None:
+        """Return when the day is summed up, by the clock of the wall."""
+        return _time(self.digest)
 
 
 class LogSettings(Section):
@@ -708,6 +798,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     web: WebSettings = WebSettings()
+    notify: NotifySettings = NotifySettings()
     folders: tuple[FolderSettings, ...] = ()
 
     @classmethod

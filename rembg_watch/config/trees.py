@@ -14,6 +14,7 @@ def anchor(tree: Tree, base: Path) -> None:
     """Make the file's relative paths start at the file's own folder, wherever the program was started."""
     folders = tree.get("folders")
     tables: list[tuple[object, tuple[str, ...]]] = [(tree, ("state_dir",)), (tree.get("api"), ("key_file",))]
+    tables += [(tree.get("notify"), ("urls_file",))]
     items: Iterable[object] = folders if isinstance(folders, list) else (folders,)
     tables += [(item, ("input", "output", "done", "failed", "review_dir", "assume")) for item in items]
     deliverables = tree.get("deliverables")

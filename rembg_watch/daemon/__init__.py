@@ -17,6 +17,7 @@ Build everything from the settings, then start up, run and shut down: once, or u
 ``daemon.status``           how everything stands, for whoever looks
 ``daemon.metrics_file``     figures for Prometheus
 ``daemon.verdict``          whether all is well, for a monitor
+``daemon.notices``          what people are told by message
 ``daemon.adoption``         cut-outs of another ledger are taken over
 ``daemon.estimate``         what a run would send and cost
 ``daemon.lacking``          which deliverables are lacking

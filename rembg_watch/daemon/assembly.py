@@ -92,6 +92,7 @@ def recipe_of(folder: FolderSettings, deliverables: Mapping[str, DeliverableSett
         review=folder.review,
         review_limits=folder.review_limits.limits(),
         review_dir=folder.review_dir,
+        shoot_depth=folder.shoot_depth,
         has_sidecar=folder.sidecar,
         priority=folder.priority,
         daily_budget=folder.daily_budget,

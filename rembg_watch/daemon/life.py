@@ -35,19 +35,24 @@ from rembg_watch.host.systemd import Notify, watchdog_interval_s
 from rembg_watch.host.threads import room_for
 from rembg_watch.jobs import State
 from rembg_watch.ledger import FILE_NAME, LedgerUnavailableError
+from rembg_watch.notify.urls import place
 from rembg_watch.report import events
-from rembg_watch.report.events import Reporter
+from rembg_watch.report.events import Event, Reporter, fan_out
 from rembg_watch.report.status import METRICS_NAME, STATUS_NAME, Snapshot, copies_for_all
 from rembg_watch.watch import thread_name
 
 if TYPE_CHECKING:
     import httpx
 
+    from rembg_watch.daemon.notices import Notices
+
 MAIN_LOOP = "main loop"
 _LOOP_S = 0.2
 _STATUS_S = 1.0
 _DRAIN_EXTENSION_S = 5.0
 _WATCH_ALLOWANCE_S = 120.0
+_LAST_WORDS_S = 15.0
+"""How long the end waits for notices that are on their way."""
 _NEVER_S = float("-inf")
 
 
@@ -82,7 +87,7 @@ class Daemon:
         self._around = Around(
             notify=self.notify,
             stopping=self.stopping,
-            report=report,
+            report=fan_out(report, self._hear),
             transport=transport,
             clocks=self.clocks,
             step=step,
@@ -96,6 +101,8 @@ class Daemon:
         self._hurried = threading.Event()
         self._locks = Locks()
         self._exit = contextlib.ExitStack()
+        self._notices: Notices | None = None
+        self._is_once = False
         self._late: set[str] = set()
         self._hung: set[str] = set()
         self._status_at_s = self._ping_at_s = _NEVER_S
@@ -167,6 +174,7 @@ class Daemon:
         self._start_watcher()
         self.status.write()
         self.metrics.write(self.status.last)
+        self._tell_people(settings)
         self.notify.ready(self.status.sentence)
 
     def _is_set_back(self) -> bool:
@@ -189,6 +197,21 @@ class Daemon:
             self.parts.heartbeat.register(thread_name(name), allowance_s=_WATCH_ALLOWANCE_S)
             self.parts.heartbeat.rest(thread_name(name))
         self.parts.watcher.start()
+
+    def _tell_people(self, settings: Settings) -> None:
+        """Send notices as these settings say; what that takes is loaded only where anybody is to be told."""
+        notify = settings.notify
+        is_wanted = notify.ping_url is not None or place(notify.urls_file, os.environ) is not None
+        if self._notices is None and is_wanted:
+            from rembg_watch.daemon.notices import Notices
+
+            self._notices = Notices(self.parts, notify, snapshot=lambda: self.status.last)
+        if self._notices is not None:
+            self._notices.begin(notify)
+
+    def _hear(self, event: Event) -> None:
+        if self._notices is not None:
+            self._notices.hear(event)
 
     # --- the main loop --------------------------------------------------------------------------
 
@@ -291,6 +314,7 @@ class Daemon:
         leftovers.forget_other_folders(parts)
         self._locks.keep_only(folder.input for folder in after.folders)
         self._start_watcher()
+        self._tell_people(after)
         leftovers.release_held(parts)
         leftovers.remember_options(parts)
         leftovers.report_other_options(parts)
@@ -325,6 +349,9 @@ class Daemon:
         with contextlib.suppress(LedgerUnavailableError):
             self.status.write(is_last=True)
             self.metrics.write(self.status.last, is_last=True)
+        if self._notices is not None:
+            self.notify.extend_timeout(_LAST_WORDS_S + _DRAIN_EXTENSION_S)
+            self._notices.finish(within_s=_LAST_WORDS_S, is_last=self._is_once)
         parts.ports.report(
             events.Stopped(
                 delivered=figures.delivered + figures.reused,
@@ -369,6 +396,7 @@ class Daemon:
 
     def run_once(self, *, on_tick: Callable[["Daemon"], None] = lambda _daemon: None) -> ExitCode:
         """Do everything that is there now, as far as credits and limits allow, and say how it went."""
+        self._is_once = True
         while not self.clocks.wait(self.stopping, _LOOP_S):
             self.tick()
             on_tick(self)

@@ -22,7 +22,7 @@ from rembg_watch.ledger import FILE_NAME
 from rembg_watch.report import events
 from rembg_watch.report.exposition import MISSING, Durations, Family, is_available, render
 from rembg_watch.report.status import FOLDER_STATES, CreditsView, Snapshot
-from rembg_watch.report.tallies import CALL_CODES, FAILURES, OUTCOMES, THROTTLES, WARNINGS, Labels, Tally
+from rembg_watch.report.tallies import CALL_CODES, FAILURES, NOTICES, OUTCOMES, THROTTLES, WARNINGS, Labels, Tally
 
 INTERVAL_S = 15.0
 _SLOW_S = 60.0  # so rarely the ledger is asked for what takes it longer
@@ -115,6 +115,8 @@ def families(parts: Parts, state_dir: Path, snapshot: Snapshot, slow: _Slow) -> 
     yield from _of_account(credits_view(parts.balance.reading, left=parts.balance.left()))
     yield from _of_holds(parts)
     yield from _of_disk(state_dir)
+    notices = [(outcome,) for outcome in NOTICES.values()]
+    yield _counter("notices", "Notices sent or given up, and tries that failed.", tally, notices, "outcome")
 
 
 def _of_folders(

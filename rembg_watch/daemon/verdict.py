@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from rembg_watch.account.causes import CauseRow
 from rembg_watch.account.views import UNDECIDED, row_of
 from rembg_watch.report.screen import headline
 from rembg_watch.report.status import Liveness, Snapshot
@@ -54,8 +55,11 @@ def _of_the_whole(snapshot: Snapshot, alive: Liveness) -> Health:
     if snapshot["gate"]["open"]:
         return Health.OK
     row = row_of(snapshot)
-    if row is None:
-        return Health.WARNING
+    return Health.WARNING if row is None else of_pause(row)
+
+
+def of_pause(row: CauseRow) -> Health:
+    """Judge a pause of everything: whether somebody has to act, or it passes by itself."""
     if row.needs_person:
         return Health.CRITICAL
     return Health.OK if row.pause.is_pacing else Health.WARNING

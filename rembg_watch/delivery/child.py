@@ -23,16 +23,14 @@ import rembg_watch
 from rembg_watch.delivery import decoder
 from rembg_watch.delivery.waiting import BEAT_S, STUCK_S, Waiting
 from rembg_watch.host import processors
+from rembg_watch.host.interpreter import environment
 
-# Without ``site``: its work is done, ``_environment`` hands on what came of it.
+# Without ``site``: its work is done, ``environment`` hands on what came of it.
 COMMAND = (sys.executable, "-P", "-S", "-W", "ignore", "-c", "from rembg_watch.delivery.decoder import main; main()")
 
 _START_LIMIT_S = 30.0
 _END_LIMIT_S = 5.0
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
-
-# What an interpreter may need to find itself, and nothing that is the daemon's: its key, its socket, its watchdog.
-_HANDED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME", "GLIBC_TUNABLES")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class Child:
                 stderr=words,
                 bufsize=0,
                 cwd="/",
-                env=_environment(),
+                env=environment(rembg_watch, PIL),
                 start_new_session=True,  # a terminal's Ctrl-C is for the daemon, which still needs it
             )
         except BaseException:
@@ -174,11 +172,3 @@ class Child:
             said = os.read(self._words, decoder.LONGEST_LINE_BYTES)
         os.close(self._words)
         return End(code, "; ".join(said.decode(errors="replace").split("\n")).strip("; ")[-2000:], is_mad)
-
-
-def _environment() -> dict[str, str]:
-    """Hand on where modules are found, and what an interpreter needs."""
-    handed_on = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
-    packages = [Path(module.__path__[0]).parent for module in (rembg_watch, PIL)]
-    places = [Path(place or ".").absolute() for place in sys.path] + packages
-    return handed_on | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(map(str, places)))}

@@ -174,9 +174,13 @@ class Heartbeat:
     def tick(self) -> Sequence[Late]:
         """Ping unless a part is late that a restart could help; return the parts that are late."""
         late = self.late()
-        if all(one.awaits_disk for one in late):
+        if _is_well(late):
             self._ping()
         return late
+
+    def is_well(self) -> bool:
+        """Say whether ``tick`` would ping."""
+        return _is_well(self.late())
 
     def _note(self, part: str, *, is_resting: bool) -> None:
         with self._lock:
@@ -184,6 +188,10 @@ class Heartbeat:
             if known:
                 known.beaten_at_s, known.is_resting = self._clock(), is_resting
                 known.thread_id = threading.get_native_id()
+
+
+def _is_well(late: Sequence[Late]) -> bool:
+    return all(one.awaits_disk for one in late)
 
 
 def awaits_disk(thread_id: int) -> bool:

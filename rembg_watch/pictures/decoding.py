@@ -21,6 +21,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from rembg_watch.host.interpreter import environment
+
 PROCESSOR_LIMIT_S = 20
 LIMIT_S = 30.0
 """After so long a picture counts as one that cannot be decoded; the largest take a few seconds."""
@@ -34,7 +36,6 @@ TURN_S = 5.0
 """So long one waits for another to be decoded; a folder's thread has other things to do."""
 
 COMMAND = (sys.executable, "-P", "-S", "-W", "ignore", "-c", "from rembg_watch.pictures.decoding import main; main()")
-_HANDED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONHOME")
 _YES, _NO, _NO_MEMORY = 0, 3, 4
 _BY_PILLOW = frozenset({"JPEG", "PNG", "WEBP", "BMP"})
 
@@ -77,7 +78,7 @@ def _ended(command: Sequence[str], fd: int) -> int:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            env=_environment(),
+            env=environment(),
             timeout=LIMIT_S,
             check=False,
             start_new_session=True,
@@ -88,13 +89,6 @@ def _ended(command: Sequence[str], fd: int) -> int:
         raise UndecidedError(
             getattr(error, "errno", None), f"no process can be started to decode it: {error}"
         ) from error
-
-
-def _environment() -> dict[str, str]:
-    """Hand on where modules are found, and what an interpreter needs: nothing that is the daemon's, such as its key."""
-    places = [str(Path(place or ".").absolute()) for place in sys.path]
-    handed_on = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
-    return handed_on | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(places))}
 
 
 def main() -> None:

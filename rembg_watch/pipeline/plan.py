@@ -59,6 +59,7 @@ class Recipe:
     is_together: bool = False  # its files appear when all of them are made
     review: Review = "mark"  # what becomes of an odd cut-out
     review_limits: Limits = USUAL_LIMITS
+    shoot_depth: int = 1  # how many levels of sub-folders are a shoot
     review_dir: Path | None = None  # where odd cut-outs that are held are shown
     has_sidecar: bool = False  # and then a file that says what was made of what
     priority: int = 0

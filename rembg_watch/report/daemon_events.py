@@ -296,6 +296,74 @@ class MetricsWritten(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeSent(Event):
+    """A notice has arrived wherever notices go."""
+
+    title: str
+
+    def _says(self) -> str:
+        return f"notice sent: {self.title}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticesNotSent(Event):
+    """A notice did not arrive, or not everywhere; it is kept, and tried again."""
+
+    level: ClassVar[Level] = Level.WARNING
+    lasting: ClassVar[Lasting] = Lasting("notices")
+    why: str
+
+    def _says(self) -> str:
+        return f"notices do not arrive and are tried again: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticesSent(Event):
+    """Notices arrive everywhere again."""
+
+    lasting: ClassVar[Lasting] = Lasting("notices", is_over=True)
+
+    def _says(self) -> str:
+        return "notices arrive again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeGivenUp(Event):
+    """A notice could not be sent for so long that it is not tried any more."""
+
+    level: ClassVar[Level] = Level.WARNING
+    title: str
+
+    def _says(self) -> str:
+        return f"a notice is not tried any more, since it did not arrive for too long: {self.title}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingFailed(Event):
+    """Whoever is to notice when this daemon is silent cannot be told that it lives."""
+
+    level: ClassVar[Level] = Level.WARNING
+    lasting: ClassVar[Lasting] = Lasting("ping")
+    where: str
+    why: str
+
+    def _says(self) -> str:
+        return f"the ping to {self.where} fails: {self.why}; it is tried again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingAnswered(Event):
+    """A ping was answered."""
+
+    level: ClassVar[Level] = Level.DEBUG
+    lasting: ClassVar[Lasting] = Lasting("ping", is_over=True)
+    where: str
+
+    def _says(self) -> str:
+        return f"the ping to {self.where} is answered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerPruned(Event):
     """Old rows and answers were let go."""
 

@@ -23,6 +23,9 @@ from rembg_watch.report.events import (
     Event,
     Failed,
     InDoubt,
+    NoticeGivenUp,
+    NoticeSent,
+    NoticesNotSent,
     Rescanned,
     Reused,
     WillRetry,
@@ -47,6 +50,8 @@ CALL_CODES = (
 """The codes by which calls are counted that brought no picture."""
 WARNINGS = (*ODD_CODES, OTHER)
 THROTTLES = tuple(throttle.value for throttle in Throttle)
+NOTICES: dict[type[Event], str] = {NoticeSent: "sent", NoticesNotSent: "failed", NoticeGivenUp: "given_up"}
+"""What became of notices, and of tries to send one."""
 OUTCOMES = ("answered", "refused", "failed", "unknown")
 
 Labels = tuple[str, ...]
@@ -118,6 +123,8 @@ class Tallies:
                     self._counts["retries", ()] += 1
                 case InDoubt():
                     self._counts["doubts", ()] += 1
+                case NoticeSent() | NoticesNotSent() | NoticeGivenUp():
+                    self._counts["notices", (NOTICES[type(event)],)] += 1
                 case Rescanned():
                     self._scanned_at[event.folder] = self._wall()
                     self._scan_s[event.folder] = event.duration_s

@@ -4,6 +4,7 @@ import json
 import os
 import tomllib
 from collections.abc import Callable, Sequence
+from datetime import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -861,3 +862,52 @@ def test_a_file_for_a_textfile_collector_has_the_ending_that_it_reads() -> None:
     with pytest.raises(ValidationError, match=r'must end in "\.prom"'):
         MetricsSettings(textfile="/var/lib/x.txt")
     assert MetricsSettings(textfile="/var/lib/x.prom").textfile == Path("/var/lib/x.prom")
+
+
+class TestNotices:
+    def test_its_times_are_read_by_the_clock_of_the_wall(self, write: Write, environ: Environ) -> None:
+        text = '[notify]\nquiet = "20:00-07:30"\ndigest = "18:05"\nurls_file = "urls"\n' + FOLDER
+        found = config.load(write(text), environ=environ).notify
+        assert (found.quiet_hours(), found.digest_at()) == ((time(20), time(7, 30)), time(18, 5))
+        assert found.urls_file == Path(environ["HOME"]) / "urls"  # beside the configuration
+
+    def test_nothing_between_quotes_is_none_of_them(self, write: Write, environ: Environ) -> None:
+        text = '[notify]\nquiet = ""\ndigest = ""\nurls_file = ""\nping_url = ""\n' + FOLDER
+        found = config.load(write(text), environ=environ).notify
+        assert (found.quiet_hours(), found.digest_at(), found.urls_file, found.ping_url) == (None, None, None, None)
+
+    @pytest.mark.parametrize(
+        ("line", "sentence"),
+        [
+            ('quiet = "22-7"', 'must be two times such as "20:00-07:00"'),
+            ('quiet = "24:00-07:00"', "must be two times"),
+            ('quiet = "07:00-07:00"', "must not end when it begins"),
+            ('digest = "6pm"', 'must be a time such as "18:00"'),
+            ("per_hour = 0", "must be at least 1, not 0"),
+            ("group_s = 0", "must be at least 1"),
+            ("ping_s = 1", "must be at least 5"),
+            ('ping_url = "hc-ping.com/s3cret"', "must be a URL that begins with https://"),
+            ("ping_url = 3", "must be a URL in quotes"),
+        ],
+    )
+    def test_what_makes_no_sense_is_said_in_one_sentence(
+        self, line: str, sentence: str, write: Write, environ: Environ
+    ) -> None:
+        found = str(only(errors(write(f"[notify]\n{line}\n{FOLDER}"), environ)))
+        assert sentence in found
+        assert "[notify]" in found
+        assert "s3cret" not in found
+
+    def test_the_url_of_the_ping_is_kept_out_of_everything_that_is_printed(
+        self, write: Write, environ: Environ
+    ) -> None:
+        settings = config.load(write('[notify]\nping_url = "https://hc.test/s3cret"\n' + FOLDER), environ=environ)
+        assert settings.notify.ping_url is not None
+        assert settings.notify.ping_url.get_secret_value() == "https://hc.test/s3cret"
+        assert "s3cret" not in f"{settings!r} {config.redacted(settings)}"
+
+    def test_a_digest_in_the_quiet_hours_is_told_to_wait(self, write: Write, environ: Environ) -> None:
+        text = '[notify]\nquiet = "20:00-07:00"\ndigest = "06:59"\n' + FOLDER
+        assert "waits for the end of the quiet hours" in " ".join(findings_in(write(text), environ))
+        assert config.load(write(text.replace("06:59", "07:00")), environ=environ)
+        assert findings_in(write(text.replace("06:59", "07:00")), environ) == []

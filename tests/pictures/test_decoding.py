@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rembg_watch.pictures import decoding
+from rembg_watch.host.interpreter import environment
 from rembg_watch.pictures.decoding import UndecidedError, decodes
 from rembg_watch.pictures.inspection import inspect, inspect_to_the_end
 from tests.pictures.makers import chunk, noise, saved
@@ -116,4 +116,4 @@ def test_a_decoder_that_cannot_be_started_says_nothing(fd: int, command: list[st
 
 def test_the_decoder_gets_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REMBG_API_KEY", "secret")
-    assert "secret" not in str(decoding._environment())
+    assert "secret" not in str(environment())
