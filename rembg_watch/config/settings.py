@@ -433,7 +433,11 @@ class WebSettings(Section):
         default="", description="Under which path a proxy shows it.", examples=["/rembg"]
     )
     thumbnails_mb: Whole = Field(
-        default=2048, ge=16, le=1_000_000, description="How much of the cache folder small pictures may take."
+        default=2048,
+        ge=16,
+        le=1_000_000,
+        description="How much of the cache folder small pictures may take. Where this table stands, the daemon keeps\n"
+        "as much beside the ledger of originals that it deletes, so that there is something to show afterwards.",
     )
 
 

@@ -29,7 +29,9 @@ from rembg_watch.delivery.outputs import Outputs
 from rembg_watch.delivery.places import Places
 from rembg_watch.delivery.roots import Roots
 from rembg_watch.delivery.spool import SPOOL_NAME, Spool
+from rembg_watch.delivery.thumbnails import THUMBNAILS_NAME, Thumbnails
 from rembg_watch.errors import ConfigError
+from rembg_watch.host.cache import Cache
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import Step, no_step
 from rembg_watch.host.locks import Locks
@@ -62,6 +64,13 @@ TRUST = "trust"
 """The note by which ``retry`` says that folders that are away are right as they are: which, and when that was."""
 
 _MB = 1_000_000
+
+
+def _thumbnails(state_dir: Path, most_mb: int | None, decoders: Decoders) -> Thumbnails:
+    """Keep small pictures of originals that are deleted where somebody has set up a page that shows them."""
+    if most_mb is None:
+        return Thumbnails()
+    return Thumbnails(Cache(state_dir / THUMBNAILS_NAME, limit_bytes=most_mb * _MB), decoders.view)
 
 
 # --- the plan -----------------------------------------------------------------------------------
@@ -214,6 +223,7 @@ def build(settings: Settings, around: Around, stack: contextlib.ExitStack, locks
         pace=pace_of(settings),
         workers=settings.pool.workers,
         allowance_s=settings.api.timeout_s + 60.0,
+        thumbnails_mb=settings.web.thumbnails_mb if "web" in settings.model_fields_set else None,
     )
 
 
@@ -228,9 +238,12 @@ def assemble(
     pace: Pace,
     workers: int,
     allowance_s: float,
+    thumbnails_mb: int | None = None,
 ) -> Parts:
     """
     Wire the parts; a thread of the pool may be at work for *allowance_s* without a sign of life.
+
+    Small pictures of originals that are deleted are kept up to *thumbnails_mb*, or not at all.
 
     Raises:
         LedgerError: The ledger cannot be used.
@@ -290,6 +303,7 @@ def assemble(
         render=around.render or (decoders.make if around.verify is None else render_here),
         proxy=decoders.proxy if around.verify is None else proxy_here,
         why_not_made=why_not_made if around.render is None else str,
+        thumbnails=_thumbnails(state_dir, thumbnails_mb, decoders),
     )
 
     def begin_turn(thread: str) -> None:

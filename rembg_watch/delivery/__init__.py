@@ -20,6 +20,7 @@ From a paid answer to a file in its place: spool, verify, publish, and what beco
 ``delivery.earlier_files``  the same where several files are made of each picture
 ``delivery.answer_file``    an answer outside the spool, for ``one_shot``
 ``delivery.review_copies``  copies of cut-outs that wait for a person, in a folder of theirs
+``delivery.thumbnails``     small pictures of originals that are deleted
 ``delivery.companions``     side files and emptied folders follow a source
 ``delivery.originals``      the source is kept, moved, deleted or set aside
 ==========================  =============================================================

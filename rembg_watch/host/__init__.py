@@ -13,6 +13,7 @@ Nothing here knows about pictures, credits or the API.
 ``host.processors``   which processor a thread runs on
 ``host.memory``       how the heap behaves in a process that runs for months
 ``host.interpreter``  what a Python of our own gets of the environment
+``host.cache``         small files that can be made again, of which no more is kept than is allowed
 ``host.owners``       whose a file or folder is
 ``host.threads``      how many threads may be started
 ====================  =================================================================

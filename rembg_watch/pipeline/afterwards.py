@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from os import fsdecode
 from pathlib import Path
 
 from rembg_watch.delivery import companions, originals
@@ -85,6 +86,8 @@ def _put_away(ports: Ports, job: Job, recipe: Recipe) -> Job:
         DeliveryError: It has to stay where it is, for now.
     """
     with ports.shares.touching(job.folder):
+        if recipe.after == "delete" and job.state is State.DONE:
+            ports.thumbnails.keep(recipe.input / fsdecode(job.source), job)
         disposed = _dispose(ports, job, recipe)
     ports.step("put away")
     _follow(ports, job, recipe, disposed)

@@ -14,6 +14,7 @@ from rembg_watch.delivery.places import Places
 from rembg_watch.delivery.publish import enough_room
 from rembg_watch.delivery.roots import Roots
 from rembg_watch.delivery.spool import Spool
+from rembg_watch.delivery.thumbnails import Thumbnails
 from rembg_watch.delivery.verify import Expected, Verified
 from rembg_watch.host.clocks import Clocks
 from rembg_watch.host.disk import Step
@@ -58,6 +59,7 @@ class Ports:
     render: Render
     proxy: MakeProxy = proxy_here
     trials: Trials = field(default_factory=Trials)
+    thumbnails: Thumbnails = field(default_factory=Thumbnails)
     why_not_made: Callable[[], str] = why_not_made  # what is to be installed before files can be made
 
     def now(self) -> datetime:

@@ -14,7 +14,6 @@ nobody else. It writes a cache of small pictures, and, where ``may = "act"``, wh
 ``openapi``   what that JSON promises (core)
 ``login``     who asks
 ``places``    where the files of a picture stand
-``cache``     views of pictures that were made before
 ``pictures``  views that are made now, in processes of their own
 ``sums``      sums over much of the ledger that were made before
 ``daemons``   the daemons that are looked at

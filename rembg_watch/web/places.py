@@ -16,6 +16,7 @@ from rembg_watch.config import FolderSettings
 from rembg_watch.decide import is_waiting
 from rembg_watch.delivery.masters import MASTERS_NAME
 from rembg_watch.delivery.spool import SPOOL_NAME
+from rembg_watch.delivery.thumbnails import THUMBNAILS_NAME
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Made, MadeState
 
@@ -53,6 +54,9 @@ def places(
             yield Place(folder.done, job.source, size)
         if folder.failed is not None and job.state is State.FAILED:
             yield Place(folder.failed, job.source, size)
+        if job.content_key is not None:
+            key = os.fsencode(job.content_key)
+            yield Place(state_dir / THUMBNAILS_NAME, key[:2] + b"/" + key)
     elif side == AFTER:
         standing = [one.target for one in made.values() if one.state is MadeState.STANDING and one.target]
         for target in sorted(standing, key=_how_hard_to_show):

@@ -24,8 +24,8 @@ from rembg_watch.config.page import is_private, password_of, refuse_open_doors
 from rembg_watch.config.settings import WebSettings
 from rembg_watch.delivery.decoders import DecoderError, Decoders
 from rembg_watch.errors import ExitCode, RembgWatchError
+from rembg_watch.host.cache import Cache
 from rembg_watch.web.app import Site
-from rembg_watch.web.cache import Cache
 from rembg_watch.web.daemons import Daemon, named
 from rembg_watch.web.entry import Entry
 from rembg_watch.web.guard import door

@@ -14,11 +14,11 @@ from PIL import Image
 
 from rembg_watch.api.errors import Charge
 from rembg_watch.delivery.decoders import Decoders
+from rembg_watch.host.cache import Cache
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, Version, move, with_content
 from rembg_watch.ledger import Ledger, Turn, open_ledger
 from rembg_watch.report.status import STATUS_NAME, CreditsView, GateView, snapshot, write_snapshot
 from rembg_watch.web.app import Site
-from rembg_watch.web.cache import Cache
 from rembg_watch.web.daemons import Daemon
 from rembg_watch.web.entry import Entry
 from rembg_watch.web.guard import door
