@@ -26,17 +26,10 @@ from rembg_watch.api import client, cutout, errors, params, responses, upload
 from rembg_watch.api.refusals import ERROR_TABLE
 from rembg_watch.cli import app
 from rembg_watch.cli.credits_view import AccountView, UsageQuery, as_plain_values
+from rembg_watch.config.delivering import DeliverableSettings, ReviewLimits
 from rembg_watch.config.origins import Loc
 from rembg_watch.config.sentences import known
-from rembg_watch.config.settings import (
-    ANY_NAME,
-    REPEATED,
-    DeliverableSettings,
-    FolderOptions,
-    FolderSettings,
-    ReviewLimits,
-    Settings,
-)
+from rembg_watch.config.settings import ANY_NAME, REPEATED, FolderOptions, FolderSettings, Settings
 from rembg_watch.errors import ExitCode, exit_code
 from rembg_watch.sandbox import Sandbox
 from rembg_watch.sandbox.faults import SPOILERS, Fault, FaultKind

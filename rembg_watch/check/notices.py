@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rembg_watch.config import Finding, FindingKind, Settings, Severity
-from rembg_watch.config.settings import is_loopback
+from rembg_watch.config.readers import is_loopback
 from rembg_watch.notify.urls import address, place
 
 _WHERE = "[notify] urls_file"

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from rembg_watch.config import Finding, FindingKind, Settings, Severity
 from rembg_watch.config.page import password_of, refuse_open_doors
 from rembg_watch.config.rules import Where
-from rembg_watch.config.settings import WebSettings
+from rembg_watch.config.telling import WebSettings
 from rembg_watch.errors import ConfigError
 
 PACKAGES = ("starlette", "jinja2", "uvicorn", "anyio")

@@ -13,8 +13,9 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from rembg_watch.config.delivering import DeliverableSettings
 from rembg_watch.config.presets import PRESETS
-from rembg_watch.config.settings import ANY_NAME, REPEATED, DeliverableSettings, FolderSettings, Settings
+from rembg_watch.config.settings import ANY_NAME, REPEATED, FolderSettings, Settings
 
 _HEAD = """\
 # The configuration of rembg-watch. Lines that begin with #name show a default, or an example where there is none.

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rembg_watch.config.settings import WebSettings
+from rembg_watch.config.telling import WebSettings
 from rembg_watch.errors import ConfigError
 
 CREDENTIAL = "web_password"

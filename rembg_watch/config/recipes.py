@@ -7,9 +7,10 @@ A recipe that cannot be made of any picture would cost a credit for each and giv
 from collections import defaultdict
 from collections.abc import Iterator
 
+from rembg_watch.config.delivering import DeliverableSettings
 from rembg_watch.config.findings import FindingKind, Severity
 from rembg_watch.config.origins import Loc
-from rembg_watch.config.settings import DeliverableSettings, Settings
+from rembg_watch.config.settings import Settings
 from rembg_watch.pictures.deliverable import FileFormat
 from rembg_watch.pictures.framing import FramingError, margin_px
 from rembg_watch.pictures.metadata import colours_of_profile

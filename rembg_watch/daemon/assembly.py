@@ -18,7 +18,7 @@ from rembg_watch.account.retry import RetryPolicy
 from rembg_watch.account.terms import Terms
 from rembg_watch.api.client import Client
 from rembg_watch.config import FolderSettings, Settings
-from rembg_watch.config.settings import DeliverableSettings
+from rembg_watch.config.delivering import DeliverableSettings
 from rembg_watch.daemon.arrivals import Arrivals
 from rembg_watch.daemon.first_look import FirstLooks
 from rembg_watch.daemon.ownership import Ownership

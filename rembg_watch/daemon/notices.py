@@ -18,7 +18,7 @@ from pathlib import Path
 from rembg_watch.account.causes import CAUSES, Cause
 from rembg_watch.account.holds import Hold
 from rembg_watch.account.views import shut_by
-from rembg_watch.config.settings import NotifySettings
+from rembg_watch.config.telling import NotifySettings
 from rembg_watch.daemon.assembly import Parts
 from rembg_watch.daemon.verdict import Health, of_pause
 from rembg_watch.errors import LedgerError

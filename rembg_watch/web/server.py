@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rembg_watch.config.page import is_private, password_of, refuse_open_doors
-from rembg_watch.config.settings import WebSettings
+from rembg_watch.config.telling import WebSettings
 from rembg_watch.delivery.decoders import DecoderError, Decoders
 from rembg_watch.errors import ExitCode, RembgWatchError
 from rembg_watch.host.cache import Cache

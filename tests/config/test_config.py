@@ -19,7 +19,8 @@ from rembg_watch.config import Finding, FindingKind, Severity
 from rembg_watch.config.keys import clean_key
 from rembg_watch.config.origins import Origins, lines
 from rembg_watch.config.sentences import known
-from rembg_watch.config.settings import FolderSettings, MetricsSettings, Settings, default_state_dir
+from rembg_watch.config.settings import FolderSettings, Settings, default_state_dir
+from rembg_watch.config.telling import MetricsSettings
 from rembg_watch.errors import ConfigError
 
 Write = Callable[..., Path]

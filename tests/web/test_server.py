@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from rembg_watch.config.settings import WebSettings
+from rembg_watch.config.telling import WebSettings
 from rembg_watch.errors import ConfigError, ExitCode
 from rembg_watch.web.login import HeaderLogin, NoLogin, PasswordLogin
 from rembg_watch.web.server import cache_dir, login_of
