@@ -7,6 +7,7 @@ and a copy of it with the reason goes into the review folder. The ledger alone s
 people, and one that could not be written is written by the next upkeep.
 """
 
+import glob
 import json
 import shlex
 from collections.abc import Iterator, Mapping
@@ -117,7 +118,7 @@ def show(ports: Ports, recipe: Recipe, job: Job, answer: Path) -> None:
 
 def _note(job: Job) -> str:
     name = fsdecode(fsencode(job.folder) + b"/" + job.source)
-    quoted = shlex.quote(name)
+    quoted = shlex.quote(glob.escape(name))  # a pattern that means this one alone
     return (
         f"{name}\n{job.reason}\n\n"
         f"rembg-watch accept {quoted}   delivers it as it is, at no cost\n"

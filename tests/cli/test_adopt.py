@@ -80,7 +80,7 @@ def test_pictures_whose_files_all_stand_are_taken_over_and_never_bought_again(
     shown = {one["source"]: one for one in json.loads(call("jobs", "--json").out)}
     assert {one["state"] for one in shown.values()} == {"done"}
     assert [one["target"] for one in shown["day/c.jpg"]["files"]] == ["print/day/c.tif", "shop/day/c.jpg"]
-    assert call("deliver").out == "no delivered picture that is meant lacks a deliverable\n"
+    assert call("deliver").out == "nothing is lacking: every picture that is meant has all of its files\n"
 
 
 def test_a_re_export_replaces_what_was_taken_over_but_not_what_somebody_edited_since(

@@ -103,7 +103,7 @@ def test_a_missing_cutout_is_told_although_another_folder_hangs(
     monkeypatch.setattr(Path, "is_dir", lambda path: Event().wait() if path == desk / "a-out" else is_dir(path))
     shown = {one["source"]: one["is_missing"] for one in json.loads(call("jobs", "--folder", "b", "--json").out)}
     assert shown == {"0.png": True, "1.png": False, "2.png": False}
-    assert "1 cut-out made anew" in call("redo", "--missing", "--yes").out
+    assert "1 cut-out to be made anew" in call("redo", "--missing", "--yes").out
 
 
 def test_links_are_one_row_whatever_they_end_in(shop: Any, desk: Path, call: Callable[..., Any]) -> None:
@@ -214,7 +214,7 @@ def test_cut_outs_on_a_share_that_is_away_are_not_missing(
     (desk / "away").rename(desk / "out")
     (desk / "out" / "3.webp").unlink()
     assert sum(job["is_missing"] for job in json.loads(call("jobs", "--json").out)) == 1
-    assert "1 cut-out made anew" in call("redo", "--missing", "--yes").out
+    assert "1 cut-out to be made anew" in call("redo", "--missing", "--yes").out
     assert "in line already: 1 picture" in call("redo", "3.png", "--yes").out
     assert call("once").code == 0
     assert calls(shop) == 6

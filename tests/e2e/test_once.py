@@ -339,7 +339,7 @@ def test_an_answer_of_an_unexpected_size_is_held_until_it_is_accepted(studio: St
     assert "held until you decide: 1 cut-out; " in studio.cli("retry", "--all").out
     assert studio.cli("once").code == 75
     assert studio.sandbox.billed == 2, "however often it is looked at, it is paid for once"
-    assert studio.cli("accept", "a*").out.strip() == "1 answer accepted and delivered next"
+    assert studio.cli("accept", "a*").out.strip() == "1 answer accepted: delivered next, at no cost"
     assert studio.cli("once").code == 0
     assert set(studio.outputs()) == {"good.png", "a.png"}
     assert studio.sandbox.billed == 2
@@ -379,7 +379,7 @@ def test_redo_says_its_price_and_makes_cutouts_anew(studio: Studio) -> None:
     assert studio.cli("once").code == 0
     assert studio.sandbox.billed == 3
     said = studio.cli("redo", "--missing", "--yes")
-    assert said.out.splitlines()[0] == "1 cut-out made anew for up to 1 credit (missing from the output: 1)"
+    assert said.out.splitlines()[0] == "1 cut-out to be made anew, for up to 1 credit (missing from the output: 1)"
     assert studio.cli("once").code == 0
     assert (len(studio.outputs()), studio.sandbox.billed) == (3, 4)
 
