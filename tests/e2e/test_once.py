@@ -357,7 +357,7 @@ def test_a_folder_is_held_after_three_of_them_and_may_take_them_from_now_on(stud
     assert studio.status()["folders"][0]["state"] == "held"
     told = studio.cli("accept", "--folder", name)
     assert told.out.splitlines() == [
-        f"{paid} answers accepted and delivered next",
+        f"{paid} answers accepted: delivered next, at no cost",
         f"{name} takes answers of any size from now on",
     ]
     assert studio.cli("once").code == 0
