@@ -20,6 +20,7 @@ nobody else. It writes a cache of small pictures, and, where ``may = "act"``, wh
 ``templates`` the pages as they are written, and what is served beside them
 ``orders``    what a form asks for, and its price in words (core)
 ``acts``      the routes by which something is changed, where that is allowed
+``bills``     a month as a file for a spreadsheet
 ``app``       the routes by which one looks
 ``entry``     acts on what the guard decides, for each request
 ``server``    where it listens, and whether it may

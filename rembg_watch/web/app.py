@@ -28,7 +28,7 @@ from rembg_watch.ledger.pages import FoundShoot, Shoot, Wanted, shoot_of
 from rembg_watch.pictures.view import NoViewError
 from rembg_watch.report.status import Liveness
 from rembg_watch.report.words import WallClock
-from rembg_watch.web import answers, front, openapi, views
+from rembg_watch.web import answers, bills, front, openapi, views
 from rembg_watch.web.acts import Acts
 from rembg_watch.web.daemons import SHOWN_DAYS, Daemon
 from rembg_watch.web.marks import mark_of, mark_word, start_of, start_word
@@ -199,6 +199,7 @@ class One:
             *(acts.routes() if acts is not None else []),
             *(Route(path, partial(self._if_changed, page, path in _AGEING)) for path, page in pages.items()),
             Route("/pictures/{id:int}/{side}/{size}", self._view),
+            Route("/credits.csv", lambda request: bills.csv(self._daemon, request, now=self._site.now())),
             Route("/metrics", self._metrics),
         ]
 
@@ -396,6 +397,7 @@ class One:
             doubtful=views.total_text(one.spending.doubtful for one in days),
             notes=front.notes(look.snapshot, clock),
             shoots=self._shoots_lately(clock),
+            months=front.last_months(clock.now),
         )
 
     # --- what pages have in common --------------------------------------------------------------

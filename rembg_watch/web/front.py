@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -278,3 +278,9 @@ def day_rows(days: Sequence[Day]) -> list[DayRow]:
         )
         for one in days
     ]
+
+
+def last_months(now: datetime) -> list[str]:
+    """Name this UTC month and the one before, as addresses do: ``2026-11``."""
+    first = now.astimezone(UTC).replace(day=1)
+    return [f"{first:%Y-%m}", f"{first - timedelta(days=1):%Y-%m}"]

@@ -1,5 +1,6 @@
 """The routes, asked without a network: what they show, and that each threat finds them shut."""
 
+import csv
 import io
 import json
 import os
@@ -46,6 +47,7 @@ def _routes(job: Job) -> list[str]:
         f"/pictures/{job.id}/after/whole",
         "/failed",
         "/credits",
+        "/credits.csv",
         "/metrics",
         "/livez",
         "/healthz",
@@ -383,7 +385,7 @@ def test_a_hostile_name_is_text_on_every_page(studio: Studio, asking: Opening, n
         answer = ask(route)
         if not answer.headers["content-type"].startswith("text/html"):
             continue
-        assert not re.search(r"<img src=x|<b>|<i>|alert\([0-9]\)</script>|7\*7 }}<!|49", answer.text), route
+        assert not re.search(r"<img src=x|<b>|<i>|alert\([0-9]\)</script>|1337\*1337 }}<!|1787569", answer.text), route
         assert "\u202e" not in answer.text
         assert "two\nlines" not in answer.text
 
@@ -555,3 +557,24 @@ def test_the_states_on_a_page_are_all_that_there_are() -> None:
     from rembg_watch.web import views
 
     assert set(views.WORDS) == set(State)
+
+
+@pytest.mark.parametrize("by", ["shoot", "folder", "day", "picture"])
+def test_a_month_is_a_file_for_a_spreadsheet(asking: Opening, studio: Studio, by: str) -> None:
+    with studio.open() as ledger:
+        studio.drop(ledger, "=cmd|x!A1/1.jpg", "acme/2.jpg", "acme/3.jpg")
+        studio.deliver(ledger, 3)
+    answer = asking(studio)(f"/credits.csv?month=2026-11&by={by}")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert f'filename="rembg-watch-2026-11-by-{by}.csv"' in answer.headers["content-disposition"]
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert sum(float(row["charged"]) for row in rows) == 3
+    assert not any(cell.startswith("=") for row in rows for cell in row.values())
+    assert len(list(csv.DictReader(io.StringIO(asking(studio)(f"/credits.csv?month=2026-10&by={by}").text)))) == 0
+
+
+@pytest.mark.parametrize("query", ["month=2026-13", "month=x", "by=client", "month=2026-11&by="])
+def test_a_bill_that_there_is_not_is_not_there(asking: Opening, studio: Studio, query: str) -> None:
+    with studio.open():
+        pass
+    assert asking(studio)(f"/credits.csv?{query}").status_code == 404
