@@ -13,6 +13,13 @@ from rembg_watch.config.telling import WebSettings
 from rembg_watch.errors import ConfigError
 
 PACKAGES = ("starlette", "jinja2", "uvicorn", "anyio")
+INSTALL = "pip install 'rembg-watch[web]'"
+
+
+def missing_for_the_page(packages: Iterable[str] = PACKAGES) -> str:
+    """Say what is not installed, and how to get it; empty: nothing."""
+    missing = [name for name in packages if find_spec(name) is None]
+    return f"the page needs {', '.join(missing)}: {INSTALL}" if missing else ""
 
 
 def findings(
@@ -25,7 +32,7 @@ def findings(
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         what = f"the page cannot be served: {', '.join(missing)} is not installed"
-        yield _finding(what, where(("web",)), "pip install 'rembg-watch[web]'")
+        yield _finding(what, where(("web",)), INSTALL)
     try:
         refuse_open_doors(web)
         if web.password_file is not None and web.auth == "password":

@@ -1,21 +1,17 @@
 """
 The tour: sandbox, sample pictures and the real daemon, from nothing to a contact sheet in a minute.
 
-Everything lives in one new folder and on loopback. The daemon is started as a person
-would start it, as a process of its own with a configuration file; the demo only drops
-pictures, looks on and stops it.
+Everything lives in one new folder and on loopback. The daemon and the page are started as a
+person would start them, as processes of their own with a configuration file; the demo only drops
+pictures, looks on and stops them.
 """
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from rembg_watch.check.page import missing_for_the_page
 from rembg_watch.config import template
 from rembg_watch.demo.contact_sheet import Row, draw
+from rembg_watch.demo.processes import Page, Process, started, told_to_end
 from rembg_watch.errors import ExitCode, UsageError
 from rembg_watch.pictures.extras import missing_for
 from rembg_watch.report.status import STATUS_NAME, read_snapshot
@@ -63,39 +61,52 @@ margin = "6%"
 enlarge = true
 path = "list/{dir}/{stem}.{ext}"
 """
-_STOP_S = 30.0
 
 Say = Callable[[str], None]
 
 
-def run_demo(folder: Path | None, *, say: Say, note: Say, console: Console) -> ExitCode:
+def run_demo(folder: Path | None, *, say: Say, note: Say, console: Console, stays: bool = False) -> ExitCode:
     """
-    Show the whole way of a picture in *folder*, or in a new temporary folder, which stays, and end.
+    Show the whole way of a picture in *folder*, or in a new temporary folder, which remains, and end.
 
-    *say* prints a line of the answer, *note* a line beside it.
+    *say* prints a line of the answer, *note* a line beside it. *stays*: daemon and page go on after the
+    tour until Ctrl-C or SIGTERM, which then is a good end.
 
     Raises:
-        UsageError: The sandbox is not installed, or *folder* is not empty.
+        UsageError: The sandbox is not installed, or what the page needs and it is to stay, or *folder* is not empty.
     """
+    lacking = missing_for_the_page()
+    if lacking and stays:
+        raise UsageError(lacking)
     root = _root(folder)
     drop, cutouts = root / "drop-here", root / "cut-outs"
-    for each in (drop, cutouts):
-        each.mkdir()
-    with _sandbox() as server:
+    with told_to_end(), _sandbox() as server, ExitStack() as running:
+        for each in (drop, cutouts):
+            each.mkdir()
         note(f"The API is emulated at {server.base_url}, with {CREDITS} credits. Everything is in {root}")
         config = _configure(root, drop, cutouts, server)
         note(f"Started as you would:  rembg-watch run --config {config}")
-        with _daemon(config, root / "daemon.log") as daemon:
-            count = _drop_samples(drop)
-            note(f"{count} pictures are dropped into {drop}")
-            code = _look_on(root / "state" / STATUS_NAME, daemon, count, console)
-        sheet = _contact_sheet(root, drop, cutouts) if code is ExitCode.OK else None
-    if sheet is None:
-        say(f"The demo did not come to its end; the daemon's log is {root / 'daemon.log'}:")
-        say((root / "daemon.log").read_text(encoding="utf-8", errors="replace")[-2000:])
-        return ExitCode.SOME_FAILED
-    for line in _ending(root, cutouts, sheet, count):
-        say(line)
+        daemon = running.enter_context(started("run", config, root / "daemon.log"))
+        page = None if lacking else running.enter_context(_page(root, config, note, stays=stays))
+        count = _drop_samples(drop)
+        note(f"{count} pictures are dropped into {drop}")
+        if lacking:
+            note(f"No page to watch them on: {lacking}")
+        if _look_on(root / "state" / STATUS_NAME, daemon, page, count, console) is not ExitCode.OK:
+            say(f"The demo did not come to its end; the daemon's log is {root / 'daemon.log'}:")
+            say(_end_of(root / "daemon.log"))
+            return ExitCode.SOME_FAILED
+        if not stays:
+            running.close()
+        sheet = _contact_sheet(root, drop, cutouts)
+        for line in _ending(root, cutouts, sheet, count):
+            say(line)
+        if page is None:
+            return ExitCode.OK
+        if stays:
+            return _stay(page, daemon, drop, say)
+        say("")
+        say(f"The page has ended with the demo. To see it again:  rembg-watch web --config {config}")
     return ExitCode.OK
 
 
@@ -128,6 +139,7 @@ def _configure(root: Path, drop: Path, cutouts: Path, server: "LoopbackServer") 
     key_file.write_text(KEY + "\n", encoding="utf-8")
     text = template(input=drop, output=cutouts, name="demo", key_file=key_file, state_dir=root / "state")
     given: dict[str, object] = {"url": server.url, "usage_url": server.usage_url, "settle_s": SETTLE_S}
+    given["listen"] = "127.0.0.1:0"
     if delivers():
         given["deliver"] = list(FILES)
         text += DELIVERABLES
@@ -153,21 +165,35 @@ def _with(text: str, given: Mapping[str, object]) -> str:
 
 
 @contextmanager
-def _daemon(config: Path, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run the daemon beside us; end it as systemd would, and wait for it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("REMBG_WATCH_")}
-    with log.open("wb") as output:
-        command = [sys.executable, "-m", "rembg_watch", "run", "--config", str(config)]
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)  # noqa: S603  # our own program
+def _page(root: Path, config: Path, note: Say, *, stays: bool) -> Iterator[Page]:
+    """Serve the page beside us, on a port that is free; its small pictures are kept in *root*, too."""
+    until = "" if stays else "   (until the demo ends; `demo --page` keeps it open)"
+    log = root / "page.log"
+    with started("web", config, log, CACHE_DIRECTORY=str(root / "cache")) as process:
+        yield Page(process, log, lambda address: note(f"Watch it in your browser:  {address}{until}"))
+
+
+def _stay(page: Page, daemon: Process, drop: Path, say: Say) -> ExitCode:
+    """Leave daemon and page to the newcomer until somebody ends the demo."""
+    say("")
+    if page.wait():
+        say(f"The page stays open:  {page.address}")
+        say(f"Drop pictures of your own into {drop} and see what comes of them. Ctrl-C ends it all.")
     try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        while page.address and page.process.poll() is None and daemon.poll() is None:
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        say("")
+        say("Ending the page, the daemon and the sandbox.")
+        return ExitCode.OK
+    what, log = ("daemon", "daemon.log") if daemon.poll() is not None else ("page", "page.log")
+    say(f"The {what} ended by itself; its log is {page.log.with_name(log)}:")
+    say(_end_of(page.log.with_name(log)))
+    return ExitCode.SOME_FAILED
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")[-2000:]
 
 
 def _drop_samples(drop: Path) -> int:
@@ -182,7 +208,7 @@ def _drop_samples(drop: Path) -> int:
     return count
 
 
-def _look_on(status: Path, daemon: "subprocess.Popen[bytes]", count: int, console: Console) -> ExitCode:
+def _look_on(status: Path, daemon: Process, page: Page | None, count: int, console: Console) -> ExitCode:
     """Show how far the daemon is until every picture is delivered, or it gives up, or it takes too long."""
     until = time.monotonic() + _DEADLINE_S
     with Progress(
@@ -196,6 +222,8 @@ def _look_on(status: Path, daemon: "subprocess.Popen[bytes]", count: int, consol
     ) as progress:
         task = progress.add_task("waiting until they have settled", total=count, facts="")
         while time.monotonic() < until and daemon.poll() is None:
+            if page is not None:
+                page.look()
             snapshot = read_snapshot(status)
             if snapshot is not None:
                 _show(progress, task, snapshot)
