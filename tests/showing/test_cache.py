@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from rembg_watch.web.cache import Cache
+from rembg_watch.showing.cache import Cache
 
 
 def test_what_is_kept_is_found_and_what_is_not_is_not(tmp_path: Path) -> None:
