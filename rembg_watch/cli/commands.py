@@ -31,6 +31,7 @@ from rembg_watch.cli.report import report
 from rembg_watch.cli.retry import retry
 from rembg_watch.cli.run import run
 from rembg_watch.cli.sandbox import sandbox
+from rembg_watch.cli.sheet import sheet
 from rembg_watch.cli.status import status
 from rembg_watch.cli.web import web
 from rembg_watch.errors import ExitCode, RembgWatchError, UsageError, exit_code
@@ -91,6 +92,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": check,
     "credits": credits_,
     "report": report,
+    "sheet": sheet,
     "web": web,
     "notify": notify,
     "sandbox": sandbox,

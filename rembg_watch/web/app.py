@@ -28,13 +28,13 @@ from rembg_watch.ledger.pages import FoundShoot, Shoot, Wanted, shoot_of
 from rembg_watch.pictures.view import NoViewError
 from rembg_watch.report.status import Liveness
 from rembg_watch.report.words import WallClock
+from rembg_watch.showing.pictures import SIZES, AwayError, Views
+from rembg_watch.showing.places import NotThereError, places
 from rembg_watch.web import answers, bills, front, openapi, views
 from rembg_watch.web.acts import Acts
 from rembg_watch.web.daemons import SHOWN_DAYS, Daemon
 from rembg_watch.web.marks import mark_of, mark_word, start_of, start_word
 from rembg_watch.web.orders import came_to
-from rembg_watch.web.pictures import SIZES, AwayError, Views
-from rembg_watch.web.places import NotThereError, places
 from rembg_watch.web.templates import ASSETS, PAGES, STATIC, static
 
 SHOWN = 60

