@@ -95,7 +95,10 @@ def on_disk(settings: Settings) -> Iterator[Row]:
             what = f"{one.format.upper()} files cannot hold the colours of {one.colour} ({kind})"
             yield Severity.ERROR, FindingKind.SETTING, loc, what, "choose another format or colour"
     for number, folder in enumerate(settings.folders):
-        _, problem = _kind_of(folder.assume)
+        kind, problem = _kind_of(folder.assume)
+        if kind and kind != "RGB":
+            what = f"{folder.assume} is a profile of {kind} colours, and pictures without one are RGB or gray"
+            yield Severity.ERROR, FindingKind.SETTING, ("folders", number, "assume"), what, "name one of RGB colours"
         if problem and folder.deliver:
             yield Severity.ERROR, FindingKind.SETTING, ("folders", number, "assume"), problem, "correct the path"
 

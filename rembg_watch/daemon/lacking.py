@@ -90,7 +90,8 @@ def lacks(
         wanted = recipe.wanted
         by_name: Mapping[str, list[Lacking]] = {name: [] for name in wanted}
         for one in dict.fromkeys([*ledger.lacking(folder.name, wanted), *lost.get(folder.name, ())]):
-            by_name[one.name].append(one)
+            if not (folder.after == "delete" and one.has_file and not one.stands):  # it would only become worse
+                by_name[one.name].append(one)
         for name, found in by_name.items():
             kept = tuple(one for one in found if _is_kept(masters, one))
             others = [one for one in found if one not in set(kept)]

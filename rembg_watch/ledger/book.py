@@ -343,7 +343,7 @@ class SqlLedger(Ledger):
 
 
 def _redo(connection: Connection, ids: Sequence[int], at: datetime) -> int:
-    can_be = work.redoable(connection, ids)
+    can_be = work.with_twins(connection, work.redoable(connection, ids))
     making.forget(connection, can_be)  # of the answer that is replaced
     return work.redo(connection, can_be, at)
 

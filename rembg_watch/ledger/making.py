@@ -6,10 +6,23 @@ has. So a crash in between leaves a file that is known for ours.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from rembg_watch.jobs import State
 from rembg_watch.ledger import targets
@@ -98,15 +111,18 @@ def lacking(connection: Connection, folder: str, wanted: Mapping[str, str]) -> l
             DELIVERABLES.c.name == name,
             DELIVERABLES.c.recipe_digest == recipe_digest,
         )
+        of_job = (DELIVERABLES.c.job_id == JOBS.c.id, DELIVERABLES.c.name == name)
+        has_file = select(DELIVERABLES.c.id).where(*of_job, DELIVERABLES.c.state == MadeState.STANDING.value).exists()
+        columns = (JOBS.c.id, JOBS.c.source, JOBS.c.content_key, JOBS.c.answer_digest, JOBS.c.gone_at)
         statement = (
-            select(JOBS.c.id, JOBS.c.source, JOBS.c.content_key, JOBS.c.answer_digest, JOBS.c.gone_at)
+            select(*columns, has_file.label("has_file"))
             .where(*_delivered(folder), ~select(DELIVERABLES.c.id).where(made).exists())
             .order_by(JOBS.c.id)
         )
-        found += [
-            Lacking(row.id, row.source, name, row.content_key, row.answer_digest, stands=row.gone_at is None)
-            for row in connection.execute(statement)
-        ]
+        for row in connection.execute(statement):
+            stands = row.gone_at is None
+            one = Lacking(row.id, row.source, name, row.content_key, row.answer_digest, stands=stands)
+            found.append(replace(one, has_file=bool(row.has_file)))
     return found
 
 

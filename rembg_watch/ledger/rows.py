@@ -135,7 +135,8 @@ def is_received(connection: Connection, content_key: str) -> bool:
 
 _RECEIVED = Prepared(
     select(JOBS.c.id).where(
-        JOBS.c.content_key == bindparam("content_key"), or_(JOBS.c.state == State.RECEIVED.value, SURPRISED)
+        JOBS.c.content_key == bindparam("content_key"),
+        or_(JOBS.c.state == State.RECEIVED.value, and_(SURPRISED, JOBS.c.gone_at.is_(None))),
     )
 )
 

@@ -161,6 +161,7 @@ class Lacking:
     content_key: str | None
     answer_digest: str | None
     stands: bool = True  # its original is where it was, so that it could be bought anew
+    has_file: bool = False  # it has the file, made otherwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

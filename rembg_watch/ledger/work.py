@@ -286,6 +286,16 @@ def redoable(connection: Connection, ids: Sequence[int]) -> list[int]:
     return [id_ for statement in found for id_ in connection.scalars(statement)]
 
 
+def with_twins(connection: Connection, ids: Sequence[int]) -> list[int]:
+    """Add those whose held answer is the very same: it goes for all of them, and they take the new one."""
+    found = dict.fromkeys(ids)
+    for some in slices(ids):
+        mine = select(JOBS.c.content_key).where(JOBS.c.id.in_(some), JOBS.c.content_key.is_not(None))
+        twins = select(JOBS.c.id).where(JOBS.c.content_key.in_(mine), SURPRISED, JOBS.c.gone_at.is_(None))
+        found |= dict.fromkeys(connection.scalars(twins))
+    return list(found)
+
+
 def accept(connection: Connection, ids: Sequence[int], at: datetime) -> int:
     """Let held answers of an unexpected size be published as they are."""
     accepted = 0

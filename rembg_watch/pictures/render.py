@@ -22,6 +22,7 @@ from rembg_watch.pictures.upright import COPY, SOURCE
 from rembg_watch.pictures.vips import MissingLibraryError, Picture, vips
 
 AS_IS = "as it is"
+NO_ORIGINAL = "no_original"
 """How a source was sent whose answer may be turned in either way."""
 
 EIGHT_BIT, NO_CLIPPING_PATH = "eight_bit", "no_clipping_path"
@@ -163,7 +164,8 @@ def _planned(job: Rendering, master: int, *, is_lenient: bool) -> _Picture:
         frame = framing.frame(wanted, size, box, opened.shrink)
     how = colours.chosen(wanted, opened, job.assume)
     picture = _Picture(job=job, fd=from_fd, alpha=alpha, opened=opened, frame=frame, how=how, is_lenient=is_lenient)
-    picture.remarks.extend((*remarks, *frame.remarks, *how.remarks, *opened.remarks))
+    lost = (NO_ORIGINAL,) if job.source is None else ()
+    picture.remarks.extend((*lost, *remarks, *frame.remarks, *how.remarks, *opened.remarks))
     return picture
 
 

@@ -82,6 +82,8 @@ def make(
             known = made.get(deliverable.name)
             if known is not None and _is_over(ports, job, recipe, recipe.digest_of(deliverable), known):
                 continue
+            if source is None and known is not None and _stands(recipe, known):
+                continue  # it was made of the original: of what was bought alone it would only become worse
             wanted = Making(
                 master=master,
                 kind=recipe.master,
@@ -130,6 +132,12 @@ def _is_over(ports: Ports, job: Job, recipe: Recipe, recipe_digest: str, known: 
         ports.ledger.record_made(replace(known, state=MadeState.STANDING), published=_as_found(job, recipe, known))
         return True
     return known.state is MadeState.STANDING
+
+
+def _stands(recipe: Recipe, known: Made) -> bool:
+    if known.state is not MadeState.STANDING or not (known.target and known.digest and known.size_bytes is not None):
+        return False
+    return is_ours(recipe.output, known.target, Content(digest=known.digest, size_bytes=known.size_bytes))
 
 
 def _as_found(job: Job, recipe: Recipe, known: Made) -> Target:

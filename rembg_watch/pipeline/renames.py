@@ -45,6 +45,9 @@ def former_of(ports: Ports, paid: Paid) -> Former | None:
     if paid.ticket is not None:  # it was paid for just now, so nobody had it before
         return None
     answered = ports.ledger.answers_for(str(paid.job.content_key))
+    earlier = [one for one in answered if one.id != paid.job.id and _is_same_source(one, paid.job)]
+    if _has_its_own(ports, paid) or any(_has_files(ports, one) for one in earlier):
+        return None  # it had its own name, and files of its own, all the time
     needed = {one.source for one in answered if _is_put_away(one)}  # in another version
     found = [
         former
@@ -52,6 +55,27 @@ def former_of(ports: Ports, paid: Paid) -> Former | None:
         if job.source not in needed and _is_gone(job, paid) and (former := _former(ports, job)) is not None
     ]
     return max(found, key=lambda one: (one.job.version == paid.job.version, one.job.changed_at), default=None)
+
+
+def _is_same_source(job: Job, other: Job) -> bool:
+    return (job.folder, job.source) == (other.folder, other.source)
+
+
+def _has_its_own(ports: Ports, paid: Paid) -> bool:
+    """Say if a picture was delivered before, by the same job, and its files stand."""
+    if paid.job.delivered_at is None:
+        return False
+    former = _former(ports, paid.job)
+    return former is not None and any(_is_in(paid.recipe, one) for one in former.files)
+
+
+def _has_files(ports: Ports, job: Job) -> bool:
+    """Say if something of a job was delivered, and was not taken along to another name."""
+    is_taken_along = job.is_disposed and job.target is None
+    has_any = job.target is not None or any(
+        one.state is MadeState.STANDING for one in ports.ledger.made(job.id).values()
+    )
+    return has_any and not is_taken_along
 
 
 def _is_put_away(job: Job) -> bool:

@@ -37,6 +37,7 @@ _ODD = {
 _REMARKS = {
     "too_small": "it is too small for its canvas",
     "cut_sides": "its object is cut off on both sides, which the canvas is wider than",
+    "no_original": "its original is gone, so it was made of what was bought alone, which has 8 bits and may be smaller",
     "specks": "specks apart from the object are not counted for its place on the canvas",
     "out_of_gamut": "some of its colours do not exist in that colour space",
     "over_max_kb": "it is larger than max_kb even at the least quality",

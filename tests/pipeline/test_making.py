@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -195,6 +196,40 @@ def rename(studio: Studio, old: str, new: str) -> Callable[[Any], object]:
     (studio.root / "in" / new).parent.mkdir(parents=True, exist_ok=True)
     (studio.root / "in" / old).rename(studio.root / "in" / new)
     return lambda life: life.ledger.gone("f", [old.encode()], life.ports.now())
+
+
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_a_copy_that_gets_new_words_takes_nothing_from_a_picture_that_was_taken_away(
+    tmp_path: Path, is_plain: bool
+) -> None:
+    studio = Studio.make(tmp_path) if is_plain else make_studio(tmp_path)[0]
+    for name in ("main.png", "backup.png"):
+        studio.drop(name, (200, 40, 40))
+    live(studio)
+    before = set(studio.outputs())
+    (tmp_path / "in/main.png").unlink()
+    os.utime(tmp_path / "in/backup.png", ns=(1, 1))
+    live(studio)
+    assert set(studio.outputs()) == before
+    assert studio.reported(events.TakenAlong) == []
+    assert studio.sandbox.billed == 1
+
+
+def test_a_good_file_is_not_replaced_by_a_poorer_one_once_the_original_is_gone(tmp_path: Path) -> None:
+    studio, _ = make_studio(tmp_path, after="delete")
+    studio.drop("day/a.jpg")
+    live(studio)
+    before = studio.outputs()
+    changed = tuple(replace(one, quality=50, dpi=300) for one in studio.recipe.deliverables)
+    added = replace(changed[0], name="added", path="added/{stem}.{ext}")
+    studio.recipe = replace(studio.recipe, deliverables=(*changed, added))
+    with studio.live() as life:
+        lacking = life.ledger.lacking("f", studio.recipe.wanted)
+    assert [one.name for one in lacking if not one.has_file] == ["added"]
+    live(studio, lambda life: life.ledger.make_again([one.job_id for one in lacking], life.ports.now()))
+    after = studio.outputs()
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 1
 
 
 @pytest.mark.parametrize(
