@@ -44,6 +44,12 @@ def make_proxy(source: BinaryIO, copy: BinaryIO, reduction: Reduction) -> Proxy:
         OSError: The disk refused; ``filename`` is ``SOURCE`` or ``COPY``.
     """
     picture, opened = _decoded_somehow(source, reduction)
+    if reduction.keeps_alpha and picture.hasalpha():
+        data = picture.pngsave_buffer(compression=1, keep="none")
+        if len(data) <= reduction.largest_bytes:
+            _write(copy, data)
+            return Proxy(width=picture.width, height=picture.height, remarks=opened.remarks)
+        picture = picture.flatten(background=_WHITE[False])
     for quality in QUALITIES:
         data = picture.jpegsave_buffer(Q=quality, subsample_mode="off", keep="none")
         if len(data) <= reduction.largest_bytes:
@@ -96,12 +102,28 @@ def _decoded(fd: int, reduction: Reduction, *, is_lenient: bool = False) -> tupl
     opened = open_picture(fd, least_px=reduction.px, is_lenient=is_lenient)
     if opened.width * opened.height * HELD_BYTES_PER_PX[reduction.kind] > MEMORY_SHARE * memory_bytes():
         raise MemoryError
+    if reduction.keeps_alpha and opened.alpha is not None and opened.colours != "CMYK":
+        return _transparent(opened, reduction), opened
     image = _opaque(opened)
     scale = reduction.px / max(image.width, image.height)
     if scale < 1:
         image = image.resize(scale).cast(image.format)
     with _profile_for(opened, reduction.assume) as path:
         return _in_srgb(image, path).copy_memory(), opened
+
+
+def _transparent(opened: Opened, reduction: Reduction) -> Picture:
+    """Make it small with its transparency, of which colours that nobody sees must not seep into others."""
+    most = _WHITE[opened.bits == 16]
+    whole = opened.image.bandjoin(opened.alpha)
+    scale = reduction.px / max(whole.width, whole.height)
+    if scale < 1:
+        whole = whole.premultiply(max_alpha=most).resize(scale).unpremultiply(max_alpha=most)
+    whole = whole.cast(opened.image.format).copy_memory()
+    bands = whole.bands - 1
+    alpha = (whole.extract_band(bands) * (_WHITE[False] / most)).rint().cast("uchar")
+    with _profile_for(opened, reduction.assume) as path:
+        return _in_srgb(whole.extract_band(0, n=bands), path).bandjoin(alpha).copy_memory()
 
 
 def _opaque(opened: Opened) -> Picture:

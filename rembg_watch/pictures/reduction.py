@@ -39,12 +39,14 @@ class Reduction:
         px: How long its longer side is at most.
         assume: What colours mean that come without a profile: ``srgb``, ``adobe-rgb`` or the path of a profile.
         largest_bytes: Where a copy comes out larger, it is saved again at a lower quality.
+        keeps_alpha: The copy of what can be transparent is a PNG that is so, too, where it is not too large for that.
     """
 
     kind: Kind | ReadKind
     px: int
     assume: str = SRGB
     largest_bytes: int
+    keeps_alpha: bool = False
 
     def needed_bytes(self, px: int) -> int:
         """Say how much memory a source of so many pixels takes, about."""

@@ -84,13 +84,13 @@ def _by_way_of_a_proxy(source: BinaryIO, output: BinaryIO, scratch: BinaryIO, px
     kind = inspect(source.fileno(), reads_more=True).read_kind
     if kind is None:
         raise NoViewError("It is no picture, or none of a kind that can be shown.")
-    wanted = Reduction(kind=kind, px=px or _LARGEST_SIDE_PX, largest_bytes=_PROXY_BYTES)
+    wanted = Reduction(kind=kind, px=px or _LARGEST_SIDE_PX, largest_bytes=_PROXY_BYTES, keeps_alpha=True)
     try:
         make_proxy(source, scratch, wanted)
     except (NoProxyError, CopyTooLargeError) as error:
         raise NoViewError(str(error)) from error
     scratch.seek(0)
-    return _view(Image.open(scratch, formats=("JPEG",)), output, px)
+    return _view(Image.open(scratch, formats=("JPEG", "PNG")), output, px)
 
 
 def _view(opened: "Image", output: BinaryIO, px: int) -> Viewed:

@@ -23,7 +23,7 @@ from rembg_watch.showing.places import NotThereError, Place, open_at
 SIZES = {"small": 360, "large": 1600, "whole": WHOLE}
 """The longer side of each kind of view, in pixels."""
 
-VERSION = 1
+VERSION = 2
 """Counts how views are made: of an older way none is served."""
 
 _SILENT_S = 5.0

@@ -10,15 +10,18 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 from rembg_watch.config import FolderSettings
+from rembg_watch.config.settings import DeliverableSettings
 from rembg_watch.decide import is_waiting
 from rembg_watch.delivery.masters import MASTERS_NAME
 from rembg_watch.delivery.spool import SPOOL_NAME
 from rembg_watch.delivery.thumbnails import THUMBNAILS_NAME
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Made, MadeState
+from rembg_watch.pictures.deliverable import Canvas, FileFormat
 
 BEFORE, AFTER = "before", "after"
 
@@ -40,11 +43,18 @@ class Place:
 
 
 def places(
-    job: Job, folder: FolderSettings, made: Mapping[str, Made], side: str, *, state_dir: Path
+    job: Job,
+    folder: FolderSettings,
+    made: Mapping[str, Made],
+    side: str,
+    *,
+    state_dir: Path,
+    recipes: Mapping[str, DeliverableSettings] = MappingProxyType({}),
 ) -> Iterator[Place]:
     """
     Name where one side of a picture may stand, the likeliest place first; a side is also a deliverable's name.
 
+    Of several files that came of it, one is shown that can lie over the picture, if *recipes* say that there is one.
     A cut-out that waits for a person stands in no output yet, but where the daemon keeps what was paid for.
     """
     if side == BEFORE:
@@ -58,8 +68,8 @@ def places(
             key = os.fsencode(job.content_key)
             yield Place(state_dir / THUMBNAILS_NAME, key[:2] + b"/" + key)
     elif side == AFTER:
-        standing = [one.target for one in made.values() if one.state is MadeState.STANDING and one.target]
-        for target in sorted(standing, key=_how_hard_to_show):
+        standing = [(one.target, name) for name, one in made.items() if one.state is MadeState.STANDING and one.target]
+        for target, _ in sorted(standing, key=lambda one: _how_hard_to_compare(one[0], recipes.get(one[1]))):
             yield Place(folder.output, target)
         if job.target is not None and job.state is State.DONE:
             yield Place(folder.output, job.target)
@@ -69,6 +79,15 @@ def places(
             yield Place(state_dir / MASTERS_NAME, key[:2] + b"/" + key, job.answer_bytes)
     elif side in made and made[side].target is not None:
         yield Place(folder.output, made[side].target or b"")
+
+
+def _how_hard_to_compare(target: bytes, recipe: DeliverableSettings | None) -> tuple[bool, bool, int]:
+    """Say how much the background, the framing and the format of a file keep from whoever holds it to the original."""
+    how_hard = _how_hard_to_show(target)
+    if recipe is None:  # it is none of the configuration's any more
+        return True, True, how_hard
+    is_filled = recipe.background is not None or recipe.format is FileFormat.JPEG
+    return is_filled, recipe.canvas is not Canvas.SOURCE, how_hard
 
 
 def _how_hard_to_show(target: bytes) -> int:

@@ -439,7 +439,8 @@ class One:
         if size not in SIZES or folder is None:
             raise _NotHere
         settings = self._daemon.settings
-        where = list(places(job, folder, self._daemon.ledger().made(job.id), side, state_dir=settings.state_dir))
+        made, recipes = self._daemon.ledger().made(job.id), settings.deliverables
+        where = list(places(job, folder, made, side, state_dir=settings.state_dir, recipes=recipes))
         try:
             content = self._site.views.view(where, size)
         except NotThereError as error:

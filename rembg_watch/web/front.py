@@ -232,6 +232,8 @@ def forecast(spendable: Decimal, days: Sequence[Day], *, clock: WallClock, renew
         return "They last until the renewal, even if every day is as busy as the busiest one lately."
     if renews_at is not None and clock.now + timedelta(days=left_days) > renews_at:
         return f"They last until the renewal at the pace of late; if every day is busy, {_days(least_days)}."
+    if _days(left_days) == _days(least_days):
+        return f"They last {_days(left_days)} at the pace of late."
     return f"They last {_days(left_days)} at the pace of late, and {_days(least_days)} if every day is busy."
 
 

@@ -88,6 +88,35 @@ def test_a_tiff_is_shown_where_it_can_be_read(decoders: Decoders, tmp_path: Path
     assert view.convert("RGB").getpixel((50, 30)) == pytest.approx((10, 200, 10), abs=6)
 
 
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF"])
+def test_what_shines_through_in_a_file_for_print_does_so_in_its_view(
+    decoders: Decoders, tmp_path: Path, kind: str
+) -> None:
+    pytest.importorskip("pyvips")
+    picture = Image.new("RGBA", (400, 300), (255, 0, 0, 0))
+    picture.paste((0, 200, 0, 255), (100, 100, 300, 200))
+    picture.paste((0, 200, 0, 128), (100, 200, 300, 300))
+    made, view = _seen(decoders, _saved(picture, kind), tmp_path)
+    assert (view.size, view.format, made.is_transparent) == ((100, 75), "WEBP", True)
+    seen = view.convert("RGBA")
+    assert seen.getpixel((2, 2))[3] == 0  # type: ignore[index]
+    assert seen.getpixel((50, 37)) == pytest.approx((0, 200, 0, 255), abs=8)
+    assert seen.getpixel((50, 65)) == pytest.approx((0, 200, 0, 128), abs=8)
+    edge = [seen.getpixel((x, 37)) for x in range(22, 30)]
+    assert all(colour[0] < 60 for colour in edge if colour[3] > 100), "no red of what nobody sees"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_sixteen_bits_with_transparency_are_shown_with_eight(decoders: Decoders, tmp_path: Path, colours: int) -> None:
+    pyvips = pytest.importorskip("pyvips")
+    made_of = pyvips.Image.black(200, 100, bands=colours).cast("ushort") + 40_000
+    picture = made_of.bandjoin(pyvips.Image.black(200, 100).cast("ushort") + 32_768).cast("ushort")
+    picture = picture.copy(interpretation="grey16" if colours == 1 else "rgb16")
+    made, view = _seen(decoders, picture.tiffsave_buffer(), tmp_path)
+    assert (view.size, made.is_transparent) == ((100, 50), True)
+    assert view.convert("RGBA").getpixel((50, 25)) == pytest.approx((156, 156, 156, 128), abs=4)
+
+
 def _png(side: int, rows: int = 1) -> bytes:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

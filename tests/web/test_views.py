@@ -27,7 +27,7 @@ def _day(ago: int, credits_: int, folder: str = "a") -> Day:
     [
         (100, [], None, "no pace"),
         (100, [_day(20, 50)], None, "no pace"),
-        (100, [_day(0, 10)], None, "about 10 days"),
+        (100, [_day(0, 10)], None, "They last about 10 days at the pace of late."),
         (
             100,
             [_day(4, 50), _day(0, 0)],
