@@ -4,6 +4,7 @@ import io
 import re
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import pytest
 from PIL import Image
 
 from rembg_watch.config import FolderSettings
+from rembg_watch.delivery.decoders import Decoders
 from rembg_watch.errors import RembgWatchError, UsageError
 from rembg_watch.ledger.pages import Shoot
 from rembg_watch.showing import choosing, contents
 from rembg_watch.showing.contents import Contents, Entry, LeftOut, Style, contents_of
-from rembg_watch.showing.pairs import AHEAD, Pair, Side, pairs_ahead
+from rembg_watch.showing.pairs import AHEAD, Pair, Side, pair_of, pairs_ahead
+from rembg_watch.showing.pictures import Views
+from rembg_watch.showing.places import Place
 from rembg_watch.showing.sheet_html import html
 from rembg_watch.showing.sheet_pdf import PER_PAGE, write_pdf
 from tests.web.studio import AT, Studio
@@ -72,6 +76,16 @@ def test_what_goes_wrong_with_a_view_is_told_to_whoever_waits_for_it() -> None:
 
     with pytest.raises(ZeroDivisionError, match="0000"):
         list(pairs_ahead(entries(3), make))
+
+
+def test_a_disk_that_does_not_answer_is_not_looked_at_and_is_told(tmp_path: Path) -> None:
+    away = Place(tmp_path / "away", b"1.jpg")
+    with closing(Decoders(most=1)) as decoders:
+        views = Views(None, decoders)
+        entry = Entry(caption="1.jpg", before=(away,), after=(Place(tmp_path, b"1.webp"),))
+        made = pair_of(entry, views, frozenset({away.root}))
+        assert not decoders.pids, "nothing was decoded"
+    assert (made.before.why_not, made.after.why_not) == ("Its disk does not answer.", "Not there any more.")
 
 
 def test_html_is_written_a_picture_at_a_time() -> None:
