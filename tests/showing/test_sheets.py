@@ -1,5 +1,6 @@
 """Sheets of many pictures: split where one file would be too large, and made a few pictures at a time."""
 
+import gc
 import io
 import re
 import threading
@@ -21,7 +22,7 @@ from rembg_watch.showing.pairs import AHEAD, Pair, Side, pair_of, pairs_ahead
 from rembg_watch.showing.pictures import Views
 from rembg_watch.showing.places import Place
 from rembg_watch.showing.sheet_html import html
-from rembg_watch.showing.sheet_pdf import PER_PAGE, write_pdf
+from rembg_watch.showing.sheet_pdf import PAGE_PX, PER_PAGE, write_pdf
 from tests.web.studio import AT, Studio
 
 STYLE = Style(made_on="2026-11-28")
@@ -129,6 +130,24 @@ def test_a_pdf_has_a_page_for_ten_pictures_and_one_list_of_what_was_left_out(
     assert b"/Count %d\n" % (count + 1) in path.read_bytes()
     assert all(ink(one, (1300, 2250, 1600, 2320)) for one in some), "each page says which it is"
     assert ink(some[-1], (84, 200, 1570, 420)) > 2_000, "the reasons"
+
+
+def test_no_more_than_two_pages_are_in_memory_at_once(tmp_path: Path) -> None:
+    most = [0]
+
+    def counted() -> Iterator[Pair]:
+        for _ in range(6 * PER_PAGE):
+            drawn = sum(isinstance(one, Image.Image) and one.size == PAGE_PX for one in gc.get_objects())
+            most[0] = max(most[0], drawn)
+            yield pair()
+
+    gc.collect()
+    gc.disable()
+    try:
+        write_pdf(tmp_path / "x.pdf", sheet(6 * PER_PAGE), counted(), STYLE)
+    finally:
+        gc.enable()
+    assert 1 <= most[0] <= 2
 
 
 def test_the_last_row_of_a_page_is_on_the_paper(tmp_path: Path) -> None:
