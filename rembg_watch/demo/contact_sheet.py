@@ -11,16 +11,15 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from rembg_watch.showing.tiles import Ground, tile
+
 _TILE_PX = 240
 _GAP_PX = 16
 _CAPTION_PX = 26
 _HEADER_PX = 72
-_CHECKER_PX = 12
 _PAPER = (250, 250, 248)
 _INK = (38, 38, 42)
 _FAINT = (120, 120, 126)
-_LIGHT_SQUARE = (255, 255, 255)
-_DARK_SQUARE = (222, 222, 226)
 
 
 class Row(NamedTuple):
@@ -48,28 +47,14 @@ def draw(pictures: Sequence[Row], *, title: str, subtitle: str, columns: int = 2
         row, column = divmod(index, columns)
         left = 2 * _GAP_PX + column * (cell_width + 2 * _GAP_PX)
         top = _HEADER_PX + row * (cell_height + _GAP_PX)
-        sheet.paste(_tile(picture.source, checkered=False), (left, top))
+        sheet.paste(_tile(picture.source, Ground.PAPER), (left, top))
         for number, path in enumerate(picture.files, 1):
-            sheet.paste(_tile(path, checkered=True), (left + number * (_TILE_PX + _GAP_PX), top))
+            sheet.paste(_tile(path, Ground.CHECKS), (left + number * (_TILE_PX + _GAP_PX), top))
         pen.text((left, top + _TILE_PX + 5), picture.caption, fill=_FAINT, font=ImageFont.load_default(13))
     return sheet
 
 
-def _tile(path: Path, *, checkered: bool) -> Image.Image:
-    """Fit the picture at *path* into a square tile; what is transparent shows the checkerboard."""
+def _tile(path: Path, ground: Ground) -> Image.Image:
+    """Fit the picture at *path* into a square tile, upright."""
     with Image.open(path) as opened:
-        picture = ImageOps.exif_transpose(opened).convert("RGBA")
-    picture.thumbnail((_TILE_PX, _TILE_PX), Image.Resampling.LANCZOS)
-    tile = _checkerboard() if checkered else Image.new("RGB", (_TILE_PX, _TILE_PX), (238, 238, 236))
-    corner = ((_TILE_PX - picture.width) // 2, (_TILE_PX - picture.height) // 2)
-    tile.paste(picture, corner, picture)
-    return tile
-
-
-def _checkerboard() -> Image.Image:
-    board = Image.new("RGB", (_TILE_PX, _TILE_PX), _LIGHT_SQUARE)
-    pen = ImageDraw.Draw(board)
-    for y in range(0, _TILE_PX, _CHECKER_PX):
-        for x in range((y // _CHECKER_PX % 2) * _CHECKER_PX, _TILE_PX, 2 * _CHECKER_PX):
-            pen.rectangle((x, y, x + _CHECKER_PX - 1, y + _CHECKER_PX - 1), fill=_DARK_SQUARE)
-    return board
+        return tile(ImageOps.exif_transpose(opened), _TILE_PX, ground)

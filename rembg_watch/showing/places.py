@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import BinaryIO
 
 from rembg_watch.config import FolderSettings
-from rembg_watch.config.settings import DeliverableSettings
+from rembg_watch.config.delivering import DeliverableSettings
 from rembg_watch.decide import is_waiting
 from rembg_watch.delivery.masters import MASTERS_NAME
 from rembg_watch.delivery.spool import SPOOL_NAME

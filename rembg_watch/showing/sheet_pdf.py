@@ -1,8 +1,8 @@
 """
 A sheet as a PDF of A4 pages, ten pictures to a page, drawn and written with Pillow alone.
 
-Its words are part of the drawing, so they look the same everywhere and cannot be searched for. Pages are written a
-few at a time, so that a long sheet takes no more memory than a short one.
+Its words are part of the drawing, so they look the same everywhere and cannot be searched for. Pages are written
+one at a time, so that a long sheet takes no more memory than a short one.
 """
 
 import io
@@ -29,7 +29,6 @@ _TOP, _PITCH, _FOOT = 190, 415, 60
 _LINES = 60  # of what was left out, on one page
 _LINE_PX = 34
 _WRAPPED = 105  # letters of a line
-_AT_ONCE = 4
 _KINDS = ("JPEG", "WEBP")
 _QUALITY = 88
 
@@ -51,21 +50,16 @@ def write_pdf(path: Path, contents: Contents, pairs: Iterable[Pair], style: Styl
     Raises:
         OSError: The disk refused.
     """
-    pages, is_first = _pages(contents, pairs, style), True
-    while some := list(islice(pages, _AT_ONCE)):
-        first, *others = some
-        first.save(
+    for number, page in enumerate(_pages(contents, pairs, style)):
+        page.save(  # one at a time: those that Pillow gets together keep each other in memory
             path,
             "PDF",
-            save_all=True,
-            append_images=others,
-            append=not is_first,
+            append=number > 0,
             resolution=DPI,
             quality=_QUALITY,
             title=contents.title,
             producer="rembg-watch",
         )
-        is_first = False
 
 
 def _pages(contents: Contents, pairs: Iterable[Pair], style: Style) -> Iterator[Image.Image]:

@@ -13,14 +13,13 @@ nobody else. It writes a cache of small pictures, and, where ``may = "act"``, wh
 ``answers``   the JSON of ``/api/v1`` (core)
 ``openapi``   what that JSON promises (core)
 ``login``     who asks
-``places``    where the files of a picture stand
-``pictures``  views that are made now, in processes of their own
 ``sums``      sums over much of the ledger that were made before
 ``daemons``   the daemons that are looked at
 ``templates`` the pages as they are written, and what is served beside them
 ``orders``    what a form asks for, and its price in words (core)
 ``acts``      the routes by which something is changed, where that is allowed
 ``bills``     a month as a file for a spreadsheet
+``sheets``    contact sheets as downloads
 ``app``       the routes by which one looks
 ``entry``     acts on what the guard decides, for each request
 ``server``    where it listens, and whether it may

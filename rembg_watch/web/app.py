@@ -35,6 +35,7 @@ from rembg_watch.web.acts import Acts
 from rembg_watch.web.daemons import SHOWN_DAYS, Daemon
 from rembg_watch.web.marks import mark_of, mark_word, start_of, start_word
 from rembg_watch.web.orders import came_to
+from rembg_watch.web.sheets import Sheets
 from rembg_watch.web.templates import ASSETS, PAGES, STATIC, static
 
 SHOWN = 60
@@ -198,6 +199,7 @@ class One:
         return [
             *(acts.routes() if acts is not None else []),
             *(Route(path, partial(self._if_changed, page, path in _AGEING)) for path, page in pages.items()),
+            *Sheets(self._daemon, self._site.views, self._site.now).routes(),
             Route("/pictures/{id:int}/{side}/{size}", self._view),
             Route("/credits.csv", lambda request: bills.csv(self._daemon, request, now=self._site.now())),
             Route("/metrics", self._metrics),
