@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from rembg_watch.web.places import AFTER, places
 
 from rembg_watch.config import FolderSettings
 from rembg_watch.config.settings import DeliverableSettings
 from rembg_watch.ledger import Made, MadeState
 from rembg_watch.pictures.deliverable import FileFormat
+from rembg_watch.showing.places import AFTER, places
 from tests.web.studio import AT, Studio
 
 RECIPES = {
