@@ -86,7 +86,9 @@ class Eyes:
     def _heed(self, mask: int, directory: bytes, name: bytes) -> None:
         if mask & (_CREATE | _MOVED_TO):
             self._appeared(directory, name)
-        elif not name.startswith(b"."):
+        elif mask & _MODIFY and not name.startswith(
+            b"."
+        ):  # closed late is not written: a child may hold it till it execs
             self.half_made.append(f"{directory + b'/' + name!r} was written to after it had appeared")
 
     def _appeared(self, directory: bytes, name: bytes) -> None:
