@@ -110,7 +110,7 @@ def _reject(ledger: Ledger, jobs: Sequence[Job], person: Person, review_dirs: _D
     waiting, delivered = _parted(jobs)
     rejected = ledger.turn_down(Which(ids=_ids(waiting)), person.at, who=person.who)
     for job in rejected:
-        _clear(job, review_dirs)
+        review_copies.take(review_dirs.get(job.folder), job)
     return len(rejected) + ledger.give_verdict(delivered, Verdict.REJECTED, person.at, who=person.who)
 
 
@@ -127,7 +127,7 @@ def _retry(ledger: Ledger, jobs: Sequence[Job], person: Person, _: _Dirs) -> int
 def _redo(ledger: Ledger, jobs: Sequence[Job], person: Person, review_dirs: _Dirs) -> int:
     count = ledger.redo(jobs, person.at)
     for job in jobs:
-        _clear(job, review_dirs)
+        review_copies.take(review_dirs.get(job.folder), job)
     return count
 
 
@@ -148,12 +148,6 @@ def _parted(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
 
 def _ids(jobs: Iterable[Job]) -> frozenset[int]:
     return frozenset(job.id for job in jobs)
-
-
-def _clear(job: Job, review_dirs: _Dirs) -> None:
-    where = review_dirs.get(job.folder)
-    if where is not None:
-        review_copies.take(where, job)
 
 
 # --- what is paused ----------------------------------------------------------------------------------

@@ -14,10 +14,10 @@ from rembg_watch.cli.configured import ConfigFile, check_folders
 from rembg_watch.cli.console import say
 from rembg_watch.config import FOR_LOOKING, find
 from rembg_watch.daemon.lacking import kept_ids
+from rembg_watch.delivery import review_copies
 from rembg_watch.errors import ExitCode, UsageError
 from rembg_watch.jobs import Job, State
 from rembg_watch.ledger import Access, Ledger, Which, open_ledger
-from rembg_watch.pipeline import review
 from rembg_watch.report.words import count_text, credits_text
 
 
@@ -67,7 +67,7 @@ def redo(
         count = ledger.redo(meant, datetime.now(UTC))
         shown = {one.name: one.review_dir for one in settings.folders}
         for job in meant:
-            review.clear(shown.get(job.folder), job)
+            review_copies.take(shown.get(job.folder), job)
     say(
         f"{count:,} put in the queue; the old cut-outs stay until the new ones replace them, "
         "and those of another format beside them"

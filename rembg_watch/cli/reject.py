@@ -9,9 +9,9 @@ from rembg_watch import state_dirs
 from rembg_watch.cli.configured import ConfigFile, check_folders
 from rembg_watch.cli.console import say
 from rembg_watch.config import FOR_LOOKING, find
+from rembg_watch.delivery import review_copies
 from rembg_watch.errors import UsageError
 from rembg_watch.ledger import Access, Which, open_ledger
-from rembg_watch.pipeline import review
 from rembg_watch.report.words import count_text
 
 
@@ -40,5 +40,5 @@ def reject(
             for job in ledger.turn_down(Which(folders=frozenset(folder or ()), pattern=pattern), datetime.now(UTC))
         }
     for job in rejected.values():
-        review.clear(shown.get(job.folder), job)
+        review_copies.take(shown.get(job.folder), job)
     say(f"{count_text(len(rejected), 'cut-out')} rejected" if rejected else "no cut-out waits to be decided about")

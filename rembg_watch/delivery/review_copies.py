@@ -63,8 +63,10 @@ def put(review_dir: Path, job: Job, answer: Path, note: str) -> bytes | None:
     return parent + b"/" + name
 
 
-def take(review_dir: Path, job: Job) -> None:
-    """Take the copy of a cut-out away that was decided about, as far as that is possible."""
+def take(review_dir: Path | None, job: Job) -> None:
+    """Take the copy of a cut-out away that was decided about, as far as that is possible; None: there is none."""
+    if review_dir is None:
+        return
     parent, stem = _place(job)
     with contextlib.suppress(OSError, disk.DeliveryError), disk.root_directory(review_dir) as root_fd:
         with disk.directory(root_fd, parent) as fd:

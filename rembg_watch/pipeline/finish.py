@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from rembg_watch.api.errors import BadAnswerError, Charge
+from rembg_watch.delivery import review_copies
 from rembg_watch.delivery.outputs import AGAIN_S
 from rembg_watch.delivery.publish import Published, Staged, discard, publish, stage
 from rembg_watch.delivery.verify import AnswerRejectedError, Expected
@@ -114,7 +115,7 @@ def _deliver(ports: Ports, paid: Paid, key: str) -> Over | Blocked:
     ports.step("recorded")
     _report_delivered(ports, paid, done)
     if paid.job.is_accepted:
-        review.clear(paid.recipe.review_dir, done)
+        review_copies.take(paid.recipe.review_dir, done)
     if former is not None:
         renames.take_along(ports, paid, former)
     _drop(ports, paid, key)
@@ -171,7 +172,7 @@ def make(ports: Ports, bought: Bought, *, beat: Callable[[], None] = lambda: Non
     ports.step("recorded")
     _report_delivered(ports, paid, done)
     if paid.job.is_accepted:
-        review.clear(paid.recipe.review_dir, done)
+        review_copies.take(paid.recipe.review_dir, done)
     _drop_unless_waited_for(ports, key)
     return Over(job=afterwards.put_away(ports, done))
 

@@ -127,12 +127,6 @@ def _note(job: Job) -> str:
     )
 
 
-def clear(review_dir: Path | None, job: Job) -> None:
-    """Take a cut-out, which was decided about, out of the review folder again."""
-    if review_dir is not None:
-        review_copies.take(review_dir, job)
-
-
 def keep_up(ports: Ports) -> None:
     """Write copies that are lacking, and take out those of pictures that were decided about."""
     for recipe in ports.in_force.plan.recipes.values():
